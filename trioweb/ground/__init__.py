@@ -1,0 +1,1 @@
+"""Ground floor: parsers, encoders and values. Pure: no trio, no I/O, nothing from the floors above."""

@@ -1,0 +1,81 @@
+"""Cookies (RFC 6265): what a client sends, and what a response sets. Quoting is the standard library's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from http.cookies import CookieError, SimpleCookie
+from typing import Literal
+
+SameSite = Literal["lax", "strict", "none"]
+
+
+def parse_cookies(headers: Iterable[str]) -> dict[str, str]:
+    """The cookies in a request's ``cookie`` headers.
+
+    Browsers send cookies that the standard library's own parser refuses, and it then drops all that follow; so pairs
+    are split here, one by one, and only their quoting is undone by it. Of a repeated name the first counts, since
+    clients send the one with the longer path first (RFC 6265, section 5.4).
+    """
+    decode = SimpleCookie().value_decode
+    cookies: dict[str, str] = {}
+    for header in headers:
+        for pair in header.split(";"):
+            name, equals, value = pair.partition("=")
+            if equals and name.strip():
+                cookies.setdefault(name.strip(), decode(value.strip())[0])
+    return cookies
+
+
+def format_cookie(
+    key: str,
+    value: str = "",
+    max_age: int | None = None,
+    expires: datetime | str | int | None = None,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = False,
+    httponly: bool = False,
+    samesite: SameSite | None = "lax",
+    partitioned: bool = False,
+) -> str:
+    """The value of a ``set-cookie`` header (RFC 6265, section 4.1; ``SameSite`` and ``Partitioned`` as browsers do).
+
+    Raises:
+        ValueError: the name is not a token, an attribute has a character that would end it, ``samesite`` is unknown,
+            or a time has no zone.
+    """
+    jar: SimpleCookie = SimpleCookie()
+    try:
+        jar[key] = value
+    except CookieError as error:
+        raise ValueError(f"{key!r} is not a cookie name: use letters, digits and hyphens") from error
+    if samesite not in ("lax", "strict", "none", None):
+        raise ValueError(f'samesite must be "lax", "strict", "none" or None, got {samesite!r}')
+    morsel = jar[key]
+    for attribute, text in (("path", path), ("domain", domain)):
+        if text is not None:
+            if any(c in ";\r\n\0" for c in text):
+                raise ValueError(f"the {attribute} of cookie {key!r} has a character that ends it: {text!r}")
+            morsel[attribute] = text
+    if max_age is not None:
+        morsel["max-age"] = max_age
+    if expires is not None:
+        morsel["expires"] = _expires(expires)
+    if secure:
+        morsel["secure"] = True
+    if httponly:
+        morsel["httponly"] = True
+    if samesite is not None:
+        morsel["samesite"] = samesite
+    # The standard library knows the attribute from Python 3.14 on.
+    return morsel.OutputString() + ("; Partitioned" if partitioned else "")
+
+
+def _expires(expires: datetime | str | int) -> str | int:
+    if not isinstance(expires, datetime):
+        return expires
+    if expires.tzinfo is None:
+        raise ValueError("expires needs a time with a zone: write datetime.now(UTC) + timedelta(...)")
+    return format_datetime(expires.astimezone(UTC), usegmt=True)

@@ -1,0 +1,67 @@
+"""Errors by whose fault they are: the handler's deliberate answer, the client, or a mistake in the user's code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+
+class HTTPError(Exception):
+    """A handler's deliberate answer with an error status.
+
+    Raise it anywhere before the response has started; the client gets a problem document (RFC 9457) or, in a
+    browser, a page. ``@app.error_handler(status)`` or ``@app.error_handler(HTTPError)`` answers in its place.
+
+    Args:
+        status: the HTTP status code, 400 to 599.
+        detail: a sentence for the client about this one occurrence; the standard phrase of the status unless given.
+        headers: headers for the answer, for instance ``{"retry-after": "5"}``.
+
+    Raises:
+        ValueError: ``status`` is not an error status.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"HTTPError is for statuses 400 to 599, got {status!r}: return a Response instead")
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+    @property
+    def status_code(self) -> int:
+        """The same as ``status``, under the name that responses use."""
+        return self.status
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.detail or phrase_of(self.status)}"
+
+
+class ClientDisconnected(Exception):
+    """The client left before its request body had arrived whole. Raised in whoever reads the body; never logged."""
+
+
+class RouteError(ValueError):
+    """A mistake in how a route was registered. Its message names the route, the reason, and what to write instead."""
+
+
+class StreamTimeout(Exception):
+    """A stream ran into one of its own time limits and was broken off."""
+
+
+class ContentLengthError(Exception):
+    """A stream gave fewer or more bytes than the ``content-length`` that was declared for it."""
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status code (RFC 9110, section 15), or a plain word for one that has none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Client error" if status < 500 else "Server error"

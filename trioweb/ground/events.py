@@ -1,0 +1,63 @@
+"""Server-sent events as text (the HTML standard's event stream format)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    r"""One event of a ``text/event-stream``.
+
+    Args:
+        data: the payload. A ``str`` goes as it is, several lines as several ``data:`` lines; anything else as JSON.
+        event: the type that ``addEventListener`` listens for; ``"message"`` for a browser when not given.
+        id: what a client sends back as ``Last-Event-ID`` when it reconnects.
+        retry: milliseconds a client waits before it reconnects.
+        comment: a line that clients ignore.
+
+    Raises:
+        ValueError: ``event`` or ``id`` has a CR, LF or NUL, which would end the line or void the id; or ``retry`` is
+            not a whole number of milliseconds.
+    """
+
+    data: Any = None
+    event: str | None = None
+    id: str | int | None = None
+    retry: int | None = None
+    comment: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("event", self.event), ("id", self.id)):
+            if isinstance(value, str) and any(c in "\r\n\0" for c in value):
+                raise ValueError(f"{name} of a ServerSentEvent has a CR, LF or NUL: {value!r}")
+        if self.retry is not None and (not isinstance(self.retry, int) or self.retry < 0):
+            raise ValueError(f"retry of a ServerSentEvent is a whole number of milliseconds, got {self.retry!r}")
+
+    def encode(self) -> bytes:
+        """The event as it goes on the wire, its closing empty line included."""
+        lines: list[str] = []
+        if self.comment is not None:
+            lines += [f": {line}" for line in _LINE_END.split(self.comment)]
+        if self.event is not None:
+            lines.append(f"event: {self.event}")
+        if self.id is not None:
+            lines.append(f"id: {self.id}")
+        if self.retry is not None:
+            lines.append(f"retry: {self.retry}")
+        if self.data is not None:
+            text = self.data if isinstance(self.data, str) else _json(self.data).decode()
+            lines += [f"data: {line}" for line in _LINE_END.split(text)]
+        return "\n".join([*(lines or [":"]), "\n"]).encode()
+
+
+def as_event(value: Any) -> ServerSentEvent:
+    """An event as it is; anything else as the ``data`` of one."""
+    return value if isinstance(value, ServerSentEvent) else ServerSentEvent(value)

@@ -1,0 +1,44 @@
+"""A read-only mapping in which a key may stand more than once: query strings and forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class MultiDict(Mapping[str, T]):
+    """A mapping of names to values that keeps every value of a repeated name.
+
+    ``d[name]`` is the last value, as in a form where a later field overrides an earlier one; ``getlist`` gives them
+    all, in order; ``items`` has each name once, ``multi_items`` every pair as it came.
+    """
+
+    __slots__ = ("_lists", "_pairs")
+
+    def __init__(self, pairs: Iterable[tuple[str, T]] = ()) -> None:
+        self._pairs = list(pairs)
+        self._lists: dict[str, list[T]] = {}
+        for name, value in self._pairs:
+            self._lists.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> T:
+        return self._lists[name][-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lists)
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def getlist(self, name: str) -> list[T]:
+        """Every value of ``name``, in the order in which they came; empty when there is none."""
+        return list(self._lists.get(name, ()))
+
+    def multi_items(self) -> list[tuple[str, T]]:
+        """Every pair as it came, repeated names included."""
+        return list(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._pairs!r})"

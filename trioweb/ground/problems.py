@@ -1,0 +1,56 @@
+"""What an error looks like to a client: a problem document (RFC 9457), or a page for a browser."""
+
+from __future__ import annotations
+
+import traceback
+from html import escape
+
+from trioweb.ground.chunks import HTML_TYPE, encode_json
+from trioweb.ground.errors import phrase_of
+
+PROBLEM_TYPE = "application/problem+json"
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:52rem;padding:0 1rem;color-scheme:light dark}}
+pre{{overflow:auto;padding:1rem;border:1px solid #8888;border-radius:.4rem;font-size:.85rem}}</style></head>
+<body><h1>{status} {title}</h1>{body}</body></html>
+"""
+
+
+def wants_page(accept: str) -> bool:
+    """Whether an ``accept`` header is a browser's: it names ``text/html`` and does not refuse it."""
+    for part in accept.split(","):
+        media_type, *parameters = part.split(";")
+        if media_type.strip().lower() == "text/html":
+            return not any(p.replace(" ", "").lower() in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
+    return False
+
+
+def render_problem(status: int, detail: str | None, trace: str | None, page: bool) -> tuple[bytes, str]:
+    """The body and media type of an error.
+
+    Args:
+        status: the HTTP status code.
+        detail: what to tell the client about this occurrence.
+        trace: a traceback, which only a debugging app shows.
+        page: HTML rather than JSON.
+    """
+    title = phrase_of(status)
+    if page:
+        body = f"<p>{escape(detail)}</p>" if detail else ""
+        if trace is not None:
+            body += f"<pre>{escape(trace)}</pre>"
+        return _PAGE.format(status=status, title=escape(title), body=body).encode(), HTML_TYPE
+    problem: dict[str, object] = {"type": "about:blank", "title": title, "status": status}
+    if detail:
+        problem["detail"] = detail
+    if trace is not None:
+        problem["traceback"] = trace.splitlines()
+    return encode_json(problem), PROBLEM_TYPE
+
+
+def format_trace(error: BaseException) -> str:
+    """The traceback of an error as text."""
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,142 @@
+"""The table of routes: from a path to the endpoints that stand there.
+
+A tree of segments. Plain text wins over a pattern at each segment, whatever the order of registration, and the search
+goes back where a branch leads nowhere. A node has one parent and one depth, so a look-up visits each node at most
+once: its time is bounded by the number of routes, not by combinations of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+from trioweb.ground.errors import RouteError
+from trioweb.ground.templates import Pattern, Template
+
+E = TypeVar("E")
+
+
+class Place(Generic[E]):
+    """What stands at one template's path: an endpoint for each method."""
+
+    __slots__ = ("endpoints", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.endpoints: dict[str, tuple[E, tuple[str, ...]]] = {}  # by method, with the names of its parameters
+
+    def allowed(self) -> set[str]:
+        """The methods that it answers, those that follow from others included."""
+        methods = set(self.endpoints)
+        return methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+
+
+class _Node(Generic[E]):
+    __slots__ = ("patterns", "place", "static", "tails")
+
+    def __init__(self) -> None:
+        self.static: dict[str, _Node[E]] = {}
+        self.patterns: list[tuple[Pattern, _Node[E]]] = []
+        self.tails: list[tuple[Pattern, Place[E]]] = []
+        self.place: Place[E] | None = None
+
+
+class RouteTable(Generic[E]):
+    """Finds the endpoint for a method and a path."""
+
+    def __init__(self) -> None:
+        self._root: _Node[E] = _Node()
+        self._plain: dict[str, Place[E]] = {}  # templates without parameters, found in one look-up
+
+    def add(self, template: Template, methods: frozenset[str], endpoint: E, label: str) -> None:
+        """Register an endpoint.
+
+        Raises:
+            RouteError: another route matches the same requests.
+        """
+        place = self._place(template)
+        taken = sorted(methods & place.endpoints.keys())
+        if taken:
+            raise RouteError(
+                f"{label}: {' '.join(taken)} {template.source} matches the same requests as the route "
+                f"{place.source} that is there: change a path or a method"
+            )
+        names = tuple(template.parameters)
+        for method in methods:
+            place.endpoints[method] = (endpoint, names)
+
+    def _place(self, template: Template) -> Place[E]:
+        node = self._root
+        for segment in template.segments:
+            if isinstance(segment, str):
+                node = node.static.setdefault(segment, _Node())
+            else:
+                node = _shared(node.patterns, segment, _Node())
+        if template.tail is not None:
+            return _shared(node.tails, template.tail, Place(template.source))
+        if node.place is None:
+            node.place = Place(template.source)
+        if not template.parameters:
+            self._plain[template.source] = node.place
+        return node.place
+
+    def find(self, method: str, path: str) -> tuple[E, dict[str, Any]] | None:
+        """The endpoint for this request and its path parameters.
+
+        ``HEAD`` falls back on ``GET`` of the same path. ``None`` where there is none, which is a 404 or a 405:
+        ``allowed`` tells.
+        """
+        place = self._plain.get(path)
+        if place is not None:
+            plain = place.endpoints.get(method)
+            if plain is not None:
+                return plain[0], {}
+        for place, values in self._places(path):
+            found = place.endpoints.get(method)
+            if found is None and method == "HEAD":
+                found = place.endpoints.get("GET")
+            if found is not None:
+                endpoint, names = found
+                return endpoint, dict(zip(names, values, strict=True))
+        return None
+
+    def allowed(self, path: str) -> set[str]:
+        """The methods that some route answers at this path; empty where there is no route."""
+        return set().union(*(place.allowed() for place, _ in self._places(path)))
+
+    def _places(self, path: str) -> Iterator[tuple[Place[E], tuple[Any, ...]]]:
+        if path[:1] == "/":
+            yield from _walk(self._root, path[1:], ())
+
+
+def _walk(node: _Node[E], rest: str | None, found: tuple[Any, ...]) -> Iterator[tuple[Place[E], tuple[Any, ...]]]:
+    if rest is None:  # every segment is used up
+        if node.place is not None:
+            yield node.place, found
+        return
+    segment, slash, after = rest.partition("/")
+    remaining = after if slash else None
+    child = node.static.get(segment)
+    if child is not None:
+        yield from _walk(child, remaining, found)
+    for pattern, child in node.patterns:
+        values = pattern.match(segment)
+        if values is not None:
+            yield from _walk(child, remaining, (*found, *values))
+    for pattern, place in node.tails:
+        values = pattern.match(rest)
+        if values is not None:
+            yield place, (*found, *values)
+
+
+S = TypeVar("S")
+
+
+def _shared(children: list[tuple[Pattern, S]], pattern: Pattern, new: S) -> S:
+    """The child under a pattern of the same shape, or ``new`` put in its place by rank."""
+    for known, child in children:
+        if known.shape == pattern.shape:
+            return child
+    children.append((pattern, new))
+    children.sort(key=lambda item: item[0].rank)
+    return new

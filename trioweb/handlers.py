@@ -1,0 +1,234 @@
+"""A handler's signature, worked out once when its route is registered; and what it returns, as a response."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
+from trioweb.ground.errors import HTTPError, RouteError
+from trioweb.ground.templates import Converter
+from trioweb.request import Request
+from trioweb.responses import FileResponse, Response, StreamingResponse
+from trioweb.wire.sources import is_iterable, is_iterator
+
+_EMPTY: Final = inspect.Parameter.empty
+_SIMPLE: Final = (dict, list, int, float, bool)
+
+
+class Kind(enum.Enum):
+    """How a handler is called."""
+
+    COROUTINE = "async def"
+    GENERATOR = "a generator function, sync or async: its call only makes the generator"
+    THREAD = "def: runs in a worker thread"
+
+
+@dataclasses.dataclass(slots=True)
+class Endpoint:
+    """A handler with all that its route says of it.
+
+    Attributes:
+        handler: the user's function.
+        label: the function's name with its module, for messages.
+        where: the route, for messages.
+        kind: how to call it.
+        request_name: the parameter that takes the request, or ``None``.
+        nursery_name: the parameter that takes the request's nursery, or ``None``.
+        passes_all: every path parameter goes to the parameter of the same name, as it is.
+        converts: path parameters that are converted by their annotation.
+        drops: path parameters that the handler does not take.
+        streaming: an iterable that it returns is streamed.
+        cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
+        light: nobody could tell whether it has a nursery of its own.
+    """
+
+    handler: Callable[..., Any]
+    label: str
+    where: str
+    kind: Kind
+    request_name: str | None = None
+    nursery_name: str | None = None
+    converts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    drops: frozenset[str] = frozenset()
+    streaming: bool = False
+    cancel_on_disconnect: bool | None = None
+
+    @property
+    def light(self) -> bool:
+        """Whether it can go without a request and a nursery."""
+        return self.request_name is None and self.nursery_name is None and self.kind is not Kind.GENERATOR
+
+    def bind(self, params: Mapping[str, Any], request: Request | None) -> dict[str, Any]:
+        """The keyword arguments for one request.
+
+        Raises:
+            HTTPError: 422 for a path parameter that does not fit its annotation.
+        """
+        arguments = dict(params)
+        for name in self.drops:
+            del arguments[name]
+        for name, annotation in self.converts.items():
+            try:
+                arguments[name] = msgspec.convert(arguments[name], annotation, strict=False)
+            except msgspec.ValidationError as error:
+                raise HTTPError(422, f"The path parameter {name!r} does not fit: {error}.") from error
+        if request is not None:
+            if self.request_name is not None:
+                arguments[self.request_name] = request
+            if self.nursery_name is not None:
+                arguments[self.nursery_name] = request.nursery
+        return arguments
+
+    def call(self, params: Mapping[str, Any], request: Request | None) -> Awaitable[Any]:
+        """Call the handler: what is returned is to be awaited for its value, and has run no code of an ``async def``."""
+        arguments = self.bind(params, request)
+        if self.kind is Kind.COROUTINE:
+            return self.handler(**arguments)  # type: ignore[no-any-return]
+        if self.kind is Kind.GENERATOR:
+            return _value(self.handler(**arguments))
+        return _in_thread(partial(self.handler, **arguments))
+
+
+async def _value(value: Any) -> Any:
+    return value
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    value = await trio.to_thread.run_sync(call)
+    # A decorator may have hidden an `async def` in a plain function.
+    return await value if inspect.iscoroutine(value) else value
+
+
+def plan(
+    handler: Callable[..., Any],
+    where: str,
+    path_params: Mapping[str, Converter],
+    streaming: bool,
+    cancel_on_disconnect: bool | None,
+) -> Endpoint:
+    """Work out how to call a handler.
+
+    Raises:
+        RouteError: it is not callable, or has a parameter that nothing can fill.
+    """
+    if not callable(handler):
+        raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
+    label = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
+    endpoint = Endpoint(
+        handler, label, where, _kind(handler), streaming=streaming, cancel_on_disconnect=cancel_on_disconnect
+    )
+    taken: set[str] = set()
+    takes_rest = False
+    for name, parameter in _parameters(handler).items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_rest = True
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            raise RouteError(f"{where}: {label} takes {name!r} by position only: remove the \"/\" from its parameters")
+        elif _is(parameter, Request, "Request") or (name == "request" and name not in path_params):
+            endpoint.request_name = name
+        elif _is(parameter, trio.Nursery, "Nursery"):
+            endpoint.nursery_name = name
+        elif name in path_params:
+            taken.add(name)
+            if path_params[name].name == "str" and parameter.annotation not in (_EMPTY, str, Any):
+                if not isinstance(parameter.annotation, str):
+                    endpoint.converts[name] = parameter.annotation
+        elif parameter.default is _EMPTY:
+            known = ", ".join(f"{{{param}}}" for param in path_params) or "none"
+            raise RouteError(
+                f"{where}: nothing can fill the parameter {name!r} of {label}: name a parameter of the path (there "
+                f"is {known}), annotate it as Request or trio.Nursery, or give it a default"
+            )
+    if not takes_rest:
+        endpoint.drops = frozenset(path_params) - taken
+    return endpoint
+
+
+def _parameters(handler: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(handler, eval_str=True).parameters
+    except Exception:  # noqa: BLE001 - evaluating an annotation runs the user's code; names under TYPE_CHECKING fail
+        return inspect.signature(handler).parameters
+
+
+def _is(parameter: inspect.Parameter, cls: type, name: str) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        return annotation.rpartition(".")[2] == name
+    return isinstance(annotation, type) and issubclass(annotation, cls)
+
+
+def _kind(handler: Callable[..., Any]) -> Kind:
+    function: Any = handler
+    while isinstance(function, partial):
+        function = function.func
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        function = getattr(function, "__call__", function)  # noqa: B004 - an object of a class that defines it
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        return Kind.GENERATOR
+    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.THREAD
+
+
+async def respond(value: Any, label: str, streaming: bool) -> Response:
+    """The response for what a handler returned, measured where it is a file.
+
+    Raises:
+        TypeError: the value is none that a handler may return; the message names handler and type.
+    """
+    response = to_response(value, label, streaming)
+    if isinstance(response, FileResponse):
+        await response.prepare()
+    return response
+
+
+def to_response(value: Any, label: str, streaming: bool) -> Response:
+    """As ``respond``, without waiting: a file is not measured."""
+    if isinstance(value, Response):
+        return value
+    if streaming:
+        if is_iterable(value):
+            return StreamingResponse(value)
+        raise TypeError(
+            f"{label} is registered with streaming=True, but returned {_name(value)}: return something to iterate, "
+            "or yield"
+        )
+    if isinstance(value, (str, *BYTES_LIKE)):
+        return Response(value)
+    if value is None:
+        return Response(status_code=204)
+    if isinstance(value, _SIMPLE) or isinstance(value, msgspec.Struct) or _is_dataclass(value):
+        return _json(value, label)
+    if is_iterator(value):
+        return StreamingResponse(value)
+    hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
+    if inspect.isawaitable(value):
+        hint = "it was not awaited: return await ..."
+    elif is_iterable(value):
+        hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
+    raise TypeError(f"{label} returned {_name(value)}: {hint}")
+
+
+def _json(value: Any, label: str) -> Response:
+    try:
+        body = encode_json(value)
+    except TypeError as error:
+        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}") from error
+    return Response(body, media_type=JSON_TYPE)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _name(value: Any) -> str:
+    return type(value).__qualname__

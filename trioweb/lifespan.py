@@ -1,0 +1,164 @@
+"""The life of an app: the user's own start-up and clean-up, and the nursery for work that outlives requests.
+
+The order in which things end: what requests started in ``app.nursery``, then the user's clean-up, then what the
+lifespan itself started. So a clean-up finds nobody at work with what it closes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import trio
+
+from trioweb.exchange import unwrap
+from trioweb.ground.errors import RouteError
+
+logger = logging.getLogger("trioweb")
+
+Manager = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+class AppNursery:
+    """The app's nursery: tasks that go on after the request that started them, until the app stops.
+
+    What fails in it is logged and harms nothing else; only what the lifespan function starts itself is part of the
+    app's own life, and takes it down.
+    """
+
+    def __init__(self, own: trio.Nursery) -> None:
+        self._own = own
+        self._background: trio.Nursery | None = None
+        self._lifespan_task = trio.lowlevel.current_task()
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> None:
+        """Start a task. Does not block."""
+        if trio.lowlevel.current_task() is self._lifespan_task:
+            self._own.start_soon(async_fn, *args, name=name)
+        else:
+            self._nursery.start_soon(_logged, async_fn, args, name=name or async_fn)
+
+    async def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> Any:
+        """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
+        if trio.lowlevel.current_task() is self._lifespan_task:
+            return await self._own.start(async_fn, *args, name=name)
+        return await self._nursery.start(_logged_after_start, async_fn, args, name=name or async_fn)
+
+    @property
+    def cancel_scope(self) -> trio.CancelScope:
+        """Around all tasks that requests started."""
+        return self._nursery.cancel_scope
+
+    @property
+    def child_tasks(self) -> frozenset[trio.lowlevel.Task]:
+        """The tasks that run in it."""
+        return frozenset(self._own.child_tasks | (self._background.child_tasks if self._background else frozenset()))
+
+    @property
+    def _nursery(self) -> trio.Nursery:
+        return self._background or self._own
+
+
+async def _logged(async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+    try:
+        await async_fn(*args)
+    except Exception as error:
+        _log(async_fn, error)
+
+
+async def _logged_after_start(
+    async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
+) -> None:
+    status = _Started(task_status)
+    try:
+        await async_fn(*args, task_status=status)
+    except Exception as error:
+        if not status.called:
+            raise
+        _log(async_fn, error)
+
+
+class _Started:
+    def __init__(self, status: trio.TaskStatus[Any]) -> None:
+        self._status = status
+        self.called = False
+
+    def started(self, value: Any = None) -> None:
+        self.called = True
+        self._status.started(value)
+
+
+def _log(async_fn: Callable[..., Any], error: Exception) -> None:
+    name = getattr(async_fn, "__qualname__", repr(async_fn))
+    logger.error("app.nursery: the task %s failed", name, exc_info=unwrap(error))
+
+
+def as_manager(function: Callable[[Any], Any]) -> Manager:
+    """A lifespan as the user wrote it, an async generator function or a context manager, as a context manager.
+
+    Raises:
+        RouteError: it is neither.
+    """
+    if inspect.isasyncgenfunction(function):
+        return asynccontextmanager(function)
+    if inspect.iscoroutinefunction(function) or not callable(function):
+        raise RouteError(
+            f"a lifespan must be an async generator function of the app, or return an async context manager, got "
+            f"{getattr(function, '__qualname__', function)!r}: write `async def lifespan(app): ...; yield; ...`"
+        )
+    return function
+
+
+@asynccontextmanager
+async def open_life(app: Any, managers: list[Manager], enter_children: Callable[[AsyncExitStack], Awaitable[None]]) -> AsyncIterator[AppNursery]:
+    """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
+
+    A cancellation runs the clean-ups; leaving the block cancels what runs in the nursery.
+
+    Args:
+        app: what the lifespans get.
+        managers: the lifespans, outermost first.
+        enter_children: enters the lives of mounted apps.
+    """
+    async with trio.open_nursery() as own:
+        nursery = AppNursery(own)
+        app._nursery = nursery
+        try:
+            async with AsyncExitStack() as stack:
+                for manager in managers:
+                    await stack.enter_async_context(manager(app))
+                await enter_children(stack)
+                async with trio.open_nursery() as background:
+                    nursery._background = background
+                    yield nursery
+                    background.cancel_scope.cancel()
+                nursery._background = None
+        finally:
+            app._nursery = None
+        own.cancel_scope.cancel()
+
+
+async def serve_lifespan(
+    life: AbstractAsyncContextManager[Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+) -> None:
+    """Speak ASGI's lifespan protocol for an app's life.
+
+    An error at start-up or during the life is logged, and told to the server in the message that makes it stop.
+    """
+    await receive()
+    started = False
+    try:
+        async with life:
+            await send({"type": "lifespan.startup.complete"})
+            started = True
+            await receive()
+    except Exception as group:
+        error = unwrap(group)
+        logger.error("the app's lifespan failed %s", "while it ran" if started else "at start-up", exc_info=error)
+        kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
+        await send({"type": kind, "message": f"{type(error).__name__}: {error}"})
+    else:
+        await send({"type": "lifespan.shutdown.complete"})

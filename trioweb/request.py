@@ -1,0 +1,269 @@
+"""The request as a handler sees it. What came over the wire is decoded here, once, and only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from urllib.parse import quote
+
+import msgspec
+import trio
+
+from trioweb.ground.cookies import parse_cookies
+from trioweb.ground.errors import HTTPError
+from trioweb.ground.headers import Headers
+from trioweb.ground.multidict import MultiDict
+from trioweb.ground.urls import URL, parse_query
+
+if TYPE_CHECKING:
+    from trioweb.wire.inbox import Inbox
+
+T = TypeVar("T")
+
+MAX_BODY_SIZE: Final = 16 * 2**20
+"""Bytes of a request body that are held in memory as a whole, a request, unless the app says otherwise."""
+
+
+class State(SimpleNamespace):
+    """A place for attributes of the user's own, on the app and on each request."""
+
+
+class BackgroundNursery(Protocol):
+    """What ``app.nursery`` offers: see ``trioweb.lifespan.AppNursery``."""
+
+    def start_soon(self, async_fn: Any, *args: Any, name: object = None) -> None:
+        """Start a task."""
+
+    async def start(self, async_fn: Any, *args: Any, name: object = None) -> Any:
+        """Start a task and wait until it says ``task_status.started()``."""
+
+
+class Application(Protocol):
+    """What a request may ask of its app."""
+
+    @property
+    def state(self) -> State:
+        """The app's own state."""
+
+    @property
+    def nursery(self) -> BackgroundNursery:
+        """For work that outlives the request."""
+
+    def url_for(self, name: str, /, **params: Any) -> str:
+        """The path of a route."""
+
+
+class Request:
+    """One HTTP request.
+
+    The body can be read whole, any number of times (``body``, ``text``, ``json``), or once as a stream (``stream``).
+    Reading waits for the client, and a handler that reads slowly slows the client down.
+    """
+
+    __slots__ = (
+        "_body", "_cookies", "_headers", "_inbox", "_limit", "_nursery", "_query", "_state", "_streamed", "_url",
+        "app", "path_params", "scope",
+    )  # fmt: skip
+
+    app: Application
+    """The app that answers it."""
+    path_params: Mapping[str, Any]
+    """The parameters in the path, converted."""
+    scope: Mapping[str, Any]
+    """The ASGI scope, for what ASGI middleware left there."""
+
+    def __init__(
+        self, scope: Mapping[str, Any], app: Application, path_params: Mapping[str, Any], inbox: Inbox, max_body_size: int
+    ) -> None:
+        self.scope = scope
+        self.app = app
+        self.path_params = path_params
+        self._inbox = inbox
+        self._limit = max_body_size
+        self._nursery: trio.Nursery | None = None
+        self._body: bytes | None = None
+        self._streamed = False
+        self._headers: Headers | None = None
+        self._query: MultiDict[str] | None = None
+        self._cookies: dict[str, str] | None = None
+        self._url: URL | None = None
+        self._state: State | None = None
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path, decoded, with the prefixes that the app is mounted under."""
+        return str(self.scope["path"])
+
+    @property
+    def http_version(self) -> str:
+        """``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``."""
+        return str(self.scope["http_version"])
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The peer's host and port; ``None`` where the server does not know them (a UNIX socket)."""
+        client = self.scope.get("client")
+        return None if client is None else (client[0], client[1])
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Open while handler and response run; the request ends when what was started in it has finished."""
+        if self._nursery is None:
+            raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
+        return self._nursery
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields. A change to them is seen by nobody else."""
+        if self._headers is None:
+            self._headers = Headers.from_raw(self.scope["headers"])
+        return self._headers
+
+    @property
+    def query(self) -> MultiDict[str]:
+        """The query string's fields.
+
+        Raises:
+            HTTPError: 400 where it has too many.
+        """
+        if self._query is None:
+            self._query = parse_query(self.scope.get("query_string", b""))
+        return self._query
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies that the client sent."""
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.getlist("cookie"))
+        return self._cookies
+
+    @property
+    def url(self) -> URL:
+        """The whole URL, its host as the client named it."""
+        if self._url is None:
+            raw = self.scope.get("raw_path")
+            path = raw.decode("latin-1") if raw else quote(self.path)
+            query = self.scope.get("query_string", b"").decode("latin-1")
+            host = self.headers.get("host")
+            if host is None:
+                name, port = self.scope.get("server") or ("", None)
+                host = name if port is None else f"{name}:{port}"
+            self._url = URL(f"{self.scope.get('scheme', 'http')}://{host}{path}{'?' if query else ''}{query}")
+        return self._url
+
+    @property
+    def state(self) -> State:
+        """Attributes of the user's own for this request; ASGI middleware's and the lifespan's are there too."""
+        if self._state is None:
+            self._state = State(**self.scope.get("state", {}))
+        return self._state
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that a reconnecting ``EventSource`` has seen, or ``None``."""
+        value = self.headers.get("last-event-id")
+        # Ids are UTF-8 on the wire (HTML standard), header values Latin-1 in this mapping.
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client is known to have left. Does not block."""
+        return self._inbox.gone
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives, once. No limit to its size but what the handler sets.
+
+        Waits for the client at each chunk. Cancelling it loses no byte that a later read of the same generator wants.
+
+        Raises:
+            RuntimeError: the body was streamed before.
+            ClientDisconnected: the client left before the body was whole.
+        """
+        if self._body is not None:
+            if self._body:
+                yield self._body
+            return
+        if self._streamed:
+            raise RuntimeError("the request body was streamed already: read it once, or use await request.body()")
+        self._streamed = True
+        while chunk := await self._inbox.read():
+            yield chunk
+
+    async def body(self) -> bytes:
+        """The whole body, held in memory up to ``App(max_body_size=...)``; waits until it has arrived.
+
+        Raises:
+            HTTPError: 413 for a body over the limit, before it is read where its length was announced.
+            RuntimeError: the body was streamed before.
+            ClientDisconnected: the client left before the body was whole.
+        """
+        if self._body is None:
+            length = self.headers.get("content-length", "")
+            if length.isdigit() and int(length) > self._limit:
+                self._refuse()
+            chunks: list[bytes] = []
+            total = 0
+            async for chunk in self.stream():
+                total += len(chunk)
+                if total > self._limit:
+                    self._refuse()
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+    def _refuse(self) -> None:
+        raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
+
+    async def text(self) -> str:
+        """The whole body as text, in the charset that its content type names, else UTF-8.
+
+        Raises:
+            HTTPError: 400 where the bytes are not text in that charset, 415 where the charset is unknown; and what
+                ``body`` raises.
+        """
+        body = await self.body()
+        charset = _charset(self.headers.get("content-type", ""))
+        try:
+            return body.decode(charset)
+        except LookupError:
+            raise HTTPError(415, f"The charset {charset!r} is not known here.") from None
+        except UnicodeDecodeError as error:
+            raise HTTPError(400, f"The request body is not {charset}: byte {error.start} does not fit.") from None
+
+    @overload
+    async def json(self) -> Any: ...
+    @overload
+    async def json(self, type: type[T]) -> T: ...
+    async def json(self, type: Any = Any) -> Any:
+        """The whole body read as JSON, whatever its content type says.
+
+        Args:
+            type: what to make of it, for instance a ``msgspec.Struct`` or ``list[int]``; plain values unless given.
+
+        Raises:
+            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type``; and what ``body`` raises.
+        """
+        body = await self.body()
+        try:
+            return msgspec.json.decode(body, type=type)
+        except msgspec.ValidationError as error:
+            raise HTTPError(422, f"The request body does not fit: {error}.") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise HTTPError(400, f"The request body is not JSON: {error}.") from error
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+def _charset(content_type: str) -> str:
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'") or "utf-8"
+    return "utf-8"

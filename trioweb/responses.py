@@ -1,0 +1,469 @@
+"""Responses: data until they are sent. A status, headers, and a body that is bytes or a stream.
+
+What happens to a stream is decided in ``trioweb.wire``; here it is only described.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Final, TypedDict, Unpack
+from urllib.parse import quote
+
+import trio
+
+from trioweb.ground.chunks import (
+    BYTES_LIKE,
+    BYTES_TYPE,
+    CSV_TYPE,
+    EVENTS_TYPE,
+    HTML_TYPE,
+    JSON_LINES_TYPE,
+    JSON_TYPE,
+    TEXT_TYPE,
+    CSVEncoder,
+    encode_any,
+    encode_any_event,
+    encode_json,
+    encode_json_line,
+    encode_markup,
+)
+from trioweb.ground.cookies import SameSite, format_cookie
+from trioweb.ground.headers import Headers, HeaderSource, content_disposition
+from trioweb.streams import file_chunks
+from trioweb.wire.producer import ChunkMap, Stream
+from trioweb.wire.sources import Source, is_iterable
+
+BUFFER_SIZE: Final = 65536
+"""Bytes that wait between a producer and its client, besides one chunk and the message being written. A stream."""
+SMALLEST_BUFFER: Final = 64
+"""The least ``buffer_size``: what one chunk counts at least."""
+WRITE_TIMEOUT: Final = 60.0
+"""Seconds that a client may take nothing of what is written to it. A stream."""
+
+BODILESS: Final = frozenset({204, 205, 304})
+"""Statuses whose responses have no body (RFC 9110, section 15)."""
+
+
+class StreamOptions(TypedDict, total=False):
+    """The limits of a stream, which every response that streams takes as keywords.
+
+    Attributes:
+        buffer_size: bytes that wait between producer and client besides one chunk; 65,536 unless given, 64 at least.
+        idle_timeout: seconds that the producer may give nothing; no limit unless given.
+        write_timeout: seconds that the client may take nothing; 60 unless given, ``None`` for no limit.
+        max_duration: seconds for the whole stream; no limit unless given.
+        on_error: called with the exception that ends the stream after its first chunk; what it returns is sent as the
+            last chunk and ends the stream cleanly, ``None`` breaks it off as without it. The error is logged anyway.
+    """
+
+    buffer_size: int
+    idle_timeout: float | None
+    write_timeout: float | None
+    max_duration: float | None
+    on_error: Callable[[Exception], Any] | None
+
+
+class Response:
+    """A response: status, headers, and a body that is bytes or a stream.
+
+    It is data until it is sent: whoever gets it first, a middleware for instance, may change all of it.
+
+    Args:
+        content: ``str``, bytes-like, ``None`` for no body, or something to stream chunk by chunk.
+        status_code: 200 to 999.
+        headers: a mapping or pairs. What is given replaces a default of the same name.
+        media_type: the content type.
+        options: the limits of a stream.
+
+    Raises:
+        TypeError: ``content`` is none of these.
+        ValueError: the status or a header cannot be sent.
+    """
+
+    media_type: ClassVar[str | None] = None
+    """The content type of this class of responses; ``None`` to take it from the content."""
+
+    __slots__ = ("_body", "_stream", "headers", "status_code")
+
+    status_code: int
+    headers: Headers
+
+    def __init__(
+        self,
+        content: Any = None,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        if content is None or isinstance(content, (str, *BYTES_LIKE)):
+            self._set_up(content, None, status_code, headers, media_type)
+        elif is_iterable(content):
+            self._set_up_stream(content, status_code, headers, media_type, options)
+        else:
+            raise TypeError(
+                f"{type(self).__name__} cannot have {type(content).__qualname__} as its content: "
+                "give str, bytes or something to stream; JSONResponse(...) makes JSON of it"
+            )
+
+    def _set_up_stream(
+        self, source: Any, status_code: int, headers: HeaderSource | None, media_type: str | None, options: StreamOptions
+    ) -> None:
+        given = Headers(headers)
+        # Where the user says what the body is, chunks of several kinds may make it up.
+        encode = None if media_type is None and not given.has(b"content-type") else encode_any
+        self._set_up(None, _stream(source, encode, options), status_code, given, media_type)
+
+    def _set_up(
+        self,
+        content: str | bytes | bytearray | memoryview | None,
+        stream: Stream | None,
+        status_code: int,
+        headers: HeaderSource | None,
+        media_type: str | None,
+    ) -> None:
+        if not 200 <= status_code <= 999:
+            raise ValueError(f"a response needs a status code from 200 to 999, got {status_code!r}")
+        self.status_code = status_code
+        self.headers = Headers()
+        self._stream = stream
+        self._body = b"" if content is None else content.encode() if isinstance(content, str) else bytes(content)
+        if media_type is None:
+            media_type = self.media_type
+            if media_type is None and content is not None:
+                media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
+        elif isinstance(content, str) and media_type.startswith("text/") and "charset" not in media_type:
+            media_type += "; charset=utf-8"  # true: it was encoded here
+        if media_type is not None:
+            self.headers.append("content-type", media_type)
+        if stream is None and status_code not in BODILESS:
+            self.headers.raw.append((b"content-length", b"%d" % len(self._body)))
+        if headers is not None:
+            self.headers.update_from(headers)
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body, or ``None`` where it is a stream. Setting it sets the ``content-length`` too."""
+        return None if self._stream is not None else self._body
+
+    @body.setter
+    def body(self, body: bytes) -> None:
+        self._stream = None
+        self._body = body
+        self.headers["content-length"] = str(len(body))
+
+    def map_stream(self, function: ChunkMap) -> None:
+        """Send the body through ``function``, an async generator function over its chunks (``bytes``).
+
+        It runs in the producer's task, so that what holds for the stream holds through it; the first mapping is the
+        innermost. A body in one piece becomes a stream of one chunk. A ``content-length`` is taken away, since it is
+        not known any more.
+        """
+        if self._stream is None:
+            body = self._body
+            self._stream = _stream([body] if body else [], encode_any, {})
+            if body and "content-type" not in self.headers:
+                self.headers["content-type"] = BYTES_TYPE
+        self.headers.pop("content-length", None)
+        self._stream.maps.append(function)
+
+    def set_cookie(
+        self,
+        key: str,
+        value: str = "",
+        max_age: int | None = None,
+        expires: datetime | str | int | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Add a ``set-cookie`` header (RFC 6265).
+
+        Args:
+            key: the cookie's name.
+            value: its value, quoted where it must be.
+            max_age: seconds that it lives; until the browser closes unless given.
+            expires: when it ends, for old clients: a time with a zone, the text of one, or seconds from now.
+            path: where on the site it is sent.
+            domain: a domain whose hosts all get it; this host only unless given.
+            secure: over HTTPS only.
+            httponly: out of reach of scripts.
+            samesite: ``"lax"``, ``"strict"``, ``"none"``, or ``None`` to leave it to the browser.
+            partitioned: one for each top-level site that embeds this one.
+
+        Raises:
+            ValueError: the name or an attribute cannot be sent.
+        """
+        self.headers.append(
+            "set-cookie",
+            format_cookie(key, value, max_age, expires, path, domain, secure, httponly, samesite, partitioned),
+        )
+
+    def delete_cookie(
+        self,
+        key: str,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Have the client forget a cookie. Path and domain must be those that it was set with."""
+        self.set_cookie(key, "", 0, 0, path, domain, secure, httponly, samesite, partitioned)
+
+    def __repr__(self) -> str:
+        body = "a stream" if self._stream is not None else f"{len(self._body)} bytes"
+        return f"<{type(self).__name__} {self.status_code}, {body}>"
+
+
+def stream_of(response: Response) -> Stream | None:
+    """What a response streams, for who sends it; ``None`` for a body in one piece."""
+    return response._stream
+
+
+def _stream(source: Any, encode: Callable[[Any], bytes] | None, options: StreamOptions) -> Stream:
+    stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT)
+    for name, value in options.items():
+        if name not in StreamOptions.__annotations__:
+            raise TypeError(f"a stream has no option {name!r}: there are {', '.join(StreamOptions.__annotations__)}")
+        setattr(stream, name, value)
+    if stream.buffer_size < SMALLEST_BUFFER:
+        raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {stream.buffer_size}")
+    return stream
+
+
+def _need_iterable(name: str, value: Any) -> None:
+    if not is_iterable(value) and not callable(value):
+        raise TypeError(f"{name} cannot stream {type(value).__qualname__}: give a generator or another iterable")
+
+
+class PlainTextResponse(Response):
+    """Text, as ``text/plain; charset=utf-8``."""
+
+    __slots__ = ()
+    media_type = TEXT_TYPE
+
+
+class HTMLResponse(Response):
+    """A page, or the pieces of one as they are made: a ``str``, or an (a)sync iterable of ``str``."""
+
+    __slots__ = ()
+    media_type = HTML_TYPE
+
+    def __init__(
+        self,
+        content: str | bytes | AsyncIterable[str] | Iterable[str] | None = None,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        super().__init__(content, status_code, headers, media_type, **options)
+        if self._stream is not None:
+            self._stream.encode = encode_markup
+
+
+class JSONResponse(Response):
+    """A JSON document (RFC 8259) made by msgspec: it knows dataclasses, Structs, dates, UUIDs and the like.
+
+    Raises:
+        TypeError: the content has something that JSON has no form for.
+    """
+
+    __slots__ = ()
+    media_type = JSON_TYPE
+
+    def __init__(
+        self,
+        content: Any = None,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        self._set_up(encode_json(content), None, status_code, headers, media_type)
+
+
+class RedirectResponse(Response):
+    """Sends the client elsewhere. 307 keeps the method and body; 303 makes it a GET."""
+
+    __slots__ = ()
+
+    def __init__(self, url: str, status_code: int = 307, headers: HeaderSource | None = None) -> None:
+        super().__init__(None, status_code, headers)
+        self.headers["location"] = quote(str(url), safe=":/%#?=@[]!$&'()*+,;~")
+
+
+class StreamingResponse(Response):
+    """A stream of whatever the first chunk is: text, bytes, events, or JSON values one a line.
+
+    Args:
+        content: a generator, an (a)sync iterable, a receive channel or stream, an async file; or a function without
+            arguments that returns one, called only when the stream starts.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        media_type: the content type, instead of the one that the first chunk stands for.
+        options: the limits of the stream.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        content: Source,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("StreamingResponse", content)
+        self._set_up_stream(content, status_code, headers, media_type, options)
+
+
+class JSONLinesResponse(Response):
+    """One JSON value a line (``application/x-ndjson``): JSON values, dataclasses, Structs, as they are made."""
+
+    __slots__ = ()
+    media_type = JSON_LINES_TYPE
+
+    def __init__(
+        self,
+        items: AsyncIterable[Any] | Iterable[Any],
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("JSONLinesResponse", items)
+        self._set_up(None, _stream(items, encode_json_line, options), status_code, headers, media_type)
+
+
+class CSVResponse(Response):
+    """A table as CSV (RFC 4180), row by row.
+
+    Args:
+        rows: an (a)sync iterable of sequences, mappings, dataclasses or Structs.
+        header: the first line, and where rows have names the columns to write; else the first such row's names.
+        filename: a name to save it under.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        media_type: the content type, unless ``text/csv; charset=utf-8``.
+        options: the limits of the stream.
+    """
+
+    __slots__ = ()
+    media_type = CSV_TYPE
+
+    def __init__(
+        self,
+        rows: AsyncIterable[Any] | Iterable[Any],
+        header: Iterable[str] | None = None,
+        filename: str | None = None,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("CSVResponse", rows)
+        encoder = CSVEncoder(header)
+        stream = _stream(rows, encoder, options)
+        stream.tail = encoder.header_line
+        self._set_up(None, stream, status_code, headers, media_type)
+        if filename is not None and "content-disposition" not in self.headers:
+            self.headers["content-disposition"] = content_disposition("attachment", filename)
+
+
+class EventStreamResponse(Response):
+    """Server-sent events (the HTML standard's ``EventSource``). Its headers leave at once.
+
+    Args:
+        events: an (a)sync iterable of ``ServerSentEvent``; a ``str`` or a JSON value is the data of one.
+        ping: seconds without an event after which a comment is sent, so that proxies keep the connection and a client
+            that is gone is noticed; ``None`` for none.
+        retry: milliseconds that a client waits before it reconnects, told it first of all.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        media_type: the content type, unless ``text/event-stream``.
+        options: the limits of the stream.
+    """
+
+    __slots__ = ()
+    media_type = EVENTS_TYPE
+
+    def __init__(
+        self,
+        events: AsyncIterable[Any] | Iterable[Any],
+        ping: float | None = 15.0,
+        retry: int | None = None,
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("EventStreamResponse", events)
+        stream = _stream(events, encode_any_event, options)
+        stream.head_first, stream.ping = True, ping
+        if retry is not None:
+            stream.prelude = b"retry: %d\n\n" % retry
+        self._set_up(None, stream, status_code, headers, media_type)
+        for name, value in (("cache-control", "no-store"), ("x-accel-buffering", "no")):
+            self.headers.setdefault(name, value)
+
+
+class FileResponse(Response):
+    """A file, read in worker threads while it is sent. Its length is the one that it has when the response starts.
+
+    Args:
+        path: the file.
+        filename: the name to save it under; without one there is no ``content-disposition``.
+        media_type: the content type, else guessed from the name.
+        content_disposition_type: ``"attachment"`` or ``"inline"``.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        options: the limits of the stream.
+
+    Raises (when the response starts, so that error handlers answer):
+        OSError: there is no such file, or it cannot be read.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        filename: str | None = None,
+        media_type: str | None = None,
+        content_disposition_type: str = "attachment",
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        self.path = os.fspath(path)
+        if media_type is None:
+            media_type = _guess_type(filename or self.path)
+        stream = _stream(lambda: file_chunks(self.path), encode_any, options)
+        self._set_up(None, stream, status_code, headers, media_type)
+        if filename is not None and "content-disposition" not in self.headers:
+            self.headers["content-disposition"] = content_disposition(content_disposition_type, filename)
+
+    async def prepare(self) -> None:
+        """Measure the file, in a worker thread: for ``content-length``. What it was given already stays."""
+        status = await trio.Path(self.path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise IsADirectoryError(f"{self.path!r} is not a regular file, which is all that FileResponse can send")
+        if "content-length" not in self.headers:
+            self.headers["content-length"] = str(status.st_size)
+
+
+def _guess_type(name: str) -> str:
+    guessed, encoding = mimetypes.guess_type(name)
+    if guessed is None or encoding is not None:  # a .tar.gz is a file to keep, not a tar to unpack on the way
+        return BYTES_TYPE
+    return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed

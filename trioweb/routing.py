@@ -1,0 +1,171 @@
+"""Routers: the decorators that register handlers, and how a router's routes reach the app that includes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from trioweb.ground.errors import RouteError
+from trioweb.ground.templates import check_names, parse_template
+from trioweb.handlers import plan
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class RouteOptions(TypedDict, total=False):
+    """What every route decorator takes as keywords.
+
+    Attributes:
+        name: what ``url_for`` knows it by; the handler's own name unless given.
+        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by chunk.
+        cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
+            GET, HEAD and OPTIONS unless given.
+    """
+
+    name: str | None
+    streaming: bool
+    cancel_on_disconnect: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A registered handler: its path with all prefixes, its methods and options."""
+
+    path: str
+    methods: frozenset[str]
+    handler: Callable[..., Any]
+    name: str
+    streaming: bool = False
+    cancel_on_disconnect: bool | None = None
+
+    @property
+    def where(self) -> str:
+        """The route for messages, as in ``GET /users/{id}``."""
+        return f"{' '.join(sorted(self.methods))} {self.path}"
+
+
+class Router:
+    """Routes that are registered together and included where they belong, live: also those that come later.
+
+    Args:
+        prefix: what all its paths begin with, for instance ``"/api"``.
+
+    Raises:
+        RouteError: the prefix does not start with a slash, or ends with one.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+        check_names(prefix)
+        self._prefix = prefix
+        self._routes: list[Route] = []
+        self._parents: list[tuple[Router, str]] = []
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes in the order in which they were registered, those of included routers among them."""
+        return tuple(self._routes)
+
+    def route(self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for some methods. The handler stays as it is, so decorators can be stacked.
+
+        Args:
+            path: a template such as ``"/users/{id:int}"``.
+            methods: the methods; ``HEAD`` follows from ``GET``, and ``OPTIONS`` is answered by itself.
+            options: see ``RouteOptions``.
+
+        Raises:
+            RouteError: the route is not one, or matches the same requests as another.
+        """
+        if isinstance(methods, str):
+            raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
+        upper = frozenset(method.upper() for method in methods)
+        if not upper:
+            raise RouteError(f"{path!r}: give at least one method")
+        name = options.get("name")
+
+        def register(handler: F) -> F:
+            own_name = name or getattr(handler, "__name__", type(handler).__name__)
+            self._register(
+                Route(
+                    self._prefix + path,
+                    upper,
+                    handler,
+                    own_name,
+                    options.get("streaming", False),
+                    options.get("cancel_on_disconnect"),
+                )
+            )
+            return handler
+
+        return register
+
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``GET``, and for ``HEAD`` unless one of its own is there."""
+        return self.route(path, ["GET"], **options)
+
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``POST``."""
+        return self.route(path, ["POST"], **options)
+
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``PUT``."""
+        return self.route(path, ["PUT"], **options)
+
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``PATCH``."""
+        return self.route(path, ["PATCH"], **options)
+
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``DELETE``."""
+        return self.route(path, ["DELETE"], **options)
+
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``HEAD``, in place of the one that follows from ``GET``."""
+        return self.route(path, ["HEAD"], **options)
+
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+        """Register a handler for ``OPTIONS``, in place of the automatic answer."""
+        return self.route(path, ["OPTIONS"], **options)
+
+    def include(self, router: Router, prefix: str = "") -> None:
+        """Take over a router's routes, also those that are registered on it afterwards.
+
+        Args:
+            router: the router; it may include others itself.
+            prefix: what to put before its paths, its own prefix included.
+
+        Raises:
+            RouteError: one of its routes matches the same requests as one that is here, or the routers include each
+                other in a circle.
+        """
+        if router is self or router in self._ancestors():
+            raise RouteError("a router cannot include itself, directly or through others")
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+        for route in router._routes:
+            self._register(replace(route, path=self._prefix + prefix + route.path))
+        router._parents.append((self, self._prefix + prefix))
+
+    def _ancestors(self) -> set[Router]:
+        found: set[Router] = set()
+        waiting = [self]
+        while waiting:
+            for parent, _ in waiting.pop()._parents:
+                if parent not in found:
+                    found.add(parent)
+                    waiting.append(parent)
+        return found
+
+    def _register(self, route: Route) -> None:
+        # Converters come with the app; all else that can be wrong is wrong already.
+        template = parse_template(route.path, None)
+        plan(route.handler, route.where, template.parameters, route.streaming, route.cancel_on_disconnect)
+        self._adopt(route)
+
+    def _adopt(self, route: Route) -> None:
+        self._routes.append(route)
+        for parent, prefix in self._parents:
+            parent._register(replace(route, path=prefix + route.path))

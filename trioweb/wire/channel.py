@@ -1,0 +1,214 @@
+"""The bounded memory channel between a producer and the sender of its stream. It counts bytes, not items.
+
+Rules that this module alone enforces:
+
+* At most ``limit`` bytes plus one chunk wait in it. A chunk counts at least ``SMALLEST`` bytes, so that the list has a
+  bounded length too (64 KiB: 1,024 chunks).
+* What was appended stays accepted, whatever interrupts the wait for room that follows.
+* The sender is woken by the first chunk that it waits for, and the loop gets a turn at least every ``TURN`` seconds
+  from a producer that never waits by itself: so no chunk waits for another one.
+
+While there is room a producer pays no checkpoint. Its driver appends, adds to ``waiting``, and calls ``settle`` only
+past ``mark``, which the sender sets to zero where it wants to hear of the next chunk at once: one comparison a chunk.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from contextlib import nullcontext
+from time import perf_counter
+from typing import Final, cast
+
+import trio
+
+SMALLEST: Final = 64
+"""Bytes that a chunk counts at least."""
+TURN: Final = 0.001
+"""Seconds that a producer may work through without letting the other tasks run."""
+
+_UNGUARDED: Final = nullcontext()
+
+
+class Outcome(enum.Enum):
+    """How a producer ended."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class ByteChannel:
+    """One producer, one sender. Any ``take`` makes room; ``close`` says that no more will be taken.
+
+    Both ends are trio tasks, unless ``ThreadEnd`` gives the producer's end to a worker thread.
+    """
+
+    __slots__ = (
+        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "outcome", "waiting", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.chunks: list[bytes | memoryview] = []
+        self.waiting = 0
+        """Bytes in ``chunks``, as they are counted."""
+        self.mark = 0
+        """Past so many waiting bytes a producer calls ``settle``."""
+        self.wanted = False
+        """The sender waits for the next chunk."""
+        self.outcome = Outcome.RUNNING
+        self.failure: Exception | None = None
+        self.closed = False
+        """The sender has gone: nothing will be taken any more."""
+        self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
+        self._some = trio.lowlevel.ParkingLot()  # the sender, waiting for something to take
+        self._room = trio.lowlevel.ParkingLot()  # the producer, waiting for room
+        self._turn_at = perf_counter()
+
+    # The producer's end
+
+    async def settle(self) -> None:
+        """After an append past ``mark``: wake the sender, and wait for room where there is none.
+
+        Raises what happens meanwhile: a cancel scope of the producer that expires, or the end of the stream.
+        """
+        self._wake_sender()
+        if self.waiting > self.limit:
+            await self._room_made()
+            await self._go_on()
+            return
+        now = perf_counter()
+        if now - self._turn_at > TURN:
+            self._turn_at = now
+            self.mark = 0
+            await trio.lowlevel.checkpoint()
+        else:
+            self.mark = min(self.limit, 2 * self.waiting)
+
+    async def make_room(self) -> None:
+        """Before an append after a wait that was interrupted: wait for room, however long the sender takes.
+
+        Only the end of the stream interrupts it, so that a producer whose own deadline has passed is still bounded.
+        """
+        with trio.CancelScope(shield=True):
+            await self._room_made()
+        await self._go_on()
+
+    async def _room_made(self) -> None:
+        while self.waiting > self.limit and not self.closed:
+            await self._room.park()
+
+    async def _go_on(self) -> None:
+        # Who closes the channel cancels the producer: this is where a generator that swallows that hears of it again.
+        if self.closed:
+            await trio.lowlevel.checkpoint()
+
+    def append(self, data: bytes) -> None:
+        """Append and wake the sender. The caller has seen to it that there is room."""
+        self.chunks.append(data)
+        self.waiting += max(len(data), SMALLEST)
+        self._wake_sender()
+
+    def finish(self, outcome: Outcome, failure: Exception | None = None) -> None:
+        """Say how the producer ended. Does not block; what was appended before is still taken."""
+        self.outcome = outcome
+        self.failure = failure
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        self.wanted = False
+        self._some.unpark_all()
+
+    # The sender's end
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``wait`` would return at once."""
+        return bool(self.chunks) or self.outcome is not Outcome.RUNNING
+
+    async def wait(self) -> None:
+        """Wait until there is something to take or the producer has ended. Cancelling it loses nothing."""
+        while True:
+            with self._guard:
+                if self.ready:
+                    self.wanted = False
+                    return
+                self.wanted = True
+                self.mark = 0
+            await self._some.park()
+
+    def take(self) -> bytes:
+        """All that waits, joined, but at most twice ``limit``: a larger chunk leaves in slices. ``b""`` for nothing."""
+        with self._guard as threaded:
+            data = self._cut()
+            self._turn_at = perf_counter()
+            self.mark = 0
+            if self.waiting <= self.limit:
+                self._room.unpark_all()
+                if threaded:
+                    cast("threading.Condition", self._guard).notify_all()
+        return data
+
+    def _cut(self) -> bytes:
+        chunks = self.chunks
+        if self.waiting <= 2 * self.limit:
+            data = b"".join(chunks)
+            chunks.clear()
+            self.waiting = 0
+            return data
+        if len(chunks) > 1:  # up to the chunk that goes beyond the limit, which is the last
+            data = b"".join(chunks[:-1])
+            del chunks[:-1]
+            self.waiting = max(len(chunks[0]), SMALLEST)
+            if data:
+                return data
+        large = memoryview(chunks[0])
+        chunks[0] = large[self.limit :]
+        self.waiting = max(len(chunks[0]), SMALLEST)
+        return bytes(large[: self.limit])
+
+    def close(self) -> None:
+        """Say that nothing will be taken any more: whoever waits for room goes on to its next checkpoint."""
+        with self._guard as threaded:
+            self.closed = True
+            self._room.unpark_all()
+            if threaded:
+                cast("threading.Condition", self._guard).notify_all()
+
+
+class ThreadEnd:
+    """The producer's end of a channel, for a worker thread. Make it in a trio task, before the thread starts."""
+
+    __slots__ = ("_channel", "_condition", "_stopped", "_token")
+
+    def __init__(self, channel: ByteChannel) -> None:
+        self._channel = channel
+        self._stopped = False
+        self._token = trio.lowlevel.current_trio_token()
+        # It guards the chunks from now on. A thread holds it for an append, the sender for a join.
+        self._condition = channel._guard = threading.Condition()
+
+    def put(self, data: bytes) -> bool:
+        """Append, and block this thread until there is room. False when the stream is over: close and return."""
+        channel = self._channel
+        with self._condition:
+            channel.chunks.append(data)
+            channel.waiting += max(len(data), SMALLEST)
+            if channel.wanted:
+                self._token.run_sync_soon(channel._wake_sender)
+                channel.wanted = False
+            while channel.waiting > channel.limit and not self._over:
+                self._condition.wait()
+            return not self._over
+
+    @property
+    def _over(self) -> bool:
+        return self._stopped or self._channel.closed
+
+    def stop(self) -> None:
+        """Tell the thread, from the loop, to end at its next ``put``."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()

@@ -1,0 +1,109 @@
+"""Hypercorn's trio worker, where ASGI has no words: the only module that reaches into its objects.
+
+What it makes up for, found with Hypercorn 0.18:
+
+* HTTP/2 ``send`` returns while all of the body is still in memory: ``drained`` waits for the stream's own buffer.
+* An HTTP/2 stream whose app returns early is never reset, so its client waits for ever: ``abort`` resets it.
+* HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
+* HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
+* A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
+  one thing that wakes it.
+
+None of it is an API. Every attribute is looked for, nothing is patched, and where one is missing the connection is
+plain ASGI. Other servers of the same build (Anycorn) work the same way.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import trio
+
+from trioweb.wire.transport import PLAIN, Transport
+
+INTERNAL_ERROR = 0x2
+"""HTTP/2's error code for a fault on our side (RFC 9113, section 7)."""
+
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+def find_transport(send: object, http_version: str) -> Transport:
+    """The transport behind an ASGI ``send``: Hypercorn's where it is recognised, else plain ASGI."""
+    try:
+        stream: Any = send.__self__  # type: ignore[attr-defined]
+        protocol = stream.send.__self__
+        server = protocol.send.__self__
+        connection = getattr(server.stream, "transport_stream", server.stream)
+        _ = stream.state.name, connection.socket.shutdown, protocol.connection
+        if http_version.startswith("1"):
+            return _H11Transport(stream, connection, http_version == "1.0")
+        _ = protocol.stream_buffers, protocol.priority.unblock, protocol.has_data.set, protocol.task_group.spawn
+        _ = protocol.connection.reset_stream, protocol._flush
+    except AttributeError:
+        return PLAIN
+    return _H2Transport(stream, protocol)
+
+
+class _H11Transport(Transport):
+    __slots__ = ("_close_delimited", "_connection", "_stream")
+
+    def __init__(self, stream: Any, connection: Any, close_delimited: bool) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._close_delimited = close_delimited
+
+    async def abort(self) -> None:
+        try:
+            if not self._close_delimited:
+                # The missing end tells; and a reset could drop what the client has not read.
+                self._connection.socket.shutdown(socket.SHUT_WR)
+                return
+            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            await self._connection.aclose()
+        except (OSError, trio.ClosedResourceError):
+            pass  # the client was faster
+
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded inside
+        # Once the whole response is written Hypercorn itself reports a disconnect, and goes on with the connection.
+        if self._stream.state.name == "CLOSED":
+            return
+        try:
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # not connected any more
+
+
+class _H2Transport(Transport):
+    __slots__ = ("_protocol", "_stream")
+
+    def __init__(self, stream: Any, protocol: Any) -> None:
+        self._stream = stream
+        self._protocol = protocol
+
+    async def drained(self) -> None:
+        buffer = self._protocol.stream_buffers.get(self._stream.stream_id)
+        if buffer is not None:
+            await buffer.drain()
+
+    def release(self, shield: trio.CancelScope | None) -> None:
+        # A body's bytes are in the stream's buffer before its send first waits. A head's would be lost, and with them
+        # the compression state that the whole connection shares; so would what follows the end of a response.
+        if shield is not None and self._stream.state.name != "CLOSED":
+            shield.cancel()
+
+    async def abort(self) -> None:
+        stream_id = self._stream.stream_id
+        protocol = self._protocol
+        try:
+            protocol.connection.reset_stream(stream_id, INTERNAL_ERROR)
+        except Exception:  # noqa: BLE001 - h2's errors: the client has closed the stream or the connection already
+            return
+        # In the connection's own task: a flush that is cut short would lose frames of the other streams.
+        protocol.task_group.spawn(protocol._flush)
+        buffer = protocol.stream_buffers.get(stream_id)
+        if buffer is not None:
+            await buffer.close()
+            protocol.priority.unblock(stream_id)  # its sending task then finds the buffer closed, and forgets it
+            await protocol.has_data.set()

@@ -1,0 +1,137 @@
+"""The only caller of ASGI's ``receive`` for HTTP.
+
+Rules that this module alone enforces:
+
+* One task at a time is in ``receive``. Whoever comes second waits for what the first one gets.
+* The client's leaving is seen even while nobody reads the body: ``departed`` reads ahead, up to ``READ_AHEAD``.
+* A body that nobody will read is thrown away as it comes, up to ``DISCARD_LIMIT``: a server may hold back everything
+  else on the connection, the end of our own response included, until it is rid of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from trioweb.ground.errors import ClientDisconnected
+
+READ_AHEAD: Final = 65536
+"""Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""
+DISCARD_LIMIT: Final = 8 * 2**20
+"""Bytes of an unwanted request body that are read and thrown away, a request; then its connection is closed."""
+DISCARD_SECONDS: Final = 2.0
+"""How long a finished response waits for the end of an unwanted request body, so that the client is not reset."""
+SMALLEST: Final = 64
+"""What one message counts at least, in bytes: so that a million empty ones are bounded too."""
+
+
+class Inbox:
+    """The request body and the news that the client has left, for any number of tasks."""
+
+    __slots__ = ("_changed", "_chunks", "_discarded", "_discarding", "_held", "_pulling", "_receive", "complete", "gone", "wanted")
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        self._receive = receive
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._pulling = False
+        self._discarding = False
+        self._discarded: float = 0
+        self._changed = trio.lowlevel.ParkingLot()
+        self.complete = False
+        """The whole body has arrived."""
+        self.gone = False
+        """The client has left, or the server says that the exchange is over."""
+        self.wanted = False
+        """Somebody has begun to read the body."""
+
+    async def read(self) -> bytes:
+        """The next piece of the body, ``b""`` after the last. Waits for the client; nothing is lost when cancelled.
+
+        Raises:
+            ClientDisconnected: the client left before the body was whole. What had arrived is never taken for all.
+        """
+        self.wanted = True
+        while not self._chunks:
+            if self._discarding:
+                raise RuntimeError(
+                    "the request body was thrown away when the response started, since nothing had asked for it: "
+                    "read it before the first yield"
+                )
+            if self.complete:
+                return b""
+            if self.gone:
+                raise ClientDisconnected("the client left before its request body had arrived whole")
+            await self._pull()
+        chunk = self._chunks.popleft()
+        self._held -= max(len(chunk), SMALLEST)
+        self._changed.unpark_all()
+        return chunk
+
+    async def departed(self) -> None:
+        """Return when the client has left. Reads ahead for whoever wants the body; cancelling it loses nothing."""
+        while not self.gone:
+            if self._room():
+                await self._pull()
+            else:
+                await self._changed.park()
+
+    def discard(self, *, unbounded: bool = False) -> None:
+        """Throw the rest of the body away as it comes: the response is on its way and nobody has asked for it.
+
+        Args:
+            unbounded: no limit any more: the response ends now, and the server stops reading by itself.
+        """
+        self._discarding = True
+        if unbounded:
+            self._discarded = -math.inf
+        self._chunks.clear()
+        self._held = 0
+        self._changed.unpark_all()
+
+    async def discarded(self) -> None:
+        """Wait for the end of a body that is thrown away: no longer than ``DISCARD_SECONDS``, nor past its limit."""
+        with trio.move_on_after(DISCARD_SECONDS):
+            while not (self.complete or self.gone or self._discarded > DISCARD_LIMIT):
+                await self._pull()
+
+    async def over(self) -> None:
+        """Return when the server has said that the exchange is over, after a response to a body that went on.
+
+        Until then it may wait for room in its queue, with everything else on that connection behind it.
+        """
+        with trio.move_on_after(DISCARD_SECONDS):
+            while not self.gone:
+                await self._pull()
+
+    def _room(self) -> bool:
+        if self._discarding:
+            return self._discarded <= DISCARD_LIMIT
+        return self._held < READ_AHEAD
+
+    async def _pull(self) -> None:
+        if self._pulling:
+            await self._changed.park()
+            return
+        self._pulling = True
+        try:
+            message = await self._receive()
+        finally:
+            self._pulling = False
+            self._changed.unpark_all()
+        if message["type"] == "http.request":
+            self._take(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        else:
+            self.gone = True
+
+    def _take(self, body: bytes) -> None:
+        if self._discarding:
+            self._discarded += max(len(body), SMALLEST)
+        elif body:
+            self._chunks.append(body)
+            self._held += max(len(body), SMALLEST)

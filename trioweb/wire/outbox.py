@@ -1,0 +1,144 @@
+"""The only caller of ASGI's ``send`` for HTTP.
+
+Rules that this module alone enforces:
+
+* Messages go in order: one head, bodies, one end. ``_NEXT`` is the whole of it.
+* A ``content-length`` is kept: never a byte more, and no end after fewer.
+* Callers hold a shield: a cancellation inside ``send`` leaves a server's connection in no state to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from trioweb.ground.errors import ContentLengthError
+from trioweb.ground.headers import RawHeaders
+from trioweb.wire.transport import PLAIN, Transport
+
+IDLE, STARTED, ENDED, BROKEN = "idle", "started", "ended", "broken"
+
+_NEXT: Final = {
+    (IDLE, "start"): STARTED,
+    (STARTED, "body"): STARTED,
+    (STARTED, "end"): ENDED,
+    (STARTED, "break"): BROKEN,
+}
+
+SLICE: Final = 131072
+"""Bytes of a body in one piece that make one message: what waits in a server's buffers at a time, a response."""
+
+_HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+
+
+class Outbox:
+    """Where one response leaves."""
+
+    __slots__ = ("_remaining", "_send", "_version", "before_end", "gone", "scope", "sending", "sent", "state", "transport")
+
+    def __init__(self, send: Callable[[Any], Awaitable[None]], http_version: str) -> None:
+        self._send = send
+        self._version = http_version
+        self._remaining: int | None = None
+        self.transport: Transport = PLAIN
+        self.before_end: Callable[[], Awaitable[None]] | None = None
+        """What must be done between the last byte of the body and the end."""
+        self.state = IDLE
+        self.gone = False
+        """The client has left: there is nobody to send to."""
+        self.sent = 0
+        """Bytes of body handed to the server."""
+        self.sending = ""
+        """What a ``send`` is under way for: "start", "body" or "end"; empty when there is none."""
+        self.scope: trio.CancelScope | None = None
+        """The shield around a stream's sender, for ``release``."""
+
+    @property
+    def started(self) -> bool:
+        """The head has left, or is leaving: no other answer can be given any more."""
+        return self.state is not IDLE
+
+    async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
+        """Send the head. Headers that only a server may set are left out; ``bodiless`` says that no body may follow."""
+        kept = []
+        for pair in headers:
+            name = pair[0]
+            if name in _HOP_BY_HOP and (name == b"transfer-encoding" or self._version[0] > "1"):
+                continue
+            if name == b"content-length" and not bodiless:
+                self._remaining = int(pair[1])
+            kept.append(pair)
+        self._advance("start")
+        self.sending = "start"
+        await self._send({"type": "http.response.start", "status": status, "headers": kept})
+        self.sending = ""
+
+    async def body(self, data: bytes) -> None:
+        """Send a piece of the body; returns when the server has passed on what its own ``send`` let pile up.
+
+        Raises:
+            ContentLengthError: it is more than was declared; what was declared is sent.
+        """
+        self._advance("body")
+        excess = self._remaining is not None and len(data) > self._remaining
+        if excess:
+            data = data[: self._remaining]
+        if data:
+            self.sending = "body"
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self.transport.drained()
+            self.sending = ""
+            self.sent += len(data)
+            if self._remaining is not None:
+                self._remaining -= len(data)
+        if excess:
+            raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last piece of the body and the end.
+
+        Raises:
+            ContentLengthError: fewer bytes than were declared; the end is then not sent.
+        """
+        if self._remaining is not None and len(data) != self._remaining:
+            if data:
+                await self.body(data)
+            if self._remaining:
+                raise ContentLengthError(f"the body ended {self._remaining} bytes short of its content-length")
+            data = b""
+        if self.before_end is not None:
+            if data:
+                await self.body(data)
+                data = b""
+            await self.before_end()
+        self._advance("end")
+        self.sending = "end"
+        self.sent += len(data)
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        self.sending = ""
+
+    async def whole(self, data: bytes) -> None:
+        """Send all of a body after the head, in slices that a server can hold."""
+        for offset in range(0, len(data) - SLICE, SLICE):
+            await self.body(data[offset : offset + SLICE])
+        await self.end(data[max(0, (len(data) - 1) // SLICE * SLICE) :])
+
+    async def break_off(self) -> None:
+        """End a response that cannot be finished in a way that its client cannot take for the end."""
+        if self.state is STARTED:
+            self._advance("break")
+            if not self.gone:
+                await self.transport.abort()
+
+    def release(self) -> None:
+        """Wake up a ``send`` that waits for a client who has left or takes nothing."""
+        if self.sending:
+            self.transport.release(self.scope if self.sending != "start" else None)
+
+    def _advance(self, event: str) -> None:
+        try:
+            self.state = _NEXT[self.state, event]
+        except KeyError:
+            raise RuntimeError(f"a response that is {self.state} cannot take {event!r} next") from None

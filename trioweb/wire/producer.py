@@ -1,0 +1,235 @@
+"""The producer's side of a stream: one task that starts, resumes and closes the user's generator.
+
+Rules that this module alone enforces:
+
+* A generator lives in one task, and its ``finally`` blocks have run when that task ends, whatever ended it.
+* What interrupts the wait for room is raised at the ``yield``, inside the generator, with the chunk accepted.
+* A chunk that cannot be encoded is raised there too, so that the traceback points at the user's line.
+* A producer that was interrupted has not finished, whatever its generator made of the interruption.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+import trio
+
+from trioweb.ground.chunks import Encode, Encoder
+from trioweb.ground.errors import StreamTimeout
+from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
+from trioweb.wire.sources import as_generator, close_generator, fill_from_thread, from_thread, is_iterable
+
+ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
+
+
+@dataclass(slots=True)
+class Stream:
+    """A body that is produced while it is sent: what to iterate, and how.
+
+    Attributes:
+        source: what gives the chunks, or a function without arguments that returns it.
+        encode: chunk to bytes; ``None`` to let the first chunk decide.
+        tail: bytes to add when the source has ended, where a format needs them.
+        maps: async generator functions over the encoded chunks, innermost first.
+        buffer_size: bytes that may wait, besides one chunk.
+        idle_timeout: seconds that the producer may give nothing.
+        write_timeout: seconds that the client may take nothing.
+        max_duration: seconds for all of it.
+        on_error: the last chunk for an error after the first one, or ``None`` to break the stream off.
+        head_first: send the head before there is a chunk.
+        prelude: bytes that leave with the head.
+        ping: seconds without a chunk after which ``ping_chunk`` is sent.
+        ping_chunk: what keeps an idle stream alive.
+    """
+
+    source: Any
+    encode: Encode | None = None
+    tail: Callable[[], bytes] | None = None
+    maps: list[ChunkMap] = field(default_factory=list)
+    buffer_size: int = 65536
+    idle_timeout: float | None = None
+    write_timeout: float | None = None
+    max_duration: float | None = None
+    on_error: Callable[[Exception], Any] | None = None
+    head_first: bool = False
+    prelude: bytes = b""
+    ping: float | None = None
+    ping_chunk: bytes = b": ping\n\n"
+
+
+class Producer:
+    """Runs one stream's source and fills ``channel``. ``run`` is started in the request's nursery."""
+
+    __slots__ = ("_scope", "_stream", "_timeout", "channel", "encoder")
+
+    def __init__(self, stream: Stream, where: str) -> None:
+        self._stream = stream
+        self._scope = trio.CancelScope()
+        self._timeout: StreamTimeout | None = None
+        self.encoder = Encoder(where, stream.encode)
+        self.channel = ByteChannel(stream.buffer_size)
+
+    def cancel(self, timeout: StreamTimeout | None = None) -> None:
+        """End it: the sender has gone, or the stream ran into a time limit."""
+        self._timeout = timeout
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Produce to the end. Neither errors nor a cancellation are raised: ``channel.outcome`` tells how it ended."""
+        outcome = Outcome.INTERRUPTED
+        failure: Exception | None = None
+        if self._stream.max_duration is not None:
+            self._scope.deadline = trio.current_time() + self._stream.max_duration
+        try:
+            with self._scope:
+                await self._fill()
+                if trio.current_effective_deadline() > -math.inf:
+                    outcome = Outcome.FINISHED
+        except Exception as error:  # noqa: BLE001 - crosses the nursery as a value
+            outcome, failure = Outcome.FAILED, error
+        except trio.Cancelled:
+            # Raised, it would cancel the request's nursery, and the watcher there could not tell a request that was
+            # cancelled from outside, which breaks its writes, from one that cancelled itself, which finishes them.
+            pass
+        finally:
+            if outcome is Outcome.INTERRUPTED and self._scope.cancel_called and not self.channel.closed:
+                outcome, failure = Outcome.FAILED, self._timeout or self._overdue()
+            self.channel.finish(outcome, failure)
+
+    def _overdue(self) -> StreamTimeout:
+        return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self._stream.max_duration} s")
+
+    async def _fill(self) -> None:
+        source = await self._resolve()
+        generator = as_generator(source)
+        if self._stream.maps:
+            if generator is None:
+                chunks = from_thread(source, self.encoder, self._stream.buffer_size)
+            else:
+                chunks = _encoded(generator, self.channel, self.encoder)
+            await _fill_mapped(chunks, self._stream.maps, self.channel)
+        elif generator is None:
+            await fill_from_thread(source, self.channel, self.encoder)
+        else:
+            await _drive(generator, self.channel, self.encoder)
+        if self._stream.tail is not None and (tail := self._stream.tail()):
+            self.channel.append(tail)
+
+    async def _resolve(self) -> Any:
+        source = self._stream.source
+        if is_iterable(source) or not callable(source):
+            return source
+        made = source()
+        if isawaitable(made):
+            made = await made
+        if not is_iterable(made):
+            raise TypeError(
+                f"{self.encoder.where}: the function that a stream was made from returned "
+                f"{type(made).__qualname__}: return a generator or another iterable"
+            )
+        return made
+
+
+async def _drive(generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder) -> None:
+    # The hot loop of the project: 100,000 chunks a request are ordinary. It stays in `async for` with plain locals,
+    # and leaves it only to raise something at the yield.
+    append = channel.chunks.append
+    ignored = 0
+    try:
+        error = await _accept(await anext(generator), channel, encoder)
+        while True:
+            while error is not None:
+                ignored += channel.closed
+                if ignored > 1:  # it swallowed the end of the stream, and yields on: closing it raises its error
+                    return
+                error = await _accept(await generator.athrow(error), channel, encoder)
+            encode = encoder.encode
+            assert encode is not None  # noqa: S101 - the first chunk has settled it
+            async for chunk in generator:
+                try:
+                    data = encode(chunk)
+                except Exception as wrong:  # noqa: BLE001 - whatever the encoding raises belongs to the user's line
+                    error = encoder.explain(chunk, wrong)
+                    break
+                append(data)
+                size = len(data)
+                channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)
+                if waiting > channel.mark:
+                    try:
+                        await channel.settle()
+                    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+                        error = raised
+                        break
+            else:
+                return
+    except StopAsyncIteration:
+        return
+    finally:
+        await close_generator(generator)
+
+
+async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder) -> BaseException | None:
+    """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
+    try:
+        await channel.make_room()
+    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+        return raised
+    try:
+        data = encoder.first(chunk)
+    except Exception as wrong:  # noqa: BLE001 - raised at the yield
+        return encoder.explain(chunk, wrong)
+    channel.append(data)
+    try:
+        await channel.settle()
+    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+        return raised
+    return None
+
+
+async def _encoded(
+    generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder
+) -> AsyncGenerator[bytes, None]:
+    """The generator's chunks as bytes, for maps. It waits for room before it resumes the generator.
+
+    So what interrupts that wait is raised at the user's own ``yield``, whatever stands between it and the channel.
+    """
+    error: BaseException | None = None
+    ignored = 0
+    try:
+        while True:
+            chunk = await (anext(generator) if error is None else generator.athrow(error))
+            error = None
+            try:
+                data = encoder.first(chunk)
+            except Exception as wrong:  # noqa: BLE001 - raised at the yield
+                error = encoder.explain(chunk, wrong)
+                continue
+            yield data
+            try:
+                await channel.settle()
+            except BaseException as raised:  # noqa: BLE001 - raised at the yield
+                error = raised
+                ignored += channel.closed
+                if ignored > 1:
+                    return
+    except StopAsyncIteration:
+        return
+    finally:
+        await close_generator(generator)
+
+
+async def _fill_mapped(chunks: AsyncGenerator[bytes, None], maps: list[ChunkMap], channel: ByteChannel) -> None:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(close_generator, chunks)
+        for function in maps:
+            chunks = function(chunks)
+            stack.push_async_callback(close_generator, chunks)
+        async for data in chunks:
+            if channel.waiting > channel.limit:
+                await channel.make_room()
+            channel.append(bytes(data))

@@ -1,0 +1,108 @@
+"""The sender's side of a stream: from the channel to ``send``.
+
+Rules that this module alone enforces:
+
+* The head leaves with the first chunk, so an error before it is still an ordinary error.
+* All that piled up leaves as one message; nothing waits for a timer.
+* The end is sent only if the producer finished. What was accepted before an error is sent first.
+* One shield stands around all of it: no cancellation reaches ``send``, and the channel is closed when it ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from trioweb.ground.errors import StreamTimeout
+from trioweb.ground.headers import RawHeaders
+from trioweb.wire.channel import ByteChannel, Outcome
+from trioweb.wire.outbox import Outbox
+from trioweb.wire.producer import Producer, Stream
+
+
+async def relay(
+    stream: Stream, where: str, nursery: trio.Nursery, outbox: Outbox, head: Callable[[str | None], tuple[int, RawHeaders]]
+) -> None:
+    """Run a stream's producer in ``nursery`` and send what it gives, to the end.
+
+    Returns without having sent the end when the client has gone, or when the producer was interrupted; who called it
+    then breaks the response off. A cancellation from outside ends the producer, and by that this.
+
+    Args:
+        stream: what to send.
+        where: the route, for messages.
+        nursery: the request's.
+        outbox: where it leaves.
+        head: status and headers, given the media type that the first chunk stands for.
+
+    Raises:
+        Exception: what the producer raised; the head has not left if that was before its first chunk.
+    """
+    producer = Producer(stream, where)
+    channel = producer.channel
+    nursery.start_soon(producer.run)
+    try:
+        with trio.CancelScope(shield=True) as outbox.scope:
+            if not stream.head_first:
+                await _next(producer, stream, None)
+                if not channel.chunks and channel.outcome is not Outcome.FINISHED:
+                    _raise_failure(channel)
+                    return
+            status, headers = head(producer.encoder.media_type)
+            await outbox.start(status, headers, bodiless=False)
+            await _send_all(producer, stream, outbox)
+    finally:
+        outbox.scope = None
+        channel.close()
+        producer.cancel()
+
+
+async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
+    channel = producer.channel
+    if stream.prelude:
+        await outbox.body(stream.prelude)
+    while not outbox.gone:
+        await _next(producer, stream, outbox)
+        data = channel.take()
+        if channel.outcome is Outcome.FINISHED and not channel.chunks:
+            await outbox.end(data)
+            return
+        if data:
+            await outbox.body(data)
+        elif channel.outcome is not Outcome.RUNNING:
+            break
+    if channel.failure is not None and stream.on_error is not None and not outbox.gone:
+        last = stream.on_error(channel.failure)
+        if last is not None:
+            await outbox.end(producer.encoder.first(last))
+    _raise_failure(channel)
+
+
+def _raise_failure(channel: ByteChannel) -> None:
+    if channel.failure is not None:
+        raise channel.failure
+
+
+async def _next(producer: Producer, stream: Stream, outbox: Outbox | None) -> None:
+    """Wait for something to take. Meanwhile keep an event stream alive, and a producer that gives nothing short."""
+    channel = producer.channel
+    if channel.ready:
+        return
+    if stream.ping is None and stream.idle_timeout is None:
+        await channel.wait()
+        return
+    ping = math.inf if stream.ping is None or outbox is None else stream.ping
+    idle_at = trio.current_time() + (math.inf if stream.idle_timeout is None else stream.idle_timeout)
+    while not channel.ready:
+        with trio.move_on_at(min(idle_at, trio.current_time() + ping)):
+            await channel.wait()
+            return
+        if trio.current_time() >= idle_at:
+            producer.cancel(
+                StreamTimeout(f"{producer.encoder.where} gave nothing for its idle_timeout of {stream.idle_timeout} s")
+            )
+            await channel.wait()
+        elif outbox is not None:
+            await outbox.body(stream.ping_chunk)

@@ -1,0 +1,188 @@
+"""What can be streamed, and each of it as one of two things: an async generator, or an iterator for a worker thread."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias, cast
+
+import trio
+
+from trioweb.ground.chunks import Encoder
+from trioweb.wire.channel import ByteChannel, Outcome, ThreadEnd
+
+FILE_CHUNK: Final = 65536
+"""Bytes that one read of an async file asks for: one hop to a worker thread."""
+THREADS: Final = 256
+"""Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
+
+READY = (list, tuple, set, frozenset, dict, range, deque)
+"""Iterables that are all there: to iterate them never blocks, so they need no thread."""
+
+Source: TypeAlias = (
+    "AsyncIterable[Any] | Iterable[Any] | trio.abc.ReceiveStream | Callable[[], AsyncIterable[Any] | Iterable[Any]]"
+)
+
+_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("trioweb sync streams")
+
+
+def thread_limiter() -> trio.CapacityLimiter:
+    """The limiter that sync streams share. It is their own: a hundred slow exports keep no handler from its thread."""
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(THREADS)
+        _limiter.set(limiter)
+        return limiter
+
+
+def is_iterator(value: object) -> bool:
+    """Whether a value is a stream by itself: a generator, an iterator, a receive channel or stream, an async file."""
+    return hasattr(value, "__anext__") or hasattr(value, "__next__") or is_async(value)
+
+
+def is_async(value: object) -> bool:
+    """Whether a value is iterated with ``async for``."""
+    return hasattr(value, "__aiter__")
+
+
+def is_iterable(value: object) -> bool:
+    """Whether a value can be streamed chunk by chunk where the user says so: text and mappings are one value each."""
+    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, (str, bytes, bytearray, memoryview, dict))
+
+
+def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
+    """The source as an async generator, or ``None`` where only a thread may iterate it."""
+    if inspect.isasyncgen(source):
+        return source
+    if all(hasattr(source, name) for name in ("asend", "athrow", "aclose", "__anext__")):
+        return cast("AsyncGenerator[Any, None]", source)
+    if is_async(source):
+        return _read(source) if hasattr(source, "read") and hasattr(source, "aclose") else _iterate(source)
+    if isinstance(source, READY) or type(source).__name__ in ("dict_keys", "dict_values", "dict_items"):
+        return _each(source)
+    return None
+
+
+async def _iterate(source: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    try:
+        async for chunk in source:
+            yield chunk
+    finally:
+        await close_unused(source)
+
+
+async def _read(file: Any) -> AsyncGenerator[Any, None]:
+    try:
+        while chunk := await file.read(FILE_CHUNK):
+            yield chunk
+    finally:
+        await file.aclose()
+
+
+async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
+    for item in items:
+        yield item
+
+
+async def close_unused(source: object) -> None:
+    """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
+    if hasattr(source, "aclose"):
+        await source.aclose()
+    elif not callable(source) and hasattr(source, "close"):
+        source.close()
+
+
+async def close_generator(generator: AsyncGenerator[Any, None]) -> None:
+    """Close a generator that may be suspended inside a nursery of its own, which wraps what closing it raises."""
+    try:
+        await generator.aclose()
+    except BaseExceptionGroup as group:
+        rest = group.split(GeneratorExit)[1]
+        if rest is not None:
+            raise rest from None
+
+
+async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+    """Drain an iterable into ``channel`` in one worker thread, from its first item to its close.
+
+    A cancellation reaches the thread at its next chunk and nowhere else, and only then does this return: what the
+    iterable holds is never closed under its hands.
+    """
+    end = ThreadEnd(channel)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_when_cancelled, end)
+        await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=thread_limiter())
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_when_cancelled(end: ThreadEnd) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        end.stop()
+
+
+def _drain(iterable: Iterable[Any], put: Callable[[bytes], bool], encoder: Encoder) -> None:
+    iterator = iter(iterable)
+    try:
+        for chunk in iterator:
+            if not put(_encoded(iterator, chunk, encoder)):
+                return
+    except _Ended:
+        return
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+
+
+class _Ended(Exception):
+    """A generator took the error that was thrown into it for its end."""
+
+
+def _encoded(iterator: Iterator[Any], chunk: Any, encoder: Encoder) -> bytes:
+    # What cannot be encoded is raised at the generator's yield; it may go on with another chunk.
+    while True:
+        try:
+            return encoder.first(chunk)
+        except Exception as error:  # noqa: BLE001 - whatever the encoding raises belongs to the user's line
+            wrong = encoder.explain(chunk, error)
+        if not hasattr(iterator, "throw"):
+            raise wrong
+        try:
+            chunk = iterator.throw(wrong)
+        except StopIteration:
+            raise _Ended from None
+
+
+async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
+    """The encoded chunks of an iterable that a worker thread drains, joined as they pile up."""
+    channel = ByteChannel(limit)
+    left = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fill_and_finish, iterable, channel, encoder)
+        while not left:
+            await channel.wait()
+            data = channel.take()
+            if not data and channel.outcome is not Outcome.RUNNING:
+                break
+            try:
+                yield data
+            except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
+                left = True
+        nursery.cancel_scope.cancel()
+    if channel.failure is not None and not left:
+        raise channel.failure
+
+
+async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+    """``fill_from_thread`` as a task of its own, its error a value in the channel."""
+    outcome, failure = Outcome.INTERRUPTED, None
+    try:
+        await fill_from_thread(iterable, channel, encoder)
+        outcome = Outcome.FINISHED
+    except Exception as error:  # noqa: BLE001 - crosses the nursery as a value
+        outcome, failure = Outcome.FAILED, error
+    finally:
+        channel.finish(outcome, failure)

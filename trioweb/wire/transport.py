@@ -1,0 +1,36 @@
+"""What streams need from a server beyond ASGI, as one small interface.
+
+Plain ASGI has no words for "this response is broken", "has the client taken it?" and "wake up that write". ``Transport``
+is what remains without them; a server that can do more has a subclass (``trioweb.wire.hypercorn``).
+"""
+
+from __future__ import annotations
+
+import trio
+
+
+class Transport:
+    """The connection of one request, as far as plain ASGI shows it."""
+
+    __slots__ = ()
+
+    async def drained(self) -> None:
+        """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
+
+    async def abort(self) -> None:
+        """Make it plain to the client that the response is broken. Call it once, after the last ``send``.
+
+        A server that sees an app return without the closing message does what it can by itself.
+        """
+
+    def release(self, shield: trio.CancelScope | None) -> None:
+        """Make a ``send`` that waits for a client who left, or takes nothing, return. Does not block.
+
+        Args:
+            shield: the scope around a ``send`` of a body, for a server on which cancelling that leaves the connection
+                whole; ``None`` during the ``send`` of a head.
+        """
+
+
+PLAIN = Transport()
+"""For every server that this project knows nothing about."""
