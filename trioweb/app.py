@@ -9,15 +9,18 @@ from urllib.parse import quote, unquote_to_bytes
 
 import trio
 
-from trioweb.exchange import Exchange, Policy
+from trioweb.exchange import Exchange
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
 from trioweb.handlers import Endpoint, Kind, plan
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
+from trioweb.light import serve
+from trioweb.policy import Policy
 from trioweb.request import MAX_BODY_SIZE, State
 from trioweb.responses import RedirectResponse, Response
 from trioweb.routing import Route, Router
+from trioweb.wire.inbox import Inbox
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -210,8 +213,11 @@ class App(Router):
                 prefix, app = mounted
                 await app({**scope, "root_path": root + prefix}, receive, send)
                 return
-        endpoint, params = found or (_NO_ROUTE, {})
-        await Exchange(self._policy, endpoint, params, scope, receive, send).run(self._nursery, answer)
+        if found is not None:
+            endpoint, params = found
+            await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+        else:
+            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
 
     def _otherwise(
         self, scope: Scope, path: str

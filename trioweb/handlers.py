@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -42,12 +42,12 @@ class Endpoint:
         kind: how to call it.
         request_name: the parameter that takes the request, or ``None``.
         nursery_name: the parameter that takes the request's nursery, or ``None``.
-        passes_all: every path parameter goes to the parameter of the same name, as it is.
+        passes_all: the path's parameters, as they are, are all of its arguments.
         converts: path parameters that are converted by their annotation.
         drops: path parameters that the handler does not take.
         streaming: an iterable that it returns is streamed.
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
-        light: nobody could tell whether it has a nursery of its own.
+        light: nobody could tell whether it has a nursery: it takes neither that nor the request.
     """
 
     handler: Callable[..., Any]
@@ -60,18 +60,17 @@ class Endpoint:
     drops: frozenset[str] = frozenset()
     streaming: bool = False
     cancel_on_disconnect: bool | None = None
+    light: bool = False
+    passes_all: bool = False
 
-    @property
-    def light(self) -> bool:
-        """Whether it can go without a request and a nursery."""
-        return self.request_name is None and self.nursery_name is None and self.kind is not Kind.GENERATOR
-
-    def bind(self, params: Mapping[str, Any], request: Request | None) -> dict[str, Any]:
+    def bind(self, params: Mapping[str, Any], request: Request | None) -> Mapping[str, Any]:
         """The keyword arguments for one request.
 
         Raises:
             HTTPError: 422 for a path parameter that does not fit its annotation.
         """
+        if self.passes_all:
+            return params
         arguments = dict(params)
         for name in self.drops:
             del arguments[name]
@@ -87,8 +86,8 @@ class Endpoint:
                 arguments[self.nursery_name] = request.nursery
         return arguments
 
-    def call(self, params: Mapping[str, Any], request: Request | None) -> Awaitable[Any]:
-        """Call the handler: what is returned is to be awaited for its value, and has run no code of an ``async def``."""
+    def call(self, params: Mapping[str, Any], request: Request | None) -> Coroutine[Any, Any, Any]:
+        """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet."""
         arguments = self.bind(params, request)
         if self.kind is Kind.COROUTINE:
             return self.handler(**arguments)  # type: ignore[no-any-return]
@@ -151,6 +150,9 @@ def plan(
             )
     if not takes_rest:
         endpoint.drops = frozenset(path_params) - taken
+    plain = endpoint.request_name is None and endpoint.nursery_name is None
+    endpoint.passes_all = plain and not endpoint.drops and not endpoint.converts
+    endpoint.light = plain and endpoint.kind is not Kind.GENERATOR
     return endpoint
 
 
@@ -195,6 +197,8 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
     """As ``respond``, without waiting: a file is not measured."""
     if isinstance(value, Response):
         return value
+    if value.__class__ is str and not streaming:
+        return Response(value)
     if streaming:
         if is_iterable(value):
             return StreamingResponse(value)

@@ -14,8 +14,8 @@ from typing import Any
 
 import trio
 
-from trioweb.exchange import unwrap
 from trioweb.ground.errors import RouteError
+from trioweb.policy import unwrap
 
 logger = logging.getLogger("trioweb")
 

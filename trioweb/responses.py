@@ -8,7 +8,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Final, TypedDict, Unpack
 from urllib.parse import quote
@@ -46,6 +46,11 @@ WRITE_TIMEOUT: Final = 60.0
 
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110, section 15)."""
+
+_KNOWN_TYPES: Final = {
+    media_type: (b"content-type", media_type.encode())
+    for media_type in (TEXT_TYPE, BYTES_TYPE, JSON_TYPE, HTML_TYPE, JSON_LINES_TYPE, EVENTS_TYPE, CSV_TYPE)
+}
 
 
 class StreamOptions(TypedDict, total=False):
@@ -139,7 +144,11 @@ class Response:
         elif isinstance(content, str) and media_type.startswith("text/") and "charset" not in media_type:
             media_type += "; charset=utf-8"  # true: it was encoded here
         if media_type is not None:
-            self.headers.append("content-type", media_type)
+            known = _KNOWN_TYPES.get(media_type)  # no need to check these again for every response
+            if known is not None:
+                self.headers.raw.append(known)
+            else:
+                self.headers.append("content-type", media_type)
         if stream is None and status_code not in BODILESS:
             self.headers.raw.append((b"content-length", b"%d" % len(self._body)))
         if headers is not None:

@@ -30,7 +30,8 @@ _NEXT: Final = {
 SLICE: Final = 131072
 """Bytes of a body in one piece that make one message: what waits in a server's buffers at a time, a response."""
 
-_HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_FRAMING: Final = frozenset({b"transfer-encoding"})
+_HOP_BY_HOP: Final = _FRAMING | frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 
 class Outbox:
@@ -62,14 +63,11 @@ class Outbox:
 
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
         """Send the head. Headers that only a server may set are left out; ``bodiless`` says that no body may follow."""
-        kept = []
-        for pair in headers:
-            name = pair[0]
-            if name in _HOP_BY_HOP and (name == b"transfer-encoding" or self._version[0] > "1"):
-                continue
-            if name == b"content-length" and not bodiless:
-                self._remaining = int(pair[1])
-            kept.append(pair)
+        kept = sendable(headers, self._version)
+        if not bodiless:
+            for name, value in kept:
+                if name == b"content-length":
+                    self._remaining = int(value)
         self._advance("start")
         self.sending = "start"
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
@@ -142,3 +140,31 @@ class Outbox:
             self.state = _NEXT[self.state, event]
         except KeyError:
             raise RuntimeError(f"a response that is {self.state} cannot take {event!r} next") from None
+
+
+def sendable(headers: RawHeaders, http_version: str) -> RawHeaders:
+    """The headers without those that only a server may set: in HTTP/2 they are a fault (RFC 9113, section 8.2.2)."""
+    for name, _ in headers:
+        if name in _HOP_BY_HOP:
+            refused = _HOP_BY_HOP if http_version[0] > "1" else _FRAMING
+            return [pair for pair in headers if pair[0] not in refused]
+    return headers
+
+
+async def send_small(
+    send: Callable[[Any], Awaitable[None]], status: int, headers: RawHeaders, body: bytes, bodiless: bool
+) -> None:
+    """Send a whole small response over HTTP/1: what an ``Outbox`` would send, without the cost of one.
+
+    The caller holds a shield.
+
+    Raises:
+        ContentLengthError: the headers declare another length than the body has; nothing is sent.
+    """
+    if not bodiless:
+        for name, value in headers:
+            if name == b"content-length" and value != b"%d" % len(body):
+                raise ContentLengthError(f"a body of {len(body)} bytes was given the content-length {value!r}")
+    headers = sendable(headers, "1.1")
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,116 @@
+"""The way in for every request, and the short way through for handlers that need no more.
+
+A handler that takes neither the request nor a nursery cannot tell whether it has one. It runs in a single cancel scope,
+which turns into the shield of the response; a watcher for the client starts only when the handler first waits, since
+one that returns at once leaves nothing to cancel. All else is an ``Exchange``.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from trioweb.exchange import Exchange, cancels_handler, may_have_body
+from trioweb.handlers import Endpoint, to_response
+from trioweb.lifespan import AppNursery
+from trioweb.policy import Policy, report, unwrap
+from trioweb.responses import BODILESS, Response
+from trioweb.wire.inbox import Inbox
+from trioweb.wire.outbox import SLICE, send_small
+
+
+async def serve(
+    policy: Policy,
+    endpoint: Endpoint,
+    params: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[Any], Awaitable[None]],
+    app_nursery: AppNursery | None,
+) -> None:
+    """Answer a request with a handler. Returns when all that the request started has ended.
+
+    A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
+
+    Args:
+        policy: the app's.
+        endpoint: the handler.
+        params: the path's parameters.
+        scope: ASGI's.
+        receive: ASGI's.
+        send: ASGI's.
+        app_nursery: where to watch for a client that leaves; ``None`` where the app's lifespan does not run.
+    """
+    if app_nursery is None or not endpoint.light or may_have_body(scope):
+        await Exchange(policy, endpoint, params, scope, Inbox(receive), send).run()
+        return
+    inbox: Inbox | None = None
+    started = False
+    answer: Response | Exception | None = None
+    with trio.CancelScope() as shield:
+        try:
+            coroutine = endpoint.call(params, None)
+            try:
+                trap = coroutine.send(None)
+            except StopIteration as done:
+                value = done.value
+            else:
+                inbox = Inbox(receive)
+                watch = cancels_handler(endpoint, scope["method"])
+                value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
+            answer = to_response(value, endpoint.label, endpoint.streaming)
+            body = answer.body
+            if body is not None and len(body) <= SLICE:
+                bodiless = scope["method"] == "HEAD" or answer.status_code in BODILESS
+                shield.shield = started = True
+                await send_small(send, answer.status_code, answer.headers.raw, b"" if bodiless else body, bodiless)
+                return
+        except Exception as error:  # noqa: BLE001 - answered below, outside of the scope
+            answer = unwrap(error)
+    if started and isinstance(answer, Exception):
+        report(answer, scope, "sending the response failed")
+    elif answer is not None:
+        await Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run(answer)
+
+
+async def _rest(
+    coroutine: Coroutine[Any, Any, Any], trap: Any, inbox: Inbox, scope: trio.CancelScope, nursery: AppNursery | None
+) -> Any:
+    """Go on with a handler that waits for ``trap``, and cancel ``scope`` when its client leaves."""
+    watch = trio.CancelScope()
+    if nursery is not None:
+        nursery.start_soon(_cancel_when_gone, inbox, scope, watch)
+    try:
+        return await _resumed(coroutine, trap)
+    finally:
+        watch.cancel()
+
+
+async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.CancelScope) -> None:
+    with watch:
+        await inbox.departed()
+        if not watch.cancel_called:  # else the handler has returned meanwhile, and the scope is a shield
+            scope.cancel()
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Await the rest of a coroutine whose first step has been taken."""
+    while True:
+        try:
+            reply = yield trap
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as raised:  # noqa: BLE001 - passed on as it is
+            step = partial(coroutine.throw, raised)
+        else:
+            step = partial(coroutine.send, reply)
+        try:
+            trap = step()
+        except StopIteration as done:
+            return done.value

@@ -1,0 +1,90 @@
+"""What all requests of an app have in common: its error handlers, and what an error is to the client and to the log."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import trio
+
+from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.ground.headers import Headers
+from trioweb.ground.problems import format_trace, render_problem, wants_page
+from trioweb.request import Application, Request
+from trioweb.responses import Response
+
+logger = logging.getLogger("trioweb")
+
+ErrorHandler = Callable[[Request, Any], Any]
+
+
+@dataclass(slots=True)
+class Policy:
+    """What all requests of an app have in common.
+
+    Attributes:
+        app: what requests show as their app.
+        debug: errors show their traceback to the client.
+        max_body_size: bytes of a body that a request holds in memory.
+        by_status: error handlers for statuses.
+        by_class: error handlers for classes of exceptions.
+    """
+
+    app: Application
+    debug: bool
+    max_body_size: int
+    by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
+    by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
+
+    def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
+        """The error handler for an exception: its status first, then the nearest of its classes."""
+        if isinstance(error, HTTPError) and error.status in self.by_status:
+            return self.by_status[error.status]
+        for cls in type(error).__mro__:
+            if cls in self.by_class:
+                return self.by_class[cls]
+        return None if isinstance(error, HTTPError) else self.by_status.get(500)
+
+    def is_expected(self, error: Exception) -> bool:
+        """Whether an exception is an answer, rather than a fault to log: its own class has a handler, or it is one."""
+        return isinstance(error, HTTPError) or any(
+            cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
+        )
+
+    def default_answer(self, failure: Exception, scope: Mapping[str, Any]) -> Response:
+        """The answer to an error that has no handler: a problem document, or a page for a browser."""
+        page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
+        if isinstance(failure, HTTPError):
+            body, media_type = render_problem(failure.status, failure.detail, None, page)
+            return Response(body, failure.status, failure.headers, media_type)
+        trace = format_trace(failure) if self.debug else None
+        body, media_type = render_problem(500, None, trace, page)
+        return Response(body, 500, None, media_type)
+
+
+def report(failure: Exception, scope: Mapping[str, Any], text: str) -> None:
+    """Log a fault with its request. A client that left is none."""
+    if not isinstance(failure, ClientDisconnected):
+        target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+        logger.error("%s %s: %s", scope["method"], target, text, exc_info=failure)
+
+
+async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:
+    """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
+    if inspect.iscoroutinefunction(handler):
+        return await handler(request, error)
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        return handler(request, error)
+    value = await trio.to_thread.run_sync(handler, request, error)
+    return await value if inspect.iscoroutine(value) else value
+
+
+def unwrap(error: Exception) -> Exception:
+    """A group that holds one exception is that exception."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
