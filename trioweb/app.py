@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import trio
 
 from trioweb.exchange import Exchange
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
@@ -24,11 +25,10 @@ from trioweb.wire.inbox import Inbox
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+Mount: TypeAlias = tuple[str, ASGIApp]
+Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
-NEEDS_TRIO = (
+NEEDS_TRIO: Final = (
     "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
     "name of your file and app the name of your App"
 )
@@ -62,7 +62,7 @@ class App(Router):
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._table: RouteTable[Endpoint] = RouteTable()
         self._names: dict[str, list[Template]] = {}
-        self._mounts: list[tuple[str, Callable[..., Awaitable[None]]]] = []
+        self._mounts: list[Mount] = []
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
 
@@ -80,7 +80,11 @@ class App(Router):
     # Registration
 
     def add_converter(
-        self, name: str, regex: str, parse: Callable[[str], Any] = str, format: Callable[[Any], str] = str
+        self,
+        name: str,
+        regex: str,
+        parse: Callable[[str], Any] = str,
+        format: Callable[[Any], str] = str,  # noqa: A002
     ) -> None:
         r"""Add a converter for path parameters, before the routes that use it.
 
@@ -97,7 +101,7 @@ class App(Router):
             raise RouteError(f"there is a converter {name!r} already: give this one another name")
         self._converters[name] = Converter(name, regex, parse, format)
 
-    def mount(self, path: str, app: Callable[..., Awaitable[None]]) -> None:
+    def mount(self, path: str, app: ASGIApp) -> None:
         """Hand all requests under a path to another ASGI app, after this app's own routes were looked at.
 
         The path stays whole in the scope and its first part moves to ``root_path``, as ASGI has it. The lifespan of a
@@ -205,9 +209,13 @@ class App(Router):
         path = scope["path"]
         if root:
             path = _below(path, root)
-        found = self._table.find(scope["method"], path)
+        found = None
         answer: Response | HTTPError | None = None
-        if found is None:
+        if "\ufffd" in path and _is_garbled(scope):
+            answer = HTTPError(400, "The path is not UTF-8.")
+        else:
+            found = self._table.find(scope["method"], path)
+        if found is None and answer is None:
             mounted, found, answer = self._otherwise(scope, path)
             if mounted is not None:
                 prefix, app = mounted
@@ -219,19 +227,11 @@ class App(Router):
         else:
             await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
 
-    def _otherwise(
-        self, scope: Scope, path: str
-    ) -> tuple[
-        tuple[str, Callable[..., Awaitable[None]]] | None,
-        tuple[Endpoint, dict[str, Any]] | None,
-        Response | HTTPError | None,
-    ]:
+    def _otherwise(self, scope: Scope, path: str) -> tuple[Mount | None, Found | None, Response | HTTPError | None]:
         """What to do with a request that no route matches: a mount, another route, or an answer."""
         method = scope["method"]
         if path[:1] != "/":
             return self._odd_target(scope, path)
-        if _is_garbled(scope):
-            return None, None, HTTPError(400, "The path is not UTF-8.")
         allowed = self._table.allowed(path)
         if allowed:
             return None, None, _not_here(method, allowed)
@@ -248,7 +248,7 @@ class App(Router):
             return self._mounts[-1], None, None
         return None, None, HTTPError(404)
 
-    def _odd_target(self, scope: Scope, path: str) -> Any:
+    def _odd_target(self, scope: Scope, path: str) -> tuple[Mount | None, Found | None, Response | HTTPError | None]:
         # RFC 9112, section 3.2: the absolute form, which a server must take, and "*", which asks about all of it.
         _, absolute, rest = path.partition("://")
         if absolute:
@@ -274,10 +274,8 @@ def _below(path: str, root: str) -> str:
 def _is_garbled(scope: Scope) -> bool:
     """Whether the server had to replace bytes of the path that are not UTF-8."""
     raw = scope.get("raw_path")
-    if "\ufffd" not in scope["path"] or raw is None:
-        return False
     try:
-        unquote_to_bytes(raw).decode()
+        unquote_to_bytes(raw or b"").decode()
     except UnicodeDecodeError:
         return True
     return False

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import trio
 
+from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
@@ -31,6 +32,7 @@ from trioweb.wire.sources import close_unused
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
+
 class Exchange:
     """One request on its way. ``run`` is all of it."""
 
@@ -44,9 +46,9 @@ class Exchange:
         policy: Policy,
         endpoint: Endpoint,
         params: Mapping[str, Any],
-        scope: Mapping[str, Any],
+        scope: Scope,
         inbox: Inbox,
-        send: Callable[[Any], Awaitable[None]],
+        send: Send,
     ) -> None:
         self._policy = policy
         self._endpoint = endpoint
@@ -100,7 +102,7 @@ class Exchange:
                     await self._deliver(await answer(), nursery)
                 finally:
                     self._stop_watching()
-        except Exception as error:  # noqa: BLE001 - crosses the nursery as a value
+        except Exception as error:
             failure = error
         except BaseExceptionGroup as group:
             cancelled, rest = group.split(trio.Cancelled)
@@ -167,17 +169,24 @@ class Exchange:
         bodiless = self._is_bodiless(response)
         body = b"" if bodiless else response.body or b""
         await self._outbox.start(response.status_code, headers, bodiless=bodiless)
+        if self._outbox.before_end is not None:
+            await self._drain_request()  # some clients stop sending, and wait, once they have the whole body
         await self._outbox.whole(body)
         await self._let_go()
 
     # A request body that nobody wants
 
-    async def _drain_request(self) -> None:
-        """Before the end of a response: take in what the client still sends, so that it is not reset while it sends."""
+    async def _drain_request(self) -> bool:
+        """Before the end of a response: take in what the client still sends, so that it is not reset while it sends.
+
+        Returns:
+            Whether that was all of it.
+        """
         if not self._inbox.complete:
             self._inbox.discard()
             await self._inbox.discarded()
             self._inbox.discard(unbounded=True)
+        return self._inbox.complete or self._inbox.gone
 
     async def _let_go(self) -> None:
         """After the end of a response: let the server stop reading a body that went on."""
@@ -270,7 +279,7 @@ def cancels_handler(endpoint: Endpoint, method: str) -> bool:
     return method in SAFE if chosen is None else chosen
 
 
-def may_have_body(scope: Mapping[str, Any]) -> bool:
+def may_have_body(scope: Scope) -> bool:
     """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
     if scope["http_version"][0] != "1":
         return True

@@ -20,7 +20,7 @@ from trioweb.responses import FileResponse, Response, StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 
 _EMPTY: Final = inspect.Parameter.empty
-_SIMPLE: Final = (dict, list, int, float, bool)
+_JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
 
 
 class Kind(enum.Enum):
@@ -106,7 +106,7 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
     return await value if inspect.iscoroutine(value) else value
 
 
-def plan(
+def plan(  # noqa: C901 - a case for each way in which a parameter is filled
     handler: Callable[..., Any],
     where: str,
     path_params: Mapping[str, Converter],
@@ -132,22 +132,18 @@ def plan(
         elif parameter.kind is parameter.VAR_POSITIONAL:
             continue
         elif parameter.kind is parameter.POSITIONAL_ONLY:
-            raise RouteError(f"{where}: {label} takes {name!r} by position only: remove the \"/\" from its parameters")
+            raise RouteError(f'{where}: {label} takes {name!r} by position only: remove the "/" from its parameters')
         elif _is(parameter, Request, "Request") or (name == "request" and name not in path_params):
             endpoint.request_name = name
         elif _is(parameter, trio.Nursery, "Nursery"):
             endpoint.nursery_name = name
         elif name in path_params:
             taken.add(name)
-            if path_params[name].name == "str" and parameter.annotation not in (_EMPTY, str, Any):
-                if not isinstance(parameter.annotation, str):
-                    endpoint.converts[name] = parameter.annotation
+            # A parameter that names its converter has it done; of the plain ones the annotation says what they are.
+            if path_params[name].name == "str" and _is_type(parameter.annotation):
+                endpoint.converts[name] = parameter.annotation
         elif parameter.default is _EMPTY:
-            known = ", ".join(f"{{{param}}}" for param in path_params) or "none"
-            raise RouteError(
-                f"{where}: nothing can fill the parameter {name!r} of {label}: name a parameter of the path (there "
-                f"is {known}), annotate it as Request or trio.Nursery, or give it a default"
-            )
+            raise _unfillable(endpoint, name, path_params)
     if not takes_rest:
         endpoint.drops = frozenset(path_params) - taken
     plain = endpoint.request_name is None and endpoint.nursery_name is None
@@ -156,10 +152,22 @@ def plan(
     return endpoint
 
 
+def _unfillable(endpoint: Endpoint, name: str, path_params: Mapping[str, Converter]) -> RouteError:
+    known = ", ".join(f"{{{param}}}" for param in path_params) or "none"
+    return RouteError(
+        f"{endpoint.where}: nothing can fill the parameter {name!r} of {endpoint.label}: name a parameter of the path "
+        f"(there is {known}), annotate it as Request or trio.Nursery, or give it a default"
+    )
+
+
+def _is_type(annotation: Any) -> bool:
+    return annotation not in (_EMPTY, str, Any) and not isinstance(annotation, str)
+
+
 def _parameters(handler: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(handler, eval_str=True).parameters
-    except Exception:  # noqa: BLE001 - evaluating an annotation runs the user's code; names under TYPE_CHECKING fail
+    except Exception:
         return inspect.signature(handler).parameters
 
 
@@ -193,7 +201,7 @@ async def respond(value: Any, label: str, streaming: bool) -> Response:
     return response
 
 
-def to_response(value: Any, label: str, streaming: bool) -> Response:
+def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C901 - one table
     """As ``respond``, without waiting: a file is not measured."""
     if isinstance(value, Response):
         return value
@@ -210,7 +218,7 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
         return Response(value)
     if value is None:
         return Response(status_code=204)
-    if isinstance(value, _SIMPLE) or isinstance(value, msgspec.Struct) or _is_dataclass(value):
+    if isinstance(value, _JSON_VALUES) or _is_dataclass(value):
         return _json(value, label)
     if is_iterator(value):
         return StreamingResponse(value)

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.errors import RouteError
 from trioweb.policy import unwrap
 
@@ -113,7 +114,9 @@ def as_manager(function: Callable[[Any], Any]) -> Manager:
 
 
 @asynccontextmanager
-async def open_life(app: Any, managers: list[Manager], enter_children: Callable[[AsyncExitStack], Awaitable[None]]) -> AsyncIterator[AppNursery]:
+async def open_life(
+    app: Any, managers: list[Manager], enter_children: Callable[[AsyncExitStack], Awaitable[None]]
+) -> AsyncIterator[AppNursery]:
     """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
 
     A cancellation runs the clean-ups; leaving the block cancels what runs in the nursery.
@@ -142,7 +145,9 @@ async def open_life(app: Any, managers: list[Manager], enter_children: Callable[
 
 
 async def serve_lifespan(
-    life: AbstractAsyncContextManager[Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    life: AbstractAsyncContextManager[Any],
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Speak ASGI's lifespan protocol for an app's life.
 
@@ -157,7 +162,8 @@ async def serve_lifespan(
             await receive()
     except Exception as group:
         error = unwrap(group)
-        logger.error("the app's lifespan failed %s", "while it ran" if started else "at start-up", exc_info=error)
+        when = "while it ran" if started else "at start-up"
+        logger.error("the app's lifespan failed %s", when, exc_info=error)  # noqa: TRY400 - the unwrapped one
         kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
         await send({"type": kind, "message": f"{type(error).__name__}: {error}"})
     else:

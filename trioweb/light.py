@@ -8,13 +8,14 @@ one that returns at once leaves nothing to cancel. All else is an ``Exchange``.
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any
 
 import trio
 
 from trioweb.exchange import Exchange, cancels_handler, may_have_body
+from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.handlers import Endpoint, to_response
 from trioweb.lifespan import AppNursery
 from trioweb.policy import Policy, report, unwrap
@@ -27,9 +28,9 @@ async def serve(
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    receive: Callable[[], Awaitable[Any]],
-    send: Callable[[Any], Awaitable[None]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
     app_nursery: AppNursery | None,
 ) -> None:
     """Answer a request with a handler. Returns when all that the request started has ended.
@@ -69,7 +70,7 @@ async def serve(
                 shield.shield = started = True
                 await send_small(send, answer.status_code, answer.headers.raw, b"" if bodiless else body, bodiless)
                 return
-        except Exception as error:  # noqa: BLE001 - answered below, outside of the scope
+        except Exception as error:
             answer = unwrap(error)
     if started and isinstance(answer, Exception):
         report(answer, scope, "sending the response failed")
@@ -106,7 +107,7 @@ def _resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, A
         except GeneratorExit:
             coroutine.close()
             raise
-        except BaseException as raised:  # noqa: BLE001 - passed on as it is
+        except BaseException as raised:
             step = partial(coroutine.throw, raised)
         else:
             step = partial(coroutine.send, reply)

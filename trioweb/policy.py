@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import trio
 
+from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
@@ -55,7 +56,7 @@ class Policy:
             cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
         )
 
-    def default_answer(self, failure: Exception, scope: Mapping[str, Any]) -> Response:
+    def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
@@ -66,7 +67,7 @@ class Policy:
         return Response(body, 500, None, media_type)
 
 
-def report(failure: Exception, scope: Mapping[str, Any], text: str) -> None:
+def report(failure: Exception, scope: Scope, text: str) -> None:
     """Log a fault with its request. A client that left is none."""
     if not isinstance(failure, ClientDisconnected):
         target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from trioweb.ground.asgi import Scope
 from trioweb.ground.cookies import parse_cookies
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.headers import Headers
@@ -34,9 +35,11 @@ class BackgroundNursery(Protocol):
 
     def start_soon(self, async_fn: Any, *args: Any, name: object = None) -> None:
         """Start a task."""
+        ...
 
     async def start(self, async_fn: Any, *args: Any, name: object = None) -> Any:
         """Start a task and wait until it says ``task_status.started()``."""
+        ...
 
 
 class Application(Protocol):
@@ -45,13 +48,16 @@ class Application(Protocol):
     @property
     def state(self) -> State:
         """The app's own state."""
+        ...
 
     @property
     def nursery(self) -> BackgroundNursery:
         """For work that outlives the request."""
+        ...
 
     def url_for(self, name: str, /, **params: Any) -> str:
         """The path of a route."""
+        ...
 
 
 class Request:
@@ -70,11 +76,16 @@ class Request:
     """The app that answers it."""
     path_params: Mapping[str, Any]
     """The parameters in the path, converted."""
-    scope: Mapping[str, Any]
+    scope: Scope
     """The ASGI scope, for what ASGI middleware left there."""
 
     def __init__(
-        self, scope: Mapping[str, Any], app: Application, path_params: Mapping[str, Any], inbox: Inbox, max_body_size: int
+        self,
+        scope: Scope,
+        app: Application,
+        path_params: Mapping[str, Any],
+        inbox: Inbox,
+        max_body_size: int,
     ) -> None:
         self.scope = scope
         self.app = app
@@ -240,7 +251,7 @@ class Request:
     async def json(self) -> Any: ...
     @overload
     async def json(self, type: type[T]) -> T: ...
-    async def json(self, type: Any = Any) -> Any:
+    async def json(self, type: Any = Any) -> Any:  # noqa: A002
         """The whole body read as JSON, whatever its content type says.
 
         Args:

@@ -116,7 +116,12 @@ class Response:
             )
 
     def _set_up_stream(
-        self, source: Any, status_code: int, headers: HeaderSource | None, media_type: str | None, options: StreamOptions
+        self,
+        source: Any,
+        status_code: int,
+        headers: HeaderSource | None,
+        media_type: str | None,
+        options: StreamOptions,
     ) -> None:
         given = Headers(headers)
         # Where the user says what the body is, chunks of several kinds may make it up.

@@ -18,7 +18,8 @@ class RouteOptions(TypedDict, total=False):
 
     Attributes:
         name: what ``url_for`` knows it by; the handler's own name unless given.
-        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by chunk.
+        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
+            chunk.
         cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
             GET, HEAD and OPTIONS unless given.
     """
@@ -84,16 +85,15 @@ class Router:
         upper = frozenset(method.upper() for method in methods)
         if not upper:
             raise RouteError(f"{path!r}: give at least one method")
-        name = options.get("name")
 
         def register(handler: F) -> F:
-            own_name = name or getattr(handler, "__name__", type(handler).__name__)
+            name = options.get("name") or str(getattr(handler, "__name__", type(handler).__name__))
             self._register(
                 Route(
                     self._prefix + path,
                     upper,
                     handler,
-                    own_name,
+                    name,
                     options.get("streaming", False),
                     options.get("cancel_on_disconnect"),
                 )
@@ -151,7 +151,7 @@ class Router:
 
     def _ancestors(self) -> set[Router]:
         found: set[Router] = set()
-        waiting = [self]
+        waiting: list[Router] = [self]
         while waiting:
             for parent, _ in waiting.pop()._parents:
                 if parent not in found:

@@ -120,7 +120,7 @@ async def _encoded(
                 yield encode(item)
             except GeneratorExit:
                 raise
-            except BaseException as raised:  # noqa: BLE001 - belongs to the yield that gave the item
+            except BaseException as raised:
                 error = raised
     except StopAsyncIteration:
         pass

@@ -50,7 +50,7 @@ def _encode_text(chunk: Any) -> bytes:
 
 def _encode_bytes(chunk: Any) -> bytes:
     if chunk.__class__ is bytes:
-        return chunk  # type: ignore[no-any-return]
+        return chunk
     if isinstance(chunk, BYTES_LIKE):
         return bytes(chunk)  # a copy: the producer may write into its buffer again
     raise WrongChunk
@@ -171,7 +171,7 @@ class CSVEncoder:
         self._columns = None if header is None else list(header)
         self._known: frozenset[str] = frozenset(self._columns or ())
         self._write_header = header is not None
-        self._writerow: Callable[[Iterable[Any]], str] = csv.writer(_Echo()).writerow  # type: ignore[assignment]
+        self._writerow: Callable[[Iterable[Any]], str] = csv.writer(_Echo()).writerow
 
     def header_line(self) -> bytes:
         """The header where it was given and has not been written: also a file without rows has it."""

@@ -54,21 +54,20 @@ def format_cookie(
     if samesite not in ("lax", "strict", "none", None):
         raise ValueError(f'samesite must be "lax", "strict", "none" or None, got {samesite!r}')
     morsel = jar[key]
-    for attribute, text in (("path", path), ("domain", domain)):
-        if text is not None:
-            if any(c in ";\r\n\0" for c in text):
-                raise ValueError(f"the {attribute} of cookie {key!r} has a character that ends it: {text!r}")
-            morsel[attribute] = text
-    if max_age is not None:
-        morsel["max-age"] = max_age
-    if expires is not None:
-        morsel["expires"] = _expires(expires)
-    if secure:
-        morsel["secure"] = True
-    if httponly:
-        morsel["httponly"] = True
-    if samesite is not None:
-        morsel["samesite"] = samesite
+    attributes = {
+        "path": path,
+        "domain": domain,
+        "max-age": max_age,
+        "expires": None if expires is None else _expires(expires),
+        "secure": secure or None,
+        "httponly": httponly or None,
+        "samesite": samesite,
+    }
+    for name, setting in attributes.items():
+        if isinstance(setting, str) and any(c in ";\r\n\0" for c in setting):
+            raise ValueError(f"the {name} of cookie {key!r} has a character that ends it: {setting!r}")
+        if setting is not None:
+            morsel[name] = setting
     # The standard library knows the attribute from Python 3.14 on.
     return morsel.OutputString() + ("; Partitioned" if partitioned else "")
 

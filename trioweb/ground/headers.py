@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from urllib.parse import quote
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
@@ -41,7 +41,8 @@ class Headers(MutableMapping[str, str]):
         if isinstance(source, Headers):
             self.raw += source.raw
         elif source is not None:
-            for name, value in source.items() if isinstance(source, Mapping) else source:
+            pairs = source.items() if isinstance(source, Mapping) else source
+            for name, value in cast("Iterable[tuple[str, str]]", pairs):
                 self.append(name, value)
 
     @classmethod

@@ -13,7 +13,8 @@ PROBLEM_TYPE = "application/problem+json"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:52rem;padding:0 1rem;color-scheme:light dark}}
+<style>body{{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:52rem;padding:0 1rem;
+color-scheme:light dark}}
 pre{{overflow:auto;padding:1rem;border:1px solid #8888;border-radius:.4rem;font-size:.85rem}}</style></head>
 <body><h1>{status} {title}</h1>{body}</body></html>
 """

@@ -73,9 +73,7 @@ class Pattern:
         if found is None:
             return None
         try:
-            return tuple(
-                converter.parse(found[f"_{index}"]) for index, (_, converter) in enumerate(self.parameters)
-            )
+            return tuple(converter.parse(found[f"_{index}"]) for index, (_, converter) in enumerate(self.parameters))
         except ValueError:
             return None
 

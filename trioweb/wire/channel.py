@@ -46,7 +46,8 @@ class ByteChannel:
     """
 
     __slots__ = (
-        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "outcome", "waiting", "wanted",
+        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "outcome",
+        "waiting", "wanted",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:

@@ -4,6 +4,7 @@ What it makes up for, found with Hypercorn 0.18:
 
 * HTTP/2 ``send`` returns while all of the body is still in memory: ``drained`` waits for the stream's own buffer.
 * An HTTP/2 stream whose app returns early is never reset, so its client waits for ever: ``abort`` resets it.
+* An HTTP/2 stream that ends while its client still sends takes the whole worker with it: ``end_unread`` resets it.
 * HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
 * HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
@@ -17,14 +18,15 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 import trio
 
 from trioweb.wire.transport import PLAIN, Transport
 
-INTERNAL_ERROR = 0x2
-"""HTTP/2's error code for a fault on our side (RFC 9113, section 7)."""
+NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
+"""HTTP/2's error codes for an end that is none, and for a fault on our side (RFC 9113, section 7)."""
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -69,10 +71,8 @@ class _H11Transport(Transport):
         # Once the whole response is written Hypercorn itself reports a disconnect, and goes on with the connection.
         if self._stream.state.name == "CLOSED":
             return
-        try:
+        with suppress(OSError):  # not connected any more
             self._connection.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # not connected any more
 
 
 class _H2Transport(Transport):
@@ -93,12 +93,25 @@ class _H2Transport(Transport):
         if shield is not None and self._stream.state.name != "CLOSED":
             shield.cancel()
 
+    async def end_unread(self) -> bool:
+        # RFC 9113, section 8.1: a reset without an error asks the client to stop sending. After a plain end the server
+        # would fall over the next frame of a stream that it has forgotten.
+        try:
+            self._protocol.connection.end_stream(self._stream.stream_id)
+        except Exception:  # noqa: BLE001 - h2's errors: the client has closed the stream or the connection already
+            return False
+        await self._reset(NO_ERROR)
+        return True
+
     async def abort(self) -> None:
+        await self._reset(INTERNAL_ERROR)
+
+    async def _reset(self, code: int) -> None:
         stream_id = self._stream.stream_id
         protocol = self._protocol
         try:
-            protocol.connection.reset_stream(stream_id, INTERNAL_ERROR)
-        except Exception:  # noqa: BLE001 - h2's errors: the client has closed the stream or the connection already
+            protocol.connection.reset_stream(stream_id, code)
+        except Exception:
             return
         # In the connection's own task: a flush that is cut short would lose frames of the other streams.
         protocol.task_group.spawn(protocol._flush)

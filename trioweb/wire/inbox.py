@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import trio
 
+from trioweb.ground.asgi import Receive
 from trioweb.ground.errors import ClientDisconnected
 
 READ_AHEAD: Final = 65536
@@ -32,9 +32,20 @@ SMALLEST: Final = 64
 class Inbox:
     """The request body and the news that the client has left, for any number of tasks."""
 
-    __slots__ = ("_changed", "_chunks", "_discarded", "_discarding", "_held", "_pulling", "_receive", "complete", "gone", "wanted")
+    __slots__ = (
+        "_changed",
+        "_chunks",
+        "_discarded",
+        "_discarding",
+        "_held",
+        "_pulling",
+        "_receive",
+        "complete",
+        "gone",
+        "wanted",
+    )
 
-    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._chunks: deque[bytes] = deque()
         self._held = 0

@@ -10,10 +10,11 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import trio
 
+from trioweb.ground.asgi import Send
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.transport import PLAIN, Transport
@@ -37,15 +38,26 @@ _HOP_BY_HOP: Final = _FRAMING | frozenset({b"connection", b"keep-alive", b"proxy
 class Outbox:
     """Where one response leaves."""
 
-    __slots__ = ("_remaining", "_send", "_version", "before_end", "gone", "scope", "sending", "sent", "state", "transport")
+    __slots__ = (
+        "_remaining",
+        "_send",
+        "_version",
+        "before_end",
+        "gone",
+        "scope",
+        "sending",
+        "sent",
+        "state",
+        "transport",
+    )
 
-    def __init__(self, send: Callable[[Any], Awaitable[None]], http_version: str) -> None:
+    def __init__(self, send: Send, http_version: str) -> None:
         self._send = send
         self._version = http_version
         self._remaining: int | None = None
         self.transport: Transport = PLAIN
-        self.before_end: Callable[[], Awaitable[None]] | None = None
-        """What must be done between the last byte of the body and the end."""
+        self.before_end: Callable[[], Awaitable[bool]] | None = None
+        """Between body and end, take in what the client still sends; says whether that was all of it."""
         self.state = IDLE
         self.gone = False
         """The client has left: there is nobody to send to."""
@@ -110,7 +122,9 @@ class Outbox:
             if data:
                 await self.body(data)
                 data = b""
-            await self.before_end()
+            if not await self.before_end() and await self.transport.end_unread():
+                self._advance("end")
+                return
         self._advance("end")
         self.sending = "end"
         self.sent += len(data)
@@ -151,9 +165,7 @@ def sendable(headers: RawHeaders, http_version: str) -> RawHeaders:
     return headers
 
 
-async def send_small(
-    send: Callable[[Any], Awaitable[None]], status: int, headers: RawHeaders, body: bytes, bodiless: bool
-) -> None:
+async def send_small(send: Send, status: int, headers: RawHeaders, body: bytes, bodiless: bool) -> None:
     """Send a whole small response over HTTP/1: what an ``Outbox`` would send, without the cost of one.
 
     The caller holds a shield.

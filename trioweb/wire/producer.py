@@ -80,7 +80,11 @@ class Producer:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Produce to the end. Neither errors nor a cancellation are raised: ``channel.outcome`` tells how it ended."""
+        """Produce to the end. Neither an error nor a cancellation is raised: ``channel.outcome`` tells how it ended.
+
+        Raises:
+            Exception: an error after the channel was closed, in a clean-up for instance: nobody else would hear of it.
+        """
         outcome = Outcome.INTERRUPTED
         failure: Exception | None = None
         if self._stream.max_duration is not None:
@@ -90,8 +94,10 @@ class Producer:
                 await self._fill()
                 if trio.current_effective_deadline() > -math.inf:
                     outcome = Outcome.FINISHED
-        except Exception as error:  # noqa: BLE001 - crosses the nursery as a value
+        except Exception as error:
             outcome, failure = Outcome.FAILED, error
+            if self.channel.closed:
+                raise
         except trio.Cancelled:
             # Raised, it would cancel the request's nursery, and the watcher there could not tell a request that was
             # cancelled from outside, which breaks its writes, from one that cancelled itself, which finishes them.
@@ -153,16 +159,16 @@ async def _drive(generator: AsyncGenerator[Any, None], channel: ByteChannel, enc
             async for chunk in generator:
                 try:
                     data = encode(chunk)
-                except Exception as wrong:  # noqa: BLE001 - whatever the encoding raises belongs to the user's line
+                except Exception as wrong:
                     error = encoder.explain(chunk, wrong)
                     break
                 append(data)
                 size = len(data)
-                channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)
+                channel.waiting = waiting = channel.waiting + (max(SMALLEST, size))
                 if waiting > channel.mark:
                     try:
                         await channel.settle()
-                    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+                    except BaseException as raised:
                         error = raised
                         break
             else:
@@ -177,16 +183,16 @@ async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder) -> BaseExc
     """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.make_room()
-    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+    except BaseException as raised:
         return raised
     try:
         data = encoder.first(chunk)
-    except Exception as wrong:  # noqa: BLE001 - raised at the yield
+    except Exception as wrong:
         return encoder.explain(chunk, wrong)
     channel.append(data)
     try:
         await channel.settle()
-    except BaseException as raised:  # noqa: BLE001 - raised at the yield
+    except BaseException as raised:
         return raised
     return None
 
@@ -206,13 +212,13 @@ async def _encoded(
             error = None
             try:
                 data = encoder.first(chunk)
-            except Exception as wrong:  # noqa: BLE001 - raised at the yield
+            except Exception as wrong:
                 error = encoder.explain(chunk, wrong)
                 continue
             yield data
             try:
                 await channel.settle()
-            except BaseException as raised:  # noqa: BLE001 - raised at the yield
+            except BaseException as raised:
                 error = raised
                 ignored += channel.closed
                 if ignored > 1:

@@ -23,7 +23,11 @@ from trioweb.wire.producer import Producer, Stream
 
 
 async def relay(
-    stream: Stream, where: str, nursery: trio.Nursery, outbox: Outbox, head: Callable[[str | None], tuple[int, RawHeaders]]
+    stream: Stream,
+    where: str,
+    nursery: trio.Nursery,
+    outbox: Outbox,
+    head: Callable[[str | None], tuple[int, RawHeaders]],
 ) -> None:
     """Run a stream's producer in ``nursery`` and send what it gives, to the end.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -49,13 +48,13 @@ def is_async(value: object) -> bool:
 
 def is_iterable(value: object) -> bool:
     """Whether a value can be streamed chunk by chunk where the user says so: text and mappings are one value each."""
-    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, (str, bytes, bytearray, memoryview, dict))
+    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(
+        value, (str, bytes, bytearray, memoryview, dict)
+    )
 
 
 def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
     """The source as an async generator, or ``None`` where only a thread may iterate it."""
-    if inspect.isasyncgen(source):
-        return source
     if all(hasattr(source, name) for name in ("asend", "athrow", "aclose", "__anext__")):
         return cast("AsyncGenerator[Any, None]", source)
     if is_async(source):
@@ -86,7 +85,7 @@ async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
         yield item
 
 
-async def close_unused(source: object) -> None:
+async def close_unused(source: Any) -> None:
     """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
     if hasattr(source, "aclose"):
         await source.aclose()
@@ -125,7 +124,7 @@ async def _stop_when_cancelled(end: ThreadEnd) -> None:
 
 
 def _drain(iterable: Iterable[Any], put: Callable[[bytes], bool], encoder: Encoder) -> None:
-    iterator = iter(iterable)
+    iterator: Any = iter(iterable)
     try:
         for chunk in iterator:
             if not put(_encoded(iterator, chunk, encoder)):
@@ -141,12 +140,12 @@ class _Ended(Exception):
     """A generator took the error that was thrown into it for its end."""
 
 
-def _encoded(iterator: Iterator[Any], chunk: Any, encoder: Encoder) -> bytes:
+def _encoded(iterator: Any, chunk: Any, encoder: Encoder) -> bytes:
     # What cannot be encoded is raised at the generator's yield; it may go on with another chunk.
     while True:
         try:
             return encoder.first(chunk)
-        except Exception as error:  # noqa: BLE001 - whatever the encoding raises belongs to the user's line
+        except Exception as error:
             wrong = encoder.explain(chunk, error)
         if not hasattr(iterator, "throw"):
             raise wrong
@@ -182,7 +181,7 @@ async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder
     try:
         await fill_from_thread(iterable, channel, encoder)
         outcome = Outcome.FINISHED
-    except Exception as error:  # noqa: BLE001 - crosses the nursery as a value
+    except Exception as error:
         outcome, failure = Outcome.FAILED, error
     finally:
         channel.finish(outcome, failure)

@@ -1,7 +1,7 @@
 """What streams need from a server beyond ASGI, as one small interface.
 
-Plain ASGI has no words for "this response is broken", "has the client taken it?" and "wake up that write". ``Transport``
-is what remains without them; a server that can do more has a subclass (``trioweb.wire.hypercorn``).
+Plain ASGI has no words for "this response is broken", "has the client taken it?" and "wake up that write".
+``Transport`` is what remains without them; a server that can do more has a subclass (``trioweb.wire.hypercorn``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ class Transport:
 
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
+
+    async def end_unread(self) -> bool:
+        """End a response, all of its body sent, to a client that still sends a request body which nobody will read.
+
+        Returns:
+            Whether it is done; if not, the closing message is the way.
+        """
+        return False
 
     async def abort(self) -> None:
         """Make it plain to the client that the response is broken. Call it once, after the last ``send``.

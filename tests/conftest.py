@@ -1,0 +1,28 @@
+"""Fixtures for all tests: real servers in processes of their own, started and stopped by process id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Server
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Start ``hypercorn -k trio`` on an app; all that were started are stopped when the module's tests are done."""
+    started: list[Server] = []
+
+    def start(target: str, *options: str, directory: Path | None = None) -> Server:
+        server = Server(target, options, tmp_path_factory.mktemp("server"), directory)
+        started.append(server)
+        server.wait_until_ready()
+        return server
+
+    yield start
+    for server in started:
+        server.stop()

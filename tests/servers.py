@@ -1,0 +1,228 @@
+"""A real server in a process of its own, and the clients that look at it: raw sockets, curl, HTTP/2 frames."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, Event, StreamEnded, StreamReset
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 15.0
+"""Seconds after which a server that does not do what a test waits for has failed it; far beyond what it takes."""
+
+
+class Server:
+    """``hypercorn -k trio`` on a free port. Its app finds the file for ``events`` in ``EVENT_LOG``."""
+
+    def __init__(self, target: str, options: Sequence[str], directory: Path, cwd: Path | None = None) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._events = directory / "events.log"
+        self._events.touch()
+        self._log = directory / "server.log"
+        env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
+        command = [
+            sys.executable,
+            "-m",
+            "hypercorn",
+            "-k",
+            "trio",
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            *options,
+            target,
+        ]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, cwd=cwd or ROOT)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    @property
+    def events(self) -> list[str]:
+        """What the app has noted so far, a line each."""
+        return self._events.read_text().splitlines()
+
+    def wait_until_ready(self) -> None:
+        """Wait for an answer: a worker listens before it has imported its app."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(OSError), self.connect() as client:
+                client.sendall(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                if client.recv(1):
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start:\n{self.output}")
+
+    def wait_for_event(self, text: str, count: int = 1) -> float:
+        """Wait until the app has noted ``text`` so many times; returns how many seconds that took."""
+        begin = time.monotonic()
+        while time.monotonic() < begin + PATIENCE:
+            if sum(text in line for line in self.events) >= count:
+                return time.monotonic() - begin
+            time.sleep(0.005)
+        raise AssertionError(f"no {text!r} in {self.events}\n{self.output}")
+
+    def wait_for_output(self, text: str) -> None:
+        """Wait until it has printed ``text``."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.output:
+            assert time.monotonic() < end, f"no {text!r} in:\n{self.output}"
+            time.sleep(0.01)
+
+    def count(self, text: str) -> int:
+        """The largest number that the app has noted after ``text``; 0 before the first."""
+        found = [re.fullmatch(rf"{re.escape(text)} (\d+)", line) for line in self.events]
+        return max((int(match[1]) for match in found if match), default=0)
+
+    def connect(self) -> socket.socket:
+        """A connection; reads and writes on it fail after a while."""
+        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        client.settimeout(PATIENCE)
+        return client
+
+    def request(
+        self, path: str, method: str = "GET", headers: str = "", body: bytes = b"", version: str = "1.1"
+    ) -> socket.socket:
+        """A connection on which a request was sent."""
+        client = self.connect()
+        client.sendall(f"{method} {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode() + body)
+        return client
+
+    def curl(self, path: str, *options: str) -> tuple[int, bytes]:
+        """Curl's exit code (0: whole, 18: cut, 56: reset, 92: HTTP/2 stream reset) and what it printed."""
+        done = subprocess.run(
+            ["curl", "-sS", "-m", str(PATIENCE), *options, self.url + path], capture_output=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+    @property
+    def memory(self) -> int:
+        """KiB that its largest worker holds."""
+        return max(
+            int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) for pid in self.workers
+        )
+
+    def stop(self) -> None:
+        """Stop it, and all that it started."""
+        workers = self.workers if self.process.poll() is None else []
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for pid in (*workers, self.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def read_all(client: socket.socket) -> bytes:
+    """All that comes until the server closes; a reset raises ``ConnectionResetError``."""
+    parts = []
+    while part := client.recv(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    """What comes until it holds ``end``."""
+    data = b""
+    while end not in data:
+        part = client.recv(65536)
+        assert part, f"closed before {end!r}: {data[-200:]!r}"
+        data += part
+    return data
+
+
+class H2Client:
+    """An HTTP/2 client whose windows open only when a test says so."""
+
+    def __init__(self, server: Server) -> None:
+        self._socket = server.connect()
+        self._connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self._connection.initiate_connection()
+        self._flush()
+        self.received: dict[int, bytes] = {}
+        self.ended: set[int] = set()
+        self.reset: dict[int, int] = {}
+
+    def request(self, path: str, method: str = "GET", headers: Sequence[tuple[str, str]] = (), end: bool = True) -> int:
+        """Send a request; returns its stream's id."""
+        stream = self._connection.get_next_available_stream_id()
+        fields = [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", path), *headers]
+        self._connection.send_headers(stream, fields, end_stream=end)
+        self._flush()
+        self.received[stream] = b""
+        return stream
+
+    def pump(self, until: str, stream: int, *, open_windows: bool = True, seconds: float = PATIENCE) -> None:
+        """Read frames until a stream has data, "ended" or was "reset"; "time" reads for ``seconds``."""
+        end = time.monotonic() + seconds
+        done = {
+            "data": lambda: bool(self.received[stream]),
+            "ended": lambda: stream in self.ended,
+            "reset": lambda: stream in self.reset,
+            "time": lambda: False,
+        }[until]
+        while not done() and time.monotonic() < end:
+            self._socket.settimeout(max(0.01, end - time.monotonic()))
+            for event in self._read():
+                self._take(event, open_windows)
+            self._flush()
+
+    def cancel(self, stream: int) -> None:
+        """Reset a stream, as a browser does on "stop"."""
+        self._connection.reset_stream(stream, 8)
+        self._flush()
+
+    def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+
+    def _read(self) -> list[Event]:
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            return []
+        assert data, "the server closed the connection"
+        return self._connection.receive_data(data)
+
+    def _take(self, event: Event, open_windows: bool) -> None:
+        if isinstance(event, DataReceived):
+            self.received[event.stream_id] += event.data
+            if open_windows and event.stream_id not in self.reset:
+                self._connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, StreamEnded):
+            self.ended.add(event.stream_id)
+        elif isinstance(event, StreamReset):
+            self.reset[event.stream_id] = event.error_code
+
+    def _flush(self) -> None:
+        if data := self._connection.data_to_send():
+            self._socket.sendall(data)

@@ -1,0 +1,76 @@
+"""The floors of the house: an import only ever points down."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import trioweb
+
+PACKAGE = Path(trioweb.__file__).parent
+
+# From the ground up. A module may import those of the lines above its own, and those before it on its own line.
+FLOORS = """
+ground.asgi ground.errors ground.multidict ground.headers ground.cookies ground.events ground.chunks ground.urls
+ground.templates ground.routes ground.problems
+wire.transport wire.hypercorn wire.channel wire.sources wire.producer wire.inbox wire.outbox wire.relay
+streams request responses
+handlers policy exchange lifespan light
+routing app
+__init__ __main__
+"""
+
+
+def test_imports_point_down() -> None:
+    """Every module imports from floors below it, or from modules before it on its own; typing imports too."""
+    order = FLOORS.split()
+    assert sorted(order) == sorted(_module(path) for path in PACKAGE.rglob("*.py") if path.parent == PACKAGE or path.stem != "__init__")
+    for index, name in enumerate(order):
+        path = PACKAGE / (name.replace(".", "/") + ".py")
+        wrong = _imports(path) - set(order[:index])
+        assert not wrong, f"{name} imports {sorted(wrong)}, which stand above it"
+
+
+def test_the_ground_floor_is_pure() -> None:
+    """The ground floor knows neither trio nor sockets, so it can be tested without a loop."""
+    for path in (PACKAGE / "ground").glob("*.py"):
+        found = {alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names}
+        assert not found & {"trio", "socket", "threading", "asyncio", "hypercorn"}, path
+
+
+def test_nothing_else_than_trio_runs_tasks() -> None:
+    """No module imports asyncio, anyio or sniffio."""
+    for path in PACKAGE.rglob("*.py"):
+        assert not {"asyncio", "anyio", "sniffio"} & _top_level(path), path
+
+
+def test_rooms_are_small() -> None:
+    """No module has grown past 320 lines, and no function past 60: then it has more than one purpose."""
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 320, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert (node.end_lineno or 0) - node.lineno <= 60, (path, node.name)
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trioweb":
+            found.add(node.module.removeprefix("trioweb").removeprefix(".") or "__init__")
+    return found
+
+
+def _top_level(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
