@@ -16,6 +16,7 @@ from pathlib import Path
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, StreamEnded, StreamReset
+from hyperframe.frame import DataFrame
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 15.0
@@ -200,6 +201,10 @@ class H2Client:
         """Reset a stream, as a browser does on "stop"."""
         self._connection.reset_stream(stream, 8)
         self._flush()
+
+    def send_after_the_end(self, stream: int, data: bytes) -> None:
+        """Send a frame of a body on a stream that has ended, as a client does that has not heard of that yet."""
+        self._socket.sendall(DataFrame(stream, data).serialize())
 
     def close(self) -> None:
         """Leave."""

@@ -14,7 +14,7 @@ FLOORS = """
 ground.asgi ground.errors ground.multidict ground.headers ground.cookies ground.events ground.chunks ground.urls
 ground.templates ground.routes ground.problems
 wire.transport wire.hypercorn wire.channel wire.sources wire.producer wire.inbox wire.outbox wire.relay
-streams request responses
+streams request responses streaming files
 handlers policy exchange lifespan light
 routing app
 __init__ __main__
@@ -24,7 +24,9 @@ __init__ __main__
 def test_imports_point_down() -> None:
     """Every module imports from floors below it, or from modules before it on its own; typing imports too."""
     order = FLOORS.split()
-    assert sorted(order) == sorted(_module(path) for path in PACKAGE.rglob("*.py") if path.parent == PACKAGE or path.stem != "__init__")
+    assert sorted(order) == sorted(
+        _module(path) for path in PACKAGE.rglob("*.py") if path.parent == PACKAGE or path.stem != "__init__"
+    )
     for index, name in enumerate(order):
         path = PACKAGE / (name.replace(".", "/") + ".py")
         wrong = _imports(path) - set(order[:index])
@@ -34,7 +36,12 @@ def test_imports_point_down() -> None:
 def test_the_ground_floor_is_pure() -> None:
     """The ground floor knows neither trio nor sockets, so it can be tested without a loop."""
     for path in (PACKAGE / "ground").glob("*.py"):
-        found = {alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names}
+        found = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         assert not found & {"trio", "socket", "threading", "asyncio", "hypercorn"}, path
 
 

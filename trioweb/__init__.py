@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from trioweb.app import App
+from trioweb.files import FileResponse
 from trioweb.ground.errors import ClientDisconnected, ContentLengthError, HTTPError, RouteError, StreamTimeout
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
 from trioweb.request import Request, State
-from trioweb.responses import (
-    CSVResponse,
-    EventStreamResponse,
-    FileResponse,
-    HTMLResponse,
-    JSONLinesResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-    StreamingResponse,
-)
+from trioweb.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from trioweb.routing import Route, Router
+from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
 
 __version__ = "0.1.0"
 

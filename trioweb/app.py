@@ -139,15 +139,16 @@ class App(Router):
         Raises:
             TypeError: ``error`` is neither.
         """
+        is_class = isinstance(error, type) and issubclass(error, Exception)
+        if not is_class and not isinstance(error, int):
+            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
 
         def register(function: H) -> H:
             entry = (function, f"{function.__module__}.{function.__qualname__}")
             if isinstance(error, int):
                 self._policy.by_status[error] = entry
-            elif isinstance(error, type) and issubclass(error, Exception):
-                self._policy.by_class[error] = entry
             else:
-                raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
+                self._policy.by_class[error] = entry
             return function
 
         return register

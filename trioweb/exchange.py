@@ -17,10 +17,10 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.asgi import Scope, Send
-from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.ground.errors import ClientDisconnected, HTTPError, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, report, unwrap
+from trioweb.policy import Policy, call_error_handler, report
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.wire.hypercorn import find_transport

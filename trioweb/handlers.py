@@ -12,11 +12,13 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from trioweb.files import FileResponse
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.templates import Converter
 from trioweb.request import Request
-from trioweb.responses import FileResponse, Response, StreamingResponse
+from trioweb.responses import Response
+from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 
 _EMPTY: Final = inspect.Parameter.empty

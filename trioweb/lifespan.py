@@ -15,8 +15,7 @@ from typing import Any
 import trio
 
 from trioweb.ground.asgi import Receive, Send
-from trioweb.ground.errors import RouteError
-from trioweb.policy import unwrap
+from trioweb.ground.errors import RouteError, unwrap
 
 logger = logging.getLogger("trioweb")
 

@@ -16,9 +16,10 @@ import trio
 
 from trioweb.exchange import Exchange, cancels_handler, may_have_body
 from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.ground.errors import unwrap
 from trioweb.handlers import Endpoint, to_response
 from trioweb.lifespan import AppNursery
-from trioweb.policy import Policy, report, unwrap
+from trioweb.policy import Policy, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import SLICE, send_small
@@ -86,9 +87,12 @@ async def _rest(
     if nursery is not None:
         nursery.start_soon(_cancel_when_gone, inbox, scope, watch)
     try:
-        return await _resumed(coroutine, trap)
+        value = await _resumed(coroutine, trap)
     finally:
         watch.cancel()
+    # A client that left in this very moment: a scope that is cancelled already would be no shield for its response.
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return value
 
 
 async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.CancelScope) -> None:

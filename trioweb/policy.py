@@ -82,10 +82,3 @@ async def call_error_handler(handler: ErrorHandler, request: Request, error: Exc
         return handler(request, error)
     value = await trio.to_thread.run_sync(handler, request, error)
     return await value if inspect.iscoroutine(value) else value
-
-
-def unwrap(error: Exception) -> Exception:
-    """A group that holds one exception is that exception."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -5,15 +5,10 @@ What happens to a stream is decided in ``trioweb.wire``; here it is only describ
 
 from __future__ import annotations
 
-import mimetypes
-import os
-import stat
 from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar, Final, TypedDict, Unpack
 from urllib.parse import quote
-
-import trio
 
 from trioweb.ground.chunks import (
     BYTES_LIKE,
@@ -24,18 +19,15 @@ from trioweb.ground.chunks import (
     JSON_LINES_TYPE,
     JSON_TYPE,
     TEXT_TYPE,
-    CSVEncoder,
+    Encode,
     encode_any,
-    encode_any_event,
     encode_json,
-    encode_json_line,
     encode_markup,
 )
 from trioweb.ground.cookies import SameSite, format_cookie
-from trioweb.ground.headers import Headers, HeaderSource, content_disposition
-from trioweb.streams import file_chunks
+from trioweb.ground.headers import Headers, HeaderSource
 from trioweb.wire.producer import ChunkMap, Stream
-from trioweb.wire.sources import Source, is_iterable
+from trioweb.wire.sources import is_iterable
 
 BUFFER_SIZE: Final = 65536
 """Bytes that wait between a producer and its client, besides one chunk and the message being written. A stream."""
@@ -126,7 +118,7 @@ class Response:
         given = Headers(headers)
         # Where the user says what the body is, chunks of several kinds may make it up.
         encode = None if media_type is None and not given.has(b"content-type") else encode_any
-        self._set_up(None, _stream(source, encode, options), status_code, given, media_type)
+        self._set_up(None, make_stream(source, encode, options), status_code, given, media_type)
 
     def _set_up(
         self,
@@ -179,7 +171,7 @@ class Response:
         """
         if self._stream is None:
             body = self._body
-            self._stream = _stream([body] if body else [], encode_any, {})
+            self._stream = make_stream([body] if body else [], encode_any, {})
             if body and "content-type" not in self.headers:
                 self.headers["content-type"] = BYTES_TYPE
         self.headers.pop("content-length", None)
@@ -243,7 +235,13 @@ def stream_of(response: Response) -> Stream | None:
     return response._stream
 
 
-def _stream(source: Any, encode: Callable[[Any], bytes] | None, options: StreamOptions) -> Stream:
+def make_stream(source: Any, encode: Encode | None, options: StreamOptions) -> Stream:
+    """Describe a stream, with the defaults of responses.
+
+    Raises:
+        TypeError: an option does not exist.
+        ValueError: the buffer is too small for a single chunk.
+    """
     stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT)
     for name, value in options.items():
         if name not in StreamOptions.__annotations__:
@@ -252,11 +250,6 @@ def _stream(source: Any, encode: Callable[[Any], bytes] | None, options: StreamO
     if stream.buffer_size < SMALLEST_BUFFER:
         raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {stream.buffer_size}")
     return stream
-
-
-def _need_iterable(name: str, value: Any) -> None:
-    if not is_iterable(value) and not callable(value):
-        raise TypeError(f"{name} cannot stream {type(value).__qualname__}: give a generator or another iterable")
 
 
 class PlainTextResponse(Response):
@@ -313,171 +306,3 @@ class RedirectResponse(Response):
     def __init__(self, url: str, status_code: int = 307, headers: HeaderSource | None = None) -> None:
         super().__init__(None, status_code, headers)
         self.headers["location"] = quote(str(url), safe=":/%#?=@[]!$&'()*+,;~")
-
-
-class StreamingResponse(Response):
-    """A stream of whatever the first chunk is: text, bytes, events, or JSON values one a line.
-
-    Args:
-        content: a generator, an (a)sync iterable, a receive channel or stream, an async file; or a function without
-            arguments that returns one, called only when the stream starts.
-        status_code: 200 to 999.
-        headers: a mapping or pairs.
-        media_type: the content type, instead of the one that the first chunk stands for.
-        options: the limits of the stream.
-    """
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        content: Source,
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        media_type: str | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        _need_iterable("StreamingResponse", content)
-        self._set_up_stream(content, status_code, headers, media_type, options)
-
-
-class JSONLinesResponse(Response):
-    """One JSON value a line (``application/x-ndjson``): JSON values, dataclasses, Structs, as they are made."""
-
-    __slots__ = ()
-    media_type = JSON_LINES_TYPE
-
-    def __init__(
-        self,
-        items: AsyncIterable[Any] | Iterable[Any],
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        media_type: str | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        _need_iterable("JSONLinesResponse", items)
-        self._set_up(None, _stream(items, encode_json_line, options), status_code, headers, media_type)
-
-
-class CSVResponse(Response):
-    """A table as CSV (RFC 4180), row by row.
-
-    Args:
-        rows: an (a)sync iterable of sequences, mappings, dataclasses or Structs.
-        header: the first line, and where rows have names the columns to write; else the first such row's names.
-        filename: a name to save it under.
-        status_code: 200 to 999.
-        headers: a mapping or pairs.
-        media_type: the content type, unless ``text/csv; charset=utf-8``.
-        options: the limits of the stream.
-    """
-
-    __slots__ = ()
-    media_type = CSV_TYPE
-
-    def __init__(
-        self,
-        rows: AsyncIterable[Any] | Iterable[Any],
-        header: Iterable[str] | None = None,
-        filename: str | None = None,
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        media_type: str | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        _need_iterable("CSVResponse", rows)
-        encoder = CSVEncoder(header)
-        stream = _stream(rows, encoder, options)
-        stream.tail = encoder.header_line
-        self._set_up(None, stream, status_code, headers, media_type)
-        if filename is not None and "content-disposition" not in self.headers:
-            self.headers["content-disposition"] = content_disposition("attachment", filename)
-
-
-class EventStreamResponse(Response):
-    """Server-sent events (the HTML standard's ``EventSource``). Its headers leave at once.
-
-    Args:
-        events: an (a)sync iterable of ``ServerSentEvent``; a ``str`` or a JSON value is the data of one.
-        ping: seconds without an event after which a comment is sent, so that proxies keep the connection and a client
-            that is gone is noticed; ``None`` for none.
-        retry: milliseconds that a client waits before it reconnects, told it first of all.
-        status_code: 200 to 999.
-        headers: a mapping or pairs.
-        media_type: the content type, unless ``text/event-stream``.
-        options: the limits of the stream.
-    """
-
-    __slots__ = ()
-    media_type = EVENTS_TYPE
-
-    def __init__(
-        self,
-        events: AsyncIterable[Any] | Iterable[Any],
-        ping: float | None = 15.0,
-        retry: int | None = None,
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        media_type: str | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        _need_iterable("EventStreamResponse", events)
-        stream = _stream(events, encode_any_event, options)
-        stream.head_first, stream.ping = True, ping
-        if retry is not None:
-            stream.prelude = b"retry: %d\n\n" % retry
-        self._set_up(None, stream, status_code, headers, media_type)
-        for name, value in (("cache-control", "no-store"), ("x-accel-buffering", "no")):
-            self.headers.setdefault(name, value)
-
-
-class FileResponse(Response):
-    """A file, read in worker threads while it is sent. Its length is the one that it has when the response starts.
-
-    Args:
-        path: the file.
-        filename: the name to save it under; without one there is no ``content-disposition``.
-        media_type: the content type, else guessed from the name.
-        content_disposition_type: ``"attachment"`` or ``"inline"``.
-        status_code: 200 to 999.
-        headers: a mapping or pairs.
-        options: the limits of the stream.
-
-    Raises (when the response starts, so that error handlers answer):
-        OSError: there is no such file, or it cannot be read.
-    """
-
-    __slots__ = ("path",)
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        filename: str | None = None,
-        media_type: str | None = None,
-        content_disposition_type: str = "attachment",
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        self.path = os.fspath(path)
-        if media_type is None:
-            media_type = _guess_type(filename or self.path)
-        stream = _stream(lambda: file_chunks(self.path), encode_any, options)
-        self._set_up(None, stream, status_code, headers, media_type)
-        if filename is not None and "content-disposition" not in self.headers:
-            self.headers["content-disposition"] = content_disposition(content_disposition_type, filename)
-
-    async def prepare(self) -> None:
-        """Measure the file, in a worker thread: for ``content-length``. What it was given already stays."""
-        status = await trio.Path(self.path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise IsADirectoryError(f"{self.path!r} is not a regular file, which is all that FileResponse can send")
-        if "content-length" not in self.headers:
-            self.headers["content-length"] = str(status.st_size)
-
-
-def _guess_type(name: str) -> str:
-    guessed, encoding = mimetypes.guess_type(name)
-    if guessed is None or encoding is not None:  # a .tar.gz is a file to keep, not a tar to unpack on the way
-        return BYTES_TYPE
-    return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing
 from typing import Any, Final
 
 import trio
@@ -97,12 +98,9 @@ async def server_sent_events(
 
 
 async def _forward(events: Any, send: trio.MemorySendChannel[bytes]) -> None:
-    async with send:
-        async for data in _encoded(events, encode_any_event):
-            try:
-                await send.send(data)
-            except trio.BrokenResourceError:
-                return
+    async with send, aclosing(_encoded(events, encode_any_event)) as chunks:
+        async for data in chunks:
+            await send.send(data)
 
 
 async def _encoded(

@@ -27,5 +27,5 @@ def quiet_server(server: Server) -> Iterator[Server]:
 
 @pytest.fixture(params=["1.1", "2"])
 def http(request: pytest.FixtureRequest) -> list[str]:
-    """curl's option for each version of HTTP that streams can go over."""
+    """Curl's option for each version of HTTP that streams can go over."""
     return [] if request.param == "1.1" else ["--http2-prior-knowledge"]

@@ -93,6 +93,21 @@ def test_an_unread_upload_does_not_block_its_http2_neighbours(quiet_server: Serv
     client.close()
 
 
+def test_an_http2_client_that_sends_on_after_its_answer(quiet_server: Server) -> None:
+    """Frames of a body that come after the answer to it was complete harm nobody: the same worker serves on."""
+    workers = quiet_server.workers
+    client = H2Client(quiet_server)
+    upload = client.request("/ignored-body", "POST", [("content-length", "1000000")], end=False)
+    client.pump("ended", upload)
+    assert client.received[upload] == b"answered"
+    client.send_after_the_end(upload, bytes(10_000))
+    stream = client.request("/")
+    client.pump("ended", stream)
+    assert client.received[stream] == b"ok"
+    client.close()
+    assert quiet_server.workers == workers
+
+
 def test_a_body_is_streamed_back_while_it_arrives(quiet_server: Server) -> None:
     """A handler may read a stream and yield one: what was sent comes back before the rest is sent."""
     with quiet_server.request("/echo", "POST", "Transfer-Encoding: chunked\r\n") as client:
@@ -180,7 +195,12 @@ def test_a_lifespan_that_fails_stops_the_server(tmp_path_factory: pytest.TempPat
     """A lifespan that fails at start-up ends the server with its error in the log."""
     directory = tmp_path_factory.mktemp("app")
     (directory / "broken.py").write_text(
-        "from trioweb import App\napp = App()\n@app.lifespan\nasync def life(app):\n    raise OSError('no database')\n    yield\n"
+        "from trioweb import App\n"
+        "app = App()\n"
+        "@app.lifespan\n"
+        "async def life(app):\n"
+        "    raise OSError('no database')\n"
+        "    yield\n"
     )
     command = [sys.executable, "-m", "hypercorn", "-k", "trio", "--bind", "127.0.0.1:0", "broken:app"]
     done = subprocess.run(

@@ -65,3 +65,10 @@ def phrase_of(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Client error" if status < 500 else "Server error"
+
+
+def unwrap(error: Exception) -> Exception:
+    """A group that holds one exception is that exception."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

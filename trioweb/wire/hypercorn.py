@@ -98,7 +98,7 @@ class _H2Transport(Transport):
         # would fall over the next frame of a stream that it has forgotten.
         try:
             self._protocol.connection.end_stream(self._stream.stream_id)
-        except Exception:  # noqa: BLE001 - h2's errors: the client has closed the stream or the connection already
+        except Exception:
             return False
         await self._reset(NO_ERROR)
         return True

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import trio
 
 from trioweb.ground.chunks import Encode, Encoder
-from trioweb.ground.errors import StreamTimeout
+from trioweb.ground.errors import StreamTimeout, unwrap
 from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
 from trioweb.wire.sources import as_generator, close_generator, fill_from_thread, from_thread, is_iterable
 
@@ -95,7 +95,7 @@ class Producer:
                 if trio.current_effective_deadline() > -math.inf:
                     outcome = Outcome.FINISHED
         except Exception as error:
-            outcome, failure = Outcome.FAILED, error
+            outcome, failure = Outcome.FAILED, unwrap(error)
             if self.channel.closed:
                 raise
         except trio.Cancelled:

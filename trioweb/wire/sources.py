@@ -19,6 +19,8 @@ THREADS: Final = 256
 READY = (list, tuple, set, frozenset, dict, range, deque)
 """Iterables that are all there: to iterate them never blocks, so they need no thread."""
 
+_WHOLE = (str, bytes, bytearray, memoryview, dict, type)
+
 Source: TypeAlias = (
     "AsyncIterable[Any] | Iterable[Any] | trio.abc.ReceiveStream | Callable[[], AsyncIterable[Any] | Iterable[Any]]"
 )
@@ -38,7 +40,7 @@ def thread_limiter() -> trio.CapacityLimiter:
 
 def is_iterator(value: object) -> bool:
     """Whether a value is a stream by itself: a generator, an iterator, a receive channel or stream, an async file."""
-    return hasattr(value, "__anext__") or hasattr(value, "__next__") or is_async(value)
+    return (hasattr(value, "__next__") or is_async(value)) and not isinstance(value, type)
 
 
 def is_async(value: object) -> bool:
@@ -48,9 +50,7 @@ def is_async(value: object) -> bool:
 
 def is_iterable(value: object) -> bool:
     """Whether a value can be streamed chunk by chunk where the user says so: text and mappings are one value each."""
-    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(
-        value, (str, bytes, bytearray, memoryview, dict)
-    )
+    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, _WHOLE)
 
 
 def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
@@ -110,10 +110,16 @@ async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encode
     iterable holds is never closed under its hands.
     """
     end = ThreadEnd(channel)
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_when_cancelled, end)
-        await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=thread_limiter())
+        try:
+            await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=thread_limiter())
+        except Exception as error:
+            failure = error
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _stop_when_cancelled(end: ThreadEnd) -> None:

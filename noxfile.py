@@ -1,0 +1,73 @@
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests", "lint", "types"]
+
+SUPPORTED = ("3.11", "3.12", "3.13")
+
+
+def find_pythons() -> list[str]:
+    """The supported versions of Python that are on this machine, those of pyenv included.
+
+    A shim of pyenv's is found on the path also for a version that is not active, and then fails: so each is tried.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = []
+    for version in SUPPORTED:
+        on_path = shutil.which(f"python{version}")
+        candidates = [Path(on_path)] if on_path else []
+        candidates += sorted(pyenv.glob(f"{version}.*/bin/python{version}"))
+        for candidate in candidates:
+            tried = subprocess.run([candidate, "--version"], capture_output=True, check=False)  # noqa: S603
+            if tried.returncode == 0:
+                os.environ["PATH"] = f"{candidate.parent}{os.pathsep}{os.environ['PATH']}"
+                found.append(version)
+                break
+    return found
+
+
+@nox.session(python=find_pythons())
+def tests(session: nox.Session) -> None:
+    """Run all tests, on each Python that is there; arguments after ``--`` go to pytest."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install("ruff>=0.17")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy (strict) and pyright."""
+    session.install(".[test]", "mypy>=2.4", "pyright>=1.1.414", "nox")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Serve the tour on http://127.0.0.1:8000; arguments after ``--`` go to Hypercorn."""
+    session.install(".")
+    session.log("open http://127.0.0.1:8000 in a browser; Ctrl+C ends it")
+    session.run("hypercorn", "-k", "trio", *session.posargs, "examples.tour:app")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against other frameworks on the same server, and print ratios; needs wrk and curl."""
+    session.install(".", "starlette", "litestar")
+    session.run("python", "-m", "tests.benchmarks.run", *session.posargs)

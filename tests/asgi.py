@@ -1,0 +1,142 @@
+"""An ASGI server small enough to script: what the app gets, when it gets it, and what it sends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from trioweb import App
+
+Message = dict[str, Any]
+
+
+class Exchange:
+    """One request to an app, in a task of its own.
+
+    ``window`` is how many messages the client takes before it stops reading; ``open_window`` gives more. ``leave`` is
+    the client's leaving. ``messages`` is what came so far; ``chunks`` the bodies among it.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: Sequence[bytes] | None = (b"",),
+        window: float = math.inf,
+        **scope: Any,
+    ) -> None:
+        self.scope: Message = {
+            "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": path,
+            "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": list(headers),
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "extensions": {}, **scope,
+        }  # fmt: skip
+        self.messages: list[Message] = []
+        self.done = trio.Event()
+        self.cancelled_sends = 0
+        self.receivers = 0
+        self._body = list(body) if body is not None else []
+        self._endless = body is None
+        self._window = window
+        self._opened = trio.lowlevel.ParkingLot()
+        self._left = trio.Event()
+
+    async def run(self, app: App) -> None:
+        """Call the app; returns when it does."""
+        try:
+            await app(self.scope, self._receive, self._send)
+        finally:
+            self.done.set()
+
+    def open_window(self, messages: float = math.inf) -> None:
+        """Take so many more messages."""
+        self._window += messages
+        self._opened.unpark_all()
+
+    def leave(self) -> None:
+        """Leave: the app hears of it, and what it sends from now on goes nowhere."""
+        self._left.set()
+        self.open_window()
+
+    async def _receive(self) -> Message:
+        assert self.receivers == 0, "two tasks are in receive"
+        self.receivers += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            if self._body:
+                chunk = self._body.pop(0)
+                return {"type": "http.request", "body": chunk, "more_body": bool(self._body) or self._endless}
+            await self._left.wait()
+            return {"type": "http.disconnect"}
+        finally:
+            self.receivers -= 1
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await trio.lowlevel.checkpoint()
+            while self._window <= 0:
+                await self._opened.park()
+        except trio.Cancelled:
+            self.cancelled_sends += 1
+            raise
+        self._window -= 1
+        if not self._left.is_set():
+            self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        """The status that was sent."""
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that were sent."""
+        return {name.decode(): value.decode("latin-1") for name, value in self.messages[0]["headers"]}
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """The bodies of the messages so far."""
+        return [message["body"] for message in self.messages[1:]]
+
+    @property
+    def body(self) -> bytes:
+        """All of the body so far."""
+        return b"".join(self.chunks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end was sent."""
+        return bool(self.messages) and not self.messages[-1].get("more_body", True)
+
+
+async def ask(app: App, path: str, method: str = "GET", **options: Any) -> Exchange:
+    """Send a request, take all of the response, and wait for the end of the exchange."""
+    exchange = Exchange(method, path, **options)
+    await exchange.run(app)
+    return exchange
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[App]:
+    """Run an app's lifespan around a block, as a server does."""
+    to_app, from_server = trio.open_memory_channel[Message](2)
+    started = trio.Event()
+    failure: list[str] = []
+
+    async def send(message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        if message["type"].endswith("failed"):
+            failure.append(message["message"])
+        started.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(app, {"type": "lifespan", "state": {}}, from_server.receive, send)
+        to_app.send_nowait({"type": "lifespan.startup"})
+        await started.wait()
+        assert not failure, failure
+        yield app
+        to_app.send_nowait({"type": "lifespan.shutdown"})

@@ -1,0 +1,1 @@
+"""The same routes in several frameworks: ``/``, ``/async/N``, ``/sync/N``, ``/json/N`` and ``/blocks/SIZE/N``."""

@@ -1,0 +1,165 @@
+"""Cookies: what a client sends, and what a response sets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trioweb.ground.cookies import format_cookie, parse_cookies
+from trioweb.ground.headers import Headers
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "cookies"),
+    [
+        ([], {}),
+        ([""], {}),
+        (["a=1; b=2"], {"a": "1", "b": "2"}),
+        (["a=1", "b=2"], {"a": "1", "b": "2"}),
+        (["a=1;b=2;"], {"a": "1", "b": "2"}),
+        (["a=long path; a=short path"], {"a": "long path"}),
+        (["a=1", "a=2"], {"a": "1"}),
+        ([" a = 1 "], {"a": "1"}),
+        (["a=b=c=="], {"a": "b=c=="}),
+        (["a="], {"a": ""}),
+        (["lonely; a=1"], {"a": "1"}),
+        (["=x; a=1"], {"a": "1"}),
+        (["a=[1,2]{x}; b=2"], {"a": "[1,2]{x}", "b": "2"}),
+        (['a="x y"'], {"a": "x y"}),
+        (['a="x\\073\\"y\\\\"'], {"a": 'x;"y\\'}),
+        (['a="'], {"a": '"'}),
+        (["a:b/c=1; d=2"], {"a:b/c": "1", "d": "2"}),
+        (["path=/x; expires=now; a=1"], {"path": "/x", "expires": "now", "a": "1"}),
+        (["a=caf\xe9"], {"a": "caf\xe9"}),
+    ],
+)
+def test_parse(headers: list[str], cookies: dict[str, str]) -> None:
+    """Pairs are read one by one, so that none takes others down; of a repeated name the first counts."""
+    assert parse_cookies(headers) == cookies
+
+
+@given(st.lists(st.text()))
+@example(['a="\\'])
+@example(['a="\\0"'])
+def test_no_header_breaks_it(headers: list[str]) -> None:
+    """Whatever a client sends, there are cookies or there are none."""
+    for name, value in parse_cookies(headers).items():
+        assert name == name.strip() != ""
+        assert ";" not in name
+        assert isinstance(value, str)
+
+
+@pytest.mark.timeout(5)  # unquoting in quadratic time takes minutes
+def test_a_long_value_is_read_in_one_go() -> None:
+    """The time that a quoted value takes grows with its length and no faster."""
+    value = '\\"' * 200_000
+    assert parse_cookies([f'a="{value}"; b=2']) == {"a": '"' * 200_000, "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "a=1; Path=/; SameSite=lax"),
+        ({"max_age": 60}, "a=1; Max-Age=60; Path=/; SameSite=lax"),
+        ({"max_age": 0}, "a=1; Max-Age=0; Path=/; SameSite=lax"),
+        ({"path": None}, "a=1; SameSite=lax"),
+        ({"path": "/x"}, "a=1; Path=/x; SameSite=lax"),
+        ({"domain": "example.com"}, "a=1; Domain=example.com; Path=/; SameSite=lax"),
+        ({"secure": True}, "a=1; Path=/; SameSite=lax; Secure"),
+        ({"httponly": True}, "a=1; HttpOnly; Path=/; SameSite=lax"),
+        ({"samesite": "strict"}, "a=1; Path=/; SameSite=strict"),
+        ({"samesite": "none", "secure": True}, "a=1; Path=/; SameSite=none; Secure"),
+        ({"samesite": None}, "a=1; Path=/"),
+        ({"partitioned": True, "secure": True}, "a=1; Partitioned; Path=/; SameSite=lax; Secure"),
+        (
+            {"expires": "Wed, 21 Oct 2015 07:28:00 GMT"},
+            "a=1; Path=/; SameSite=lax; expires=Wed, 21 Oct 2015 07:28:00 GMT",
+        ),
+        (
+            {"expires": datetime(2015, 10, 21, 9, 28, tzinfo=timezone(timedelta(hours=2)))},
+            "a=1; Path=/; SameSite=lax; expires=Wed, 21 Oct 2015 07:28:00 GMT",
+        ),
+    ],
+)
+def test_format(options: dict[str, Any], line: str) -> None:
+    """Each attribute is written where it was given, and no other."""
+    first, *attributes = format_cookie("a", "1", **options).split("; ")
+    expected_first, *expected = line.split("; ")
+    assert first == expected_first
+    assert sorted(map(str.lower, attributes)) == sorted(map(str.lower, expected))
+
+
+def test_seconds_from_now() -> None:
+    """A number in ``expires`` is seconds from now, written as a date."""
+    (date,) = [part for part in format_cookie("a", expires=3600).split("; ") if part.lower().startswith("expires=")]
+    when = datetime.strptime(date.partition("=")[2], "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    assert timedelta(minutes=59) < when - datetime.now(UTC) < timedelta(minutes=61)
+
+
+def test_same_site_in_any_case() -> None:
+    """``samesite`` is taken as browsers and other frameworks write it, in any case."""
+    assert format_cookie("a", "1", samesite="Lax").lower() == "a=1; path=/; samesite=lax"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a;b", "a=b", "a\r\nb", "é", "a\0", '"a"'])
+def test_names_that_are_no_tokens(key: str) -> None:
+    """A name that would not be read back is a ValueError."""
+    with pytest.raises(ValueError, match="is not a cookie name: use letters, digits and hyphens"):
+        format_cookie(key, "1")
+
+
+@pytest.mark.parametrize("character", [";", "\r", "\n", "\0"])
+@pytest.mark.parametrize("attribute", ["path", "domain", "expires"])
+def test_attributes_that_would_end_early(attribute: str, character: str) -> None:
+    """An attribute cannot smuggle in another attribute, nor another header."""
+    options: dict[str, Any] = {attribute: f"x{character} Domain=evil"}
+    with pytest.raises(ValueError, match=rf"the {attribute} of cookie 'a' has a character that ends it"):
+        format_cookie("a", "1", **options)
+
+
+def test_an_unknown_same_site() -> None:
+    """An unknown ``samesite`` is a ValueError that says what there is."""
+    with pytest.raises(ValueError, match='samesite must be "lax", "strict", "none" or None, got \'loose\''):
+        format_cookie("a", "1", samesite="loose")  # type: ignore[arg-type]
+
+
+def test_a_time_without_a_zone() -> None:
+    """A time without a zone is a ValueError that says what to write."""
+    with pytest.raises(ValueError, match=r"expires needs a time with a zone: write datetime.now\(UTC\)"):
+        format_cookie("a", "1", expires=datetime(2015, 10, 21))  # noqa: DTZ001
+
+
+@given(NAMES, st.text(st.characters(max_codepoint=255)))
+@example("a", "x\r\nset-cookie: b=c; Domain=evil")
+@example("a", '"quoted"')
+@example("a", "\\")
+@example("a", " ")
+def test_round_trip(name: str, value: str) -> None:
+    """What is set is one legal header, and what a client sends back of it is the same value."""
+    try:
+        line = format_cookie(name, value)
+    except ValueError:  # a newer standard library refuses control characters, and a name may be a reserved word
+        assert any(ord(c) < 32 or ord(c) == 127 for c in value) or name.lower() in RESERVED
+        return
+    sent = Headers({"set-cookie": line})["set-cookie"]
+    assert parse_cookies([sent.partition(";")[0]]) == {name: value}
+
+
+RESERVED = (
+    "path",
+    "domain",
+    "expires",
+    "secure",
+    "comment",
+    "max-age",
+    "version",
+    "httponly",
+    "samesite",
+    "partitioned",
+)

@@ -1,0 +1,469 @@
+"""The request cycle in process: nurseries, errors, clients that leave, cancellations from outside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.asgi import Exchange, ask, running
+from trioweb import (
+    App,
+    ClientDisconnected,
+    EventStreamResponse,
+    HTTPError,
+    JSONResponse,
+    Request,
+    Response,
+    StreamingResponse,
+)
+
+Log = pytest.LogCaptureFixture
+
+
+@pytest.fixture
+def app() -> App:
+    """An app without routes."""
+    return App()
+
+
+def errors(caplog: Log) -> list[str]:
+    """The messages that were logged as errors."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_cancellation_never_reaches_send(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """A request that is cancelled at any of its sends finishes that send."""
+
+    @app.get("/small")
+    async def small() -> str:
+        return "small"
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "a"
+        await trio.sleep(1)
+        yield "b"
+
+    @app.get("/request")
+    async def with_request(request: Request) -> bytes:
+        return bytes(500_000)
+
+    async with running(app):
+        for path in ("/small", "/stream", "/request"):
+            for window in range(3):
+                exchange = Exchange("GET", path, window=window)
+                with trio.CancelScope() as scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(exchange.run, app)
+                        await trio.sleep(2)
+                        scope.cancel()
+                        with trio.CancelScope(shield=True):
+                            await trio.sleep(1)
+                            exchange.open_window()
+                assert exchange.cancelled_sends == 0, (path, window)
+
+
+async def test_a_request_that_is_cancelled_from_outside_is_broken_off(app: App) -> None:
+    """A stream that is cancelled from outside ends without an end, its generator closed."""
+    closed = []
+
+    @app.get("/")
+    async def stream() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await trio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    exchange = Exchange("GET", "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert exchange.body == b"a"
+    assert not exchange.complete
+    assert closed == [True]
+
+
+async def test_a_failing_handler_has_its_nursery_closed_first(app: App, caplog: Log) -> None:
+    """The request's nursery is cancelled and closed before the error handler answers, in a nursery of its own."""
+    ended = []
+
+    @app.get("/")
+    async def handler(nursery: trio.Nursery) -> str:
+        async def child() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.append(nursery)
+
+        nursery.start_soon(child)
+        await trio.testing.wait_all_tasks_blocked()
+        raise KeyError("x")
+
+    @app.error_handler(LookupError)
+    async def answer(request: Request, error: LookupError) -> dict[str, Any]:
+        return {"ended": len(ended), "other": request.nursery is not ended[0], "error": repr(error)}
+
+    exchange = await ask(app, "/")
+    assert exchange.body == b'{"ended":1,"other":true,"error":"KeyError(\'x\')"}'
+    assert errors(caplog) == []
+
+
+async def test_a_group_of_one_is_that_one(app: App) -> None:
+    """An error that comes out of a nursery reaches its handler as itself, however deep its group."""
+
+    @app.get("/")
+    async def handler(nursery: trio.Nursery) -> str:
+        async def fail() -> None:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(raise_it)
+
+        async def raise_it() -> None:
+            raise HTTPError(409, "deep")
+
+        nursery.start_soon(fail)
+        await trio.sleep_forever()
+        return "never"
+
+    exchange = await ask(app, "/")
+    assert (exchange.status, b"deep" in exchange.body) == (409, True)
+
+
+async def test_an_error_handler_may_stream(app: App) -> None:
+    """An error handler may return any value, a stream too, and be a plain function or a generator."""
+
+    @app.get("/")
+    async def handler() -> str:
+        raise KeyError
+
+    @app.error_handler(KeyError)
+    async def answer(request: Request, error: Exception) -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    @app.error_handler(404)
+    def not_found(request: Request, error: HTTPError) -> Response:
+        return JSONResponse({"path": request.path}, 404)
+
+    assert (await ask(app, "/")).body == b"ab"
+    exchange = await ask(app, "/nowhere")
+    assert (exchange.status, exchange.body) == (404, b'{"path":"/nowhere"}')
+
+
+async def test_an_error_handler_that_fails(app: App, caplog: Log) -> None:
+    """An error handler that fails is a 500, and its error is logged."""
+
+    @app.get("/")
+    async def handler() -> str:
+        raise KeyError
+
+    @app.error_handler(KeyError)
+    async def answer(request: Request, error: Exception) -> str:
+        raise ValueError("in the handler")
+
+    exchange = await ask(app, "/")
+    assert exchange.status == 500
+    assert errors(caplog) == ["GET /: tests.test_exchange.test_an_error_handler_that_fails.<locals>.handler failed"]
+
+
+async def test_the_handler_of_last_resort_answers_and_logs(app: App, caplog: Log) -> None:
+    """`error_handler(Exception)` or `(500)` answers what nothing else expects, which is logged all the same."""
+
+    @app.get("/")
+    async def handler() -> str:
+        raise KeyError("x")
+
+    @app.error_handler(Exception)
+    async def answer(request: Request, error: Exception) -> Response:
+        return Response("sorry", 500)
+
+    assert (await ask(app, "/")).body == b"sorry"
+    assert len(errors(caplog)) == 1
+    other = App()
+    other.get("/")(handler)
+    other.error_handler(500)(answer)
+    assert (await ask(other, "/")).body == b"sorry"
+    assert len(errors(caplog)) == 2
+
+
+async def test_debug_shows_the_traceback(app: App, caplog: Log) -> None:
+    """Only a debugging app shows an error to its client; a browser gets a page."""
+
+    async def handler() -> str:
+        raise KeyError("<secret>")
+
+    for debug in (False, True):
+        app = App(debug=debug)
+        app.get("/")(handler)
+        exchange = await ask(app, "/")
+        assert exchange.headers["content-type"] == "application/problem+json"
+        assert (b"secret" in exchange.body) is debug
+        exchange = await ask(app, "/", headers=[(b"accept", b"text/html,*/*;q=0.8")])
+        assert exchange.headers["content-type"] == "text/html; charset=utf-8"
+        assert (b"&lt;secret&gt;" in exchange.body) is debug
+
+
+async def test_a_cancelled_nursery_without_an_answer_is_a_500(app: App, caplog: Log) -> None:
+    """A handler that cancels the request's nursery and never returns is told what to do instead."""
+
+    @app.get("/")
+    async def handler(nursery: trio.Nursery) -> str:
+        nursery.cancel_scope.cancel()
+        await trio.sleep(1)
+        return "never"
+
+    assert (await ask(app, "/")).status == 500
+    assert "cancel a scope around what should stop instead" in caplog.text
+
+
+async def test_a_nursery_may_be_cancelled_before_the_answer(app: App) -> None:
+    """A handler that cancels its children and returns is answered."""
+
+    @app.get("/")
+    async def handler(nursery: trio.Nursery) -> str:
+        nursery.start_soon(trio.sleep_forever)
+        nursery.cancel_scope.cancel()
+        return "done"
+
+    exchange = await ask(app, "/")
+    assert (exchange.body, exchange.complete) == (b"done", True)
+
+
+async def test_the_request_ends_with_its_nursery(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """What was started in the nursery goes on after the response, and a client that leaves cancels it no more."""
+    done = []
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        async def later() -> None:
+            await trio.sleep(5)
+            done.append(trio.current_time())
+
+        request.nursery.start_soon(later)
+        return "answered"
+
+    exchange = Exchange("GET", "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        assert exchange.complete
+        exchange.leave()
+        await trio.sleep(1)
+        assert not exchange.done.is_set()
+    assert done == [5]
+
+
+async def test_an_error_after_the_response_is_logged(app: App, caplog: Log) -> None:
+    """A task that fails in the nursery after the response is logged with its request."""
+
+    @app.get("/late")
+    async def handler(nursery: trio.Nursery) -> str:
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError("late")
+
+        nursery.start_soon(fail)
+        return "answered"
+
+    exchange = await ask(app, "/late")
+    assert exchange.body == b"answered"
+    assert errors(caplog) == ["GET /late: failed after its response of 8 bytes was sent"]
+
+
+@pytest.mark.parametrize(("method", "option", "cancelled"), [
+    ("GET", None, True), ("POST", None, False), ("POST", True, True), ("GET", False, False),
+])  # fmt: skip
+@pytest.mark.parametrize("with_request", [True, False])
+@pytest.mark.parametrize("lifespan", [True, False])
+async def test_who_is_cancelled_when_the_client_leaves(
+    autojump_clock: trio.testing.MockClock,
+    method: str,
+    option: bool | None,
+    cancelled: bool,
+    with_request: bool,
+    lifespan: bool,
+) -> None:
+    """Handlers of safe methods are cancelled, others if they ask for it; with a request, a lifespan, or neither."""
+    app = App()
+    ends = []
+
+    async def plain() -> str:
+        try:
+            await trio.sleep(10)
+        finally:
+            ends.append(trio.current_time())
+        return "done"
+
+    async def requesting(request: Request) -> str:
+        return await plain()
+
+    app.route("/", [method], cancel_on_disconnect=option)(requesting if with_request else plain)
+
+    async def leave_early() -> None:
+        exchange = Exchange(method, "/")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exchange.run, app)
+            await trio.sleep(1)
+            exchange.leave()
+
+    if lifespan:
+        async with running(app):
+            await leave_early()
+    else:
+        await leave_early()
+    assert ends == [1 if cancelled else 10]
+
+
+async def test_a_stream_is_cancelled_whatever_its_method(app: App, caplog: Log) -> None:
+    """A client that leaves a stream has it closed, for a POST too, and nothing is logged."""
+    closed = []
+
+    @app.post("/")
+    async def handler() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await trio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    exchange = Exchange("POST", "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+    assert closed == [True]
+    assert errors(caplog) == []
+
+
+async def test_a_reader_whose_client_leaves(app: App, caplog: Log) -> None:
+    """A handler that reads a body whose client leaves gets ClientDisconnected, which is not logged."""
+    seen = []
+
+    @app.post("/")
+    async def handler(request: Request) -> str:
+        try:
+            await request.body()
+        except ClientDisconnected:
+            seen.append(True)
+            raise
+        return "never"
+
+    exchange = Exchange("POST", "/", body=None, headers=[(b"content-length", b"5")])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+    assert seen == [True]
+    assert (exchange.messages, errors(caplog)) == ([], [])
+
+
+async def test_a_response_is_data_until_it_is_sent(app: App) -> None:
+    """Whoever has the response may change its status, headers and stream before anything is sent."""
+
+    @app.get("/")
+    async def handler() -> Response:
+        response = StreamingResponse(letters())
+        response.status_code = 201
+        response.headers["x-test"] = "1"
+        response.map_stream(upper)
+        return response
+
+    async def letters() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    async def upper(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            yield chunk.upper()
+
+    exchange = await ask(app, "/")
+    assert (exchange.status, exchange.body, exchange.headers["x-test"]) == (201, b"AB", "1")
+    assert exchange.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+async def test_backpressure_reaches_the_generator(app: App) -> None:
+    """A client that takes no message stops the generator after one message, its buffer and one chunk."""
+    count = 0
+
+    @app.get("/")
+    async def handler() -> AsyncIterator[bytes]:
+        nonlocal count
+        while True:
+            count += 1
+            yield bytes(65536)
+
+    exchange = Exchange("GET", "/", window=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        assert count == 4
+        exchange.open_window(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert count == 6
+        assert [len(chunk) for chunk in exchange.chunks] == [131072]
+        exchange.leave()
+
+
+async def test_an_idle_producer_is_cut_off(app: App, autojump_clock: trio.testing.MockClock, caplog: Log) -> None:
+    """A producer that gives nothing for its idle_timeout ends the stream as an error does; pings are nothing."""
+    closed = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await trio.sleep(100)
+        finally:
+            closed.append(trio.current_time())
+
+    @app.get("/")
+    async def handler() -> Response:
+        return EventStreamResponse(source(), ping=10, idle_timeout=25)
+
+    exchange = await ask(app, "/")
+    assert exchange.body == b"data: a\n\n: ping\n\n: ping\n\n"
+    assert not exchange.complete
+    assert closed == [25]
+    assert "gave nothing for its idle_timeout of 25 s" in caplog.text
+
+
+async def test_pings_keep_an_event_stream_alive(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """An event stream that has nothing to say pings every 15 seconds, and its head and retry leave at once."""
+
+    async def source() -> AsyncIterator[str]:
+        await trio.sleep(50)
+        yield "late"
+
+    @app.get("/")
+    async def handler() -> Response:
+        return EventStreamResponse(source(), retry=1000)
+
+    exchange = Exchange("GET", "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        assert exchange.body == b"retry: 1000\n\n"
+    assert exchange.body == b"retry: 1000\n\n" + b": ping\n\n" * 3 + b"data: late\n\n"
+    assert exchange.complete
+    assert exchange.headers["cache-control"] == "no-store"
+
+
+async def test_an_unused_source_is_closed(app: App) -> None:
+    """HEAD, and a status without a body, close what would have been streamed without starting it."""
+    send, receive = trio.open_memory_channel[str](0)
+
+    @app.get("/{status:int}")
+    async def handler(status: int) -> Response:
+        return StreamingResponse(receive.clone(), status)
+
+    for method, status in (("HEAD", 200), ("GET", 204), ("GET", 304)):
+        exchange = await ask(app, f"/{status}", method)
+        assert (exchange.status, exchange.body, exchange.complete) == (status, b"", True)
+    await receive.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await send.send("nobody holds the other end")

@@ -1,0 +1,67 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT, Server
+from trioweb.__main__ import main
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an app, as the working directory."""
+    (tmp_path / "shop.py").write_text(
+        "from trioweb import App\n"
+        "web = App()\n"
+        "@web.get('/things/{n:int}')\n"
+        "async def thing(n: int): return n\n"
+        "@web.route('/things', methods=['POST', 'PUT'])\n"
+        "async def things(): return None\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "shop", raising=False)
+    return tmp_path
+
+
+def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`trioweb routes` prints methods, path and name of each route."""
+    assert main(["routes", "shop:web"]) == 0
+    assert capsys.readouterr().out == "GET       /things/{n:int}  thing\nPOST PUT  /things          things\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "text"), [("shop", "did you mean shop:web?"), ("nothing:app", "there is no module 'nothing' here")]
+)
+def test_an_app_that_is_not_there(directory: Path, capsys: pytest.CaptureFixture[str], target: str, text: str) -> None:
+    """A wrong name is told in one line, with what is there, and exit status 2."""
+    assert main(["routes", target]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_run_serves_with_trio(directory: Path) -> None:
+    """`trioweb run` serves an app with Hypercorn's trio worker and takes its options."""
+    server = Server("shop:web", (), directory, directory)
+    server.stop()  # only its free port and its log are wanted
+    command = [sys.executable, "-m", "trioweb", "run", "--bind", f"127.0.0.1:{server.port}", "shop:web"]
+    process = subprocess.Popen(command, cwd=directory, env={"PYTHONPATH": str(ROOT)})
+    try:
+        for _ in range(500):
+            try:
+                with urllib.request.urlopen(f"{server.url}/things/7") as response:
+                    assert response.read() == b"7"
+                break
+            except OSError:
+                time.sleep(0.02)
+        else:
+            pytest.fail("no answer")
+    finally:
+        process.terminate()
+        process.wait(15)

@@ -1,0 +1,39 @@
+"""The README's words, executed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.conftest import StartServer
+from tests.servers import ROOT, read_until
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_shortest_program_runs(start_server: StartServer, tmp_path: Path) -> None:
+    """The program in the README answers and streams as it says, started as it says."""
+    (tmp_path / "app.py").write_text(re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0])
+    server = start_server("app:app", directory=tmp_path)
+    assert server.curl("/hello/Ada") == (0, b"Hello, Ada!")
+    with server.request("/ticks") as client:
+        head, _, body = read_until(client, b"1}\n").partition(b"\r\n\r\n")
+    assert b"content-type: application/x-ndjson" in head
+    assert [json.loads(line) for line in re.findall(rb"{.*}", body)] == [{"tick": 0}, {"tick": 1}]
+
+
+def test_links_lead_somewhere() -> None:
+    """Every file that the README links to is there."""
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
+    assert "docs/tour.png" in targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_every_session_that_the_readme_names_is_there() -> None:
+    """The README's commands name sessions that the noxfile has."""
+    sessions = set(re.findall(r"nox -s (\w+)", README))
+    assert sessions == {"demo", "tests"}
+    noxfile = (ROOT / "noxfile.py").read_text()
+    assert all(f"def {session}(session" in noxfile for session in sessions)

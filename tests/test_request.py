@@ -1,0 +1,279 @@
+"""The request as a handler sees it: what came over the wire, decoded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trioweb import App, HTTPError
+from trioweb.ground.errors import ClientDisconnected
+from trioweb.request import Request
+from trioweb.wire.inbox import Inbox
+
+END: Mapping[str, Any] = {"type": "http.disconnect"}
+
+
+def piece(body: bytes, *, more: bool = True) -> Mapping[str, Any]:
+    """An ASGI message with a piece of the body."""
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def make(
+    *messages: Mapping[str, Any] | float, headers: Mapping[str, str] | None = None, limit: int = 100, **scope: Any
+) -> Request:
+    """A request whose messages arrive one by one, a number being seconds between them; then nothing does."""
+    waiting = list(messages)
+
+    async def receive() -> Mapping[str, Any]:
+        while waiting:
+            message = waiting[0]
+            if isinstance(message, float):
+                await trio.sleep(message)
+                waiting.pop(0)
+            else:
+                await trio.lowlevel.checkpoint()
+                waiting.pop(0)
+                return message
+        await trio.sleep_forever()
+        raise AssertionError
+
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    complete = {
+        "type": "http",
+        "method": "POST",
+        "path": "/a b",
+        "http_version": "1.1",
+        "headers": raw,
+        "query_string": b"",
+        "scheme": "http",
+        **scope,
+    }
+    return Request(complete, App(), {"id": 5}, Inbox(receive), limit)
+
+
+def test_what_the_scope_says() -> None:
+    """Method, path, version, client and the rest are those of the scope."""
+    request = make(client=["127.0.0.1", 5000], state={"pool": 1}, query_string=b"a=1&b=2&a=3")
+    assert (request.method, request.path, request.http_version) == ("POST", "/a b", "1.1")
+    assert request.client == ("127.0.0.1", 5000)
+    assert request.path_params == {"id": 5}
+    assert request.query.multi_items() == [("a", "1"), ("b", "2"), ("a", "3")]
+    assert request.scope["type"] == "http"
+    assert isinstance(request.app, App)
+    assert repr(request) == "<Request POST /a b>"
+    assert (make().client, make(client=None).client) == (None, None)
+    assert not request.is_disconnected
+
+
+def test_state() -> None:
+    """State has what middleware and lifespan left there, takes attributes of the user's own, and is the request's."""
+    scope_state = {"pool": 1}
+    request = make(state=scope_state)
+    request.state.user = "ada"
+    assert (request.state.pool, request.state.user) == (1, "ada")
+    with pytest.raises(AttributeError):
+        request.state.other  # noqa: B018
+    assert not hasattr(make(state=scope_state).state, "user")
+
+
+def test_headers_and_cookies() -> None:
+    """Header names have no case, and cookies are read from all cookie headers."""
+    request = make(headers={"X-A": "caf\xe9", "Cookie": 'a=1; b="x y"'})
+    assert (request.headers["x-a"], request.headers.get("x-b")) == ("caf\xe9", None)
+    assert request.cookies == {"a": "1", "b": "x y"}
+    assert make(headers={}).cookies == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [({}, None), ({"Last-Event-ID": "7"}, "7"), ({"Last-Event-ID": ""}, ""), ({"Last-Event-ID": "\xc3\xa9"}, "\xe9")],
+)
+def test_last_event_id(headers: dict[str, str], expected: str | None) -> None:
+    """The id that a reconnecting client sends is read as UTF-8; ``None`` where it sends none."""
+    assert make(headers=headers).last_event_id == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "scope", "url"),
+    [
+        ({"Host": "Example.com"}, {}, "http://Example.com/a%20b"),
+        ({"Host": "h:81"}, {"query_string": b"x=%31"}, "http://h:81/a%20b?x=%31"),
+        ({"Host": "h"}, {"raw_path": b"/a%2Fb", "scheme": "https"}, "https://h/a%2Fb"),
+        ({"Host": "h"}, {"path": "//x"}, "http://h//x"),
+        ({}, {"server": ("h", 8000)}, "http://h:8000/a%20b"),
+        ({}, {"server": ("::1", 8000)}, "http://[::1]:8000/a%20b"),
+        ({}, {"server": None}, "http:///a%20b"),
+        ({"Host": "h"}, {"path": "http://h/x", "raw_path": b"http://h/x"}, "http://h/x"),
+    ],
+)
+def test_url(headers: dict[str, str], scope: dict[str, Any], url: str) -> None:
+    """The URL is what the client asked for, its host as the client named it, else the server's own."""
+    assert str(make(headers=headers, **scope).url) == url
+
+
+@pytest.mark.parametrize("host", ["h/x?", "h#", "h?a=b", "[::1", "", "h\\x", "a@b/c"])
+def test_a_host_cannot_change_the_path(host: str) -> None:
+    """Whatever a client calls the host, path and query are those that were asked for."""
+    url = make(headers={"Host": host}, query_string=b"y=1").url
+    assert (url.path, url.query) == ("/a%20b", "y=1")
+
+
+def test_the_nursery_is_not_open_yet() -> None:
+    """Outside of the handler there is no nursery, and the error says what to use."""
+    with pytest.raises(RuntimeError, match=r"nursery is not open: use app\.nursery"):
+        make().nursery  # noqa: B018
+
+
+async def test_body() -> None:
+    """The whole body is there, any number of times, and as a stream after that."""
+    request = make(piece(b"ab"), piece(b""), piece(b"cd", more=False))
+    assert [await request.body(), await request.body(), await request.text()] == [b"abcd", b"abcd", "abcd"]
+    assert [chunk async for chunk in request.stream()] == [b"abcd"]
+    assert [chunk async for chunk in make(piece(b"", more=False)).stream()] == []
+
+
+async def test_stream() -> None:
+    """The body comes as it arrives, once; what asks again is told what to write."""
+    request = make(piece(b"ab"), piece(b"cd", more=False))
+    assert [chunk async for chunk in request.stream()] == [b"ab", b"cd"]
+    for again in (request.body(), anext(request.stream())):
+        with pytest.raises(RuntimeError, match=r"was streamed already: read it once, or use await request\.body\(\)"):
+            await again
+
+
+async def test_a_client_that_leaves() -> None:
+    """A body that did not arrive whole is never taken for one."""
+    for read in (Request.body, Request.text, Request.json):
+        request = make(piece(b"{}"), END)
+        with pytest.raises(ClientDisconnected):
+            await read(request)
+        assert request.is_disconnected
+    chunks = make(piece(b"ab"), END).stream()
+    assert await anext(chunks) == b"ab"
+    with pytest.raises(ClientDisconnected):
+        await anext(chunks)
+
+
+async def test_a_read_that_is_cancelled_loses_nothing(autojump_clock: MockClock) -> None:
+    """A stream whose reader gave up waiting goes on where it was, and does not look like its end."""
+    request = make(piece(b"ab"), 10.0, piece(b"cd", more=False))
+    chunks = request.stream()
+    assert await anext(chunks) == b"ab"
+    with trio.move_on_after(5) as scope:
+        await anext(chunks)
+    assert scope.cancelled_caught
+    assert [chunk async for chunk in chunks] == [b"cd"]
+
+
+async def test_a_body_that_is_cancelled_can_be_asked_for_again(autojump_clock: MockClock) -> None:
+    """Where ``body`` was cancelled, what had arrived is not lost for the next call."""
+    request = make(piece(b"ab"), 10.0, piece(b"cd", more=False))
+    with trio.move_on_after(5):
+        await request.body()
+    assert await request.body() == b"abcd"
+
+
+@pytest.mark.parametrize("read", [Request.body, Request.text, Request.json])
+async def test_a_body_over_the_limit(read: Any) -> None:
+    """A body over the limit is a 413, unread where its length was announced, and each time it is asked for."""
+    announced = make(headers={"content-length": "101"})
+    arriving = make(piece(b"1" * 60), piece(b"1" * 60))
+    for request in (announced, arriving, arriving):
+        with pytest.raises(HTTPError, match="The request body is larger than 100 bytes") as caught:
+            await read(request)
+        assert caught.value.status == 413
+    assert await make(piece(b"1" * 100, more=False), headers={"content-length": "100"}).body() == b"1" * 100
+
+
+@pytest.mark.parametrize("length", ["\xb2", "nonsense", "", "-5", "9" * 5000])
+async def test_an_odd_content_length(length: str) -> None:
+    """A content length that is no number, or a huge one, is the client's mistake and never an error of ours."""
+    request = make(piece(b"ab", more=False), headers={"content-length": length})
+    try:
+        assert await request.body() == b"ab"
+    except HTTPError as error:
+        assert error.status in {400, 413}  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/plain", b"\xc3\xa9", "\xe9"),
+        ("text/plain; charset=latin-1", b"\xe9", "\xe9"),
+        ('text/plain; a=b; Charset="ISO-8859-1"', b"\xe9", "\xe9"),
+        ("text/plain; charset=", b"\xc3\xa9", "\xe9"),
+        ("text/plain; charset=utf-16", b"\xff\xfea\x00", "a"),
+    ],
+)
+async def test_text(content_type: str, body: bytes, text: str) -> None:
+    """Text is read in the charset that the content type names, else in UTF-8."""
+    assert await make(piece(body, more=False), headers={"content-type": content_type}).text() == text
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [
+        ("utf-8", 400),
+        ("ascii", 400),
+        ("klingon", 415),
+        ("hex", 415),
+        ("undefined", 415),
+        ("punycode", 415),
+        ("idna", 415),
+        ("unicode_escape", 415),
+        ("\xe9", 415),
+        ("x" * 5000, 415),
+    ],
+)
+async def test_text_that_is_none(charset: str, status: int) -> None:
+    """Bytes that are not text in their charset are a 400; a charset that the web does not know is a 415."""
+    request = make(piece(b"-\xff-\\", more=False), headers={"content-type": f"text/plain; charset={charset}"})
+    with pytest.raises(HTTPError) as caught:
+        await request.text()
+    assert caught.value.status == status
+
+
+class Item(msgspec.Struct):
+    """A body to be made of JSON."""
+
+    name: str
+    price: float = 0
+
+
+async def test_json() -> None:
+    """JSON is read whatever the content type says, into plain values or into a type."""
+    request = make(piece(b'{"name": '), piece(b'"x"}', more=False), headers={"content-type": "text/plain"})
+    assert await request.json() == {"name": "x"}
+    assert await request.json(Item) == Item("x", 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "detail"),
+    [
+        (b"", Any, 400, "The request body is not JSON: Input data was truncated."),
+        (b"{", Any, 400, "The request body is not JSON: Input data was truncated."),
+        (b"nope", Any, 400, "The request body is not JSON: "),
+        (b'"\xff"', Any, 400, "The request body is not JSON: "),
+        (b"[" * 50, Any, 400, "The request body is not JSON: "),
+        (b'{"price": 1}', Item, 422, "The request body does not fit: Object missing required field `name`."),
+        (b'{"name": 1}', Item, 422, "The request body does not fit: Expected `str`, got `int` - at `$.name`."),
+    ],
+)
+async def test_json_that_is_none(body: bytes, kind: Any, status: int, detail: str) -> None:
+    """What is not JSON is a 400, what does not fit the type a 422 that names the field."""
+    with pytest.raises(HTTPError) as caught:
+        await make(piece(body, more=False)).json(kind)
+    assert caught.value.status == status
+    assert (caught.value.detail or "").startswith(detail)
+
+
+async def test_json_that_is_too_deep() -> None:
+    """JSON that is nested too deeply is a 400."""
+    with pytest.raises(HTTPError, match="The request body is not JSON") as caught:
+        await make(piece(b"[" * 50_000 + b"]" * 50_000, more=False), limit=10**6).json()
+    assert caught.value.status == 400

@@ -1,0 +1,76 @@
+"""The adapter to Hypercorn: it takes nothing for granted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from trioweb.wire.hypercorn import find_transport
+from trioweb.wire.transport import PLAIN
+
+
+async def plain_send(message: Any) -> None:
+    """A send that is no method."""
+
+
+class Chain:
+    """Bound methods as in Hypercorn: a send of a stream, of its protocol, of its server."""
+
+    def __init__(self, send: Any, **attributes: Any) -> None:
+        self.send = send
+        self.__dict__.update(attributes)
+
+    async def app_send(self, message: Any) -> None:
+        """Stand for any of the three."""
+
+
+def chain(**missing: bool) -> Any:
+    """The three objects with all that the adapter wants of them, but for what is missing."""
+    event = SimpleNamespace(set=None)
+    connection = SimpleNamespace(reset_stream=None)
+    server = Chain(None, stream=SimpleNamespace(socket=SimpleNamespace(shutdown=None)))
+    protocol = Chain(
+        server.app_send, connection=connection, stream_buffers={}, priority=SimpleNamespace(unblock=None),
+        has_data=event, task_group=SimpleNamespace(spawn=None), _flush=None,
+    )  # fmt: skip
+    stream = Chain(protocol.app_send, state=SimpleNamespace(name="REQUEST"), stream_id=1)
+    for owner in (server, protocol, stream):
+        for name in missing:
+            owner.__dict__.pop(name, None)
+    return stream.app_send
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
+def test_the_real_thing_is_recognised(version: str) -> None:
+    """Objects with all the attributes are taken for Hypercorn's."""
+    assert find_transport(chain(), version) is not PLAIN
+
+
+@pytest.mark.parametrize(
+    ("version", "missing"),
+    [
+        ("1.1", "state"), ("1.1", "stream"), ("1.1", "connection"), ("1.1", "send"),
+        ("2", "stream_buffers"), ("2", "priority"), ("2", "has_data"), ("2", "task_group"), ("2", "_flush"),
+    ],
+)  # fmt: skip
+def test_one_missing_attribute_is_plain_asgi(version: str, missing: str) -> None:
+    """Where a single attribute is missing nothing is touched: the connection is plain ASGI."""
+    assert find_transport(chain(**{missing: True}), version) is PLAIN
+
+
+def test_a_wrapped_send_is_plain_asgi() -> None:
+    """A send that a middleware has wrapped is plain ASGI."""
+    assert find_transport(plain_send, "1.1") is PLAIN
+    assert find_transport(plain_send, "2") is PLAIN
+
+
+async def test_plain_asgi_does_nothing() -> None:
+    """The plain transport has no effect and blocks nobody."""
+    with trio.fail_after(1):
+        await PLAIN.drained()
+        await PLAIN.abort()
+        assert await PLAIN.end_unread() is False
+    PLAIN.release(trio.CancelScope())

@@ -1,0 +1,154 @@
+"""The inbox: one owner of `receive`, a body for those who ask, and the client's leaving for those who watch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trioweb.ground.errors import ClientDisconnected
+from trioweb.wire.inbox import DISCARD_LIMIT, READ_AHEAD, Inbox
+
+
+class Wire:
+    """A scripted `receive` that notices a second reader."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[dict[str, Any]](math.inf)
+        self._busy = False
+        self.taken = 0
+
+    async def receive(self) -> dict[str, Any]:
+        """Give the next message."""
+        assert not self._busy, "two tasks are in receive"
+        self._busy = True
+        try:
+            message = await self._receive.receive()
+        finally:
+            self._busy = False
+        self.taken += 1
+        return message
+
+    def body(self, *chunks: bytes, more: bool = False) -> None:
+        """Let some of a body arrive."""
+        for index, chunk in enumerate(chunks):
+            last = not more and index == len(chunks) - 1
+            self._send.send_nowait({"type": "http.request", "body": chunk, "more_body": not last})
+
+    def leave(self) -> None:
+        """Let the client leave."""
+        self._send.send_nowait({"type": "http.disconnect"})
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """The server's side."""
+    return Wire()
+
+
+async def test_a_body_is_read_in_order_to_its_end(wire: Wire) -> None:
+    """Chunks come as they were sent, empty ones left out, and then nothing."""
+    wire.body(b"a", b"", b"b", b"")
+    inbox = Inbox(wire.receive)
+    assert [await inbox.read() for _ in range(4)] == [b"a", b"b", b"", b""]
+
+
+async def test_a_client_that_leaves_breaks_the_read(wire: Wire) -> None:
+    """A body whose client left before its end raises, and is never taken for whole."""
+    wire.body(b"a", more=True)
+    wire.leave()
+    inbox = Inbox(wire.receive)
+    assert await inbox.read() == b"a"
+    for _ in range(2):
+        with pytest.raises(ClientDisconnected):
+            await inbox.read()
+
+
+async def test_a_whole_body_is_read_after_its_client_left(wire: Wire) -> None:
+    """What arrived whole can be read also after the client has left."""
+    wire.body(b"a", b"b")
+    wire.leave()
+    inbox = Inbox(wire.receive)
+    await inbox.departed()
+    assert [await inbox.read() for _ in range(3)] == [b"a", b"b", b""]
+
+
+async def test_a_watcher_and_a_reader_share_one_receive(wire: Wire) -> None:
+    """While a task watches for the client, another reads: nothing is lost, and only one is in `receive`."""
+    inbox = Inbox(wire.receive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.departed)
+        await trio.testing.wait_all_tasks_blocked()
+        received = []
+        for number in range(100):
+            wire.body(b"%d" % number, more=True)
+            received.append(await inbox.read())
+        wire.body(b"")
+        assert await inbox.read() == b""
+        wire.leave()
+    assert received == [b"%d" % number for number in range(100)]
+    assert inbox.gone
+
+
+async def test_a_cancelled_reader_loses_nothing(wire: Wire, autojump_clock: trio.testing.MockClock) -> None:
+    """A read that is cancelled while it waits leaves what comes later to the next one."""
+    inbox = Inbox(wire.receive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.departed)
+        with trio.move_on_after(1):
+            await inbox.read()
+        wire.body(b"later")
+        assert await inbox.read() == b"later"
+        wire.leave()
+
+
+async def test_a_watcher_reads_ahead_no_further_than_its_bound(wire: Wire) -> None:
+    """Of a body that nobody reads, the watcher holds one bound and one message; empty messages count too."""
+    inbox = Inbox(wire.receive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.departed)
+        wire.body(*[bytes(READ_AHEAD // 4)] * 20, more=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.taken == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_discarded_body_is_taken_up_to_its_limit(wire: Wire) -> None:
+    """A body that nobody wants is taken and thrown away as it comes, up to the limit, then held back."""
+    inbox = Inbox(wire.receive)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(inbox.departed)
+        wire.body(*[bytes(2**20)] * 20, more=True)
+        inbox.discard()
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.taken == DISCARD_LIMIT // 2**20 + 1
+        inbox.discard(unbounded=True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.taken == 20
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_discarded_body_cannot_be_read(wire: Wire) -> None:
+    """Whoever asks for a body that was thrown away is told so, instead of getting the rest of it."""
+    wire.body(b"a", b"b")
+    inbox = Inbox(wire.receive)
+    inbox.discard()
+    with pytest.raises(RuntimeError, match="before the first yield"):
+        await inbox.read()
+
+
+async def test_waiting_for_the_end_of_a_discarded_body(wire: Wire, autojump_clock: trio.testing.MockClock) -> None:
+    """The wait for the rest of an upload ends with it, or after two seconds."""
+    inbox = Inbox(wire.receive)
+    wire.body(b"a", more=True)
+    inbox.discard()
+    await inbox.discarded()
+    assert trio.current_time() == pytest.approx(2)
+    assert not inbox.complete
+    wire.body(b"b")
+    await inbox.discarded()
+    assert inbox.complete
+    assert trio.current_time() == pytest.approx(2)

@@ -1,0 +1,113 @@
+"""The outbox: one order of messages, and lengths that are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trioweb.ground.errors import ContentLengthError
+from trioweb.wire.outbox import SLICE, Outbox, send_small, sendable
+
+Message = dict[str, Any]
+
+
+class Wire:
+    """A `send` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies so far."""
+        return [message["body"] for message in self.messages[1:]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end was sent."""
+        return self.messages[-1].get("more_body") is False
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """The server's side."""
+    return Wire()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [((), "body"), ((), "end"), (("start", "end"), "body"), (("start", "end"), "end"), (("start",), "start")],
+)
+async def test_messages_have_one_order(wire: Wire, first: tuple[str, ...], then: str) -> None:
+    """What comes out of order is an error that names both."""
+    outbox = Outbox(wire.send, "1.1")
+    calls: dict[str, Any] = {
+        "start": lambda: outbox.start(200, [], bodiless=False), "body": lambda: outbox.body(b"x"), "end": outbox.end,
+    }  # fmt: skip
+    for name in first:
+        await calls[name]()
+    with pytest.raises(RuntimeError, match=f"cannot take '{then}' next"):
+        await calls[then]()
+
+
+@pytest.mark.parametrize("size", [0, 1, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE, 2 * SLICE + 1, 5 * SLICE])
+async def test_a_large_body_leaves_in_slices(wire: Wire, size: int) -> None:
+    """A body in one piece is sent in slices, whole and in order, its end with the last of them."""
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    outbox = Outbox(wire.send, "1.1")
+    await outbox.start(200, [(b"content-length", b"%d" % size)], bodiless=False)
+    await outbox.whole(data)
+    assert b"".join(wire.bodies) == data
+    assert all(len(body) <= SLICE for body in wire.bodies)
+    assert len(wire.bodies) == max(1, -(-size // SLICE))
+    assert wire.ended
+    assert outbox.sent == size
+
+
+async def test_never_more_than_the_declared_length(wire: Wire) -> None:
+    """What goes beyond the content-length is cut off, and an error."""
+    outbox = Outbox(wire.send, "1.1")
+    await outbox.start(200, [(b"content-length", b"5")], bodiless=False)
+    await outbox.body(b"123")
+    with pytest.raises(ContentLengthError, match="longer"):
+        await outbox.body(b"456")
+    assert wire.bodies == [b"123", b"45"]
+    assert not wire.ended
+
+
+async def test_no_end_after_fewer_than_the_declared_length(wire: Wire) -> None:
+    """With fewer bytes than the content-length the end is not sent."""
+    outbox = Outbox(wire.send, "1.1")
+    await outbox.start(200, [(b"content-length", b"5")], bodiless=False)
+    await outbox.body(b"12")
+    with pytest.raises(ContentLengthError, match="2 bytes short"):
+        await outbox.end(b"3")
+    assert wire.bodies == [b"12", b"3"]
+    assert not wire.ended
+
+
+async def test_a_head_alone_may_declare_a_length(wire: Wire) -> None:
+    """The answer to HEAD declares the length that the body would have."""
+    outbox = Outbox(wire.send, "1.1")
+    await outbox.start(200, [(b"content-length", b"5")], bodiless=True)
+    await outbox.end()
+    assert wire.ended
+
+
+async def test_a_small_response_must_have_its_length(wire: Wire) -> None:
+    """A content-length that the body does not have is an error before anything is sent."""
+    with pytest.raises(ContentLengthError):
+        await send_small(wire.send, 200, [(b"content-length", b"5")], b"1234", bodiless=False)
+    assert wire.messages == []
+
+
+def test_headers_that_only_a_server_may_set_are_left_out() -> None:
+    """Framing is the server's in HTTP/1.1; HTTP/2 forbids what speaks of the connection."""
+    headers = [(b"x", b"1"), (b"connection", b"close"), (b"transfer-encoding", b"chunked")]
+    assert sendable(headers, "1.1") == headers[:2]
+    assert sendable(headers, "2") == headers[:1]
