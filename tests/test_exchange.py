@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from trioweb import (
     App,
     ClientDisconnected,
     EventStreamResponse,
+    FileResponse,
     HTTPError,
     JSONResponse,
     Request,
@@ -451,6 +453,48 @@ async def test_pings_keep_an_event_stream_alive(app: App, autojump_clock: trio.t
     assert exchange.body == b"retry: 1000\n\n" + b": ping\n\n" * 3 + b"data: late\n\n"
     assert exchange.complete
     assert exchange.headers["cache-control"] == "no-store"
+
+
+async def test_a_response_that_was_delivered_whole_is_not_cancelled(app: App) -> None:
+    """A client that leaves when it has all the bytes that were declared cancels no producer that still finishes."""
+    ended = []
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"12345"
+        await go_on.wait()
+        ended.append("well")
+
+    @app.get("/")
+    async def handler() -> Response:
+        return StreamingResponse(source(), headers={"content-length": "5"})
+
+    go_on = trio.Event()
+    exchange = Exchange("GET", "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+    assert ended == ["well"]
+
+
+async def test_a_mapped_file_has_no_length(app: App, tmp_path: Path) -> None:
+    """A file that goes through a map has not the file's length, and arrives whole."""
+    (tmp_path / "file").write_bytes(b"12345")
+
+    async def twice(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            yield chunk * 2
+
+    @app.get("/")
+    async def handler() -> Response:
+        response = FileResponse(tmp_path / "file")
+        response.map_stream(twice)
+        return response
+
+    exchange = await ask(app, "/")
+    assert (exchange.body, "content-length" in exchange.headers) == (b"1234512345", False)
 
 
 async def test_an_unused_source_is_closed(app: App) -> None:

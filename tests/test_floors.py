@@ -14,7 +14,7 @@ FLOORS = """
 ground.asgi ground.errors ground.multidict ground.headers ground.cookies ground.events ground.chunks ground.urls
 ground.templates ground.routes ground.problems
 wire.transport wire.hypercorn wire.channel wire.sources wire.producer wire.inbox wire.outbox wire.relay
-streams request responses streaming files
+streams limits request responses streaming files
 handlers policy exchange lifespan light
 routing app
 __init__ __main__

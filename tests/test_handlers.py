@@ -72,7 +72,9 @@ def test_request_and_nursery_are_found(
 ) -> None:
     """Request and nursery are found by annotation, also as text; then a request by its name, unless the path has it."""
     endpoint = planned(handler, path)
-    assert (endpoint.request_name, endpoint.nursery_name) == (request_name, nursery_name)
+    assert (endpoint.request_names, endpoint.nursery_names) == tuple(
+        () if n is None else (n,) for n in (request_name, nursery_name)
+    )
     assert endpoint.light == (request_name is None and nursery_name is None)
 
 
@@ -244,7 +246,7 @@ def test_a_request_that_may_be_missing(annotation: str) -> None:
     def handler(it: Any = None) -> None: ...
 
     handler.__annotations__["it"] = annotation
-    assert planned(handler).request_name == "it"
+    assert planned(handler).request_names == ("it",)
 
 
 def test_a_light_handler_needs_no_request() -> None:

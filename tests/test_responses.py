@@ -84,7 +84,7 @@ def test_bodies_in_one_piece(response: Response, body: bytes, media_type: str | 
     [
         (StreamingResponse(chunks), None),
         (StreamingResponse(chunks, media_type="application/x"), "application/x"),
-        (StreamingResponse(chunks, media_type="text/html"), HTML),
+        (StreamingResponse(chunks, media_type="text/html"), "text/html"),
         (StreamingResponse(chunks, headers={"content-type": "text/x"}), "text/x"),
         (Response(iter(["a"])), None),
         (HTMLResponse(iter(["a"])), HTML),

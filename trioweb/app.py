@@ -210,23 +210,28 @@ class App(Router):
         path = scope["path"]
         if root:
             path = _below(path, root)
-        found = None
-        answer: Response | HTTPError | None = None
-        if "\ufffd" in path and _is_garbled(scope):
-            answer = HTTPError(400, "The path is not UTF-8.")
-        else:
-            found = self._table.find(scope["method"], path)
-        if found is None and answer is None:
-            mounted, found, answer = self._otherwise(scope, path)
-            if mounted is not None:
-                prefix, app = mounted
-                await app({**scope, "root_path": root + prefix}, receive, send)
-                return
+        mounted: Mount | None = None
+        answer: Response | Exception | None = None
+        try:
+            found = self._find(scope, path)
+            if found is None:
+                mounted, found, answer = self._otherwise(scope, path)
+        except Exception as error:  # a garbled path, or a fault in a converter of the user's
+            found, answer = None, error
+        if mounted is not None:
+            prefix, app = mounted
+            await app({**scope, "root_path": root + prefix}, receive, send)
+            return
         if found is not None:
             endpoint, params = found
             await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
         else:
             await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
+
+    def _find(self, scope: Scope, path: str) -> Found | None:
+        if "\ufffd" in path and _is_garbled(scope):
+            raise HTTPError(400, "The path is not UTF-8.")
+        return self._table.find(scope["method"], path)
 
     def _otherwise(self, scope: Scope, path: str) -> tuple[Mount | None, Found | None, Response | HTTPError | None]:
         """What to do with a request that no route matches: a mount, another route, or an answer."""

@@ -123,7 +123,7 @@ class Exchange:
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
-        request = self._the_request() if endpoint.request_name or endpoint.nursery_name else None
+        request = self._the_request() if endpoint.request_names or endpoint.nursery_names else None
         value = await endpoint.call(self._params, request)
         return await respond(value, endpoint.label, endpoint.streaming)
 
@@ -214,8 +214,9 @@ class Exchange:
                 self._client_left()
 
     def _client_left(self) -> None:
-        # A server reports a disconnect from inside the send of the end, too: then there is nothing to cancel.
-        if self._outbox.state is not ENDED:
+        # A server reports a disconnect from inside the send of the end, too: then there is nothing to cancel. Nor is
+        # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
+        if self._outbox.state is not ENDED and not self._outbox.fulfilled:
             self._outbox.gone = True
             if self._nursery is not None and (
                 self._streaming or cancels_handler(self._endpoint, self._scope["method"])

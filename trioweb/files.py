@@ -11,7 +11,8 @@ import trio
 
 from trioweb.ground.chunks import BYTES_TYPE, encode_any
 from trioweb.ground.headers import HeaderSource, content_disposition
-from trioweb.responses import Response, StreamOptions, make_stream
+from trioweb.limits import StreamOptions, make_stream
+from trioweb.responses import Response
 from trioweb.streams import file_chunks
 
 
@@ -56,7 +57,8 @@ class FileResponse(Response):
         status = await trio.Path(self.path).stat()
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(f"{self.path!r} is not a regular file, which is all that FileResponse can send")
-        if "content-length" not in self.headers:
+        mapped = self._stream is None or self._stream.maps  # then what is sent is not the file as it is
+        if not mapped and "content-length" not in self.headers:
             self.headers["content-length"] = str(status.st_size)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import types
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 import trio
@@ -42,8 +43,8 @@ class Endpoint:
         label: the function's name with its module, for messages.
         where: the route, for messages.
         kind: how to call it.
-        request_name: the parameter that takes the request, or ``None``.
-        nursery_name: the parameter that takes the request's nursery, or ``None``.
+        request_names: the parameters that take the request.
+        nursery_names: the parameters that take the request's nursery.
         passes_all: the path's parameters, as they are, are all of its arguments.
         converts: path parameters that are converted by their annotation.
         drops: path parameters that the handler does not take.
@@ -56,8 +57,8 @@ class Endpoint:
     label: str
     where: str
     kind: Kind
-    request_name: str | None = None
-    nursery_name: str | None = None
+    request_names: tuple[str, ...] = ()
+    nursery_names: tuple[str, ...] = ()
     converts: dict[str, Any] = dataclasses.field(default_factory=dict)
     drops: frozenset[str] = frozenset()
     streaming: bool = False
@@ -81,11 +82,10 @@ class Endpoint:
                 arguments[name] = msgspec.convert(arguments[name], annotation, strict=False)
             except msgspec.ValidationError as error:
                 raise HTTPError(422, f"The path parameter {name!r} does not fit: {error}.") from error
-        if request is not None:
-            if self.request_name is not None:
-                arguments[self.request_name] = request
-            if self.nursery_name is not None:
-                arguments[self.nursery_name] = request.nursery
+        for name in self.request_names:
+            arguments[name] = request
+        for name in self.nursery_names:
+            arguments[name] = request and request.nursery
         return arguments
 
     def call(self, params: Mapping[str, Any], request: Request | None) -> Coroutine[Any, Any, Any]:
@@ -95,16 +95,17 @@ class Endpoint:
             return self.handler(**arguments)  # type: ignore[no-any-return]
         if self.kind is Kind.GENERATOR:
             return _value(self.handler(**arguments))
-        return _in_thread(partial(self.handler, **arguments))
+        return call_in_thread(partial(self.handler, **arguments))
 
 
 async def _value(value: Any) -> Any:
     return value
 
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    value = await trio.to_thread.run_sync(call)
-    # A decorator may have hidden an `async def` in a plain function.
+async def call_in_thread(call: Callable[[], Any]) -> Any:
+    """Call a plain function in a worker thread; a cancellation waits until it has returned."""
+    # In a list, since trio refuses a coroutine as the result: a decorator may have hidden an `async def` in it.
+    [value] = await trio.to_thread.run_sync(lambda: [call()])
     return await value if inspect.iscoroutine(value) else value
 
 
@@ -122,7 +123,7 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
     """
     if not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    label = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
+    label = f"{getattr(unwrapped(handler), '__module__', '?')}.{name_of(handler, qualified=True)}"
     endpoint = Endpoint(
         handler, label, where, _kind(handler), streaming=streaming, cancel_on_disconnect=cancel_on_disconnect
     )
@@ -135,10 +136,12 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
             continue
         elif parameter.kind is parameter.POSITIONAL_ONLY:
             raise RouteError(f'{where}: {label} takes {name!r} by position only: remove the "/" from its parameters')
-        elif _is(parameter, Request, "Request") or (name == "request" and name not in path_params):
-            endpoint.request_name = name
+        elif _is(parameter, Request, "Request"):
+            endpoint.request_names += (name,)
         elif _is(parameter, trio.Nursery, "Nursery"):
-            endpoint.nursery_name = name
+            endpoint.nursery_names += (name,)
+        elif name == "request" and name not in path_params:
+            endpoint.request_names += (name,)
         elif name in path_params:
             taken.add(name)
             # A parameter that names its converter has it done; of the plain ones the annotation says what they are.
@@ -148,7 +151,7 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
             raise _unfillable(endpoint, name, path_params)
     if not takes_rest:
         endpoint.drops = frozenset(path_params) - taken
-    plain = endpoint.request_name is None and endpoint.nursery_name is None
+    plain = not endpoint.request_names and not endpoint.nursery_names
     endpoint.passes_all = plain and not endpoint.drops and not endpoint.converts
     endpoint.light = plain and endpoint.kind is not Kind.GENERATOR
     return endpoint
@@ -168,22 +171,48 @@ def _is_type(annotation: Any) -> bool:
 
 def _parameters(handler: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(handler, eval_str=True).parameters
+        parameters = inspect.signature(handler).parameters
+    except (TypeError, ValueError) as error:
+        raise RouteError(f"{name_of(handler)} has no signature to look at: write a function around it") from error
+    names = getattr(inspect.unwrap(unwrapped(handler)), "__globals__", {})
+    return {name: _evaluated(parameter, names) for name, parameter in parameters.items()}
+
+
+def _evaluated(parameter: inspect.Parameter, names: dict[str, Any]) -> inspect.Parameter:
+    # One by one: an annotation may name what only a type checker imports, and then stays text, alone.
+    if not isinstance(parameter.annotation, str):
+        return parameter
+    try:
+        return parameter.replace(annotation=eval(parameter.annotation, names))  # noqa: S307 - the user's own code
     except Exception:
-        return inspect.signature(handler).parameters
+        return parameter
 
 
 def _is(parameter: inspect.Parameter, cls: type, name: str) -> bool:
     annotation = parameter.annotation
     if isinstance(annotation, str):
         return annotation.rpartition(".")[2] == name
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        return any(isinstance(part, type) and issubclass(part, cls) for part in get_args(annotation))
     return isinstance(annotation, type) and issubclass(annotation, cls)
 
 
+def unwrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in a ``functools.partial``."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    return handler
+
+
+def name_of(handler: Callable[..., Any], *, qualified: bool = False) -> str:
+    """A handler's name: a function's own, else its class's."""
+    function = unwrapped(handler)
+    attribute = "__qualname__" if qualified else "__name__"
+    return str(getattr(function, attribute, getattr(type(function), attribute)))
+
+
 def _kind(handler: Callable[..., Any]) -> Kind:
-    function: Any = handler
-    while isinstance(function, partial):
-        function = function.func
+    function: Any = unwrapped(handler)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         function = getattr(function, "__call__", function)  # noqa: B004 - an object of a class that defines it
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):

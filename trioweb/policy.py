@@ -6,15 +6,15 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
-
-import trio
 
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
+from trioweb.handlers import call_in_thread
 from trioweb.request import Application, Request
 from trioweb.responses import Response
 
@@ -61,7 +61,10 @@ class Policy:
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
             body, media_type = render_problem(failure.status, failure.detail, None, page)
-            return Response(body, failure.status, failure.headers, media_type)
+            try:
+                return Response(body, failure.status, failure.headers, media_type)
+            except (TypeError, ValueError) as error:
+                report(error, scope, f"an HTTPError({failure.status}) has headers that cannot be sent")
         trace = format_trace(failure) if self.debug else None
         body, media_type = render_problem(500, None, trace, page)
         return Response(body, 500, None, media_type)
@@ -80,5 +83,4 @@ async def call_error_handler(handler: ErrorHandler, request: Request, error: Exc
         return await handler(request, error)
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         return handler(request, error)
-    value = await trio.to_thread.run_sync(handler, request, error)
-    return await value if inspect.iscoroutine(value) else value
+    return await call_in_thread(partial(handler, request, error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import re
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
@@ -15,7 +16,7 @@ from trioweb.ground.cookies import parse_cookies
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.multidict import MultiDict
-from trioweb.ground.urls import URL, parse_query
+from trioweb.ground.urls import URL, make_url, parse_query
 
 if TYPE_CHECKING:
     from trioweb.wire.inbox import Inbox
@@ -24,6 +25,12 @@ T = TypeVar("T")
 
 MAX_BODY_SIZE: Final = 16 * 2**20
 """Bytes of a request body that are held in memory as a whole, a request, unless the app says otherwise."""
+CHARSETS: Final = re.compile(
+    r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[03-6])|windows-125[0-8]|cp125[0-8]|koi8-[ru]"
+    r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5",
+    re.IGNORECASE,
+)
+"""The charsets of the web. Python knows more: some are no charsets, some are slow, and unknown names are remembered."""
 
 
 class State(SimpleNamespace):
@@ -68,7 +75,8 @@ class Request:
     """
 
     __slots__ = (
-        "_body", "_cookies", "_headers", "_inbox", "_limit", "_nursery", "_query", "_state", "_streamed", "_url",
+        "_body", "_cookies", "_headers", "_inbox", "_limit", "_nursery", "_pieces", "_query", "_size", "_state",
+        "_streamed", "_url",
         "app", "path_params", "scope",
     )  # fmt: skip
 
@@ -94,6 +102,8 @@ class Request:
         self._limit = max_body_size
         self._nursery: trio.Nursery | None = None
         self._body: bytes | None = None
+        self._pieces: list[bytes] = []  # of a body that is being gathered, also by a call that was cancelled
+        self._size = 0
         self._streamed = False
         self._headers: Headers | None = None
         self._query: MultiDict[str] | None = None
@@ -159,13 +169,13 @@ class Request:
         """The whole URL, its host as the client named it."""
         if self._url is None:
             raw = self.scope.get("raw_path")
-            path = raw.decode("latin-1") if raw else quote(self.path)
-            query = self.scope.get("query_string", b"").decode("latin-1")
-            host = self.headers.get("host")
-            if host is None:
-                name, port = self.scope.get("server") or ("", None)
-                host = name if port is None else f"{name}:{port}"
-            self._url = URL(f"{self.scope.get('scheme', 'http')}://{host}{path}{'?' if query else ''}{query}")
+            self._url = make_url(
+                self.scope.get("scheme", "http"),
+                self.headers.get("host"),
+                self.scope.get("server"),
+                raw.decode("latin-1") if raw else quote(self.path),
+                self.scope.get("query_string", b"").decode("latin-1"),
+            )
         return self._url
 
     @property
@@ -187,27 +197,26 @@ class Request:
         """Whether the client is known to have left. Does not block."""
         return self._inbox.gone
 
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives, once. No limit to its size but what the handler sets.
+    def stream(self) -> BodyStream:
+        """The body as it arrives, once, for ``async for``. No limit to its size but what the handler sets.
 
-        Waits for the client at each chunk. Cancelling it loses no byte that a later read of the same generator wants.
+        Waits for the client at each chunk. Cancelling it loses nothing: the iteration can go on where it stopped.
 
         Raises:
             RuntimeError: the body was streamed before.
-            ClientDisconnected: the client left before the body was whole.
+            ClientDisconnected: in the iteration, when the client leaves before the body is whole.
         """
-        if self._body is not None:
-            if self._body:
-                yield self._body
-            return
         if self._streamed:
             raise RuntimeError("the request body was streamed already: read it once, or use await request.body()")
+        if self._body is not None:
+            return BodyStream(self._inbox, self._body)
         self._streamed = True
-        while chunk := await self._inbox.read():
-            yield chunk
+        return BodyStream(self._inbox, b"".join(self._pieces))
 
     async def body(self) -> bytes:
         """The whole body, held in memory up to ``App(max_body_size=...)``; waits until it has arrived.
+
+        Cancelling it loses nothing that a later call wants.
 
         Raises:
             HTTPError: 413 for a body over the limit, before it is read where its length was announced.
@@ -215,20 +224,25 @@ class Request:
             ClientDisconnected: the client left before the body was whole.
         """
         if self._body is None:
-            length = self.headers.get("content-length", "")
-            if length.isdigit() and int(length) > self._limit:
+            if self._streamed:
+                raise RuntimeError("the request body was streamed already: keep what request.stream() gives")
+            if self._announced() > self._limit or self._size > self._limit:
                 self._refuse()
-            chunks: list[bytes] = []
-            total = 0
-            async for chunk in self.stream():
-                total += len(chunk)
-                if total > self._limit:
+            while chunk := await self._inbox.read():
+                self._pieces.append(chunk)
+                self._size += len(chunk)
+                if self._size > self._limit:
+                    self._pieces.clear()
                     self._refuse()
-                chunks.append(chunk)
-            self._body = b"".join(chunks)
+            self._body = b"".join(self._pieces)
+            self._pieces.clear()
         return self._body
 
-    def _refuse(self) -> None:
+    def _announced(self) -> int:
+        length = self.headers.get("content-length", "")
+        return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+
+    def _refuse(self) -> NoReturn:
         raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
 
     async def text(self) -> str:
@@ -240,10 +254,10 @@ class Request:
         """
         body = await self.body()
         charset = _charset(self.headers.get("content-type", ""))
+        if not CHARSETS.fullmatch(charset):
+            raise HTTPError(415, f"The charset {charset!r} is not known here: send UTF-8.")
         try:
             return body.decode(charset)
-        except LookupError:
-            raise HTTPError(415, f"The charset {charset!r} is not known here.") from None
         except UnicodeDecodeError as error:
             raise HTTPError(400, f"The request body is not {charset}: byte {error.start} does not fit.") from None
 
@@ -270,6 +284,28 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
+
+
+class BodyStream:
+    """The chunks of a request's body: an async iterator that a cancellation does not end."""
+
+    __slots__ = ("_first", "_inbox")
+
+    def __init__(self, inbox: Inbox, first: bytes) -> None:
+        self._inbox = inbox
+        self._first = first
+
+    def __aiter__(self) -> BodyStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, b""
+        if chunk := first or await self._inbox.read():
+            return chunk
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Do nothing: what is not read is thrown away when the response starts. Safe to call twice."""
 
 
 def _charset(content_type: str) -> str:

@@ -5,9 +5,9 @@ What happens to a stream is decided in ``trioweb.wire``; here it is only describ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
-from typing import Any, ClassVar, Final, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Unpack
 from urllib.parse import quote
 
 from trioweb.ground.chunks import (
@@ -19,49 +19,24 @@ from trioweb.ground.chunks import (
     JSON_LINES_TYPE,
     JSON_TYPE,
     TEXT_TYPE,
-    Encode,
     encode_any,
     encode_json,
     encode_markup,
 )
 from trioweb.ground.cookies import SameSite, format_cookie
 from trioweb.ground.headers import Headers, HeaderSource
+from trioweb.limits import StreamOptions, check_options, make_stream
 from trioweb.wire.producer import ChunkMap, Stream
 from trioweb.wire.sources import is_iterable
 
-BUFFER_SIZE: Final = 65536
-"""Bytes that wait between a producer and its client, besides one chunk and the message being written. A stream."""
-SMALLEST_BUFFER: Final = 64
-"""The least ``buffer_size``: what one chunk counts at least."""
-WRITE_TIMEOUT: Final = 60.0
-"""Seconds that a client may take nothing of what is written to it. A stream."""
-
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110, section 15)."""
+
 
 _KNOWN_TYPES: Final = {
     media_type: (b"content-type", media_type.encode())
     for media_type in (TEXT_TYPE, BYTES_TYPE, JSON_TYPE, HTML_TYPE, JSON_LINES_TYPE, EVENTS_TYPE, CSV_TYPE)
 }
-
-
-class StreamOptions(TypedDict, total=False):
-    """The limits of a stream, which every response that streams takes as keywords.
-
-    Attributes:
-        buffer_size: bytes that wait between producer and client besides one chunk; 65,536 unless given, 64 at least.
-        idle_timeout: seconds that the producer may give nothing; no limit unless given.
-        write_timeout: seconds that the client may take nothing; 60 unless given, ``None`` for no limit.
-        max_duration: seconds for the whole stream; no limit unless given.
-        on_error: called with the exception that ends the stream after its first chunk; what it returns is sent as the
-            last chunk and ends the stream cleanly, ``None`` breaks it off as without it. The error is logged anyway.
-    """
-
-    buffer_size: int
-    idle_timeout: float | None
-    write_timeout: float | None
-    max_duration: float | None
-    on_error: Callable[[Exception], Any] | None
 
 
 class Response:
@@ -98,6 +73,7 @@ class Response:
         **options: Unpack[StreamOptions],
     ) -> None:
         if content is None or isinstance(content, (str, *BYTES_LIKE)):
+            check_options(options)
             self._set_up(content, None, status_code, headers, media_type)
         elif is_iterable(content):
             self._set_up_stream(content, status_code, headers, media_type, options)
@@ -134,11 +110,10 @@ class Response:
         self.headers = Headers()
         self._stream = stream
         self._body = b"" if content is None else content.encode() if isinstance(content, str) else bytes(content)
-        if media_type is None:
-            media_type = self.media_type
-            if media_type is None and content is not None:
-                media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
-        elif isinstance(content, str) and media_type.startswith("text/") and "charset" not in media_type:
+        media_type = media_type or self.media_type
+        if media_type is None and content is not None:
+            media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
+        if isinstance(content, str) and media_type is not None and _lacks_charset(media_type):
             media_type += "; charset=utf-8"  # true: it was encoded here
         if media_type is not None:
             known = _KNOWN_TYPES.get(media_type)  # no need to check these again for every response
@@ -160,7 +135,8 @@ class Response:
     def body(self, body: bytes) -> None:
         self._stream = None
         self._body = body
-        self.headers["content-length"] = str(len(body))
+        if self.status_code not in BODILESS:
+            self.headers["content-length"] = str(len(body))
 
     def map_stream(self, function: ChunkMap) -> None:
         """Send the body through ``function``, an async generator function over its chunks (``bytes``).
@@ -235,21 +211,8 @@ def stream_of(response: Response) -> Stream | None:
     return response._stream
 
 
-def make_stream(source: Any, encode: Encode | None, options: StreamOptions) -> Stream:
-    """Describe a stream, with the defaults of responses.
-
-    Raises:
-        TypeError: an option does not exist.
-        ValueError: the buffer is too small for a single chunk.
-    """
-    stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT)
-    for name, value in options.items():
-        if name not in StreamOptions.__annotations__:
-            raise TypeError(f"a stream has no option {name!r}: there are {', '.join(StreamOptions.__annotations__)}")
-        setattr(stream, name, value)
-    if stream.buffer_size < SMALLEST_BUFFER:
-        raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {stream.buffer_size}")
-    return stream
+def _lacks_charset(media_type: str) -> bool:
+    return media_type.lower().startswith("text/") and "charset" not in media_type.lower()
 
 
 class PlainTextResponse(Response):

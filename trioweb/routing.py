@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import plan
+from trioweb.handlers import name_of, plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +80,12 @@ class Router:
         Raises:
             RouteError: the route is not one, or matches the same requests as another.
         """
+        unknown = options.keys() - RouteOptions.__annotations__.keys()
+        if unknown:
+            known = ", ".join(RouteOptions.__annotations__)
+            raise TypeError(f"{path!r}: a route has no option {min(unknown)!r}: there are {known}")
+        if not path.startswith("/") and not (path == "" and self._prefix):
+            raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
         if isinstance(methods, str):
             raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
         upper = frozenset(method.upper() for method in methods)
@@ -87,7 +93,7 @@ class Router:
             raise RouteError(f"{path!r}: give at least one method")
 
         def register(handler: F) -> F:
-            name = options.get("name") or str(getattr(handler, "__name__", type(handler).__name__))
+            name = options.get("name") or name_of(handler)
             self._register(
                 Route(
                     self._prefix + path,

@@ -13,8 +13,10 @@ from trioweb.ground.chunks import (
     encode_any_event,
     encode_json_line,
 )
+from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import HeaderSource, content_disposition
-from trioweb.responses import Response, StreamOptions, make_stream
+from trioweb.limits import StreamOptions, check_seconds, make_stream
+from trioweb.responses import Response
 from trioweb.wire.sources import Source, is_iterable
 
 
@@ -126,8 +128,10 @@ class EventStreamResponse(Response):
     ) -> None:
         _need_iterable("EventStreamResponse", events)
         stream = make_stream(events, encode_any_event, options)
+        check_seconds("ping", ping)
         stream.head_first, stream.ping = True, ping
         if retry is not None:
+            ServerSentEvent(retry=retry)  # which refuses what is no time
             stream.prelude = b"retry: %d\n\n" % retry
         self._set_up(None, stream, status_code, headers, media_type)
         for name, value in (("cache-control", "no-store"), ("x-accel-buffering", "no")):

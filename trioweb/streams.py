@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import trio
@@ -99,8 +99,9 @@ async def server_sent_events(
 
 async def _forward(events: Any, send: trio.MemorySendChannel[bytes]) -> None:
     async with send, aclosing(_encoded(events, encode_any_event)) as chunks:
-        async for data in chunks:
-            await send.send(data)
+        with suppress(trio.BrokenResourceError):  # whoever iterated this has had enough
+            async for data in chunks:
+                await send.send(data)
 
 
 async def _encoded(

@@ -13,7 +13,9 @@ from trioweb.ground.problems import format_trace, render_problem, wants_page
     [
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
         ("TEXT/HTML", True),
-        ("application/json, text/html;q=0.5", True),
+        ("application/json;q=0.5, text/html", True),
+        ("application/json, text/html;q=0.5", False),
+        ("text/html;q=nonsense", False),
         ("text/html;level=1", True),
         ("", False),
         ("*/*", False),
@@ -26,7 +28,7 @@ from trioweb.ground.problems import format_trace, render_problem, wants_page
     ],
 )
 def test_who_gets_a_page(accept: str, page: bool) -> None:
-    """Who names ``text/html`` and does not refuse it gets a page; anybody else a problem document."""
+    """Who wants ``text/html``, and JSON not as much, gets a page; anybody else a problem document."""
     assert wants_page(accept) is page
 
 

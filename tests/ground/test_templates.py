@@ -131,7 +131,7 @@ def test_format_refuses_what_would_not_match(source: str, value: Any) -> None:
 
 def test_the_refusal_names_the_parameter() -> None:
     """The message has the value, the parameter and the template."""
-    with pytest.raises(ValueError, match=r"'a/b' for \{x\} is not a str that '/u/\{x\}' would match"):
+    with pytest.raises(ValueError, match=r"'a/b' for \{x\}: that makes a path that '/u/\{x\}' would not match"):
         parse_template("/u/{x}", KNOWN).format({"x": "a/b"})
 
 

@@ -109,5 +109,5 @@ async def test_a_small_response_must_have_its_length(wire: Wire) -> None:
 def test_headers_that_only_a_server_may_set_are_left_out() -> None:
     """Framing is the server's in HTTP/1.1; HTTP/2 forbids what speaks of the connection."""
     headers = [(b"x", b"1"), (b"connection", b"close"), (b"transfer-encoding", b"chunked")]
-    assert sendable(headers, "1.1") == headers[:2]
-    assert sendable(headers, "2") == headers[:1]
+    assert sendable(headers, "1.1", 200) == headers[:2]
+    assert sendable(headers, "2", 200) == headers[:1]

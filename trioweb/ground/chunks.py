@@ -168,6 +168,8 @@ class CSVEncoder:
     __slots__ = ("_columns", "_known", "_write_header", "_writerow")
 
     def __init__(self, header: Iterable[str] | None = None) -> None:
+        if isinstance(header, str):
+            raise TypeError(f"a CSV header is a list of names: write header=[{header!r}]")
         self._columns = None if header is None else list(header)
         self._known: frozenset[str] = frozenset(self._columns or ())
         self._write_header = header is not None
@@ -188,7 +190,8 @@ class CSVEncoder:
             ValueError: it has a column that the header does not name, which would be lost.
         """
         if isinstance(row, Sequence) and not isinstance(row, (str, *BYTES_LIKE)):
-            return self.header_line() + self._writerow(row).encode()
+            line = self._writerow(row).encode()  # first, since it may fail: the header is written once
+            return self.header_line() + line
         return self._named(row)
 
     def _named(self, row: Any) -> bytes:
@@ -198,7 +201,8 @@ class CSVEncoder:
         if not self._known.issuperset(fields):
             extra = ", ".join(repr(name) for name in fields if name not in self._known)
             raise ValueError(f"a CSV row has columns that the header does not name: {extra}; give header=[...] all")
-        return self.header_line() + self._writerow([fields.get(name) for name in self._columns]).encode()
+        line = self._writerow([fields.get(name) for name in self._columns]).encode()
+        return self.header_line() + line
 
 
 def _fields_of(row: Any) -> Mapping[str, Any]:

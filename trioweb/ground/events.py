@@ -38,7 +38,7 @@ class ServerSentEvent:
         for name, value in (("event", self.event), ("id", self.id)):
             if isinstance(value, str) and any(c in "\r\n\0" for c in value):
                 raise ValueError(f"{name} of a ServerSentEvent has a CR, LF or NUL: {value!r}")
-        if self.retry is not None and (not isinstance(self.retry, int) or self.retry < 0):
+        if self.retry is not None and (type(self.retry) is not int or self.retry < 0):
             raise ValueError(f"retry of a ServerSentEvent is a whole number of milliseconds, got {self.retry!r}")
 
     def encode(self) -> bytes:
@@ -60,4 +60,6 @@ class ServerSentEvent:
 
 def as_event(value: Any) -> ServerSentEvent:
     """An event as it is; anything else as the ``data`` of one."""
-    return value if isinstance(value, ServerSentEvent) else ServerSentEvent(value)
+    if isinstance(value, ServerSentEvent):
+        return value
+    return ServerSentEvent("null" if value is None else value)

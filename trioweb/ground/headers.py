@@ -7,7 +7,7 @@ on the wire both are Latin-1.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias, cast
 from urllib.parse import quote
 
@@ -81,6 +81,18 @@ class Headers(MutableMapping[str, str]):
     def __len__(self) -> int:
         return len({name for name, _ in self.raw})
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Headers):
+            return sorted(self.raw) == sorted(other.raw)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def items(self) -> ItemsView[str, str]:
+        """Each name once, with its first value."""
+        first = dict(reversed(self.multi_items()))
+        return {name: first[name] for name in self}.items()
+
     def has(self, key: bytes) -> bool:
         """Whether a header of this lower-case name is there: what ``in`` does, without decoding."""
         return any(name == key for name, _ in self.raw)
@@ -114,7 +126,7 @@ def _key(name: str) -> bytes:
 
 def _valid_name(name: str) -> bytes:
     try:
-        raw = name.lower().encode("ascii")
+        raw = name.encode("ascii").lower()
     except (UnicodeEncodeError, AttributeError):
         raw = b""
     if not _TOKEN.fullmatch(raw):

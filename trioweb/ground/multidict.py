@@ -32,6 +32,13 @@ class MultiDict(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._lists)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, MultiDict):
+            return self._lists == other._lists
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def getlist(self, name: str) -> list[T]:
         """Every value of ``name``, in the order in which they came; empty when there is none."""
         return list(self._lists.get(name, ()))

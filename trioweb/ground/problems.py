@@ -21,12 +21,25 @@ pre{{overflow:auto;padding:1rem;border:1px solid #8888;border-radius:.4rem;font-
 
 
 def wants_page(accept: str) -> bool:
-    """Whether an ``accept`` header is a browser's: it names ``text/html`` and does not refuse it."""
+    """Whether an ``accept`` header is a browser's: it wants ``text/html``, and JSON not more (RFC 9110, 12.5.1)."""
+    weights: dict[str, float] = {}
     for part in accept.split(","):
         media_type, *parameters = part.split(";")
-        if media_type.strip().lower() == "text/html":
-            return not any(p.replace(" ", "").lower() in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
-    return False
+        weights.setdefault(media_type.strip().lower(), _weight(parameters))
+    page = weights.get("text/html", 0.0)
+    problem = max(weights.get("application/json", 0.0), weights.get(PROBLEM_TYPE, 0.0))
+    return page > problem
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
 
 
 def render_problem(status: int, detail: str | None, trace: str | None, page: bool) -> tuple[bytes, str]:
@@ -39,6 +52,7 @@ def render_problem(status: int, detail: str | None, trace: str | None, page: boo
         page: HTML rather than JSON.
     """
     title = phrase_of(status)
+    detail, trace = _speakable(detail), _speakable(trace)
     if page:
         body = f"<p>{escape(detail)}</p>" if detail else ""
         if trace is not None:
@@ -50,6 +64,11 @@ def render_problem(status: int, detail: str | None, trace: str | None, page: boo
     if trace is not None:
         problem["traceback"] = trace.splitlines()
     return encode_json(problem), PROBLEM_TYPE
+
+
+def _speakable(text: str | None) -> str | None:
+    """Text without lone surrogates, which file names may have and UTF-8 has not."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def format_trace(error: BaseException) -> str:

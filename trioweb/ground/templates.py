@@ -6,14 +6,23 @@ slashes, so from its segment on the template is one pattern. Everything here wor
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
 from trioweb.ground.errors import RouteError
+
+MATCH_STEPS: Final = 4_000_000
+"""Steps that a pattern may take on one text, some 10 ns each.
+
+With k parameters it takes n ** k on n characters: two of them see up to 2,000 characters, three up to 158.
+"""
 
 _PARAMETER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 
@@ -39,12 +48,24 @@ class Converter:
 
 _UUID = r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
 
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number beyond the range of float")
+    return value
+
+
+def _format_float(value: Any) -> str:
+    return format(Decimal(repr(float(value))), "f")  # all digits, and no exponent, which the regex does not have
+
+
 CONVERTERS: Final[Mapping[str, Converter]] = {
     converter.name: converter
     for converter in (
         Converter("int", r"[0-9]+", int, lambda value: str(int(value)), rank=0),
         Converter("uuid", _UUID, UUID, str, rank=0),
-        Converter("float", r"[0-9]+(?:\.[0-9]+)?", float, lambda value: format(float(value), "f"), rank=1),
+        Converter("float", r"[0-9]+(?:\.[0-9]+)?", _parse_float, _format_float, rank=1),
         Converter("str", r"[^/]+", str, str, rank=3),
         Converter("path", r".*", str, str, rank=4),
     )
@@ -59,23 +80,36 @@ class Pattern:
         shape: the same for two patterns that match the same texts: the source without the parameters' names.
         regex: the whole of it, a group for each parameter.
         parameters: name and converter, in order.
+        plain: the texts before, between and after them.
         rank: the worst of its converters, then the more plain text the better.
+        longest: characters that a text may have to be tried at all.
     """
 
     shape: str
     regex: re.Pattern[str]
     parameters: tuple[tuple[str, Converter], ...]
+    plain: tuple[str, ...]
     rank: tuple[int, int]
+    longest: int
+
+    def split(self, text: str) -> tuple[str, ...] | None:
+        """The parameters' texts in order, or ``None`` where the text does not fit."""
+        found = self.regex.fullmatch(text) if len(text) <= self.longest else None
+        return None if found is None else tuple(found[f"_{index}"] for index in range(len(self.parameters)))
 
     def match(self, text: str) -> tuple[Any, ...] | None:
         """The parameters' values in order, or ``None`` where the text does not fit."""
-        found = self.regex.fullmatch(text)
-        if found is None:
+        texts = self.split(text)
+        if texts is None:
             return None
         try:
-            return tuple(converter.parse(found[f"_{index}"]) for index, (_, converter) in enumerate(self.parameters))
+            return tuple(converter.parse(part) for (_, converter), part in zip(self.parameters, texts, strict=True))
         except ValueError:
             return None
+
+    def join(self, texts: tuple[str, ...]) -> str:
+        """The text with these in the places of its parameters."""
+        return "".join(plain + part for plain, part in zip(self.plain, (*texts, ""), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +138,22 @@ class Template:
         Raises:
             ValueError: a value would make a path that this template does not match.
         """
-        converters = self.parameters
+        parts = [self._fill(part, values) for part in self.segments]
+        if self.tail is not None:
+            parts.append(self._fill(self.tail, values))
+        return "/" + "/".join(parts)
 
-        def replace(found: re.Match[str]) -> str:
-            name = found[1]
-            converter = converters[name]
-            text = converter.format(values[name])
-            if not re.fullmatch(converter.regex, text, re.DOTALL):
-                raise ValueError(f"{text!r} for {{{name}}} is not a {converter.name} that {self.source!r} would match")
-            return quote(text, safe="/" if converter.name == "path" else "")
-
-        cut = re.split(r"(\{[^{}]*\})", self.source)
-        return "".join(_PARAMETER.sub(replace, part) if part[:1] == "{" else quote(part) for part in cut)
+    def _fill(self, part: str | Pattern, values: Mapping[str, Any]) -> str:
+        if isinstance(part, str):
+            return quote(part)
+        texts = tuple(converter.format(values[name]) for name, converter in part.parameters)
+        text = part.join(texts)
+        if part.split(text) != texts or ("/" in text and part is not self.tail):
+            given = ", ".join(
+                f"{text!r} for {{{name}}}" for (name, _), text in zip(part.parameters, texts, strict=True)
+            )
+            raise ValueError(f"{given}: that makes a path that {self.source!r} would not match")
+        return quote(text, safe="/" if part is self.tail else "")
 
 
 def parse_template(source: str, converters: Mapping[str, Converter] | None) -> Template:
@@ -183,23 +221,18 @@ def check_names(source: str) -> list[tuple[str, str]]:
 
 
 def _pattern(source: str, converters: Mapping[str, Converter]) -> Pattern:
-    regex, shape, plain = "", "", 0
-    parameters: list[tuple[str, Converter]] = []
-    position = 0
-    for found in _PARAMETER.finditer(source):
-        text = source[position : found.start()]
-        converter = converters[found[2] or "str"]
-        # A name of our own: templates that differ in their parameters' names only share a pattern, and a user's
-        # regex may have groups.
-        regex += f"{re.escape(text)}(?P<_{len(parameters)}>{converter.regex})"
-        shape += f"{text}{{{converter.name}}}"
-        plain += len(text)
-        parameters.append((found[1], converter))
-        position = found.end()
-    rest = source[position:]
+    parameters = tuple((found[1], converters[found[2] or "str"]) for found in _PARAMETER.finditer(source))
+    plain = tuple(re.split(r"\{[^{}]*\}", source))
+    regex, shape = re.escape(plain[0]), plain[0]
+    for index, ((_, converter), text) in enumerate(zip(parameters, plain[1:], strict=True)):
+        # A name of our own: templates that differ in their parameters' names only share a pattern, and a user's regex
+        # may have groups.
+        regex += f"(?P<_{index}>{converter.regex}){re.escape(text)}"
+        shape += f"{{{converter.name}}}{text}"
     try:
-        compiled = re.compile(regex + re.escape(rest), re.DOTALL)
+        compiled = re.compile(regex, re.DOTALL)
     except re.error as error:
         raise RouteError(f"{source!r}: the regex of a converter does not compile: {error}") from error
-    rank = (max(converter.rank for _, converter in parameters), -plain - len(rest))
-    return Pattern(shape + rest, compiled, tuple(parameters), rank)
+    rank = (max(converter.rank for _, converter in parameters), -sum(map(len, plain)))
+    longest = sys.maxsize if len(parameters) == 1 else int(MATCH_STEPS ** (1 / len(parameters)))
+    return Pattern(shape, compiled, parameters, plain, rank, longest)

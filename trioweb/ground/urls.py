@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+import re
+from urllib.parse import SplitResult, parse_qsl, quote_from_bytes, urlsplit
 
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.multidict import MultiDict
+
+_ASCII = bytes(range(128))
 
 MAX_QUERY_FIELDS = 1000
 """Fields in one query string; beyond it the request is a 400. Bounds the work per request, some 0.3 us a field."""
@@ -70,6 +73,28 @@ class URL:
         return hash(self._text)
 
 
+_HOST = re.compile(r"[^\s/?#@\\]+")
+
+
+def make_url(scheme: str, host: str | None, server: tuple[str, int | None] | None, path: str, query: str) -> URL:
+    """The URL of a request.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: the client's ``host`` header. One that would spill into the path counts as none.
+        server: what the server knows of itself, in its place.
+        path: the path, percent-encoded; or the whole URL, which is what a proxy's client sends.
+        query: the query string.
+    """
+    if "://" in path and not path.startswith("/"):
+        return URL(path + (f"?{query}" if query else ""))
+    if host is None or not _HOST.fullmatch(host):
+        name, port = server or ("", None)
+        name = f"[{name}]" if ":" in name else name
+        host = name if port is None else f"{name}:{port}"
+    return URL(f"{scheme}://{host}{path}" + (f"?{query}" if query else ""))
+
+
 def parse_query(query: bytes) -> MultiDict[str]:
     """Parse a query string (the URL standard's form encoding); bytes that are not UTF-8 become U+FFFD.
 
@@ -77,7 +102,8 @@ def parse_query(query: bytes) -> MultiDict[str]:
         HTTPError: 400 for more than ``MAX_QUERY_FIELDS`` fields.
     """
     try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        text = query.decode("ascii") if query.isascii() else quote_from_bytes(query, safe=_ASCII)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError:
         raise HTTPError(400, f"The query string has more than {MAX_QUERY_FIELDS} fields.") from None
     return MultiDict(pairs)

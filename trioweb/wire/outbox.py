@@ -73,9 +73,14 @@ class Outbox:
         """The head has left, or is leaving: no other answer can be given any more."""
         return self.state is not IDLE
 
+    @property
+    def fulfilled(self) -> bool:
+        """All of the declared length was sent: to its client the response is whole."""
+        return self._remaining == 0
+
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
         """Send the head. Headers that only a server may set are left out; ``bodiless`` says that no body may follow."""
-        kept = sendable(headers, self._version)
+        kept = sendable(headers, self._version, status)
         if not bodiless:
             for name, value in kept:
                 if name == b"content-length":
@@ -96,13 +101,13 @@ class Outbox:
         if excess:
             data = data[: self._remaining]
         if data:
+            if self._remaining is not None:
+                self._remaining -= len(data)  # now: a client that has the last byte may leave before `send` returns
             self.sending = "body"
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
             await self.transport.drained()
             self.sending = ""
             self.sent += len(data)
-            if self._remaining is not None:
-                self._remaining -= len(data)
         if excess:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
 
@@ -156,8 +161,13 @@ class Outbox:
             raise RuntimeError(f"a response that is {self.state} cannot take {event!r} next") from None
 
 
-def sendable(headers: RawHeaders, http_version: str) -> RawHeaders:
-    """The headers without those that only a server may set: in HTTP/2 they are a fault (RFC 9113, section 8.2.2)."""
+def sendable(headers: RawHeaders, http_version: str, status: int) -> RawHeaders:
+    """The headers without those that only a server may set: in HTTP/2 they are a fault (RFC 9113, section 8.2.2).
+
+    A 204 has no ``content-length`` either (RFC 9110, section 8.6).
+    """
+    if status == 204:
+        headers = [pair for pair in headers if pair[0] != b"content-length"]
     for name, _ in headers:
         if name in _HOP_BY_HOP:
             refused = _HOP_BY_HOP if http_version[0] > "1" else _FRAMING
@@ -177,6 +187,6 @@ async def send_small(send: Send, status: int, headers: RawHeaders, body: bytes, 
         for name, value in headers:
             if name == b"content-length" and value != b"%d" % len(body):
                 raise ContentLengthError(f"a body of {len(body)} bytes was given the content-length {value!r}")
-    headers = sendable(headers, "1.1")
+    headers = sendable(headers, "1.1", status)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

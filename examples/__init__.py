@@ -1,0 +1,1 @@
+"""Programs that use trioweb, to run and to read."""

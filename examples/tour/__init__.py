@@ -1,0 +1,33 @@
+"""The tour: what streaming is for, on one page, with real input.
+
+Run it from the root of the checkout, then open http://127.0.0.1:8000/:
+
+    hypercorn -k trio examples.tour:app
+
+The first start makes a database and a large file next to this code, or in the directory that ``TOUR_DATA`` names.
+A browser opens at most six connections to a server that speaks HTTP/1.1, and this page has six streams: look at it in
+one window at a time, or give Hypercorn a certificate, since over HTTP/2 there is no such limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import trio
+
+from examples.tour import activity, clock, download, load, page, pieces, table
+from trioweb import App
+
+app = App()
+
+for part in (page, table, download, load, pieces, clock, activity):
+    app.include(part.router)
+
+
+@app.lifespan
+async def make_files(_: App) -> AsyncIterator[None]:
+    """Make what is not there yet, before the first request; in threads, so that a Ctrl-C is heard meanwhile."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, table.make)
+        nursery.start_soon(trio.to_thread.run_sync, download.make)
+    yield
