@@ -204,7 +204,8 @@ class H2Client:
 
     def send_after_the_end(self, stream: int, data: bytes) -> None:
         """Send a frame of a body on a stream that has ended, as a client does that has not heard of that yet."""
-        self._socket.sendall(DataFrame(stream, data).serialize())
+        frame = DataFrame(stream, data)  # type: ignore[no-untyped-call]
+        self._socket.sendall(frame.serialize())
 
     def close(self) -> None:
         """Leave."""

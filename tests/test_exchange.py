@@ -457,7 +457,7 @@ async def test_pings_keep_an_event_stream_alive(app: App, autojump_clock: trio.t
 
 async def test_a_response_that_was_delivered_whole_is_not_cancelled(app: App) -> None:
     """A client that leaves when it has all the bytes that were declared cancels no producer that still finishes."""
-    ended = []
+    ended: list[str] = []
 
     async def source() -> AsyncIterator[bytes]:
         yield b"12345"
