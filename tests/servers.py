@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from h2.config import H2Configuration
@@ -185,12 +185,13 @@ class H2Client:
     def pump(self, until: str, stream: int, *, open_windows: bool = True, seconds: float = PATIENCE) -> None:
         """Read frames until a stream has data, "ended" or was "reset"; "time" reads for ``seconds``."""
         end = time.monotonic() + seconds
-        done = {
+        conditions: dict[str, Callable[[], bool]] = {
             "data": lambda: bool(self.received[stream]),
             "ended": lambda: stream in self.ended,
             "reset": lambda: stream in self.reset,
             "time": lambda: False,
-        }[until]
+        }
+        done = conditions[until]
         while not done() and time.monotonic() < end:
             self._socket.settimeout(max(0.01, end - time.monotonic()))
             for event in self._read():
@@ -204,7 +205,7 @@ class H2Client:
 
     def send_after_the_end(self, stream: int, data: bytes) -> None:
         """Send a frame of a body on a stream that has ended, as a client does that has not heard of that yet."""
-        frame = DataFrame(stream, data)  # type: ignore[no-untyped-call]
+        frame = DataFrame(stream, data)
         self._socket.sendall(frame.serialize())
 
     def close(self) -> None:
