@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 import trio
@@ -22,6 +23,10 @@ from trioweb.request import MAX_BODY_SIZE, State
 from trioweb.responses import RedirectResponse, Response
 from trioweb.routing import Route, Router
 from trioweb.wire.inbox import Inbox
+from trioweb.wire.transport import PLAIN, Transport, own_transport
+
+if TYPE_CHECKING:
+    from trioweb.testing import TestClient
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -169,6 +174,16 @@ class App(Router):
         wanted = " or ".join(f"({', '.join(template.parameters)})" for template in templates)
         raise LookupError(f"the route {name!r} takes {wanted}, got ({', '.join(params)})")
 
+    def test_client(self, **options: Any) -> TestClient:
+        """A client for tests in the same process, an ``httpx.AsyncClient``: see ``trioweb.testing.TestClient``.
+
+        Raises:
+            ModuleNotFoundError: httpx is not installed, which ``pip install trioweb[testing]`` does.
+        """
+        from trioweb.testing import TestClient  # noqa: PLC0415 - needs httpx, which a server does not
+
+        return TestClient(self, **options)
+
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
         endpoint = plan(route.handler, route.where, template.parameters, route.streaming, route.cancel_on_disconnect)
@@ -190,20 +205,21 @@ class App(Router):
         if kind == "http":
             await self._serve(scope, receive, send)
         elif kind == "lifespan":
-            await serve_lifespan(self._life(), receive, send)
+            transport = own_transport(scope) or PLAIN
+            await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000, "reason": ""})
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
 
-    def _life(self) -> AbstractAsyncContextManager[AppNursery]:
-        return open_life(self, self._managers, self._enter_mounted)
+    def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
+        return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
 
-    async def _enter_mounted(self, stack: AsyncExitStack) -> None:
+    async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
         for _, app in reversed(self._mounts):
             if isinstance(app, App):
-                await stack.enter_async_context(app._life())
+                await stack.enter_async_context(app._life(transport))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         root = scope.get("root_path", "")

@@ -88,7 +88,7 @@ class Exchange:
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
         failure: Exception | None = None
-        self._outbox.transport = find_transport(self._send, self._scope["http_version"])
+        self._outbox.transport = find_transport(self._scope, self._send)
         if may_have_body(self._scope):
             self._outbox.before_end = self._drain_request
         try:

@@ -16,6 +16,7 @@ import trio
 
 from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.errors import RouteError, unwrap
+from trioweb.wire.transport import Transport
 
 logger = logging.getLogger("trioweb")
 
@@ -29,8 +30,9 @@ class AppNursery:
     app's own life, and takes it down.
     """
 
-    def __init__(self, own: trio.Nursery) -> None:
+    def __init__(self, own: trio.Nursery, transport: Transport) -> None:
         self._own = own
+        self._transport = transport
         self._background: trio.Nursery | None = None
         self._lifespan_task = trio.lowlevel.current_task()
 
@@ -39,13 +41,13 @@ class AppNursery:
         if trio.lowlevel.current_task() is self._lifespan_task:
             self._own.start_soon(async_fn, *args, name=name)
         else:
-            self._nursery.start_soon(_logged, async_fn, args, name=name or async_fn)
+            self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         if trio.lowlevel.current_task() is self._lifespan_task:
             return await self._own.start(async_fn, *args, name=name)
-        return await self._nursery.start(_logged_after_start, async_fn, args, name=name or async_fn)
+        return await self._nursery.start(self._logged_after_start, async_fn, args, name=name or async_fn)
 
     @property
     def cancel_scope(self) -> trio.CancelScope:
@@ -61,24 +63,28 @@ class AppNursery:
     def _nursery(self) -> trio.Nursery:
         return self._background or self._own
 
+    async def _logged(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            await async_fn(*args)
+        except Exception as error:
+            self._log(async_fn, error)
 
-async def _logged(async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
-    try:
-        await async_fn(*args)
-    except Exception as error:
-        _log(async_fn, error)
+    async def _logged_after_start(
+        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        status = _Started(task_status)
+        try:
+            await async_fn(*args, task_status=status)
+        except Exception as error:
+            if not status.called:
+                raise
+            self._log(async_fn, error)
 
-
-async def _logged_after_start(
-    async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
-) -> None:
-    status = _Started(task_status)
-    try:
-        await async_fn(*args, task_status=status)
-    except Exception as error:
-        if not status.called:
-            raise
-        _log(async_fn, error)
+    def _log(self, async_fn: Callable[..., Any], group: Exception) -> None:
+        error = unwrap(group)
+        name = getattr(async_fn, "__qualname__", repr(async_fn))
+        logger.error("app.nursery: the task %s failed", name, exc_info=error)
+        self._transport.failed(error)
 
 
 class _Started:
@@ -89,11 +95,6 @@ class _Started:
     def started(self, value: Any = None) -> None:
         self.called = True
         self._status.started(value)
-
-
-def _log(async_fn: Callable[..., Any], error: Exception) -> None:
-    name = getattr(async_fn, "__qualname__", repr(async_fn))
-    logger.error("app.nursery: the task %s failed", name, exc_info=unwrap(error))
 
 
 def as_manager(function: Callable[[Any], Any]) -> Manager:
@@ -114,7 +115,7 @@ def as_manager(function: Callable[[Any], Any]) -> Manager:
 
 @asynccontextmanager
 async def open_life(
-    app: Any, managers: list[Manager], enter_children: Callable[[AsyncExitStack], Awaitable[None]]
+    app: Any, managers: list[Manager], transport: Transport, enter_children: Callable[[AsyncExitStack], Awaitable[None]]
 ) -> AsyncIterator[AppNursery]:
     """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
 
@@ -123,10 +124,11 @@ async def open_life(
     Args:
         app: what the lifespans get.
         managers: the lifespans, outermost first.
+        transport: who hears of what fails in the nursery, besides the log.
         enter_children: enters the lives of mounted apps.
     """
     async with trio.open_nursery() as own:
-        nursery = AppNursery(own)
+        nursery = AppNursery(own, transport)
         app._nursery = nursery
         try:
             async with AsyncExitStack() as stack:
@@ -144,9 +146,7 @@ async def open_life(
 
 
 async def serve_lifespan(
-    life: AbstractAsyncContextManager[Any],
-    receive: Receive,
-    send: Send,
+    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
 ) -> None:
     """Speak ASGI's lifespan protocol for an app's life.
 
@@ -164,6 +164,7 @@ async def serve_lifespan(
         when = "while it ran" if started else "at start-up"
         logger.error("the app's lifespan failed %s", when, exc_info=error)  # noqa: TRY400 - the unwrapped one
         kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
+        transport.failed(error)
         await send({"type": kind, "message": f"{type(error).__name__}: {error}"})
     else:
         await send({"type": "lifespan.shutdown.complete"})

@@ -17,6 +17,7 @@ from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import call_in_thread
 from trioweb.request import Application, Request
 from trioweb.responses import Response
+from trioweb.wire.transport import PLAIN, own_transport
 
 logger = logging.getLogger("trioweb")
 
@@ -75,6 +76,7 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
     if not isinstance(failure, ClientDisconnected):
         target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
         logger.error("%s %s: %s", scope["method"], target, text, exc_info=failure)
+        (own_transport(scope) or PLAIN).failed(failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

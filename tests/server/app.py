@@ -131,7 +131,7 @@ def flood_sync() -> Iterator[bytes]:
 @app.get("/huge")
 async def huge() -> AsyncIterator[bytes]:
     """Yield one chunk of 32 MiB."""
-    yield bytes(32 * 2**20)
+    yield b"h" * (32 * 2**20)  # not zeros, which take no memory until they are looked at
 
 
 @app.get("/lines/{count:int}")

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from trioweb.wire.hypercorn import find_transport
-from trioweb.wire.transport import PLAIN
+from trioweb.wire.transport import PLAIN, Transport
 
 
 async def plain_send(message: Any) -> None:
@@ -43,10 +43,22 @@ def chain(**missing: bool) -> Any:
     return stream.app_send
 
 
+def scope(version: str) -> dict[str, Any]:
+    """A scope with that version."""
+    return {"http_version": version, "extensions": {}}
+
+
+def test_a_server_may_bring_its_own() -> None:
+    """A transport in the scope's extensions is taken before anything is guessed."""
+    own = Transport()
+    assert find_transport({"http_version": "1.1", "extensions": {"trioweb": own}}, chain()) is own
+    assert find_transport({"http_version": "1.1", "extensions": {"trioweb": "odd"}}, chain()) is not PLAIN
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1", "2"])
 def test_the_real_thing_is_recognised(version: str) -> None:
     """Objects with all the attributes are taken for Hypercorn's."""
-    assert find_transport(chain(), version) is not PLAIN
+    assert find_transport(scope(version), chain()) is not PLAIN
 
 
 @pytest.mark.parametrize(
@@ -58,13 +70,13 @@ def test_the_real_thing_is_recognised(version: str) -> None:
 )  # fmt: skip
 def test_one_missing_attribute_is_plain_asgi(version: str, missing: str) -> None:
     """Where a single attribute is missing nothing is touched: the connection is plain ASGI."""
-    assert find_transport(chain(**{missing: True}), version) is PLAIN
+    assert find_transport(scope(version), chain(**{missing: True})) is PLAIN
 
 
 def test_a_wrapped_send_is_plain_asgi() -> None:
     """A send that a middleware has wrapped is plain ASGI."""
-    assert find_transport(plain_send, "1.1") is PLAIN
-    assert find_transport(plain_send, "2") is PLAIN
+    assert find_transport(scope("1.1"), plain_send) is PLAIN
+    assert find_transport(scope("2"), plain_send) is PLAIN
 
 
 async def test_plain_asgi_does_nothing() -> None:

@@ -63,3 +63,58 @@ def as_event(value: Any) -> ServerSentEvent:
     if isinstance(value, ServerSentEvent):
         return value
     return ServerSentEvent("null" if value is None else value)
+
+
+class EventParser:
+    """Reads an event stream as a browser does (the HTML standard, section 9.2.6), however it is cut.
+
+    Comments are left out. An event without data has ``data=None``; it may still set an id or a retry.
+    """
+
+    __slots__ = ("_buffer", "_first", "_lines")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._lines: list[bytes] = []
+        self._first = True
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Take in some bytes; returns the events that they complete."""
+        buffer = self._buffer + data
+        if self._first and len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
+            self._buffer = buffer
+            return []
+        if self._first:
+            self._first = False
+            buffer = buffer.removeprefix(b"\xef\xbb\xbf")
+        held = b"\r" if buffer.endswith(b"\r") else b""  # a line feed may follow that belongs to it
+        lines = _BYTE_LINE_END.split(buffer.removesuffix(held))
+        self._buffer = lines.pop() + held
+        events = []
+        for line in lines:
+            if line:
+                self._lines.append(line)
+            elif self._lines:
+                events.append(_parse_event(self._lines))
+                self._lines = []
+        return events
+
+
+_BYTE_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def _parse_event(lines: list[bytes]) -> ServerSentEvent:
+    data: list[str] = []
+    fields: dict[str, Any] = {}
+    for line in lines:
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            data.append(value)
+        elif name == "event":
+            fields["event"] = value
+        elif name == "id" and "\0" not in value:
+            fields["id"] = value
+        elif name == "retry" and value.isascii() and value.isdigit():
+            fields["retry"] = int(value)
+    return ServerSentEvent("\n".join(data) if data else None, **fields)

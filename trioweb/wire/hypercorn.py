@@ -23,7 +23,8 @@ from typing import Any
 
 import trio
 
-from trioweb.wire.transport import PLAIN, Transport
+from trioweb.ground.asgi import Scope
+from trioweb.wire.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
 """HTTP/2's error codes for an end that is none, and for a fault on our side (RFC 9113, section 7)."""
@@ -31,8 +32,14 @@ NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
-def find_transport(send: object, http_version: str) -> Transport:
-    """The transport behind an ASGI ``send``: Hypercorn's where it is recognised, else plain ASGI."""
+def find_transport(scope: Scope, send: object) -> Transport:
+    """The transport of a request: the server's own, under ``"trioweb"`` in the scope's extensions; else Hypercorn's,
+    where ``send`` is recognised as that; else plain ASGI.
+    """
+    own = own_transport(scope)
+    if own is not None:
+        return own
+    http_version = scope["http_version"]
     try:
         stream: Any = send.__self__  # type: ignore[attr-defined]
         protocol = stream.send.__self__

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import trio
 
+from trioweb.ground.asgi import Scope
+
 
 class Transport:
     """The connection of one request, as far as plain ASGI shows it."""
@@ -39,6 +41,15 @@ class Transport:
                 whole; ``None`` during the ``send`` of a head.
         """
 
+    def failed(self, error: Exception) -> None:
+        """Hear of an error that is logged. A server has the log for that; a test wants it raised."""
+
 
 PLAIN = Transport()
 """For every server that this project knows nothing about."""
+
+
+def own_transport(scope: Scope) -> Transport | None:
+    """What a server, or the test kit, offers of itself: ``"trioweb"`` in the extensions of an ASGI scope."""
+    own = scope.get("extensions", {}).get("trioweb")
+    return own if isinstance(own, Transport) else None

@@ -1,0 +1,194 @@
+"""The server's side of one request in process: what a real server would be between the app and its client.
+
+Rules that this module alone enforces:
+
+* The app's ``send`` of a body waits until the client has taken it: one message is on its way, none is stored.
+* A response is whole only if its end was sent; otherwise reading it raises.
+* An app that goes on sending to a client who has left is ended with an error, instead of a test that hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Any, Final
+
+import httpx
+import trio
+
+from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.errors import unwrap
+from trioweb.testing.strict import ASGIViolation, HTTPRules
+from trioweb.wire.transport import Transport
+
+SENDS_AFTER_LEAVING: Final = 10_000
+"""Messages that an app may send after its client has left before that counts as not listening."""
+
+
+class Conversation(Transport):
+    """One request, from the app's call to its return. The app finds it in its scope's extensions as ``"trioweb"``."""
+
+    def __init__(self, scope: dict[str, Any], body: AsyncIterable[bytes], *, raise_app_exceptions: bool) -> None:
+        self.scope = {**scope, "extensions": {"trioweb": self}}
+        self.done = trio.Event()
+        """The app has returned."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.sent = 0
+        """Bytes of body that the client has taken."""
+        self.complete = False
+        """The end of the response was sent."""
+        self.error: Exception | None = None
+        """What went wrong in the app and has not been raised in the test."""
+        self._raises = raise_app_exceptions
+        self._failed_early = False  # before there was a status, which may then be that of a 500
+        self._rules = HTTPRules(scope["method"])
+        self._body = body
+        self._left = trio.Event()
+        self._half_closed = False
+        self._sends_after_leaving = 0
+        self._news = trio.lowlevel.ParkingLot()
+        self._to_app, self._from_client = trio.open_memory_channel[bytes](0)
+        self._to_client, self._from_app = trio.open_memory_channel[bytes](0)
+
+    # The app's side
+
+    async def run(self, app: ASGIApp) -> None:
+        """Call the app. An error of its is kept, not raised."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._upload)
+            try:
+                await app(self.scope, self._receive, self._send)
+            except Exception as error:
+                self.failed(unwrap(error))
+            finally:
+                self.done.set()
+                self._to_client.close()
+                self._news.unpark_all()
+                nursery.cancel_scope.cancel()
+
+    async def _upload(self) -> None:
+        # A task of its own: the test's generator is started, resumed and closed in it, whoever reads the body.
+        try:
+            async for chunk in self._body:
+                if chunk:
+                    await self._to_app.send(chunk)
+            self._to_app.close()  # only here: closed, the body counts as whole
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the exchange is over
+        except Exception as error:  # the client broke in the middle of its upload
+            self.failed(error)
+            self.leave()
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._half_closed and not self._left.is_set():
+            try:
+                return {"type": "http.request", "body": await self._from_client.receive(), "more_body": True}
+            except trio.EndOfChannel:
+                self._half_closed = True
+                if not self._left.is_set():
+                    return {"type": "http.request", "body": b"", "more_body": False}
+            # The client left while this waited: that is what comes next.
+        while not (self._left.is_set() or self.complete):
+            await self._news.park()
+        await trio.lowlevel.checkpoint()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._left.is_set():
+            self._sends_after_leaving += 1
+            if self._sends_after_leaving > SENDS_AFTER_LEAVING:
+                raise RuntimeError(
+                    f"{self.where}: the app has sent {SENDS_AFTER_LEAVING} messages since its client left: "
+                    "have it listen to http.disconnect"
+                )
+            return
+        try:
+            self._rules.check(message)
+        except ASGIViolation as error:
+            self.failed(error)
+            raise
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message.get("headers", ()))
+            self._news.unpark_all()
+            return
+        data = message.get("body", b"") if self.scope["method"] != "HEAD" else b""
+        if data:
+            try:
+                await self._to_client.send(data)
+            except trio.BrokenResourceError:  # the client left while this waited
+                return
+            self.sent += len(data)
+        if not message.get("more_body", False):
+            self.complete = True
+            self._to_client.close()
+            self._news.unpark_all()
+
+    # What the app's framework may tell: see Transport
+
+    async def abort(self) -> None:
+        """End the body here; reading it raises."""
+        self._to_client.close()
+
+    def failed(self, error: Exception) -> None:
+        """Keep an error for the test."""
+        self._failed_early = self._failed_early or not self.status
+        self.error = self.error or error
+        self._news.unpark_all()
+
+    # The client's side
+
+    @property
+    def where(self) -> str:
+        """The request for messages."""
+        return f"{self.scope['method']} {self.scope['path']}"
+
+    def leave(self) -> None:
+        """Leave, now: the app hears of it. Safe to call twice; after the end of the response it means nothing."""
+        self._left.set()
+        self._from_app.close()
+        self._to_app.close()
+        self._news.unpark_all()
+
+    def take_error(self) -> Exception | None:
+        """What went wrong in the app, once, where the test is to see it."""
+        error, self.error = self.error, None
+        return error if self._raises or isinstance(error, ASGIViolation) else None
+
+    async def wait_for_head(self) -> None:
+        """Wait until the status is known.
+
+        Raises:
+            Exception: what went wrong in the app before that, as itself.
+            httpx.RemoteProtocolError: it returned without a response.
+        """
+        while not self.status and not self.done.is_set() and not (self._failed_early and self._raises):
+            await self._news.park()
+        if self.status and not (self._failed_early and self._raises):
+            return
+        error = self.take_error()
+        self.leave()
+        if error is not None:
+            raise error
+        raise httpx.RemoteProtocolError(f"{self.where}: the app returned without a response")
+
+    async def read(self) -> bytes | None:
+        """The next message's body; ``None`` at the end of a response that is whole.
+
+        Raises:
+            Exception: what went wrong in the app, as itself, after all that was sent before it.
+            httpx.RemoteProtocolError: the response was broken off.
+        """
+        try:
+            return await self._from_app.receive()
+        except trio.EndOfChannel:
+            if self.complete and self.status < 500:
+                return None
+        # The app's own word on it may come later than the end of the body: some raise an error again after the 500.
+        await self.done.wait()
+        error = self.take_error()
+        if error is not None:
+            raise error
+        if self.complete:
+            return None
+        raise httpx.RemoteProtocolError(f"{self.where}: the response was broken off after {self.sent} bytes")

@@ -1,0 +1,108 @@
+"""Server-sent events as a test reads them, with a browser's habits where it asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import trio
+
+from trioweb.ground.events import EventParser, ServerSentEvent
+
+
+class EventSource:
+    """An async iterator of a stream's events. As a context manager it leaves at the end of the block.
+
+    Attributes:
+        last_event_id: the id of the last event that had one.
+        retry: milliseconds to wait before connecting again.
+        response: the response that is being read.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: str,
+        last_event_id: str | None,
+        reconnect: bool,
+        headers: dict[str, str],
+        options: dict[str, Any],
+    ) -> None:
+        self.last_event_id = last_event_id
+        self.retry = 3000
+        self.response: httpx.Response | None = None
+        self._client = client
+        self._request = (method, url)
+        self._reconnect = reconnect
+        self._headers = headers
+        self._options = options
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._events: list[ServerSentEvent] = []
+        self._parser = EventParser()
+        self._connected_before = False
+
+    async def __aenter__(self) -> Self:
+        """Connect; returns with the head of the response."""
+        await self._connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServerSentEvent:
+        while not self._events:
+            chunks = self._chunks or await self._connect()
+            try:
+                self._take(await anext(chunks))
+            except (StopAsyncIteration, httpx.RemoteProtocolError):
+                await self.aclose()
+                if not self._reconnect:
+                    raise
+        return self._events.pop(0)
+
+    def _take(self, chunk: bytes) -> None:
+        for event in self._parser.feed(chunk):
+            if event.id is not None:
+                self.last_event_id = str(event.id)
+            if event.retry is not None:
+                self.retry = event.retry
+            if event.data is not None:
+                self._events.append(event)
+
+    async def _connect(self) -> AsyncIterator[bytes]:
+        if self._connected_before:
+            await trio.sleep(self.retry / 1000)
+        self._connected_before = True
+        headers = {"accept": "text/event-stream", "cache-control": "no-store", **self._headers}
+        if self.last_event_id is not None:
+            headers["last-event-id"] = self.last_event_id
+        method, url = self._request
+        request = self._client.build_request(method, url, headers=headers, **self._options)
+        self.response = await self._client.send(request, stream=True)
+        self._parser = EventParser()
+        self._chunks = self.response.aiter_bytes()
+        kind = self.response.headers.get("content-type", "")
+        if self.response.status_code != 200 or kind.partition(";")[0].strip() != "text/event-stream":
+            self._reconnect = False  # nor does a browser try that again
+            await self.aclose()
+            if self.response.status_code == 204:
+                raise StopAsyncIteration
+            raise httpx.RemoteProtocolError(
+                f"{method} {url} is no event stream: status {self.response.status_code}, content type {kind!r}"
+            )
+        return self._chunks
+
+    async def aclose(self) -> None:
+        """Leave. Safe to call twice."""
+        self._chunks = None
+        if self.response is not None:
+            await self.response.aclose()

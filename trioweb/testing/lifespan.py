@@ -1,0 +1,88 @@
+"""The server's side of an app's life in process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.errors import unwrap
+from trioweb.wire.transport import Transport
+
+
+class LifespanFailed(Exception):
+    """The app said that its start-up or shutdown failed, and not why."""
+
+
+class Life(Transport):
+    """An app's lifespan, run in a task. The app finds it in its scope's extensions as ``"trioweb"``."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.error: Exception | None = None
+        self._scope = {
+            "type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state,
+            "extensions": {"trioweb": self},
+        }  # fmt: skip
+        self._news = trio.lowlevel.ParkingLot()
+        self._asked = "nothing"
+        self._answered = ""
+        self._stop = trio.Event()
+        self._over = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Call the app. An error of its is kept, not raised; an app without a lifespan may raise at once."""
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception as error:
+            if self._asked != "nothing" or self._answered:
+                self.failed(unwrap(error))
+        finally:
+            self._over = True
+            self._news.unpark_all()
+
+    async def start(self) -> None:
+        """Wait until the app has started.
+
+        Raises:
+            Exception: what it failed with.
+        """
+        while not self._answered and not self._over:
+            await self._news.park()
+        self._raise()
+
+    async def stop(self) -> None:
+        """Ask the app to stop, and wait for it.
+
+        Raises:
+            Exception: what it failed with, now or before.
+        """
+        self._stop.set()
+        while not self._over:
+            await self._news.park()
+        self._raise()
+
+    def failed(self, error: Exception) -> None:
+        """Keep an error for the test."""
+        self.error = self.error or error
+        self._news.unpark_all()
+
+    def _raise(self) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    async def _receive(self) -> dict[str, str]:
+        if self._asked == "nothing":
+            self._asked = "startup"
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._stop.wait()
+        return {"type": "lifespan.shutdown" if self._stop.is_set() else "lifespan.startup"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        self._answered = message["type"]
+        if self._answered.endswith(".failed"):
+            self.failed(LifespanFailed(message.get("message", self._answered)))
+        self._news.unpark_all()

@@ -1,0 +1,94 @@
+"""What ASGI allows an application to send: one table for the order of messages, and the rules for what is in them.
+
+Pure: it knows no client and no loop. A server in the field may forgive what is refused here; the next one may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+
+class ASGIViolation(Exception):
+    """The app sent what ASGI, or HTTP, does not allow. The message names the rule."""
+
+
+_ORDER: Final = {
+    ("idle", "http.response.start"): "started",
+    ("started", "http.response.body"): "started",
+    ("started", "end"): "ended",
+}
+
+
+class HTTPRules:
+    """Checks the messages of one response."""
+
+    __slots__ = ("_declared", "_method", "_sent", "_state", "_status")
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._state = "idle"
+        self._status = 0
+        self._declared: int | None = None
+        self._sent = 0
+
+    def check(self, message: Mapping[str, Any]) -> None:
+        """Take note of a message.
+
+        Raises:
+            ASGIViolation: it breaks a rule; it is not to be sent.
+        """
+        kind = message.get("type")
+        ends = kind == "http.response.body" and not message.get("more_body", False)
+        state = _ORDER.get((self._state, "end" if ends else str(kind)))
+        if state is None:
+            raise ASGIViolation(
+                f"the app sent {kind!r} to a response that is {self._state}: {_order_rule(self._state)}"
+            )
+        if kind == "http.response.start":
+            self._check_start(message)
+        else:
+            self._check_body(message, ends)
+        self._state = state
+
+    def _check_start(self, message: Mapping[str, Any]) -> None:
+        status = message.get("status")
+        if not isinstance(status, int) or not 200 <= status <= 999:
+            raise ASGIViolation(f"a response's status is a whole number from 200 to 999, got {status!r}")
+        self._status = status
+        for pair in message.get("headers", ()):
+            name, value = pair
+            if not isinstance(name, bytes) or not isinstance(value, bytes):
+                raise ASGIViolation(f"headers are pairs of bytes, got {pair!r}")
+            if name != name.lower():
+                raise ASGIViolation(f"header names are lower case in ASGI, got {name!r}")
+            if not name or any(byte in b"\r\n\0 :" for byte in name) or any(byte in b"\r\n\0" for byte in value):
+                raise ASGIViolation(f"a header must not hold what would split the message, got {pair!r}")
+            if name == b"content-length":
+                if not value.isdigit():
+                    raise ASGIViolation(f"a content-length is a number, got {value!r}")
+                self._declared = int(value)
+
+    def _check_body(self, message: Mapping[str, Any], ends: bool) -> None:
+        body = message.get("body", b"")
+        if not isinstance(body, bytes):
+            raise ASGIViolation(f"a body is bytes, got {type(body).__qualname__}")
+        if self._method == "HEAD":  # a server leaves the body out, and its length is the one that GET would have
+            return
+        if body and self._status in (204, 304):
+            raise ASGIViolation(f"a {self._status} has no body (RFC 9110, section 15), got {len(body)} bytes")
+        self._sent += len(body)
+        if self._declared is None or self._status == 304:
+            return
+        if self._sent > self._declared:
+            raise ASGIViolation(f"the body is longer than its content-length of {self._declared}: {self._sent} bytes")
+        if ends and self._sent < self._declared:
+            raise ASGIViolation(f"the body ended after {self._sent} bytes of a content-length of {self._declared}")
+
+
+def _order_rule(state: str) -> str:
+    return {
+        "idle": "the first message is 'http.response.start'",
+        "started": "after the start come 'http.response.body' messages only",
+        "ended": "nothing comes after a body with more_body=False",
+    }[state]

@@ -1,0 +1,235 @@
+"""A WebSocket's client in process, with the verbs of the server's side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import trio
+
+from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.errors import unwrap
+from trioweb.testing.strict import ASGIViolation
+
+_APP_MAY_SEND = {
+    "connecting": ("websocket.accept", "websocket.close", "websocket.http.response.start"),
+    "denied": ("websocket.http.response.body",),
+    "open": ("websocket.send", "websocket.close"),
+    "closed": (),
+}
+
+
+class WebSocketDenied(Exception):
+    """The app refused the handshake.
+
+    Attributes:
+        status_code: the status of the refusal, 403 where the app named none.
+        body: what came with it.
+    """
+
+    def __init__(self, status_code: int, body: bytes = b"") -> None:
+        super().__init__(f"the app denied the WebSocket with status {status_code}")
+        self.status_code = status_code
+        self.body = body
+
+
+class WebSocketClosed(Exception):
+    """The app has closed the WebSocket.
+
+    Attributes:
+        code: why, as a number (RFC 6455, section 7.4).
+        reason: why, in words.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class WebSocketSession:
+    """The client's end of a WebSocket.
+
+    Attributes:
+        subprotocol: the one that the app has chosen, or ``None``.
+        headers: what the app accepted with.
+    """
+
+    def __init__(self, scope: dict[str, Any], seconds: float | None) -> None:
+        self.subprotocol: str | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._scope = {**scope, "extensions": {"websocket.http.response": {}}}
+        self._seconds = float("inf") if seconds is None else seconds
+        self._state = "connecting"
+        self._denial = WebSocketDenied(403)
+        self._closed: WebSocketClosed | None = None
+        self._error: Exception | None = None
+        self._news = trio.lowlevel.ParkingLot()
+        self._to_app, self._from_client = trio.open_memory_channel[dict[str, Any]](0)
+        self._to_client, self._from_app = trio.open_memory_channel[str | bytes](0)
+        self._connected = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, app: ASGIApp, scope: dict[str, Any], seconds: float | None) -> AsyncIterator[Self]:
+        """Open one; at the end of the block the client closes it, and the app has returned.
+
+        Raises:
+            WebSocketDenied: the app refused it.
+            Exception: what went wrong in the app, as itself.
+        """
+        self = cls(scope, seconds)
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run, app)
+            try:
+                await self._wait_for_answer()
+                yield self
+                await self.close()
+            except BaseException as error:
+                failure = error
+                self._leave(1006)
+            with trio.move_on_after(self._seconds) as scope_of_end:
+                while self._state != "over":
+                    await self._news.park()
+            if scope_of_end.cancelled_caught:
+                failure = failure or trio.TooSlowError("the app goes on although its WebSocket is closed")
+            nursery.cancel_scope.cancel()
+        failure = failure or self._error
+        if failure is not None:
+            raise failure
+
+    async def send(self, message: str | bytes) -> None:
+        """Send text or bytes; waits until the app takes it.
+
+        Raises:
+            WebSocketClosed: the app has closed it.
+        """
+        key = "text" if isinstance(message, str) else "bytes"
+        await self._put({"type": "websocket.receive", key: message})
+
+    async def send_json(self, value: Any) -> None:
+        """Send a value as JSON text."""
+        await self.send(json.dumps(value))
+
+    async def receive(self) -> str | bytes:
+        """The next message; waits for it.
+
+        Raises:
+            WebSocketClosed: the app has closed it.
+            TimeoutError: nothing came in time.
+            Exception: what went wrong in the app.
+        """
+        with trio.move_on_after(self._seconds):
+            try:
+                return await self._from_app.receive()
+            except trio.EndOfChannel:
+                raise self._why_closed() from None
+        raise TimeoutError(f"{self._scope['path']}: no message came for {self._seconds:g} s")
+
+    async def receive_json(self) -> Any:
+        """The next message, read as JSON."""
+        return json.loads(await self.receive())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except WebSocketClosed:
+            raise StopAsyncIteration from None
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close it. The app hears of it; messages that it still sends go nowhere."""
+        await trio.lowlevel.checkpoint()
+        self._leave(code, reason)
+
+    def _leave(self, code: int, reason: str = "") -> None:
+        if self._closed is None:
+            self._closed = WebSocketClosed(code, reason)
+        self._from_app.close()
+        self._to_app.close()
+        self._news.unpark_all()
+
+    def _why_closed(self) -> Exception:
+        error, self._error = self._error, None
+        return error or self._closed or WebSocketClosed(1006, "")
+
+    async def _put(self, message: dict[str, Any]) -> None:
+        try:
+            await self._to_app.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._why_closed() from None
+
+    async def _wait_for_answer(self) -> None:
+        with trio.move_on_after(self._seconds):
+            while self._state in ("connecting", "denied"):
+                await self._news.park()
+            if self._state == "open" or self.headers or self._connected:
+                return
+            error, self._error = self._error, None
+            raise error or self._denial
+        raise TimeoutError(f"{self._scope['path']}: the app neither accepted nor denied the WebSocket")
+
+    # The app's side
+
+    async def _run(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception as error:
+            if self._state != "closed" or not isinstance(error, OSError):
+                self._error = self._error or unwrap(error)
+        finally:
+            self._state = "over"
+            self._closed = self._closed or WebSocketClosed(1006, "the app returned")
+            self._to_client.close()
+            self._from_client.close()
+            self._news.unpark_all()
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._state == "connecting" and not self._denial.body and self._asked():
+            await trio.lowlevel.checkpoint()
+            return {"type": "websocket.connect"}
+        try:
+            return await self._from_client.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            closed = self._closed or WebSocketClosed(1006, "")
+            return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+
+    def _asked(self) -> bool:
+        first, self._first = getattr(self, "_first", True), False
+        return first
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        kind = message.get("type")
+        if kind not in _APP_MAY_SEND[self._state]:
+            error = ASGIViolation(f"the app sent {kind!r} to a WebSocket that is {self._state}")
+            self._error = self._error or error
+            raise error
+        if kind == "websocket.accept":
+            self._state, self._connected = "open", True
+            self.subprotocol = message.get("subprotocol")
+            self.headers = list(message.get("headers", ()))
+        elif kind == "websocket.send":
+            data = message.get("text")
+            await self._deliver(data if data is not None else message["bytes"])
+        elif kind == "websocket.close":
+            self._state = "closed"
+            self._closed = self._closed or WebSocketClosed(message.get("code", 1000), message.get("reason") or "")
+            self._to_client.close()
+        elif kind == "websocket.http.response.start":
+            self._state, self._denial = "denied", WebSocketDenied(message["status"])
+        else:
+            self._denial.body += message.get("body", b"")
+            self._state = "denied" if message.get("more_body") else "closed"
+        self._news.unpark_all()
+
+    async def _deliver(self, data: str | bytes) -> None:
+        try:
+            await self._to_client.send(data)
+        except trio.BrokenResourceError as error:  # ASGI 2.4: to send to a client who has left is an OSError
+            raise OSError("the client has closed the WebSocket") from error
