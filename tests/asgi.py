@@ -1,15 +1,18 @@
-"""An ASGI server small enough to script: what the app gets, when it gets it, and what it sends."""
+"""Two ways to ask an app in process: the test client's, and a server small enough to script, message by message."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import trio
 
 from trioweb import App
+from trioweb.testing import TestClient
 
 Message = dict[str, Any]
 
@@ -113,30 +116,35 @@ class Exchange:
         return bool(self.messages) and not self.messages[-1].get("more_body", True)
 
 
-async def ask(app: App, path: str, method: str = "GET", **options: Any) -> Exchange:
-    """Send a request, take all of the response, and wait for the end of the exchange."""
-    exchange = Exchange(method, path, **options)
-    await exchange.run(app)
-    return exchange
+@dataclass
+class Answer:
+    """What a client made of a response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def ask(
+    app: App,
+    path: str,
+    method: str = "GET",
+    *,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    body: Sequence[bytes] = (),
+    query_string: bytes = b"",
+    root_path: str = "",
+) -> Answer:
+    """Send a request with the test client, and take all of the response and of what the request started."""
+    url = httpx.URL(f"http://testserver{path}").copy_with(query=query_string or None)
+    client = TestClient(app, raise_app_exceptions=False, root_path=root_path)
+    whole = b"".join(body)
+    async with client.stream(method, url, headers=list(headers), content=whole or None) as response:
+        return Answer(response.status_code, response.headers, await response.aread())
 
 
 @asynccontextmanager
 async def running(app: App) -> AsyncIterator[App]:
     """Run an app's lifespan around a block, as a server does."""
-    to_app, from_server = trio.open_memory_channel[Message](2)
-    started = trio.Event()
-    failure: list[str] = []
-
-    async def send(message: Message) -> None:
-        await trio.lowlevel.checkpoint()
-        if message["type"].endswith("failed"):
-            failure.append(message["message"])
-        started.set()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(app, {"type": "lifespan", "state": {}}, from_server.receive, send)
-        to_app.send_nowait({"type": "lifespan.startup"})
-        await started.wait()
-        assert not failure, failure
+    async with TestClient(app, raise_app_exceptions=False):
         yield app
-        to_app.send_nowait({"type": "lifespan.shutdown"})

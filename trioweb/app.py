@@ -177,6 +177,12 @@ class App(Router):
     def test_client(self, **options: Any) -> TestClient:
         """A client for tests in the same process, an ``httpx.AsyncClient``: see ``trioweb.testing.TestClient``.
 
+        ::
+
+            client = app.test_client()
+            response = await client.get("/hello")
+            assert response.text == "Hello!"
+
         Raises:
             ModuleNotFoundError: httpx is not installed, which ``pip install trioweb[testing]`` does.
         """

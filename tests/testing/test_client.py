@@ -587,34 +587,6 @@ async def test_an_app_that_only_says_that_it_failed() -> None:
             pass
 
 
-# Other frameworks
-
-
-async def test_a_starlette_app(autojump_clock: Clock) -> None:
-    """The client drives an app of Starlette: lifespan, streams, clients that leave, errors."""
-    applications = pytest.importorskip("starlette.applications")
-    responses, routing = pytest.importorskip("starlette.responses"), pytest.importorskip("starlette.routing")
-
-    async def stream(request: Any) -> Any:
-        async def ticks() -> AsyncIterator[str]:
-            for n in range(3):
-                yield f"{n}\n"
-                await trio.sleep(60)
-
-        return responses.StreamingResponse(ticks())
-
-    async def broken(request: Any) -> Any:
-        raise ZeroDivisionError("starlette")
-
-    app = applications.Starlette(routes=[routing.Route("/ticks", stream), routing.Route("/broken", broken)])
-    async with TestClient(app) as client:
-        assert (await client.get("/ticks")).text == "0\n1\n2\n"
-        async with client.stream("GET", "/ticks") as response:
-            assert await anext(response.aiter_lines()) == "0"
-        with pytest.raises(ZeroDivisionError, match="starlette"):
-            await client.get("/broken")
-
-
 async def test_mapped_streams_and_rules_in_process(app: App, client: TestClient, autojump_clock: Clock) -> None:
     """A deadline around a `yield` passes while the test reads nothing; what follows it arrives, through a map."""
 

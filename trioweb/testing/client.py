@@ -36,6 +36,9 @@ class TestClient(httpx.AsyncClient):
                         assert line == '{"tick":0}'
                         break
 
+    A client may misbehave: it reads slowly by sleeping between reads, stops reading by not reading on, leaves by
+    leaving the block or by a cancellation; ``response.extensions["conversation"].half_close()`` ends only its own side.
+
     Args:
         app: the app.
         raise_app_exceptions: an error in the app, also one in the middle of a stream, is raised in the test as itself;
@@ -75,6 +78,7 @@ class TestClient(httpx.AsyncClient):
         self._app = app
         self._scope = scope
         self._seconds = timeout
+        self._raises = raise_app_exceptions
         self._app_transport = ASGITransport(
             app, scope, raise_app_exceptions=raise_app_exceptions, max_buffered=max_buffered
         )
@@ -89,7 +93,7 @@ class TestClient(httpx.AsyncClient):
         await super().__aenter__()
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
-        self._life = Life(self._app_transport.state)
+        self._life = Life(self._app_transport.state, raise_app_exceptions=self._raises)
         nursery.start_soon(self._life.run, self._app)
         try:
             await self._life.start()

@@ -44,7 +44,8 @@ class Conversation(Transport):
         self._rules = HTTPRules(scope["method"])
         self._body = body
         self._left = trio.Event()
-        self._half_closed = False
+        self._half_closed = False  # nothing more of the body will come
+        self._departed = False  # so the app is told
         self._sends_after_leaving = 0
         self._news = trio.lowlevel.ParkingLot()
         self._to_app, self._from_client = trio.open_memory_channel[bytes](0)
@@ -88,7 +89,7 @@ class Conversation(Transport):
                 if not self._left.is_set():
                     return {"type": "http.request", "body": b"", "more_body": False}
             # The client left while this waited: that is what comes next.
-        while not (self._left.is_set() or self.complete):
+        while not (self._departed or self._left.is_set() or self.complete):
             await self._news.park()
         await trio.lowlevel.checkpoint()
         return {"type": "http.disconnect"}
@@ -148,6 +149,11 @@ class Conversation(Transport):
         self._left.set()
         self._from_app.close()
         self._to_app.close()
+        self._news.unpark_all()
+
+    def half_close(self) -> None:
+        """End the client's own side and read on. A server tells its app the same as of a client that left."""
+        self._half_closed = self._departed = True
         self._news.unpark_all()
 
     def take_error(self) -> Exception | None:

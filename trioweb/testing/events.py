@@ -13,7 +13,13 @@ from trioweb.ground.events import EventParser, ServerSentEvent
 
 
 class EventSource:
-    """An async iterator of a stream's events. As a context manager it leaves at the end of the block.
+    """An async iterator of a stream's events, which ``client.events`` makes. At the end of its block it leaves.
+
+    ::
+
+        async with client.events("/clock", last_event_id="6") as events:
+            event = await anext(events)
+            assert (event.id, events.last_event_id) == ("7", "7")
 
     Attributes:
         last_event_id: the id of the last event that had one.

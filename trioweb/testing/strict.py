@@ -10,7 +10,16 @@ from typing import Any, Final
 
 
 class ASGIViolation(Exception):
-    """The app sent what ASGI, or HTTP, does not allow. The message names the rule."""
+    """The app sent what ASGI, or HTTP, does not allow. The message names the rule.
+
+    ::
+
+        async def wrong(scope, receive, send):
+            await send({"type": "http.response.body"})
+
+        with pytest.raises(ASGIViolation, match="the first message is 'http.response.start'"):
+            await TestClient(wrong).get("/")
+    """
 
 
 _ORDER: Final = {

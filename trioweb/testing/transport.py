@@ -53,7 +53,13 @@ class ASGITransport(httpx.AsyncBaseTransport):
         if self.nursery is not None:
             self.nursery.start_soon(self._run, conversation)
             await stream.wait_for_head()
-            return Response(conversation.status, headers=conversation.headers, stream=stream, request=request)
+            return Response(
+                conversation.status,
+                headers=conversation.headers,
+                stream=stream,
+                request=request,
+                extensions={"conversation": conversation},
+            )
         return await self._to_the_end(conversation, stream, request)
 
     async def _to_the_end(
@@ -73,9 +79,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
         failure = failure or conversation.take_error()
         if failure is not None:
             raise failure
-        return httpx.Response(
-            conversation.status, headers=conversation.headers, content=b"".join(chunks), request=request
-        )
+        whole = httpx.ByteStream(b"".join(chunks))  # given as `content` it would get headers that the app did not send
+        return httpx.Response(conversation.status, headers=conversation.headers, stream=whole, request=request)
 
     async def _run(self, conversation: Conversation) -> None:
         self.conversations.add(conversation)

@@ -24,6 +24,17 @@ _APP_MAY_SEND = {
 class WebSocketDenied(Exception):
     """The app refused the handshake.
 
+    ::
+
+        async def private(scope, receive, send):
+            await receive()
+            await send({"type": "websocket.close"})
+
+        with pytest.raises(WebSocketDenied) as caught:
+            async with TestClient(private).websocket("/"):
+                pass
+        assert caught.value.status_code == 403
+
     Attributes:
         status_code: the status of the refusal, 403 where the app named none.
         body: what came with it.
@@ -38,6 +49,14 @@ class WebSocketDenied(Exception):
 class WebSocketClosed(Exception):
     """The app has closed the WebSocket.
 
+    ::
+
+        async with client.websocket("/echo") as ws:
+            await ws.send("bye")
+            with pytest.raises(WebSocketClosed) as caught:
+                await ws.receive()
+            assert caught.value.code == 1000
+
     Attributes:
         code: why, as a number (RFC 6455, section 7.4).
         reason: why, in words.
@@ -50,7 +69,15 @@ class WebSocketClosed(Exception):
 
 
 class WebSocketSession:
-    """The client's end of a WebSocket.
+    """The client's end of a WebSocket, which ``client.websocket`` opens.
+
+    ::
+
+        async with client.websocket("/echo") as ws:
+            await ws.send_json({"a": 1})
+            async for message in ws:
+                assert message == '{"a": 1}'
+                await ws.send("bye")
 
     Attributes:
         subprotocol: the one that the app has chosen, or ``None``.
