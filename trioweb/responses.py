@@ -111,9 +111,10 @@ class Response:
         self._stream = stream
         self._body = b"" if content is None else content.encode() if isinstance(content, str) else bytes(content)
         media_type = media_type or self.media_type
-        if media_type is None and content is not None:
-            media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
-        if isinstance(content, str) and media_type is not None and _lacks_charset(media_type):
+        if media_type is None:
+            if content is not None:
+                media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
+        elif isinstance(content, str) and _lacks_charset(media_type):
             media_type += "; charset=utf-8"  # true: it was encoded here
         if media_type is not None:
             known = _KNOWN_TYPES.get(media_type)  # no need to check these again for every response

@@ -87,7 +87,7 @@ def test_one_kind_only(first: Any, later: Any, message: str) -> None:
     encoder = Encoder("GET /x")
     encoder.first(first)
     assert encoder.encode is not None
-    with pytest.raises(WrongChunk) as caught:
+    with pytest.raises(TypeError) as caught:
         encoder.encode(later)
     error = encoder.explain(later, caught.value)
     assert isinstance(error, TypeError)

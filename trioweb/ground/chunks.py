@@ -42,12 +42,6 @@ class Kind(NamedTuple):
     encode: Encode
 
 
-def _encode_text(chunk: Any) -> bytes:
-    if isinstance(chunk, str):
-        return chunk.encode()
-    raise WrongChunk
-
-
 def _encode_bytes(chunk: Any) -> bytes:
     if chunk.__class__ is bytes:
         return chunk
@@ -63,7 +57,7 @@ def _encode_event(chunk: Any) -> bytes:
 
 
 def _encode_json_chunk(chunk: Any) -> bytes:
-    if isinstance(chunk, (str, bytes, bytearray, memoryview, ServerSentEvent)):
+    if chunk.__class__ is not dict and isinstance(chunk, (str, bytes, bytearray, memoryview, ServerSentEvent)):
         raise WrongChunk
     return encode_json(chunk) + b"\n"
 
@@ -85,10 +79,10 @@ def encode_any(chunk: Any) -> bytes:
 
 def encode_markup(chunk: Any) -> bytes:
     """Text, or text that is encoded already."""
-    return _encode_text(chunk) if isinstance(chunk, str) else _encode_bytes(chunk)
+    return chunk.encode() if isinstance(chunk, str) else _encode_bytes(chunk)
 
 
-TEXT = Kind("str", TEXT_TYPE, _encode_text)
+TEXT = Kind("str", TEXT_TYPE, str.encode)
 BYTES = Kind("bytes", BYTES_TYPE, _encode_bytes)
 EVENTS = Kind("ServerSentEvent", EVENTS_TYPE, _encode_event)
 JSON = Kind("JSON values", JSON_LINES_TYPE, _encode_json_chunk)
@@ -135,7 +129,8 @@ class Encoder:
         if not isinstance(error, TypeError):
             return error
         got = type(chunk).__qualname__
-        if self._takes is not None and isinstance(error, WrongChunk):
+        other = self._takes is not None and self._takes != kind_of(chunk).takes
+        if other:
             text = f"{self.where}: this stream began with {self._takes}, then came {got}: yield one kind only"
         else:
             text = (
@@ -143,7 +138,7 @@ class Encoder:
                 "(dict, list, number, dataclass, msgspec.Struct)"
             )
         wrong = TypeError(text)
-        wrong.__cause__ = None if isinstance(error, WrongChunk) else error
+        wrong.__cause__ = None if other or isinstance(error, WrongChunk) else error
         return wrong
 
 

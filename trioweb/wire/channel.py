@@ -182,27 +182,34 @@ class ByteChannel:
 class ThreadEnd:
     """The producer's end of a channel, for a worker thread. Make it in a trio task, before the thread starts."""
 
-    __slots__ = ("_channel", "_condition", "_stopped", "_token")
+    __slots__ = ("_channel", "_condition", "_lock", "_stopped", "_token")
 
     def __init__(self, channel: ByteChannel) -> None:
         self._channel = channel
         self._stopped = False
         self._token = trio.lowlevel.current_trio_token()
         # It guards the chunks from now on. A thread holds it for an append, the sender for a join.
-        self._condition = channel._guard = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = channel._guard = threading.Condition(self._lock)
 
     def put(self, data: bytes) -> bool:
         """Append, and block this thread until there is room. False when the stream is over: close and return."""
         channel = self._channel
-        with self._condition:
+        size = len(data)
+        with self._lock:
             channel.chunks.append(data)
-            channel.waiting += max(len(data), SMALLEST)
-            if channel.wanted:
-                self._token.run_sync_soon(channel._wake_sender)
-                channel.wanted = False
-            while channel.waiting > channel.limit and not self._over:
+            channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
+            wanted, channel.wanted = channel.wanted, False
+        if wanted:  # after the lock is free: the sender, woken at once, would have to wait for it
+            self._token.run_sync_soon(channel._wake_sender)
+        if waiting > channel.limit:
+            self._wait_for_room()
+        return not (self._stopped or channel.closed)
+
+    def _wait_for_room(self) -> None:
+        with self._condition:
+            while self._channel.waiting > self._channel.limit and not self._over:
                 self._condition.wait()
-            return not self._over
 
     @property
     def _over(self) -> bool:
