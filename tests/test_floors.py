@@ -18,7 +18,7 @@ streams limits request responses streaming files
 testing.strict testing.conversation testing.transport testing.events testing.lifespan testing.websocket testing.client
 testing
 handlers policy exchange lifespan light
-routing app
+routing dispatch app
 __init__ __main__
 """
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
+from trioweb.dispatch import Dispatcher, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
-from trioweb.ground.errors import HTTPError, RouteError
-from trioweb.ground.routes import RouteTable
+from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
 from trioweb.handlers import Endpoint, Kind, plan
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.policy import Policy
 from trioweb.request import MAX_BODY_SIZE, State
-from trioweb.responses import RedirectResponse, Response
+from trioweb.responses import Response
 from trioweb.routing import Route, Router
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from trioweb.testing import TestClient
 
 H = TypeVar("H", bound=Callable[..., Any])
-
-Mount: TypeAlias = tuple[str, ASGIApp]
-Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
 NEEDS_TRIO: Final = (
     "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
@@ -54,20 +50,16 @@ class App(Router):
         self,
         *,
         debug: bool = False,
-        trailing_slash: Literal["redirect", "strict", "same"] = "redirect",
+        trailing_slash: TrailingSlash = "redirect",
         max_body_size: int = MAX_BODY_SIZE,
     ) -> None:
         super().__init__()
-        if trailing_slash not in ("redirect", "strict", "same"):
-            raise ValueError(f'trailing_slash is "redirect", "strict" or "same", got {trailing_slash!r}')
         self.debug = debug
         self.state = State()
-        self._trailing_slash = trailing_slash
+        self._dispatcher = Dispatcher(trailing_slash)
         self._policy = Policy(self, debug, max_body_size)
         self._converters: dict[str, Converter] = dict(CONVERTERS)
-        self._table: RouteTable[Endpoint] = RouteTable()
         self._names: dict[str, list[Template]] = {}
-        self._mounts: list[Mount] = []
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
 
@@ -119,13 +111,7 @@ class App(Router):
         Raises:
             RouteError: the path does not start with a slash, or something is mounted there.
         """
-        prefix = path.rstrip("/")
-        if not path.startswith("/"):
-            raise RouteError(f'the path of a mount must start with "/", got {path!r}')
-        if any(known == prefix for known, _ in self._mounts):
-            raise RouteError(f"something is mounted at {path!r} already: choose another path")
-        self._mounts.append((prefix, app))
-        self._mounts.sort(key=lambda mount: len(mount[0]), reverse=True)
+        self._dispatcher.mount(path, app)
 
     def lifespan(self, function: H) -> H:
         """Run a function around the app's life: an async generator function of the app, or one that returns an async
@@ -193,7 +179,7 @@ class App(Router):
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
         endpoint = plan(route.handler, route.where, template.parameters, route.streaming, route.cancel_on_disconnect)
-        self._table.add(template, route.methods, endpoint, endpoint.label)
+        self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
         self._names.setdefault(route.name, []).append(template)
         self._adopt(route)
 
@@ -223,100 +209,23 @@ class App(Router):
         return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
 
     async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
-        for _, app in reversed(self._mounts):
-            if isinstance(app, App):
-                await stack.enter_async_context(app._life(transport))
+        for mount in self._dispatcher.mounts:
+            if isinstance(mount.app, App):
+                await stack.enter_async_context(mount.app._life(transport))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        root = scope.get("root_path", "")
-        path = scope["path"]
-        if root:
-            path = _below(path, root)
-        mounted: Mount | None = None
-        answer: Response | Exception | None = None
         try:
-            found = self._find(scope, path)
-            if found is None:
-                mounted, found, answer = self._otherwise(scope, path)
-        except Exception as error:  # a garbled path, or a fault in a converter of the user's
-            found, answer = None, error
-        if mounted is not None:
-            prefix, app = mounted
-            await app({**scope, "root_path": root + prefix}, receive, send)
+            target = self._dispatcher.find(scope)
+        except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
+            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
             return
-        if found is not None:
-            endpoint, params = found
-            await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+        if isinstance(target, Mount):
+            await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
+        elif isinstance(target, Response):
+            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(target)
         else:
-            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
-
-    def _find(self, scope: Scope, path: str) -> Found | None:
-        if "\ufffd" in path and _is_garbled(scope):
-            raise HTTPError(400, "The path is not UTF-8.")
-        return self._table.find(scope["method"], path)
-
-    def _otherwise(self, scope: Scope, path: str) -> tuple[Mount | None, Found | None, Response | HTTPError | None]:
-        """What to do with a request that no route matches: a mount, another route, or an answer."""
-        method = scope["method"]
-        if path[:1] != "/":
-            return self._odd_target(scope, path)
-        allowed = self._table.allowed(path)
-        if allowed:
-            return None, None, _not_here(method, allowed)
-        for prefix, app in self._mounts:
-            if prefix and (path == prefix or path.startswith(prefix + "/")):
-                return (prefix, app), None, None
-        other = path[:-1] if path.endswith("/") else path + "/"
-        if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self._table.allowed(other)):
-            if self._trailing_slash == "redirect":
-                return None, None, _redirect(scope, other)
-            found = self._table.find(method, other)
-            return None, found, None if found else _not_here(method, allowed)
-        if self._mounts and not self._mounts[-1][0]:
-            return self._mounts[-1], None, None
-        return None, None, HTTPError(404)
-
-    def _odd_target(self, scope: Scope, path: str) -> tuple[Mount | None, Found | None, Response | HTTPError | None]:
-        # RFC 9112, section 3.2: the absolute form, which a server must take, and "*", which asks about all of it.
-        _, absolute, rest = path.partition("://")
-        if absolute:
-            path = rest[rest.find("/") :] if "/" in rest else "/"
-            found = self._table.find(scope["method"], path)
-            return (None, found, None) if found else self._otherwise({**scope, "path": path}, path)
-        if path == "*" and scope["method"] == "OPTIONS":
-            return None, None, Response(status_code=204)
-        return None, None, HTTPError(400, "The request target is not a path.")
+            endpoint, params = target
+            await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
 
 
 _NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
-
-
-def _below(path: str, root: str) -> str:
-    """The path below the prefix that the app is mounted under."""
-    root = root.rstrip("/")
-    if path == root or path.startswith(root + "/"):
-        return path[len(root) :] or "/"
-    return path
-
-
-def _is_garbled(scope: Scope) -> bool:
-    """Whether the server had to replace bytes of the path that are not UTF-8."""
-    raw = scope.get("raw_path")
-    try:
-        unquote_to_bytes(raw or b"").decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _not_here(method: str, allowed: set[str]) -> Response | HTTPError:
-    methods = ", ".join(sorted(allowed))
-    if method == "OPTIONS":
-        return Response(status_code=204, headers={"allow": methods})
-    return HTTPError(405, f"{method} is not allowed here.", {"allow": methods})
-
-
-def _redirect(scope: Scope, path: str) -> Response:
-    query = scope.get("query_string", b"").decode("latin-1")
-    target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
-    return RedirectResponse(target, 308)

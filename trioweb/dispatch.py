@@ -1,0 +1,131 @@
+"""Where a request goes: to a route's handler, to a mounted app, or straight to an answer.
+
+Routes come first; then mounts; then a route that differs by its last slash; then what is mounted at the root.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from urllib.parse import quote, unquote_to_bytes
+
+from trioweb.ground.asgi import ASGIApp, Scope
+from trioweb.ground.errors import HTTPError, RouteError
+from trioweb.ground.routes import RouteTable
+from trioweb.handlers import Endpoint
+from trioweb.responses import RedirectResponse, Response
+
+TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
+Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
+
+
+class Mount(NamedTuple):
+    """An ASGI app and the prefix of the paths that it gets; ``""`` for all."""
+
+    prefix: str
+    app: ASGIApp
+
+
+class Dispatcher:
+    """The routes and mounts of an app.
+
+    Attributes:
+        table: the routes.
+        mounts: the mounts, the longest prefix first.
+
+    Raises:
+        ValueError: ``trailing_slash`` is not one of its three words.
+    """
+
+    def __init__(self, trailing_slash: TrailingSlash) -> None:
+        if trailing_slash not in get_args(TrailingSlash):
+            raise ValueError(f'trailing_slash is "redirect", "strict" or "same", got {trailing_slash!r}')
+        self._trailing_slash = trailing_slash
+        self.table: RouteTable[Endpoint] = RouteTable()
+        self.mounts: list[Mount] = []
+
+    def mount(self, path: str, app: ASGIApp) -> None:
+        """Register a mount.
+
+        Raises:
+            RouteError: the path does not start with a slash, or something is mounted there.
+        """
+        prefix = path.rstrip("/")
+        if not path.startswith("/"):
+            raise RouteError(f'the path of a mount must start with "/", got {path!r}')
+        if any(mount.prefix == prefix for mount in self.mounts):
+            raise RouteError(f"something is mounted at {path!r} already: choose another path")
+        self.mounts.append(Mount(prefix, app))
+        self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    def find(self, scope: Scope) -> Found | Mount | Response:
+        """Where a request goes.
+
+        Raises:
+            HTTPError: nowhere: 400, 404 or 405.
+            Exception: what a converter of the user's raised.
+        """
+        path = scope["path"]
+        if root := scope.get("root_path", ""):
+            path = _below(path, root)
+        if "\ufffd" in path and _is_garbled(scope):
+            raise HTTPError(400, "The path is not UTF-8.")
+        return self.table.find(scope["method"], path) or self._otherwise(scope, path)
+
+    def _otherwise(self, scope: Scope, path: str) -> Found | Mount | Response:
+        if path[:1] != "/":
+            return self._odd_target(scope, path)
+        method = scope["method"]
+        if allowed := self.table.allowed(path):
+            return _without_handler(method, allowed)
+        for mount in self.mounts:
+            if mount.prefix and (path == mount.prefix or path.startswith(mount.prefix + "/")):
+                return mount
+        other = path[:-1] if path.endswith("/") else path + "/"
+        # "//host" is no path of ours: as a redirect it would lead to that host.
+        if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self.table.allowed(other)):
+            if self._trailing_slash == "redirect":
+                return _redirect(scope, other)
+            return self.table.find(method, other) or _without_handler(method, allowed)
+        if self.mounts and not self.mounts[-1].prefix:
+            return self.mounts[-1]
+        raise HTTPError(404)
+
+    def _odd_target(self, scope: Scope, path: str) -> Found | Mount | Response:
+        # RFC 9112, section 3.2: the absolute form, which a server must take, and "*", which asks about all of it.
+        _, absolute, rest = path.partition("://")
+        if absolute:
+            path = rest[rest.find("/") :] if "/" in rest else "/"
+            return self.table.find(scope["method"], path) or self._otherwise(scope, path)
+        if path == "*" and scope["method"] == "OPTIONS":
+            return Response(status_code=204)
+        raise HTTPError(400, "The request target is not a path.")
+
+
+def _below(path: str, root: str) -> str:
+    """The path below the prefix that the app is mounted under."""
+    root = root.rstrip("/")
+    if path == root or path.startswith(root + "/"):
+        return path[len(root) :] or "/"
+    return path
+
+
+def _is_garbled(scope: Scope) -> bool:
+    """Whether the server had to replace bytes of the path that are not UTF-8."""
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _without_handler(method: str, allowed: set[str]) -> Response:
+    methods = ", ".join(sorted(allowed))
+    if method == "OPTIONS":
+        return Response(status_code=204, headers={"allow": methods})
+    raise HTTPError(405, f"{method} is not allowed here.", {"allow": methods})
+
+
+def _redirect(scope: Scope, path: str) -> Response:
+    query = scope.get("query_string", b"").decode("latin-1")
+    target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+    return RedirectResponse(target, 308)
