@@ -21,6 +21,7 @@ from trioweb.policy import Policy
 from trioweb.request import MAX_BODY_SIZE, State
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
+from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
@@ -44,6 +45,11 @@ class App(Router):
             (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
         max_body_size: bytes of a request body that are held in memory; more is a 413. ``request.stream()`` has no
             limit.
+
+    Attributes:
+        state: attributes of the user's own.
+        stopping: a ``trio.Event`` that is set when the server is told to stop, for handlers that want to know. Event
+            streams end on it by themselves.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class App(Router):
         self._names: dict[str, list[Template]] = {}
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
+        self._hears_of_stop = False
+        self.stopping = trio.Event()
 
     @property
     def nursery(self) -> AppNursery:
@@ -198,6 +206,7 @@ class App(Router):
             await self._serve(scope, receive, send)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN
+            self.stopping, self._hears_of_stop = trio.Event(), False
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
             await receive()
@@ -208,12 +217,22 @@ class App(Router):
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
         return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
 
+    def _announce_stop(self) -> None:
+        self.stopping.set()
+        for producer in list(self._policy.event_streams):
+            producer.end()
+
     async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
         for mount in self._dispatcher.mounts:
             if isinstance(mount.app, App):
                 await stack.enter_async_context(mount.app._life(transport))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._nursery is not None and not self._hears_of_stop:
+            self._hears_of_stop = True
+            transport = find_transport(scope, send)
+            if transport is not PLAIN:
+                self._nursery.start_own(transport.watch_stop, self._announce_stop)
         try:
             target = self._dispatcher.find(scope)
         except Exception as error:  # a deliberate answer, or a fault in a converter of the user's

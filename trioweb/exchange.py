@@ -17,15 +17,18 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.asgi import Scope, Send
-from trioweb.ground.errors import ClientDisconnected, HTTPError, unwrap
+from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
+from trioweb.limits import WRITE_TIMEOUT
 from trioweb.policy import Policy, call_error_handler, report
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
+from trioweb.watch import ClientWatch
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, SLICE, STARTED, Outbox
+from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
 
@@ -37,8 +40,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_endpoint", "_inbox", "_nursery", "_outbox", "_params", "_policy", "_request", "_scope", "_send",
-        "_streaming", "_watch_scope",
+        "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request", "_scope", "_send",
+        "_streaming", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -59,8 +62,9 @@ class Exchange:
         self._outbox = Outbox(send, scope["http_version"])
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
-        self._watch_scope: trio.CancelScope | None = None
+        self._watch = ClientWatch(inbox, self._outbox, WRITE_TIMEOUT)
         self._streaming = False
+        self._overdue: StreamTimeout | None = None
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -96,12 +100,12 @@ class Exchange:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
-                self._watch_scope = trio.CancelScope()
-                nursery.start_soon(self._watch, self._watch_scope)
+                self._watch = ClientWatch(self._inbox, self._outbox, WRITE_TIMEOUT)
+                nursery.start_soon(self._watch.run, nursery, self._client_left, self._give_up)
                 try:
                     await self._deliver(await answer(), nursery)
                 finally:
-                    self._stop_watching()
+                    self._watch.stop()
         except Exception as error:
             failure = error
         except BaseExceptionGroup as group:
@@ -114,6 +118,7 @@ class Exchange:
             self._nursery = None
             if self._request is not None:
                 self._request._nursery = None
+        failure = failure or self._overdue
         if failure is None and not (self._outbox.started or self._inbox.gone):
             failure = RuntimeError(
                 f"{self._endpoint.where}: the request's nursery was cancelled before {self._endpoint.label} returned: "
@@ -144,10 +149,14 @@ class Exchange:
                 await self._send_whole(response)
             return
         self._streaming = True
+        self._watch.limit_writes(stream.write_timeout)
         if self._inbox.gone:
             nursery.cancel_scope.cancel()
+        running = self._policy.event_streams if stream.ends_on_stop else set[Producer]()
         try:
-            await relay(stream, self._endpoint.where, nursery, self._outbox, lambda kind: self._head(response, kind))
+            await relay(
+                stream, self._endpoint.where, nursery, self._outbox, lambda kind: self._head(response, kind), running
+            )
         finally:
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
@@ -195,24 +204,6 @@ class Exchange:
 
     # The client
 
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                await self._inbox.departed()
-            except trio.Cancelled:
-                if scope.cancel_called:
-                    raise
-                if self._nursery is None or not self._nursery.cancel_scope.cancel_called:
-                    # From outside, and the sender is shielded: it must hear of it from here.
-                    self._outbox.gone = True
-                    self._outbox.release()
-                    raise
-                # The request's own nursery: what was accepted is still sent, to a client that may leave meanwhile.
-                scope.shield = True
-                await self._inbox.departed()
-            if not scope.cancel_called:
-                self._client_left()
-
     def _client_left(self) -> None:
         # A server reports a disconnect from inside the send of the end, too: then there is nothing to cancel. Nor is
         # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
@@ -224,10 +215,14 @@ class Exchange:
                 self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
-    def _stop_watching(self) -> None:
-        if self._watch_scope is not None:
-            self._watch_scope.cancel()
-            self._watch_scope = None
+    def _give_up(self) -> None:
+        self._overdue = StreamTimeout(
+            f"{self._endpoint.where}: the client took nothing for the write_timeout of {self._watch.write_timeout} s"
+        )
+        self._outbox.gone = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        self._outbox.release()
 
     # Errors
 

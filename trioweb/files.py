@@ -7,13 +7,12 @@ import os
 import stat
 from typing import Unpack
 
-import trio
-
 from trioweb.ground.chunks import BYTES_TYPE, encode_any
 from trioweb.ground.headers import HeaderSource, content_disposition
 from trioweb.limits import StreamOptions, make_stream
 from trioweb.responses import Response
 from trioweb.streams import file_chunks
+from trioweb.wire.threads import run_in_thread
 
 
 class FileResponse(Response):
@@ -54,7 +53,7 @@ class FileResponse(Response):
 
     async def prepare(self) -> None:
         """Measure the file, in a worker thread: for ``content-length``. What it was given already stays."""
-        status = await trio.Path(self.path).stat()
+        status = await run_in_thread(os.stat, self.path)
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(f"{self.path!r} is not a regular file, which is all that FileResponse can send")
         mapped = self._stream is None or self._stream.maps  # then what is sent is not the file as it is

@@ -21,6 +21,7 @@ from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
+from trioweb.wire.threads import run_in_thread
 
 _EMPTY: Final = inspect.Parameter.empty
 _JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
@@ -105,7 +106,7 @@ async def _value(value: Any) -> Any:
 async def call_in_thread(call: Callable[[], Any]) -> Any:
     """Call a plain function in a worker thread; a cancellation waits until it has returned."""
     # In a list, since trio refuses a coroutine as the result: a decorator may have hidden an `async def` in it.
-    [value] = await trio.to_thread.run_sync(lambda: [call()])
+    [value] = await run_in_thread(lambda: [call()])
     return await value if inspect.iscoroutine(value) else value
 
 

@@ -43,6 +43,10 @@ class AppNursery:
         else:
             self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
+    def start_own(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start a task of the app's own life, from wherever: it ends last."""
+        self._own.start_soon(async_fn, *args)
+
     async def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         if trio.lowlevel.current_task() is self._lifespan_task:

@@ -17,6 +17,7 @@ from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import call_in_thread
 from trioweb.request import Application, Request
 from trioweb.responses import Response
+from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
 logger = logging.getLogger("trioweb")
@@ -32,6 +33,7 @@ class Policy:
         app: what requests show as their app.
         debug: errors show their traceback to the client.
         max_body_size: bytes of a body that a request holds in memory.
+        event_streams: those that run, to be ended when the server stops.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
     """
@@ -39,6 +41,7 @@ class Policy:
     app: Application
     debug: bool
     max_body_size: int
+    event_streams: set[Producer] = field(default_factory=set)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, overload
@@ -12,6 +11,7 @@ import msgspec
 import trio
 
 from trioweb.ground.asgi import Scope
+from trioweb.ground.charsets import CHARSETS, charset_of
 from trioweb.ground.cookies import parse_cookies
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.headers import Headers
@@ -25,12 +25,6 @@ T = TypeVar("T")
 
 MAX_BODY_SIZE: Final = 16 * 2**20
 """Bytes of a request body that are held in memory as a whole, a request, unless the app says otherwise."""
-CHARSETS: Final = re.compile(
-    r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[03-6])|windows-125[0-8]|cp125[0-8]|koi8-[ru]"
-    r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5",
-    re.IGNORECASE,
-)
-"""The charsets of the web. Python knows more: some are no charsets, some are slow, and unknown names are remembered."""
 
 
 class State(SimpleNamespace):
@@ -60,6 +54,11 @@ class Application(Protocol):
     @property
     def nursery(self) -> BackgroundNursery:
         """For work that outlives the request."""
+        ...
+
+    @property
+    def stopping(self) -> trio.Event:
+        """Set when the server is told to stop."""
         ...
 
     def url_for(self, name: str, /, **params: Any) -> str:
@@ -253,7 +252,7 @@ class Request:
                 ``body`` raises.
         """
         body = await self.body()
-        charset = _charset(self.headers.get("content-type", ""))
+        charset = charset_of(self.headers.get("content-type", ""))
         if not CHARSETS.fullmatch(charset):
             raise HTTPError(415, f"The charset {charset!r} is not known here: send UTF-8.")
         try:
@@ -306,11 +305,3 @@ class BodyStream:
 
     async def aclose(self) -> None:
         """Do nothing: what is not read is thrown away when the response starts. Safe to call twice."""
-
-
-def _charset(content_type: str) -> str:
-    for parameter in content_type.split(";")[1:]:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip("\"'") or "utf-8"
-    return "utf-8"

@@ -129,7 +129,7 @@ class EventStreamResponse(Response):
         _need_iterable("EventStreamResponse", events)
         stream = make_stream(events, encode_any_event, options)
         check_seconds("ping", ping)
-        stream.head_first, stream.ping = True, ping
+        stream.head_first, stream.ends_on_stop, stream.ping = True, True, ping
         if retry is not None:
             ServerSentEvent(retry=retry)  # which refuses what is no time
             stream.prelude = b"retry: %d\n\n" % retry

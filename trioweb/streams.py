@@ -7,15 +7,18 @@ to a response, which closes it whatever happens; a program that iterates one its
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
 from trioweb.wire.sources import as_generator, close_generator, from_thread
+from trioweb.wire.threads import run_in_thread
 
 FILE_CHUNK: Final = 65536
 """Bytes that one hop to a worker thread reads of a file."""
@@ -59,9 +62,13 @@ async def file_chunks(path: str | os.PathLike[str], chunk_size: int = FILE_CHUNK
     Raises:
         OSError: the file cannot be opened or read.
     """
-    async with await trio.open_file(path, "rb", buffering=0) as file:
-        while chunk := await file.read(chunk_size):
+    file: io.RawIOBase = await run_in_thread(partial(io.FileIO, path))
+    try:
+        while chunk := await run_in_thread(file.read, chunk_size):
             yield chunk
+    finally:
+        with trio.CancelScope(shield=True):
+            await run_in_thread(file.close)
 
 
 async def server_sent_events(

@@ -411,6 +411,20 @@ async def header(request: Request) -> dict[str, str | None]:
     return {"x": request.headers.get("x-test")}
 
 
+@app.get("/limited")
+async def limited() -> Response:
+    """Stream without end to a client that must not be slow."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield BLOCK
+        finally:
+            note("limited closed")
+
+    return StreamingResponse(chunks(), write_timeout=0.5)
+
+
 @app.get("/large")
 async def large() -> bytes:
     """Answer with 8 MiB in one piece."""

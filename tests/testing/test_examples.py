@@ -17,6 +17,7 @@ from trioweb.testing import TestClient
 PLACES = [getattr(testing, name) for name in testing.__all__] + [
     TestClient.events,
     TestClient.websocket,
+    TestClient.announce_stop,
     App.test_client,
 ]
 

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from trioweb.ground.asgi import ASGIApp
+from trioweb.testing.clock import hold_clock
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import Life
 from trioweb.testing.transport import BUFFERED, MAX_BUFFERED, ASGITransport
@@ -93,6 +94,7 @@ class TestClient(httpx.AsyncClient):
         await super().__aenter__()
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
+        hold_clock()
         self._life = Life(self._app_transport.state, raise_app_exceptions=self._raises)
         nursery.start_soon(self._life.run, self._app)
         try:
@@ -139,6 +141,19 @@ class TestClient(httpx.AsyncClient):
         manager, self._manager = self._manager, None
         manager._nursery.cancel_scope.cancel()
         await manager.__aexit__(None, None, None)
+
+    def announce_stop(self) -> None:
+        """Tell the app that its server stops, as Hypercorn's SIGTERM does: event streams end, ``app.stopping`` is set.
+
+        It comes before the end of the client's block, which is the stop itself.
+
+        ::
+
+            async with client.stream("GET", "/clock") as response:
+                client.announce_stop()
+                await response.aread()  # whole, also where the events had no end
+        """
+        self._app_transport.stopping.set()
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """See httpx. A response that is not streamed is bounded by ``max_buffered``."""

@@ -9,7 +9,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Final
 
 import httpx
@@ -27,7 +27,9 @@ SENDS_AFTER_LEAVING: Final = 10_000
 class Conversation(Transport):
     """One request, from the app's call to its return. The app finds it in its scope's extensions as ``"trioweb"``."""
 
-    def __init__(self, scope: dict[str, Any], body: AsyncIterable[bytes], *, raise_app_exceptions: bool) -> None:
+    def __init__(
+        self, scope: dict[str, Any], body: AsyncIterable[bytes], stopping: trio.Event, *, raise_app_exceptions: bool
+    ) -> None:
         self.scope = {**scope, "extensions": {"trioweb": self}}
         self.done = trio.Event()
         """The app has returned."""
@@ -43,6 +45,7 @@ class Conversation(Transport):
         self._failed_early = False  # before there was a status, which may then be that of a 500
         self._rules = HTTPRules(scope["method"])
         self._body = body
+        self._stopping = stopping
         self._left = trio.Event()
         self._half_closed = False  # nothing more of the body will come
         self._departed = False  # so the app is told
@@ -127,9 +130,19 @@ class Conversation(Transport):
 
     # What the app's framework may tell: see Transport
 
+    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
+        """Tell of the stop that the client announces."""
+        await self._stopping.wait()
+        on_stop()
+
     async def abort(self) -> None:
         """End the body here; reading it raises."""
         self._to_client.close()
+
+    def release(self, shield: trio.CancelScope | None) -> None:
+        """Wake up a ``send`` that waits for a test which does not read."""
+        del shield
+        self._from_app.close()
 
     def failed(self, error: Exception) -> None:
         """Keep an error for the test."""
@@ -187,7 +200,7 @@ class Conversation(Transport):
         """
         try:
             return await self._from_app.receive()
-        except trio.EndOfChannel:
+        except (trio.EndOfChannel, trio.ClosedResourceError):
             if self.complete and self.status < 500:
                 return None
         # The app's own word on it may come later than the end of the body: some raise an error again after the 500.

@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from trioweb.ground.asgi import ASGIApp
+from trioweb.testing.clock import hold_clock
 from trioweb.testing.conversation import Conversation
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self.nursery: trio.Nursery | None = None
         self.conversations: set[Conversation] = set()
         self.state: dict[str, Any] = {}
+        self.stopping = trio.Event()
         self._app = app
         self._scope = scope
         self._raises = raise_app_exceptions
@@ -44,7 +46,10 @@ class ASGITransport(httpx.AsyncBaseTransport):
             Exception: what went wrong in the app before the head.
         """
         conversation = Conversation(
-            self._scope_of(request), cast("AsyncIterator[bytes]", request.stream), raise_app_exceptions=self._raises
+            self._scope_of(request),
+            cast("AsyncIterator[bytes]", request.stream),
+            self.stopping,
+            raise_app_exceptions=self._raises,
         )
         seconds = (request.extensions.get("timeout") or {}).get("read")
         stream = BodyStream(conversation, request, math.inf if seconds is None else seconds)
@@ -65,6 +70,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
     async def _to_the_end(
         self, conversation: Conversation, stream: BodyStream, request: httpx.Request
     ) -> httpx.Response:
+        hold_clock()
         chunks: list[bytes] = []
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:

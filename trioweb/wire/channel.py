@@ -182,11 +182,12 @@ class ByteChannel:
 class ThreadEnd:
     """The producer's end of a channel, for a worker thread. Make it in a trio task, before the thread starts."""
 
-    __slots__ = ("_channel", "_condition", "_lock", "_stopped", "_token")
+    __slots__ = ("_blocked", "_channel", "_condition", "_lock", "_stopped", "_token")
 
     def __init__(self, channel: ByteChannel) -> None:
         self._channel = channel
         self._stopped = False
+        self._blocked = False
         self._token = trio.lowlevel.current_trio_token()
         # It guards the chunks from now on. A thread holds it for an append, the sender for a join.
         self._lock = threading.Lock()
@@ -208,8 +209,15 @@ class ThreadEnd:
 
     def _wait_for_room(self) -> None:
         with self._condition:
+            self._blocked = True
             while self._channel.waiting > self._channel.limit and not self._over:
                 self._condition.wait()
+            self._blocked = False
+
+    @property
+    def waiting(self) -> bool:
+        """The thread waits for room, and there is none: the loop has to do something first."""
+        return self._blocked and self._channel.waiting > self._channel.limit and not self._over
 
     @property
     def _over(self) -> bool:

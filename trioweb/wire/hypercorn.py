@@ -5,6 +5,7 @@ What it makes up for, found with Hypercorn 0.18:
 * HTTP/2 ``send`` returns while all of the body is still in memory: ``drained`` waits for the stream's own buffer.
 * An HTTP/2 stream whose app returns early is never reset, so its client waits for ever: ``abort`` resets it.
 * An HTTP/2 stream that ends while its client still sends takes the whole worker with it: ``end_unread`` resets it.
+* A stop is announced to the app only when the last connection is gone: ``watch_stop`` hears of it when it is asked for.
 * HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
 * HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
@@ -16,9 +17,13 @@ plain ASGI. Other servers of the same build (Anycorn) work the same way.
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
+import threading
+from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import parent_process
 from typing import Any
 
 import trio
@@ -46,6 +51,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
         server = protocol.send.__self__
         connection = getattr(server.stream, "transport_stream", server.stream)
         _ = stream.state.name, connection.socket.shutdown, protocol.connection
+        _ = stream.context.terminated.wait, stream.context.terminate.set
         if http_version.startswith("1"):
             return _H11Transport(stream, connection, http_version == "1.0")
         _ = protocol.stream_buffers, protocol.priority.unblock, protocol.has_data.set, protocol.task_group.spawn
@@ -55,11 +61,35 @@ def find_transport(scope: Scope, send: object) -> Transport:
     return _H2Transport(stream, protocol)
 
 
-class _H11Transport(Transport):
-    __slots__ = ("_close_delimited", "_connection", "_stream")
+class _HypercornTransport(Transport):
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
+        """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
+        context = self._stream.context
+        async with trio.open_nursery() as nursery:
+            if parent_process() is not None and threading.current_thread() is threading.main_thread():
+                # The first worker that has ended has the others sent a SIGTERM, in the middle of their streams.
+                nursery.start_soon(_terminate_gently, context)
+            await context.terminated.wait()
+            on_stop()
+            await trio.sleep_forever()
+
+
+async def _terminate_gently(context: Any) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            await context.terminate.set()
+
+
+class _H11Transport(_HypercornTransport):
+    __slots__ = ("_close_delimited", "_connection")
 
     def __init__(self, stream: Any, connection: Any, close_delimited: bool) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._connection = connection
         self._close_delimited = close_delimited
 
@@ -79,14 +109,18 @@ class _H11Transport(Transport):
         if self._stream.state.name == "CLOSED":
             return
         with suppress(OSError):  # not connected any more
-            self._connection.socket.shutdown(socket.SHUT_RDWR)
+            if self._close_delimited:
+                self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                self._connection.socket.close()
+            else:
+                self._connection.socket.shutdown(socket.SHUT_RDWR)
 
 
-class _H2Transport(Transport):
-    __slots__ = ("_protocol", "_stream")
+class _H2Transport(_HypercornTransport):
+    __slots__ = ("_protocol",)
 
     def __init__(self, stream: Any, protocol: Any) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._protocol = protocol
 
     async def drained(self) -> None:

@@ -46,6 +46,7 @@ class Outbox:
         "gone",
         "scope",
         "sending",
+        "sending_since",
         "sent",
         "state",
         "transport",
@@ -65,6 +66,8 @@ class Outbox:
         """Bytes of body handed to the server."""
         self.sending = ""
         """What a ``send`` is under way for: "start", "body" or "end"; empty when there is none."""
+        self.sending_since: float | None = None
+        """When the ``send`` began that is under way, by trio's clock."""
         self.scope: trio.CancelScope | None = None
         """The shield around a stream's sender, for ``release``."""
 
@@ -86,9 +89,9 @@ class Outbox:
                 if name == b"content-length":
                     self._remaining = int(value)
         self._advance("start")
-        self.sending = "start"
+        self._begin("start")
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
-        self.sending = ""
+        self._done()
 
     async def body(self, data: bytes) -> None:
         """Send a piece of the body; returns when the server has passed on what its own ``send`` let pile up.
@@ -103,10 +106,10 @@ class Outbox:
         if data:
             if self._remaining is not None:
                 self._remaining -= len(data)  # now: a client that has the last byte may leave before `send` returns
-            self.sending = "body"
+            self._begin("body")
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
             await self.transport.drained()
-            self.sending = ""
+            self._done()
             self.sent += len(data)
         if excess:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
@@ -131,23 +134,30 @@ class Outbox:
                 self._advance("end")
                 return
         self._advance("end")
-        self.sending = "end"
+        self._begin("end")
         self.sent += len(data)
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
-        self.sending = ""
+        self._done()
 
     async def whole(self, data: bytes) -> None:
         """Send all of a body after the head, in slices that a server can hold."""
         for offset in range(0, len(data) - SLICE, SLICE):
             await self.body(data[offset : offset + SLICE])
+            if self.gone:  # what a server takes from now on goes nowhere: it must not look whole
+                return
         await self.end(data[max(0, (len(data) - 1) // SLICE * SLICE) :])
 
     async def break_off(self) -> None:
         """End a response that cannot be finished in a way that its client cannot take for the end."""
         if self.state is STARTED:
             self._advance("break")
-            if not self.gone:
-                await self.transport.abort()
+            await self.transport.abort()
+
+    def _begin(self, what: str) -> None:
+        self.sending, self.sending_since = what, trio.current_time()
+
+    def _done(self) -> None:
+        self.sending, self.sending_since = "", None
 
     def release(self) -> None:
         """Wake up a ``send`` that waits for a client who has left or takes nothing."""

@@ -42,6 +42,7 @@ class Stream:
         max_duration: seconds for all of it.
         on_error: the last chunk for an error after the first one, or ``None`` to break the stream off.
         head_first: send the head before there is a chunk.
+        ends_on_stop: when the server is told to stop this ends at once, and cleanly.
         prelude: bytes that leave with the head.
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
@@ -57,6 +58,7 @@ class Stream:
     max_duration: float | None = None
     on_error: Callable[[Exception], Any] | None = None
     head_first: bool = False
+    ends_on_stop: bool = False
     prelude: bytes = b""
     ping: float | None = None
     ping_chunk: bytes = b": ping\n\n"
@@ -65,18 +67,24 @@ class Stream:
 class Producer:
     """Runs one stream's source and fills ``channel``. ``run`` is started in the request's nursery."""
 
-    __slots__ = ("_scope", "_stream", "_timeout", "channel", "encoder")
+    __slots__ = ("_ended", "_scope", "_stream", "_timeout", "channel", "encoder")
 
     def __init__(self, stream: Stream, where: str) -> None:
         self._stream = stream
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
+        self._ended = False
         self.encoder = Encoder(where, stream.encode)
         self.channel = ByteChannel(stream.buffer_size)
 
     def cancel(self, timeout: StreamTimeout | None = None) -> None:
         """End it: the sender has gone, or the stream ran into a time limit."""
         self._timeout = timeout
+        self._scope.cancel()
+
+    def end(self) -> None:
+        """Have it end here and now, and count as finished: what it gave is whole."""
+        self._ended = True
         self._scope.cancel()
 
     async def run(self) -> None:
@@ -104,7 +112,10 @@ class Producer:
             pass
         finally:
             if outcome is Outcome.INTERRUPTED and self._scope.cancel_called and not self.channel.closed:
-                outcome, failure = Outcome.FAILED, self._timeout or self._overdue()
+                if self._ended:
+                    outcome = Outcome.FINISHED
+                else:
+                    outcome, failure = Outcome.FAILED, self._timeout or self._overdue()
             self.channel.finish(outcome, failure)
 
     def _overdue(self) -> StreamTimeout:

@@ -28,6 +28,7 @@ async def relay(
     nursery: trio.Nursery,
     outbox: Outbox,
     head: Callable[[str | None], tuple[int, RawHeaders]],
+    running: set[Producer],
 ) -> None:
     """Run a stream's producer in ``nursery`` and send what it gives, to the end.
 
@@ -40,6 +41,7 @@ async def relay(
         nursery: the request's.
         outbox: where it leaves.
         head: status and headers, given the media type that the first chunk stands for.
+        running: where the producer is found while it runs.
 
     Raises:
         Exception: what the producer raised; the head has not left if that was before its first chunk.
@@ -47,6 +49,7 @@ async def relay(
     producer = Producer(stream, where)
     channel = producer.channel
     nursery.start_soon(producer.run)
+    running.add(producer)
     try:
         with trio.CancelScope(shield=True) as outbox.scope:
             if not stream.head_first:
@@ -58,6 +61,7 @@ async def relay(
             await outbox.start(status, headers, bodiless=False)
             await _send_all(producer, stream, outbox)
     finally:
+        running.discard(producer)
         outbox.scope = None
         channel.close()
         producer.cancel()

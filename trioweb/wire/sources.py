@@ -10,12 +10,10 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.wire.channel import ByteChannel, Outcome, ThreadEnd
+from trioweb.wire.threads import run_in_thread, thread_work
 
 FILE_CHUNK: Final = 65536
 """Bytes that one read of an async file asks for: one hop to a worker thread."""
-THREADS: Final = 256
-"""Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
-
 READY = (list, tuple, set, frozenset, dict, range, deque)
 """Iterables that are all there: to iterate them never blocks, so they need no thread."""
 
@@ -24,18 +22,6 @@ _WHOLE = (str, bytes, bytearray, memoryview, dict, type)
 Source: TypeAlias = (
     "AsyncIterable[Any] | Iterable[Any] | trio.abc.ReceiveStream | Callable[[], AsyncIterable[Any] | Iterable[Any]]"
 )
-
-_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("trioweb sync streams")
-
-
-def thread_limiter() -> trio.CapacityLimiter:
-    """The limiter that sync streams share. It is their own: a hundred slow exports keep no handler from its thread."""
-    try:
-        return _limiter.get()
-    except LookupError:
-        limiter = trio.CapacityLimiter(THREADS)
-        _limiter.set(limiter)
-        return limiter
 
 
 def is_iterator(value: object) -> bool:
@@ -114,7 +100,7 @@ async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encode
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_when_cancelled, end)
         try:
-            await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=thread_limiter())
+            await run_in_thread(_drain, iterable, end.put, encoder, limiter=thread_work().limiter, worker=end)
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()

@@ -6,6 +6,8 @@ Plain ASGI has no words for "this response is broken", "has the client taken it?
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from trioweb.ground.asgi import Scope
@@ -40,6 +42,11 @@ class Transport:
             shield: the scope around a ``send`` of a body, for a server on which cancelling that leaves the connection
                 whole; ``None`` during the ``send`` of a head.
         """
+
+    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
+        """Call ``on_stop`` when the server is told to stop. Runs until it is cancelled; plain ASGI never tells."""
+        del on_stop
+        await trio.sleep_forever()
 
     def failed(self, error: Exception) -> None:
         """Hear of an error that is logged. A server has the log for that; a test wants it raised."""

@@ -1,0 +1,73 @@
+"""The stop of a real server: what ends cleanly, what is cut, and that it is gone in time."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.servers import Server, read_all, read_until
+
+
+def stop(server: Server) -> float:
+    """Tell the server to stop; returns how many seconds that took."""
+    begin = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(10)
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_event_streams_end_cleanly(start_server: StartServer, workers: int) -> None:
+    """At a SIGTERM every event stream of every worker ends with the terminating chunk, long before the time is up."""
+    server = start_server("tests.server.app:app", "--workers", str(workers), "--graceful-timeout", "10")
+    clients = [server.request("/events") for _ in range(12)]
+    for client in clients:
+        read_until(client, b"data: one\n\n")
+    assert stop(server) < 5
+    for client in clients:
+        with client:
+            assert read_all(client).endswith(b"0\r\n\r\n")
+    assert sum("events closed" in line for line in server.events) == 12
+    assert "Traceback" not in server.output
+
+
+def test_a_stop_is_not_held_up(start_server: StartServer) -> None:
+    """Clients that never read, streams without end and handlers that wait hold the server no longer than its time."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    clients = [server.request(path) for path in ("/flood", "/flood/sync", "/waits", "/large", "/events") * 4]
+    half_closed = server.request("/flood")
+    half_closed.shutdown(1)
+    server.wait_for_event("flood", 50)
+    server.wait_for_event("waits started", 4)
+    assert stop(server) < 4  # the time, a second, and what the parent process takes
+    for client in (*clients, half_closed):
+        client.close()
+    assert any("flood closed" in line for line in server.events)
+
+
+def test_what_is_in_flight_may_finish(start_server: StartServer) -> None:
+    """A stream, and a handler, that end within the server's time are whole."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "10")
+    with server.request("/waits", "POST", "Content-Length: 0\r\n") as client, server.request("/busy") as other:
+        server.wait_for_event("post started")
+        read_until(other, b"0\n")
+        stop(server)
+        assert read_all(client).endswith(b"done")
+        assert read_all(other).endswith(b"199\n\r\n0\r\n\r\n")
+
+
+def test_a_client_that_takes_nothing_is_given_up(start_server: StartServer) -> None:
+    """A stream whose client reads nothing for its write_timeout is broken off, over HTTP/1.1 and HTTP/1.0."""
+    server = start_server("tests.server.app:app")
+    with server.request("/limited") as client:
+        server.wait_for_event("limited closed")
+        server.wait_for_output("took nothing for the write_timeout of 0.5 s")
+        assert not read_all(client).endswith(b"0\r\n\r\n")
+    with server.request("/limited", version="1.0") as client:
+        server.wait_for_event("limited closed", 2)
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+    assert server.curl("/") == (0, b"ok")

@@ -1,0 +1,137 @@
+"""The watch over a client, and the stop of a server, in process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from trioweb import App, EventStreamResponse, Response, StreamingResponse, StreamTimeout
+from trioweb.testing import TestClient
+
+Clock = trio.testing.MockClock
+
+
+@pytest.fixture
+def app() -> App:
+    """An app without routes."""
+    return App()
+
+
+async def test_a_client_that_takes_nothing(app: App, autojump_clock: Clock) -> None:
+    """A stream whose client takes nothing for its write_timeout is broken off at that moment, its generator closed."""
+    closed = []
+
+    @app.get("/")
+    async def handler() -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(65536)
+            finally:
+                closed.append(trio.current_time())
+
+        return StreamingResponse(chunks(), write_timeout=1.5)
+
+    async with TestClient(app) as client, client.stream("GET", "/") as response:
+        await trio.sleep(10)
+        assert closed == [1.5]
+        with pytest.raises(StreamTimeout, match=r"took nothing for the write_timeout of 1\.5 s"):
+            await response.aread()
+
+
+async def test_a_client_that_takes_slowly(app: App, autojump_clock: Clock) -> None:
+    """A client that takes each message just in time is served to the end, however long that takes in all."""
+
+    @app.get("/")
+    async def handler() -> Response:
+        return StreamingResponse((bytes(100_000) for _ in range(20)), write_timeout=2)
+
+    async with TestClient(app) as client, client.stream("GET", "/") as response:
+        total = 0
+        async for chunk in response.aiter_raw():
+            total += len(chunk)
+            await trio.sleep(1.9)
+    assert total == 2_000_000
+    assert trio.current_time() > 10
+
+
+@pytest.mark.parametrize(("limit", "ends"), [(None, False), (60, True)])
+async def test_a_body_in_one_piece(app: App, autojump_clock: Clock, limit: float | None, ends: bool) -> None:
+    """A body in one piece is under the limit of 60 seconds too; a stream may have none."""
+    done = []
+
+    @app.get("/")
+    async def handler() -> Response:
+        if limit is None:
+            return StreamingResponse([bytes(1_000_000)], write_timeout=None)
+        return Response(bytes(1_000_000))
+
+    async with TestClient(app, raise_app_exceptions=False) as client, client.stream("GET", "/") as response:
+        await trio.sleep(100)
+        try:
+            done.append(len(await response.aread()))
+        except httpx.RemoteProtocolError:
+            done.append(0)
+    assert (done == [0]) is ends
+
+
+async def test_a_producer_that_is_slow_is_no_client_that_is(app: App, autojump_clock: Clock) -> None:
+    """The limit on writes counts no time in which there was nothing to write."""
+
+    @app.get("/")
+    async def handler() -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            for _ in range(3):
+                yield "x"
+                await trio.sleep(1000)
+
+        return StreamingResponse(chunks(), write_timeout=1)
+
+    async with TestClient(app) as client:
+        assert (await client.get("/")).text == "xxx"
+
+
+async def test_event_streams_end_when_the_server_stops(app: App, autojump_clock: Clock) -> None:
+    """At a stop event streams end at once and cleanly, their last event whole; other streams go on to their end."""
+    closed = []
+
+    @app.get("/events")
+    async def events() -> Response:
+        async def source() -> AsyncIterator[dict[str, int]]:
+            try:
+                number = 0
+                while True:
+                    number += 1
+                    yield {"n": number}
+                    await trio.sleep(1)
+            finally:
+                closed.append(trio.current_time())
+
+        return EventStreamResponse(source())
+
+    @app.get("/other")
+    async def other() -> AsyncIterator[str]:
+        yield "a"
+        await app.stopping.wait()
+        await trio.sleep(5)
+        yield "b"
+
+    async with (
+        TestClient(app) as client,
+        client.stream("GET", "/events") as first,
+        client.stream("GET", "/other") as second,
+    ):
+        await trio.sleep(2.5)
+        assert not app.stopping.is_set()
+        client.announce_stop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert app.stopping.is_set()
+        assert await first.aread() == b'data: {"n":1}\n\ndata: {"n":2}\n\ndata: {"n":3}\n\n'
+        assert closed == [2.5]
+        assert await second.aread() == b"ab"
+    async with TestClient(app) as client:  # an app may be started again
+        assert not app.stopping.is_set()

@@ -1,0 +1,91 @@
+"""Worker threads: where they are started, and who of them is at work right now.
+
+A mock clock that jumps when all tasks wait takes a thread's work for idleness, and has it time out. So threads are
+counted here, and the testing kit holds the clock while one works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+THREADS: Final = 256
+"""Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
+
+
+class Worker(Protocol):
+    """Work in a thread that may wait for the loop at times."""
+
+    @property
+    def waiting(self) -> bool:
+        """It waits for the loop, and not the loop for it."""
+        ...
+
+
+class _Call:
+    def __init__(self, worker: Worker | None) -> None:
+        self._worker = worker
+        self._done = False
+
+    @property
+    def waiting(self) -> bool:
+        return self._done or (self._worker is not None and self._worker.waiting)
+
+    def run(self, function: Callable[..., T], *args: Any) -> T:
+        try:
+            return function(*args)
+        finally:
+            self._done = True
+
+
+class ThreadWork:
+    """The threads of one trio run."""
+
+    def __init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(THREADS)
+        """For sync streams alone: a hundred slow exports keep no handler from its thread."""
+        self.workers: set[Worker] = set()
+        self.held = False
+        """Somebody sees to it already that a mock clock waits for them."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether some thread is at work. Right also when asked from another thread, or a moment late."""
+        return any(not worker.waiting for worker in list(self.workers))
+
+
+_work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
+
+
+def thread_work() -> ThreadWork:
+    """The threads of this trio run."""
+    try:
+        return _work.get()
+    except LookupError:
+        work = ThreadWork()
+        _work.set(work)
+        return work
+
+
+async def run_in_thread(
+    function: Callable[..., T], *args: Any, limiter: trio.CapacityLimiter | None = None, worker: Worker | None = None
+) -> T:
+    """Call a function in a worker thread; a cancellation waits until it has returned.
+
+    Args:
+        function: what to call.
+        args: with what.
+        limiter: whose tokens it takes; trio's own unless given.
+        worker: who knows when the thread waits; unless given it counts as at work until it returns.
+    """
+    work = thread_work()
+    call = _Call(worker)
+    work.workers.add(call)
+    try:
+        return await trio.to_thread.run_sync(call.run, function, *args, limiter=limiter)
+    finally:
+        work.workers.discard(call)
