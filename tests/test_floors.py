@@ -18,7 +18,7 @@ wire.relay
 streams limits request responses streaming files
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-handlers policy watch exchange lifespan light
+handlers sweep policy watch exchange lifespan light
 routing dispatch app
 __init__ __main__
 """

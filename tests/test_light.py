@@ -131,6 +131,22 @@ async def test_a_plain_function_runs_in_a_thread(app: App) -> None:
         assert exchange.body == b'{"a":1}'
 
 
+async def test_a_wrong_length_is_a_500(app: App) -> None:
+    """A content-length that the body does not have is told in the log, and a 500, on the short way and the long one."""
+
+    @app.get("/light")
+    async def light() -> Response:
+        return Response("abc", headers={"content-length": "10"})
+
+    @app.get("/other")
+    async def other(request: Request) -> Response:
+        return Response("abc", headers={"content-length": "10"})
+
+    async with running(app):
+        for path in ("/light", "/other"):
+            assert (await ask(app, path)).status == 500
+
+
 async def test_an_answer_that_comes_as_the_client_leaves(app: App) -> None:
     """A handler that returns in the moment its client leaves has its response's sends left alone."""
     go_on = trio.Event()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.conftest import StartServer
@@ -23,6 +26,17 @@ def test_the_shortest_program_runs(start_server: StartServer, tmp_path: Path) ->
     assert [json.loads(line) for line in re.findall(rb"{.*}", body)] == [{"tick": 0}, {"tick": 1}]
 
 
+def test_the_test_in_the_readme_passes(tmp_path: Path) -> None:
+    """The test in the README passes on the program in the README, as it says."""
+    program, test = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "app.py").write_text(program)
+    (tmp_path / "test_app.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "trio_mode=true"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_links_lead_somewhere() -> None:
     """Every file that the README links to is there."""
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
@@ -34,6 +48,6 @@ def test_links_lead_somewhere() -> None:
 def test_every_session_that_the_readme_names_is_there() -> None:
     """The README's commands name sessions that the noxfile has."""
     sessions = set(re.findall(r"nox -s (\w+)", README))
-    assert sessions == {"demo", "tests"}
+    assert sessions == {"bench", "demo", "tests"}
     noxfile = (ROOT / "noxfile.py").read_text()
     assert all(f"def {session}(session" in noxfile for session in sessions)

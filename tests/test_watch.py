@@ -79,6 +79,23 @@ async def test_a_body_in_one_piece(app: App, autojump_clock: Clock, limit: float
     assert (done == [0]) is ends
 
 
+async def test_a_small_response_that_nobody_takes(app: App, autojump_clock: Clock) -> None:
+    """A small response that is not taken is broken off too, a little after its 60 seconds."""
+
+    @app.get("/")
+    async def handler() -> str:
+        return "small"
+
+    async with TestClient(app, raise_app_exceptions=False) as client:
+        async with client.stream("GET", "/") as response:
+            await trio.sleep(59)
+            assert await response.aread() == b"small"
+        async with client.stream("GET", "/") as response:
+            await trio.sleep(80)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await response.aread()
+
+
 async def test_a_producer_that_is_slow_is_no_client_that_is(app: App, autojump_clock: Clock) -> None:
     """The limit on writes counts no time in which there was nothing to write."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
-from trioweb.dispatch import Dispatcher, Mount, TrailingSlash
+from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
@@ -217,8 +217,10 @@ class App(Router):
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
         return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
 
-    def _announce_stop(self) -> None:
+    def _announce_stop(self, grace: float) -> None:
         self.stopping.set()
+        if self._nursery is not None:
+            self._nursery.start_own(self._policy.writes.break_all_after, grace)
         for producer in list(self._policy.event_streams):
             producer.end()
 
@@ -233,18 +235,20 @@ class App(Router):
             transport = find_transport(scope, send)
             if transport is not PLAIN:
                 self._nursery.start_own(transport.watch_stop, self._announce_stop)
+                self._nursery.start_own(self._policy.writes.sweep)
         try:
             target = self._dispatcher.find(scope)
         except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
             await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
             return
-        if isinstance(target, Mount):
-            await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
-        elif isinstance(target, Response):
-            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(target)
-        else:
-            endpoint, params = target
+        if target.__class__ is tuple:
+            endpoint, params = cast("Found", target)
             await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+        elif isinstance(target, Mount):
+            await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
+        else:
+            answer = cast("Response", target)
+            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
 
 
 _NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)

@@ -27,7 +27,7 @@ from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import ENDED, SLICE, STARTED, Outbox
+from trioweb.wire.outbox import ENDED, SLICE, STARTED, Outbox, checked_headers
 from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
@@ -177,6 +177,8 @@ class Exchange:
         headers = response.headers.raw
         bodiless = self._is_bodiless(response)
         body = b"" if bodiless else response.body or b""
+        if not bodiless:
+            checked_headers(headers, self._scope["http_version"], response.status_code, len(body))
         await self._outbox.start(response.status_code, headers, bodiless=bodiless)
         if self._outbox.before_end is not None:
             await self._drain_request()  # some clients stop sending, and wait, once they have the whole body

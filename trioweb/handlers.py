@@ -18,7 +18,7 @@ from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.templates import Converter
 from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.responses import Response, text_response
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 from trioweb.wire.threads import run_in_thread
@@ -238,7 +238,7 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C
     if isinstance(value, Response):
         return value
     if value.__class__ is str and not streaming:
-        return Response(value)
+        return text_response(value)
     if streaming:
         if is_iterable(value):
             return StreamingResponse(value)

@@ -1,8 +1,8 @@
 """The way in for every request, and the short way through for handlers that need no more.
 
 A handler that takes neither the request nor a nursery cannot tell whether it has one. It runs in a single cancel scope,
-which turns into the shield of the response; a watcher for the client starts only when the handler first waits, since
-one that returns at once leaves nothing to cancel. All else is an ``Exchange``.
+which is also the shield of the response, and is down while the handler waits; only then is the client watched, since a
+handler that returns at once leaves nothing to cancel. All else is an ``Exchange``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trioweb.lifespan import AppNursery
 from trioweb.policy import Policy, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import SLICE, send_small
+from trioweb.wire.outbox import SLICE, checked_headers, send_small, sendable
 
 
 async def serve(
@@ -38,14 +38,7 @@ async def serve(
 
     A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
 
-    Args:
-        policy: the app's.
-        endpoint: the handler.
-        params: the path's parameters.
-        scope: ASGI's.
-        receive: ASGI's.
-        send: ASGI's.
-        app_nursery: where to watch for a client that leaves; ``None`` where the app's lifespan does not run.
+    Without an ``app_nursery``, where the app's lifespan does not run, there is nowhere to watch for a client that leaves.
     """
     if app_nursery is None or not endpoint.light or may_have_body(scope):
         await Exchange(policy, endpoint, params, scope, Inbox(receive), send).run()
@@ -53,7 +46,8 @@ async def serve(
     inbox: Inbox | None = None
     started = False
     answer: Response | Exception | None = None
-    with trio.CancelScope() as shield:
+    # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
+    with trio.CancelScope(shield=True) as shield:
         try:
             coroutine = endpoint.call(params, None)
             try:
@@ -62,17 +56,27 @@ async def serve(
                 value = done.value
             else:
                 inbox = Inbox(receive)
+                shield.shield = False
                 watch = cancels_handler(endpoint, scope["method"])
                 value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
             answer = to_response(value, endpoint.label, endpoint.streaming)
             body = answer.body
             if body is not None and len(body) <= SLICE:
-                bodiless = scope["method"] == "HEAD" or answer.status_code in BODILESS
-                shield.shield = started = True
-                await send_small(send, answer.status_code, answer.headers.raw, b"" if bodiless else body, bodiless)
+                status, headers = answer.status_code, answer.headers.raw
+                if scope["method"] == "HEAD" or status in BODILESS:
+                    body, headers = b"", sendable(headers, "1.1", status)
+                else:
+                    headers = checked_headers(headers, "1.1", status, len(body))
+                if inbox is not None:
+                    shield.shield = True
+                started = True
+                policy.writes.now[shield] = (scope, send)
+                await send_small(send, status, headers, body)
                 return
         except Exception as error:
             answer = unwrap(error)
+        finally:
+            policy.writes.now.pop(shield, None)
     if started and isinstance(answer, Exception):
         report(answer, scope, "sending the response failed")
     elif answer is not None:

@@ -17,6 +17,7 @@ from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import call_in_thread
 from trioweb.request import Application, Request
 from trioweb.responses import Response
+from trioweb.sweep import WritesInFlight
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -34,6 +35,7 @@ class Policy:
         debug: errors show their traceback to the client.
         max_body_size: bytes of a body that a request holds in memory.
         event_streams: those that run, to be ended when the server stops.
+        writes: the small responses that are being sent.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
     """
@@ -42,6 +44,7 @@ class Policy:
     debug: bool
     max_body_size: int
     event_streams: set[Producer] = field(default_factory=set)
+    writes: WritesInFlight = field(default_factory=WritesInFlight)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
 

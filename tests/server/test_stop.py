@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 
@@ -46,6 +47,18 @@ def test_a_stop_is_not_held_up(start_server: StartServer) -> None:
     for client in (*clients, half_closed):
         client.close()
     assert any("flood closed" in line for line in server.events)
+
+
+def test_small_responses_that_nobody_takes(start_server: StartServer) -> None:
+    """A client that asks for thousands of small responses and reads none holds the stop up no longer."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    client = server.connect()
+    client.settimeout(2)
+    with contextlib.suppress(TimeoutError):  # the server stops reading when it cannot write
+        while True:
+            client.sendall(b"GET /text/" + b"x" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert stop(server) < 4
+    client.close()
 
 
 def test_what_is_in_flight_may_finish(start_server: StartServer) -> None:

@@ -31,13 +31,16 @@ def chain(**missing: bool) -> Any:
     """The three objects with all that the adapter wants of them, but for what is missing."""
     event = SimpleNamespace(set=None)
     connection = SimpleNamespace(reset_stream=None)
+    config = SimpleNamespace(graceful_timeout=3)
     context = SimpleNamespace(terminated=SimpleNamespace(wait=None), terminate=SimpleNamespace(set=None))
     server = Chain(None, stream=SimpleNamespace(socket=SimpleNamespace(shutdown=None)))
     protocol = Chain(
         server.app_send, connection=connection, stream_buffers={}, priority=SimpleNamespace(unblock=None),
         has_data=event, task_group=SimpleNamespace(spawn=None), _flush=None,
     )  # fmt: skip
-    stream = Chain(protocol.app_send, state=SimpleNamespace(name="REQUEST"), stream_id=1, context=context)
+    stream = Chain(
+        protocol.app_send, state=SimpleNamespace(name="REQUEST"), stream_id=1, context=context, config=config
+    )
     for owner in (server, protocol, stream):
         for name in missing:
             owner.__dict__.pop(name, None)
@@ -65,7 +68,8 @@ def test_the_real_thing_is_recognised(version: str) -> None:
 @pytest.mark.parametrize(
     ("version", "missing"),
     [
-        ("1.1", "state"), ("1.1", "context"), ("1.1", "stream"), ("1.1", "connection"), ("1.1", "send"),
+        ("1.1", "state"), ("1.1", "context"), ("1.1", "config"),
+        ("1.1", "stream"), ("1.1", "connection"), ("1.1", "send"),
         ("2", "stream_buffers"), ("2", "priority"), ("2", "has_data"), ("2", "task_group"), ("2", "_flush"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Callable
 from typing import Any, Final
 
@@ -130,10 +131,10 @@ class Conversation(Transport):
 
     # What the app's framework may tell: see Transport
 
-    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
+    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """Tell of the stop that the client announces."""
         await self._stopping.wait()
-        on_stop()
+        on_stop(math.inf)
 
     async def abort(self) -> None:
         """End the body here; reading it raises."""

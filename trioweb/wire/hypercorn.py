@@ -51,7 +51,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
         server = protocol.send.__self__
         connection = getattr(server.stream, "transport_stream", server.stream)
         _ = stream.state.name, connection.socket.shutdown, protocol.connection
-        _ = stream.context.terminated.wait, stream.context.terminate.set
+        _ = stream.context.terminated.wait, stream.context.terminate.set, stream.config.graceful_timeout
         if http_version.startswith("1"):
             return _H11Transport(stream, connection, http_version == "1.0")
         _ = protocol.stream_buffers, protocol.priority.unblock, protocol.has_data.set, protocol.task_group.spawn
@@ -67,7 +67,7 @@ class _HypercornTransport(Transport):
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
+    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
         context = self._stream.context
         async with trio.open_nursery() as nursery:
@@ -75,7 +75,7 @@ class _HypercornTransport(Transport):
                 # The first worker that has ended has the others sent a SIGTERM, in the middle of their streams.
                 nursery.start_soon(_terminate_gently, context)
             await context.terminated.wait()
-            on_stop()
+            on_stop(self._stream.config.graceful_timeout)
             await trio.sleep_forever()
 
 

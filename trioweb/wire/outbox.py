@@ -185,18 +185,28 @@ def sendable(headers: RawHeaders, http_version: str, status: int) -> RawHeaders:
     return headers
 
 
-async def send_small(send: Send, status: int, headers: RawHeaders, body: bytes, bodiless: bool) -> None:
-    """Send a whole small response over HTTP/1: what an ``Outbox`` would send, without the cost of one.
-
-    The caller holds a shield.
+def checked_headers(headers: RawHeaders, http_version: str, status: int, length: int) -> RawHeaders:
+    """The headers of a body in one piece, as ``sendable``.
 
     Raises:
-        ContentLengthError: the headers declare another length than the body has; nothing is sent.
+        ContentLengthError: they declare another length than the body has.
     """
-    if not bodiless:
-        for name, value in headers:
-            if name == b"content-length" and value != b"%d" % len(body):
-                raise ContentLengthError(f"a body of {len(body)} bytes was given the content-length {value!r}")
-    headers = sendable(headers, "1.1", status)
+    for name, value in headers:
+        if name == b"content-length":
+            if value != b"%d" % length:
+                text = value.decode("latin-1")
+                raise ContentLengthError(
+                    f"a body of {length} bytes was given the content-length {text!r}: leave it out"
+                )
+        elif name in _HOP_BY_HOP:
+            return sendable(headers, http_version, status)
+    return headers
+
+
+async def send_small(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    """Send a whole small response over HTTP/1: what an ``Outbox`` would send, without the cost of one.
+
+    The caller holds a shield, and has checked the headers.
+    """
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -43,8 +43,11 @@ class Transport:
                 whole; ``None`` during the ``send`` of a head.
         """
 
-    async def watch_stop(self, on_stop: Callable[[], None]) -> None:
-        """Call ``on_stop`` when the server is told to stop. Runs until it is cancelled; plain ASGI never tells."""
+    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
+        """Call ``on_stop`` when the server is told to stop, with the seconds that it leaves to what is in flight.
+
+        Runs until it is cancelled; plain ASGI never tells.
+        """
         del on_stop
         await trio.sleep_forever()
 

@@ -1,0 +1,45 @@
+"""Small responses that nobody takes: found by one task that looks now and then, since they have no watch of their own.
+
+A handler that returns at once pays for two operations on a dict; the look itself is rare.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from trioweb.ground.asgi import Scope, Send
+from trioweb.limits import WRITE_TIMEOUT
+from trioweb.wire.hypercorn import find_transport
+
+LOOKS: Final = 4
+"""Looks in the time that a write may take: a write is broken after that time, and at most a look later."""
+
+
+class WritesInFlight:
+    """The ``send``s of small responses that have not returned. Who sends puts itself in, and takes itself out."""
+
+    def __init__(self) -> None:
+        self.now: dict[object, tuple[Scope, Send]] = {}
+        """By any object of the request's own."""
+
+    async def sweep(self) -> None:
+        """Break, for as long as the app runs, what was not taken within ``WRITE_TIMEOUT``."""
+        seen: dict[object, int] = {}
+        while True:
+            await trio.sleep(WRITE_TIMEOUT / LOOKS)
+            seen = {key: seen.get(key, 0) + 1 for key in self.now}
+            for key, looks in seen.items():
+                if looks > LOOKS:
+                    self._break(key)
+
+    async def break_all_after(self, seconds: float) -> None:
+        """Break what is there in so many seconds: a server that stops waits no longer, and these would hold it up."""
+        await trio.sleep(seconds)
+        for key in list(self.now):
+            self._break(key)
+
+    def _break(self, key: object) -> None:
+        scope, send = self.now[key]
+        find_transport(scope, send).release(None)
