@@ -38,7 +38,7 @@ async def serve(
 
     A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
 
-    Without an ``app_nursery``, where the app's lifespan does not run, there is nowhere to watch for a client that leaves.
+    Without an ``app_nursery``, where the app's lifespan does not run, a client that leaves could be watched nowhere.
     """
     if app_nursery is None or not endpoint.light or may_have_body(scope):
         await Exchange(policy, endpoint, params, scope, Inbox(receive), send).run()
