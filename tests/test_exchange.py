@@ -15,6 +15,7 @@ from tests.asgi import Exchange, ask, running
 from trioweb import (
     App,
     ClientDisconnected,
+    CSVResponse,
     EventStreamResponse,
     FileResponse,
     HTTPError,
@@ -496,6 +497,33 @@ async def test_a_mapped_file_has_no_length(app: App, tmp_path: Path) -> None:
 
     exchange = await ask(app, "/")
     assert (exchange.body, "content-length" in exchange.headers) == (b"1234512345", False)
+
+
+async def test_all_of_an_event_stream_goes_through_its_maps(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """Retry, pings and a CSV header without rows go through the maps as the chunks do."""
+
+    async def shout(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            yield chunk.upper()
+
+    async def source() -> AsyncIterator[str]:
+        await trio.sleep(25)
+        yield "late"
+
+    @app.get("/events")
+    async def events() -> Response:
+        response = EventStreamResponse(source(), ping=10, retry=5)
+        response.map_stream(shout)
+        return response
+
+    @app.get("/csv")
+    async def table() -> Response:
+        response = CSVResponse([], header=["a"])
+        response.map_stream(shout)
+        return response
+
+    assert (await ask(app, "/events")).body == b"RETRY: 5\n\n: PING\n\n: PING\n\nDATA: LATE\n\n"
+    assert (await ask(app, "/csv")).body == b"A\r\n"
 
 
 async def test_an_unused_source_is_closed(app: App) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
 import trio
 
 from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
-from trioweb.wire.sources import as_generator, close_generator, from_thread
+from trioweb.ground.events import PING
+from trioweb.wire.sources import as_generator, close_generator, framed, from_thread, with_pings
 from trioweb.wire.threads import run_in_thread
 
 FILE_CHUNK: Final = 65536
@@ -83,32 +84,12 @@ async def server_sent_events(
         ping: seconds without an event after which a comment is given; ``None`` for none.
         retry: milliseconds that a client waits before it reconnects; given first.
     """
-    if retry is not None:
-        yield b"retry: %d\n\n" % retry
-    send, receive = trio.open_memory_channel[bytes](0)
-    left = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_forward, events, send)
-        async with receive:
-            while not left:
-                data = b": ping\n\n"
-                with trio.move_on_after(float("inf") if ping is None else ping):
-                    try:
-                        data = await receive.receive()
-                    except trio.EndOfChannel:
-                        break
-                try:
-                    yield data
-                except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
-                    left = True
-        nursery.cancel_scope.cancel()
-
-
-async def _forward(events: Any, send: trio.MemorySendChannel[bytes]) -> None:
-    async with send, aclosing(_encoded(events, encode_any_event)) as chunks:
-        with suppress(trio.BrokenResourceError):  # whoever iterated this has had enough
-            async for data in chunks:
-                await send.send(data)
+    chunks = _encoded(events, encode_any_event)
+    if ping is not None:
+        chunks = with_pings(chunks, ping, PING)
+    async with aclosing(framed(chunks, b"" if retry is None else b"retry: %d\n\n" % retry, bytes)) as whole:
+        async for data in whole:
+            yield data
 
 
 async def _encoded(

@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+PING = b": ping\n\n"
+"""A comment, which clients ignore and proxies take for life."""
+
 _json = msgspec.json.Encoder().encode
 
 

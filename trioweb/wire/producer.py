@@ -21,8 +21,17 @@ import trio
 
 from trioweb.ground.chunks import Encode, Encoder
 from trioweb.ground.errors import StreamTimeout, unwrap
+from trioweb.ground.events import PING
 from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
-from trioweb.wire.sources import as_generator, close_generator, fill_from_thread, from_thread, is_iterable
+from trioweb.wire.sources import (
+    as_generator,
+    close_generator,
+    fill_from_thread,
+    framed,
+    from_thread,
+    is_iterable,
+    with_pings,
+)
 
 ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
 
@@ -50,7 +59,7 @@ class Stream:
 
     source: Any
     encode: Encode | None = None
-    tail: Callable[[], bytes] | None = None
+    tail: Callable[[], bytes] = bytes
     maps: list[ChunkMap] = field(default_factory=list)
     buffer_size: int = 65536
     idle_timeout: float | None = None
@@ -61,7 +70,7 @@ class Stream:
     ends_on_stop: bool = False
     prelude: bytes = b""
     ping: float | None = None
-    ping_chunk: bytes = b": ping\n\n"
+    ping_chunk: bytes = PING
 
 
 class Producer:
@@ -129,13 +138,30 @@ class Producer:
                 chunks = from_thread(source, self.encoder, self._stream.buffer_size)
             else:
                 chunks = _encoded(generator, self.channel, self.encoder)
-            await _fill_mapped(chunks, self._stream.maps, self.channel)
-        elif generator is None:
+            await self._fill_mapped(chunks)
+            return
+        if generator is None:
             await fill_from_thread(source, self.channel, self.encoder)
         else:
             await _drive(generator, self.channel, self.encoder)
-        if self._stream.tail is not None and (tail := self._stream.tail()):
+        if tail := self._stream.tail():
             self.channel.append(tail)
+
+    async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        # All that is sent goes through the maps: also what is not the source's own.
+        stream, channel = self._stream, self.channel
+        if stream.ping is not None:
+            chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
+        chunks = framed(chunks, stream.prelude, stream.tail)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(close_generator, chunks)
+            for function in stream.maps:
+                chunks = function(chunks)
+                stack.push_async_callback(close_generator, chunks)
+            async for data in chunks:
+                if channel.waiting > channel.limit:
+                    await channel.make_room()
+                channel.append(bytes(data))
 
     async def _resolve(self) -> Any:
         source = self._stream.source
@@ -238,15 +264,3 @@ async def _encoded(
         return
     finally:
         await close_generator(generator)
-
-
-async def _fill_mapped(chunks: AsyncGenerator[bytes, None], maps: list[ChunkMap], channel: ByteChannel) -> None:
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(close_generator, chunks)
-        for function in maps:
-            chunks = function(chunks)
-            stack.push_async_callback(close_generator, chunks)
-        async for data in chunks:
-            if channel.waiting > channel.limit:
-                await channel.make_room()
-            channel.append(bytes(data))

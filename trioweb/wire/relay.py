@@ -69,7 +69,7 @@ async def relay(
 
 async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
     channel = producer.channel
-    if stream.prelude:
+    if stream.prelude and not stream.maps:
         await outbox.body(stream.prelude)
     while not outbox.gone:
         await _next(producer, stream, outbox)
@@ -98,10 +98,11 @@ async def _next(producer: Producer, stream: Stream, outbox: Outbox | None) -> No
     channel = producer.channel
     if channel.ready:
         return
+    pings = outbox is not None and not stream.maps  # which give their own
     if stream.ping is None and stream.idle_timeout is None:
         await channel.wait()
         return
-    ping = math.inf if stream.ping is None or outbox is None else stream.ping
+    ping = stream.ping if stream.ping is not None and pings else math.inf
     idle_at = trio.current_time() + (math.inf if stream.idle_timeout is None else stream.idle_timeout)
     while not channel.ready:
         with trio.move_on_at(min(idle_at, trio.current_time() + ping)):

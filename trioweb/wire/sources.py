@@ -177,3 +177,53 @@ async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder
         outcome, failure = Outcome.FAILED, error
     finally:
         channel.finish(outcome, failure)
+
+
+async def with_pings(chunks: AsyncGenerator[bytes, None], seconds: float, ping: bytes) -> AsyncGenerator[bytes, None]:
+    """The chunks, and a ping for each so many seconds in which there is none.
+
+    ``chunks`` is iterated in a task of its own, from start to close, so that a ping can be given while it sleeps.
+    """
+    send, receive = trio.open_memory_channel[bytes](0)
+    left = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_forward, chunks, send)
+        async with receive:
+            while not left:
+                data = ping
+                with trio.move_on_after(seconds):
+                    try:
+                        data = await receive.receive()
+                    except trio.EndOfChannel:
+                        break
+                try:
+                    yield data
+                except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
+                    left = True
+        nursery.cancel_scope.cancel()
+
+
+async def _forward(chunks: AsyncGenerator[bytes, None], send: trio.MemorySendChannel[bytes]) -> None:
+    async with send:
+        try:
+            async for data in chunks:
+                await send.send(data)
+        except trio.BrokenResourceError:
+            pass  # whoever iterated this has had enough
+        finally:
+            await close_generator(chunks)
+
+
+async def framed(
+    chunks: AsyncGenerator[bytes, None], prelude: bytes, tail: Callable[[], bytes]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks, with what goes before and after them."""
+    try:
+        if prelude:
+            yield prelude
+        async for data in chunks:
+            yield data
+        if last := tail():
+            yield last
+    finally:
+        await close_generator(chunks)
