@@ -8,12 +8,12 @@ from typing import Final
 import trio
 import trio.testing
 
-from trioweb.wire.threads import ThreadWork, thread_work
+from trioweb.wire.threads import ThreadWork, Worker, thread_work
 
 PATIENCE: Final = 0.5
-"""Real seconds that one piece of a thread's work may hold the clock: then it may be waiting for the clock itself."""
-GRACE: Final = 0.001
-"""Real seconds in which a thread that has ended its work tells trio's loop so."""
+"""Real seconds that a thread's work may hold the clock: one that takes longer may be waiting for the clock itself."""
+STEP: Final = 0.00025
+"""Real seconds between two looks."""
 
 
 class ThreadsHoldClock(trio.abc.Instrument):
@@ -21,18 +21,20 @@ class ThreadsHoldClock(trio.abc.Instrument):
 
     def __init__(self, work: ThreadWork) -> None:
         self._work = work
+        self._ignored: set[Worker] = set()
 
     def before_io_wait(self, timeout: float) -> None:
         """Let threads work before the loop looks for something to do."""
         del timeout
-        if not self._work.workers or trio.lowlevel.current_statistics().tasks_runnable:
-            return
         end = time.perf_counter() + PATIENCE
-        while self._work.busy and time.perf_counter() < end:
-            if trio.lowlevel.current_statistics().run_sync_soon_queue_size:
-                return  # a thread has something for the loop to do
-            time.sleep(GRACE / 4)
-        time.sleep(GRACE)
+        while busy := self._work.busy() - self._ignored:
+            loop = trio.lowlevel.current_statistics()
+            if loop.tasks_runnable or loop.run_sync_soon_queue_size:
+                return  # it does not only wait: a thread may just have given it something to do
+            if time.perf_counter() > end:
+                self._ignored = busy | (self._ignored & self._work.workers)
+                return
+            time.sleep(STEP)
 
 
 def hold_clock() -> None:

@@ -27,19 +27,7 @@ class Worker(Protocol):
 
 
 class _Call:
-    def __init__(self, worker: Worker | None) -> None:
-        self._worker = worker
-        self._done = False
-
-    @property
-    def waiting(self) -> bool:
-        return self._done or (self._worker is not None and self._worker.waiting)
-
-    def run(self, function: Callable[..., T], *args: Any) -> T:
-        try:
-            return function(*args)
-        finally:
-            self._done = True
+    waiting = False
 
 
 class ThreadWork:
@@ -52,10 +40,9 @@ class ThreadWork:
         self.held = False
         """Somebody sees to it already that a mock clock waits for them."""
 
-    @property
-    def busy(self) -> bool:
-        """Whether some thread is at work. Right also when asked from another thread, or a moment late."""
-        return any(not worker.waiting for worker in list(self.workers))
+    def busy(self) -> set[Worker]:
+        """Those that the loop waits for: for their work, or for the news that it has ended."""
+        return {worker for worker in self.workers if not worker.waiting}
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
@@ -83,9 +70,9 @@ async def run_in_thread(
         worker: who knows when the thread waits; unless given it counts as at work until it returns.
     """
     work = thread_work()
-    call = _Call(worker)
-    work.workers.add(call)
+    entry = worker or _Call()
+    work.workers.add(entry)
     try:
-        return await trio.to_thread.run_sync(call.run, function, *args, limiter=limiter)
+        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
     finally:
-        work.workers.discard(call)
+        work.workers.discard(entry)
