@@ -71,6 +71,8 @@ async def serve(
                     shield.shield = True
                 started = True
                 policy.writes.now[shield] = (scope, send)
+                if policy.writes.asleep:
+                    policy.writes.wake()
                 await send_small(send, status, headers, body)
                 return
         except Exception as error:

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 import trio.testing
 
-from trioweb.wire.threads import ThreadWork, Worker, thread_work
+from trioweb.wire.threads import ThreadWork, thread_work
 
 PATIENCE: Final = 0.5
 """Real seconds that a thread's work may hold the clock: one that takes longer may be waiting for the clock itself."""
@@ -21,19 +21,15 @@ class ThreadsHoldClock(trio.abc.Instrument):
 
     def __init__(self, work: ThreadWork) -> None:
         self._work = work
-        self._ignored: set[Worker] = set()
 
     def before_io_wait(self, timeout: float) -> None:
         """Let threads work before the loop looks for something to do."""
         del timeout
         end = time.perf_counter() + PATIENCE
-        while busy := self._work.busy() - self._ignored:
+        while self._work.busy and time.perf_counter() < end:
             loop = trio.lowlevel.current_statistics()
             if loop.tasks_runnable or loop.run_sync_soon_queue_size:
                 return  # it does not only wait: a thread may just have given it something to do
-            if time.perf_counter() > end:
-                self._ignored = busy | (self._ignored & self._work.workers)
-                return
             time.sleep(STEP)
 
 

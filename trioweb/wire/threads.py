@@ -40,9 +40,10 @@ class ThreadWork:
         self.held = False
         """Somebody sees to it already that a mock clock waits for them."""
 
-    def busy(self) -> set[Worker]:
-        """Those that the loop waits for: for their work, or for the news that it has ended."""
-        return {worker for worker in self.workers if not worker.waiting}
+    @property
+    def busy(self) -> bool:
+        """Whether the loop waits for some thread: for its work, or for the news that it has ended."""
+        return any(not worker.waiting for worker in self.workers)
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
