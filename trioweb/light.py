@@ -25,7 +25,7 @@ from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import SLICE, checked_headers, send_small, sendable
 
 
-async def serve(
+async def serve(  # noqa: C901 - one way through, without calls that cost
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
