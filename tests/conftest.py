@@ -15,6 +15,11 @@ StartServer = Callable[..., Server]
 @pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Start ``hypercorn -k trio`` on an app; all that were started are stopped when the module's tests are done."""
+    yield from starting(tmp_path_factory)
+
+
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """What a fixture that starts servers does, whatever its scope."""
     started: list[Server] = []
 
     def start(target: str, *options: str, directory: Path | None = None) -> Server:

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import StartServer
+from tests.conftest import StartServer, starting
 from tests.servers import Server
 
 FAULT_WORDS = ("Traceback", "ERROR", "rror:")
+
+
+@pytest.fixture
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """As for all tests, but stopped after each test: there are many here."""
+    yield from starting(tmp_path_factory)
 
 
 @pytest.fixture
