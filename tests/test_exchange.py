@@ -366,6 +366,64 @@ async def test_a_reader_whose_client_leaves(app: App, caplog: Log) -> None:
     assert (exchange.messages, errors(caplog)) == ([], [])
 
 
+async def test_two_readers_of_one_body(app: App) -> None:
+    """Tasks that read the body at the same time get all of it, each."""
+    sizes = []
+
+    @app.post("/")
+    async def handler(request: Request) -> None:
+        async def read() -> None:
+            sizes.append(len(await request.body()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            nursery.start_soon(read)
+        await read()
+
+    await Exchange("POST", "/", body=[b"x" * 1000] * 5, headers=[(b"content-length", b"5000")]).run(app)
+    assert sizes == [5000] * 3
+
+
+async def test_head_of_a_channel_that_is_fed(app: App, caplog: Log) -> None:
+    """HEAD of a handler whose child feeds the channel that it returns is no error of the child's."""
+
+    @app.get("/")
+    async def handler(nursery: trio.Nursery) -> trio.MemoryReceiveChannel[str]:
+        send, receive = trio.open_memory_channel[str](0)
+
+        async def feed() -> None:
+            async with send:
+                while True:
+                    await send.send("x")
+
+        nursery.start_soon(feed)
+        return receive
+
+    assert (await ask(app, "/", "HEAD")).status == 200
+    assert errors(caplog) == []
+
+
+async def test_an_on_error_that_fails(app: App, caplog: Log) -> None:
+    """Where `on_error` itself fails both errors are in the log, and the stream is broken off."""
+
+    def wrong(error: Exception) -> str:
+        raise KeyError("in on_error")
+
+    @app.get("/")
+    async def handler() -> Response:
+        async def source() -> AsyncIterator[str]:
+            yield "a"
+            raise ValueError("in the stream")
+
+        return StreamingResponse(source(), on_error=wrong)
+
+    exchange = Exchange("GET", "/")
+    await exchange.run(app)
+    assert (exchange.body, exchange.complete) == (b"a", False)
+    assert "in on_error" in caplog.text
+    assert "in the stream" in caplog.text
+
+
 async def test_a_response_is_data_until_it_is_sent(app: App) -> None:
     """Whoever has the response may change its status, headers and stream before anything is sent."""
 

@@ -152,3 +152,24 @@ async def test_event_streams_end_when_the_server_stops(app: App, autojump_clock:
         assert await second.aread() == b"ab"
     async with TestClient(app) as client:  # an app may be started again
         assert not app.stopping.is_set()
+
+
+async def test_a_mounted_app_hears_of_each_stop(app: App, autojump_clock: Clock) -> None:
+    """A mounted app's event streams end at a stop as well, also when the app is started for the second time."""
+    inner = App()
+
+    @inner.get("/")
+    async def events() -> Response:
+        async def source() -> AsyncIterator[str]:
+            yield "a"
+            await trio.sleep_forever()
+
+        return EventStreamResponse(source())
+
+    app.mount("/inner", inner)
+    for _ in range(2):
+        async with TestClient(app) as client, client.stream("GET", "/inner") as response:
+            await trio.testing.wait_all_tasks_blocked()
+            assert not inner.stopping.is_set()
+            client.announce_stop()
+            assert await response.aread() == b"data: a\n\n"

@@ -206,7 +206,6 @@ class App(Router):
             await self._serve(scope, receive, send)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN
-            self.stopping, self._hears_of_stop = trio.Event(), False
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
             await receive()
@@ -215,6 +214,7 @@ class App(Router):
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
 
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
+        self.stopping, self._hears_of_stop = trio.Event(), False
         return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
 
     def _announce_stop(self, grace: float) -> None:

@@ -17,11 +17,11 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.asgi import Scope, Send
-from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
+from trioweb.ground.errors import HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
 from trioweb.limits import WRITE_TIMEOUT
-from trioweb.policy import Policy, call_error_handler, report
+from trioweb.policy import Policy, call_error_handler, is_departure, report
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
@@ -92,16 +92,18 @@ class Exchange:
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
         failure: Exception | None = None
-        self._outbox.transport = find_transport(self._scope, self._send)
+        self._outbox.transport = transport = find_transport(self._scope, self._send)
+        self._inbox.has_left = transport.has_left
         if may_have_body(self._scope):
             self._outbox.before_end = self._drain_request
         try:
-            async with trio.open_nursery() as nursery:
+            # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
+            async with trio.open_nursery() as around, trio.open_nursery() as nursery:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
                 self._watch = ClientWatch(self._inbox, self._outbox, WRITE_TIMEOUT)
-                nursery.start_soon(self._watch.run, nursery, self._client_left, self._give_up)
+                around.start_soon(self._watch.run, self._client_left, self._give_up)
                 try:
                     await self._deliver(await answer(), nursery)
                 finally:
@@ -144,9 +146,11 @@ class Exchange:
         stream = stream_of(response)
         if stream is None or self._is_bodiless(response):
             with trio.CancelScope(shield=True) as self._outbox.scope:
-                if stream is not None:
-                    await close_unused(stream.source)
                 await self._send_whole(response)
+                if stream is not None:
+                    if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)):
+                        nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
+                    await close_unused(stream.source)
             return
         self._streaming = True
         self._watch.limit_writes(stream.write_timeout)
@@ -230,7 +234,7 @@ class Exchange:
 
     async def _answer(self, failure: Exception) -> Exception | None:
         """Answer a request whose handler failed. Returns what is still to be reported."""
-        if isinstance(failure, ClientDisconnected):
+        if is_departure(failure):
             return None
         found = self._policy.handler_for(failure)
         if found is not None:
@@ -254,8 +258,13 @@ class Exchange:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
         if stream_of(response) is not None or may_have_body(self._scope) or len(response.body or b"") > SLICE:
             return await self._attempt(partial(respond, response, self._endpoint.label, streaming=False))
-        with trio.CancelScope(shield=True):
-            await self._send_whole(response)
+        writes = self._policy.writes
+        with trio.CancelScope(shield=True) as shield:
+            writes.add(shield, self._scope, self._send)
+            try:
+                await self._send_whole(response)
+            finally:
+                writes.now.pop(shield, None)
         return None
 
     def _report(self, failure: Exception) -> None:

@@ -265,7 +265,7 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C
 def _json(value: Any, label: str) -> Response:
     try:
         body = encode_json(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}") from error
     return Response(body, media_type=JSON_TYPE)
 

@@ -22,10 +22,10 @@ from trioweb.lifespan import AppNursery
 from trioweb.policy import Policy, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import SLICE, checked_headers, send_small, sendable
+from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
 
 
-async def serve(  # noqa: C901 - one way through, without calls that cost
+async def serve(
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
@@ -67,12 +67,11 @@ async def serve(  # noqa: C901 - one way through, without calls that cost
                     body, headers = b"", sendable(headers, "1.1", status)
                 else:
                     headers = checked_headers(headers, "1.1", status, len(body))
+                check_status(status)
                 if inbox is not None:
                     shield.shield = True
                 started = True
-                policy.writes.now[shield] = (scope, send)
-                if policy.writes.asleep:
-                    policy.writes.wake()
+                policy.writes.add(shield, scope, send)
                 await send_small(send, status, headers, body)
                 return
         except Exception as error:

@@ -77,9 +77,16 @@ class Policy:
         return Response(body, 500, None, media_type)
 
 
+def is_departure(failure: Exception) -> bool:
+    """Whether it is only the news that the client has left, for one task or for several."""
+    if isinstance(failure, ExceptionGroup):
+        return failure.split(ClientDisconnected)[1] is None
+    return isinstance(failure, ClientDisconnected)
+
+
 def report(failure: Exception, scope: Scope, text: str) -> None:
     """Log a fault with its request. A client that left is none."""
-    if not isinstance(failure, ClientDisconnected):
+    if not is_departure(failure):
         target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
         logger.error("%s %s: %s", scope["method"], target, text, exc_info=failure)
         (own_transport(scope) or PLAIN).failed(failure)

@@ -233,8 +233,9 @@ class Request:
                 if self._size > self._limit:
                     self._pieces.clear()
                     self._refuse()
-            self._body = b"".join(self._pieces)
-            self._pieces.clear()
+            if self._body is None:  # else another task that read it was first to see its end
+                self._body = b"".join(self._pieces)
+                self._pieces.clear()
         return self._body
 
     def _announced(self) -> int:

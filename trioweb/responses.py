@@ -26,6 +26,7 @@ from trioweb.ground.chunks import (
 from trioweb.ground.cookies import SameSite, format_cookie
 from trioweb.ground.headers import Headers, HeaderSource
 from trioweb.limits import StreamOptions, check_options, make_stream
+from trioweb.wire.outbox import check_status
 from trioweb.wire.producer import ChunkMap, Stream
 from trioweb.wire.sources import is_iterable
 
@@ -104,8 +105,7 @@ class Response:
         headers: HeaderSource | None,
         media_type: str | None,
     ) -> None:
-        if not 200 <= status_code <= 999:
-            raise ValueError(f"a response needs a status code from 200 to 999, got {status_code!r}")
+        check_status(status_code)
         self.status_code = status_code
         self.headers = Headers()
         self._stream = stream

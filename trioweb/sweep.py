@@ -20,26 +20,27 @@ LOOKS: Final = 4
 class WritesInFlight:
     """The ``send``s of small responses that have not returned. Who sends puts itself in, and takes itself out."""
 
-    __slots__ = ("_some", "asleep", "now")
+    __slots__ = ("_asleep", "_some", "now")
 
     def __init__(self) -> None:
         self.now: dict[object, tuple[Scope, Send]] = {}
         """By any object of the request's own."""
-        self.asleep = False
-        """There was nothing to look at: who puts something in calls ``wake``."""
+        self._asleep = False  # there was nothing to look at
         self._some = trio.lowlevel.ParkingLot()
 
-    def wake(self) -> None:
-        """Have the look go on."""
-        self.asleep = False
-        self._some.unpark_all()
+    def add(self, key: object, scope: Scope, send: Send) -> None:
+        """Put a write in; who does takes it out of ``now``."""
+        self.now[key] = (scope, send)
+        if self._asleep:
+            self._asleep = False
+            self._some.unpark_all()
 
     async def sweep(self) -> None:
         """Break, for as long as the app runs, what was not taken within ``WRITE_TIMEOUT``."""
         seen: dict[object, int] = {}
         while True:
             if not self.now:
-                self.asleep = True
+                self._asleep = True
                 await self._some.park()
             await trio.sleep(WRITE_TIMEOUT / LOOKS)
             seen = {key: seen.get(key, 0) + 1 for key in self.now}

@@ -1,7 +1,7 @@
 """The watch over a client: whether it is still there, and whether it takes what is written to it.
 
-One task and one timer a request, whatever the number of its messages. It runs in the request's nursery and tells the
-sender, which stands behind a shield, what it cannot hear otherwise.
+One task and one timer a request, whatever the number of its messages. It tells the sender, which stands behind a
+shield, what it cannot hear otherwise.
 """
 
 from __future__ import annotations
@@ -33,24 +33,20 @@ class ClientWatch:
         self._timer: trio.CancelScope | None = None
         self.write_timeout = write_timeout
 
-    async def run(self, nursery: trio.Nursery, on_left: Callable[[], None], on_overdue: Callable[[], None]) -> None:
+    async def run(self, on_left: Callable[[], None], on_overdue: Callable[[], None]) -> None:
         """Watch until the client has left, a write is overdue, or ``stop``.
 
-        Cancelled from outside, it wakes up a ``send`` that is shielded from that; cancelled with ``nursery`` alone, it
-        watches on, for what was accepted is still sent then.
+        A cancellation is one from outside of the request: it wakes up a ``send`` that is shielded from it.
         """
         with self._scope as scope:
             try:
                 overdue = await self._look()
             except trio.Cancelled:
-                if scope.cancel_called:
-                    raise
-                if not nursery.cancel_scope.cancel_called:
+                if not scope.cancel_called:
                     self._outbox.gone = True
+                    self._inbox.give_up()
                     self._outbox.release()
-                    raise
-                scope.shield = True
-                overdue = await self._look()
+                raise
             if not scope.cancel_called:
                 (on_overdue if overdue else on_left)()
 

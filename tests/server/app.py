@@ -411,6 +411,69 @@ async def header(request: Request) -> dict[str, str | None]:
     return {"x": request.headers.get("x-test")}
 
 
+@app.get("/own-cancel")
+async def own_cancel(nursery: trio.Nursery) -> bytes:
+    """Cancel the request's nursery while the response is sent."""
+
+    async def cancel() -> None:
+        await trio.sleep(0.2)
+        note("own cancelled")
+        nursery.cancel_scope.cancel()
+
+    nursery.start_soon(cancel)
+    return bytes(30_000_000)
+
+
+@app.get("/own-failure")
+async def own_failure(nursery: trio.Nursery) -> bytes:
+    """Fail in the request's nursery while the response is sent."""
+
+    async def fail() -> None:
+        await trio.sleep(0.2)
+        note("own cancelled")
+        raise Unforeseen("in a child")
+
+    nursery.start_soon(fail)
+    return bytes(30_000_000)
+
+
+@app.post("/half-read", cancel_on_disconnect=True)
+async def half_read(request: Request) -> str:
+    """Read one chunk of a body, and wait."""
+    async for _ in request.stream():
+        break
+    note("half-read waits")
+    try:
+        await trio.sleep(3600)
+    finally:
+        note("half-read cancelled")
+    return "never"
+
+
+@app.post("/half-read/stream")
+async def half_read_stream(request: Request) -> AsyncIterator[str]:
+    """Read one chunk of a body, and stream without end."""
+    async for _ in request.stream():
+        break
+    try:
+        note("half-read waits")
+        while True:
+            yield "x"
+            await trio.sleep(0.1)
+    finally:
+        note("half-read cancelled")
+
+
+@app.get("/odd-head/{status:int}/{length}")
+async def odd_head(status: int, length: str) -> Response:
+    """Answer with a head that no server can send."""
+    response = StreamingResponse(["x"]) if length != "-" else Response("x")
+    response.status_code = status
+    if length != "-":
+        response.headers["content-length"] = length
+    return response
+
+
 @app.get("/limited")
 async def limited() -> Response:
     """Stream without end to a client that must not be slow."""

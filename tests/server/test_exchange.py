@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -123,6 +124,31 @@ def test_a_large_upload_is_echoed_whole(quiet_server: Server, http: list[str]) -
     command = ["curl", "-sS", "-m", "15", *http, "-H", "Expect:", "--data-binary", "@-", quiet_server.url + "/echo"]
     done = subprocess.run(command, input=UPLOAD, capture_output=True, check=False)
     assert (done.returncode, done.stdout == UPLOAD) == (0, True)
+
+
+# A client whose own kernel still holds most of the body shows its leaving only to who writes to it.
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [("/half-read", 300_000), ("/half-read/stream", 300_000), ("/half-read/stream", 20_000_000)],
+)
+def test_a_client_that_leaves_behind_an_unread_body(quiet_server: Server, path: str, size: int) -> None:
+    """A client that leaves is noticed though most of its body waits to be read."""
+    with quiet_server.request(path, "POST", f"Content-Length: {size}\r\n") as client:
+        client.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            client.sendall(bytes(size))
+        quiet_server.wait_for_event("half-read waits")
+    quiet_server.wait_for_event("half-read cancelled")
+
+
+@pytest.mark.parametrize("path", ["/101/-", "/1000/-", "/100/1", "/200/-5", "/200/5_0", "/200/+5"])
+def test_a_head_that_cannot_be_sent(server: Server, path: str) -> None:
+    """A status or a length that no server can send is a 500, and the worker serves on."""
+    workers = server.workers
+    code, body = server.curl("/odd-head" + path, "-w", "%{http_code}")
+    assert (code, body[-3:]) == (0, b"500")
+    assert server.curl("/") == (0, b"ok")
+    assert server.workers == workers
 
 
 def test_children_of_a_request_outlive_its_response(quiet_server: Server) -> None:

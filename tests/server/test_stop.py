@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import Server, read_all, read_until
+from tests.servers import H2Client, Server, read_all, read_until
 
 
 def stop(server: Server) -> float:
@@ -52,11 +52,37 @@ def test_a_stop_is_not_held_up(start_server: StartServer) -> None:
 def test_small_responses_that_nobody_takes(start_server: StartServer) -> None:
     """A client that asks for thousands of small responses and reads none holds the stop up no longer."""
     server = start_server("tests.server.app:app", "--graceful-timeout", "1")
-    client = server.connect()
-    client.settimeout(2)
-    with contextlib.suppress(TimeoutError):  # the server stops reading when it cannot write
-        while True:
-            client.sendall(b"GET /text/" + b"x" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    clients = []
+    for path in (b"/text/" + b"x" * 8000, b"/text/x/?" + b"x" * 8000, b"/nowhere"):  # an answer, a redirect, a 404
+        client = server.connect()
+        client.settimeout(1)
+        clients.append(client)
+        with contextlib.suppress(TimeoutError):  # the server stops reading when it cannot write
+            while True:
+                client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert stop(server) < 4
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("path", ["/own-cancel", "/own-failure"])
+def test_a_request_that_cancelled_itself(start_server: StartServer, path: str) -> None:
+    """A request whose own nursery was cancelled while its client read nothing holds the stop up no longer."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    with server.request(path):
+        server.wait_for_event("own cancelled")
+        time.sleep(0.3)
+        assert stop(server) < 4
+
+
+@pytest.mark.parametrize("delay", [0.1, 1.0])
+def test_an_early_answer_over_http2(start_server: StartServer, delay: float) -> None:
+    """A stop while an answer waits for the end of an upload that never comes is as short as any."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    client = H2Client(server)
+    for path in ("/ignored-body", "/nowhere"):
+        client.request(path, "POST", [("content-length", "1000000")], end=False)
+    time.sleep(delay)
     assert stop(server) < 4
     client.close()
 

@@ -39,7 +39,12 @@ def chain(**missing: bool) -> Any:
         has_data=event, task_group=SimpleNamespace(spawn=None), _flush=None,
     )  # fmt: skip
     stream = Chain(
-        protocol.app_send, state=SimpleNamespace(name="REQUEST"), stream_id=1, context=context, config=config
+        protocol.app_send,
+        closed=False,
+        state=SimpleNamespace(name="REQUEST"),
+        stream_id=1,
+        context=context,
+        config=config,
     )
     for owner in (server, protocol, stream):
         for name in missing:

@@ -27,7 +27,17 @@ HTML_TYPE = "text/html; charset=utf-8"
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
 
-encode_json: Encode = msgspec.json.Encoder().encode
+
+def _plain(value: Any) -> Any:
+    # What json.dumps takes and msgspec does not: subclasses of the plain types.
+    plain: tuple[Any, ...] = (str, int, float, dict, list)
+    for cls in plain:
+        if isinstance(value, cls):
+            return cls(value)
+    raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+
+
+encode_json: Encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 class WrongChunk(TypeError):

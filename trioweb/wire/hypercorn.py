@@ -5,6 +5,7 @@ What it makes up for, found with Hypercorn 0.18:
 * HTTP/2 ``send`` returns while all of the body is still in memory: ``drained`` waits for the stream's own buffer.
 * An HTTP/2 stream whose app returns early is never reset, so its client waits for ever: ``abort`` resets it.
 * An HTTP/2 stream that ends while its client still sends takes the whole worker with it: ``end_unread`` resets it.
+* A client that leaves behind a body that nobody reads is not seen: ``has_left`` asks the stream, and the socket.
 * A stop is announced to the app only when the last connection is gone: ``watch_stop`` hears of it when it is asked for.
 * HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
 * HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
@@ -34,6 +35,7 @@ from trioweb.wire.transport import PLAIN, Transport, own_transport
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
 """HTTP/2's error codes for an end that is none, and for a fault on our side (RFC 9113, section 7)."""
 
+_TCP_LEFT = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -50,7 +52,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
         protocol = stream.send.__self__
         server = protocol.send.__self__
         connection = getattr(server.stream, "transport_stream", server.stream)
-        _ = stream.state.name, connection.socket.shutdown, protocol.connection
+        _ = stream.closed, stream.state.name, connection.socket.shutdown, protocol.connection
         _ = stream.context.terminated.wait, stream.context.terminate.set, stream.config.graceful_timeout
         if http_version.startswith("1"):
             return _H11Transport(stream, connection, http_version == "1.0")
@@ -66,6 +68,10 @@ class _HypercornTransport(Transport):
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+
+    def has_left(self) -> bool:
+        """See ``Transport``."""
+        return bool(self._stream.closed)
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
@@ -92,6 +98,14 @@ class _H11Transport(_HypercornTransport):
         super().__init__(stream)
         self._connection = connection
         self._close_delimited = close_delimited
+
+    def has_left(self) -> bool:
+        """See ``Transport``. A full queue keeps the server itself from looking, and the socket knows."""
+        try:
+            state = self._connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except (OSError, AttributeError):  # closed; or not TCP, or not Linux
+            return super().has_left()
+        return super().has_left() or state in _TCP_LEFT
 
     async def abort(self) -> None:
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -25,6 +26,8 @@ DISCARD_LIMIT: Final = 8 * 2**20
 """Bytes of an unwanted request body that are read and thrown away, a request; then its connection is closed."""
 DISCARD_SECONDS: Final = 2.0
 """How long a finished response waits for the end of an unwanted request body, so that the client is not reset."""
+LOOK_SECONDS: Final = 0.5
+"""How often a server is asked whether the client has left, while the body is not read. A request."""
 SMALLEST: Final = 64
 """What one message counts at least, in bytes: so that a million empty ones are bounded too."""
 
@@ -37,11 +40,14 @@ class Inbox:
         "_chunks",
         "_discarded",
         "_discarding",
+        "_given_up",
         "_held",
         "_pulling",
         "_receive",
+        "_wait",
         "complete",
         "gone",
+        "has_left",
         "wanted",
     )
 
@@ -53,6 +59,10 @@ class Inbox:
         self._discarding = False
         self._discarded: float = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self._wait: trio.CancelScope | None = None
+        self._given_up = False
+        self.has_left: Callable[[], bool] = bool
+        """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
         self.complete = False
         """The whole body has arrived."""
         self.gone = False
@@ -88,8 +98,13 @@ class Inbox:
         while not self.gone:
             if self._room():
                 await self._pull()
-            else:
+                continue
+            # The news would stand behind the body that waits to be read: it must be asked for.
+            with trio.move_on_after(LOOK_SECONDS):
                 await self._changed.park()
+            if self.has_left():
+                self.gone = True
+                self._changed.unpark_all()
 
     def discard(self, *, unbounded: bool = False) -> None:
         """Throw the rest of the body away as it comes: the response is on its way and nobody has asked for it.
@@ -106,7 +121,7 @@ class Inbox:
 
     async def discarded(self) -> None:
         """Wait for the end of a body that is thrown away: no longer than ``DISCARD_SECONDS``, nor past its limit."""
-        with trio.move_on_after(DISCARD_SECONDS):
+        with self._bounded():
             while not (self.complete or self.gone or self._discarded > DISCARD_LIMIT):
                 await self._pull()
 
@@ -115,9 +130,19 @@ class Inbox:
 
         Until then it may wait for room in its queue, with everything else on that connection behind it.
         """
-        with trio.move_on_after(DISCARD_SECONDS):
+        with self._bounded():
             while not self.gone:
                 await self._pull()
+
+    def _bounded(self) -> trio.CancelScope:
+        self._wait = trio.move_on_after(0 if self._given_up else DISCARD_SECONDS)
+        return self._wait
+
+    def give_up(self) -> None:
+        """Wait no more for the end of a body that is thrown away, now or later: the server stops."""
+        self._given_up = True
+        if self._wait is not None:
+            self._wait.cancel()
 
     def _room(self) -> bool:
         if self._discarding:

@@ -83,11 +83,13 @@ class Outbox:
 
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
         """Send the head. Headers that only a server may set are left out; ``bodiless`` says that no body may follow."""
+        check_status(status)
         kept = sendable(headers, self._version, status)
-        if not bodiless:
-            for name, value in kept:
-                if name == b"content-length":
-                    self._remaining = int(value)
+        lengths = {value for name, value in kept if name == b"content-length"}
+        if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
+            raise ContentLengthError(f"a response has one content-length, a number; got {sorted(lengths)}")
+        if lengths and not bodiless:
+            self._remaining = int(lengths.pop())
         self._advance("start")
         self._begin("start")
         await self._send({"type": "http.response.start", "status": status, "headers": kept})
@@ -100,6 +102,8 @@ class Outbox:
             ContentLengthError: it is more than was declared; what was declared is sent.
         """
         self._advance("body")
+        if self.gone:
+            return
         excess = self._remaining is not None and len(data) > self._remaining
         if excess:
             data = data[: self._remaining]
@@ -120,6 +124,8 @@ class Outbox:
         Raises:
             ContentLengthError: fewer bytes than were declared; the end is then not sent.
         """
+        if self.gone:  # what a server takes from now on goes nowhere: it must not look whole
+            return
         if self._remaining is not None and len(data) != self._remaining:
             if data:
                 await self.body(data)
@@ -143,8 +149,6 @@ class Outbox:
         """Send all of a body after the head, in slices that a server can hold."""
         for offset in range(0, len(data) - SLICE, SLICE):
             await self.body(data[offset : offset + SLICE])
-            if self.gone:  # what a server takes from now on goes nowhere: it must not look whole
-                return
         await self.end(data[max(0, (len(data) - 1) // SLICE * SLICE) :])
 
     async def break_off(self) -> None:
@@ -169,6 +173,16 @@ class Outbox:
             self.state = _NEXT[self.state, event]
         except KeyError:
             raise RuntimeError(f"a response that is {self.state} cannot take {event!r} next") from None
+
+
+def check_status(status: object) -> None:
+    """Refuse a status that is none, before a server meets it halfway through a head.
+
+    Raises:
+        ValueError: it is no whole number from 200 to 999.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 999:
+        raise ValueError(f"a response needs a status code from 200 to 999, got {status!r}")
 
 
 def sendable(headers: RawHeaders, http_version: str, status: int) -> RawHeaders:

@@ -116,9 +116,7 @@ class Producer:
             if self.channel.closed:
                 raise
         except trio.Cancelled:
-            # Raised, it would cancel the request's nursery, and the watcher there could not tell a request that was
-            # cancelled from outside, which breaks its writes, from one that cancelled itself, which finishes them.
-            pass
+            pass  # the sender hears of it by the outcome, and sends what was accepted before the nursery closes
         finally:
             if outcome is Outcome.INTERRUPTED and self._scope.cancel_called and not self.channel.closed:
                 if self._ended:

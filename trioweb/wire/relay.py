@@ -81,10 +81,15 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
             await outbox.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
-    if channel.failure is not None and stream.on_error is not None and not outbox.gone:
-        last = stream.on_error(channel.failure)
-        if last is not None:
-            await outbox.end(producer.encoder.first(last))
+    # Behind maps the last chunk could not be told from what they make of others: it is left out.
+    if channel.failure is not None and stream.on_error is not None and not (outbox.gone or stream.maps):
+        try:
+            last = stream.on_error(channel.failure)
+            farewell = None if last is None else producer.encoder.first(last)
+        except Exception as wrong:
+            raise wrong from channel.failure
+        if farewell is not None:
+            await outbox.end(farewell)
     _raise_failure(channel)
 
 

@@ -43,6 +43,10 @@ class Transport:
                 whole; ``None`` during the ``send`` of a head.
         """
 
+    def has_left(self) -> bool:
+        """Whether the server knows that the client has left, though it has not said so. Does not block."""
+        return False
+
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """Call ``on_stop`` when the server is told to stop, with the seconds that it leaves to what is in flight.
 
