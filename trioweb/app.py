@@ -203,7 +203,15 @@ class App(Router):
             raise RuntimeError(NEEDS_TRIO)
         kind = scope["type"]
         if kind == "http":
-            await self._serve(scope, receive, send)
+            target = self._target(scope, send)
+            if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
+                endpoint, params = cast("Found", target)
+                await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+            elif isinstance(target, Mount):
+                await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
+            else:
+                answer = cast("Response | Exception", target)
+                await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
@@ -229,7 +237,7 @@ class App(Router):
             if isinstance(mount.app, App):
                 await stack.enter_async_context(mount.app._life(transport))
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _target(self, scope: Scope, send: Send) -> Found | Mount | Response | Exception:
         if self._nursery is not None and not self._hears_of_stop:
             self._hears_of_stop = True
             transport = find_transport(scope, send)
@@ -237,18 +245,9 @@ class App(Router):
                 self._nursery.start_own(transport.watch_stop, self._announce_stop)
                 self._nursery.start_own(self._policy.writes.sweep)
         try:
-            target = self._dispatcher.find(scope)
+            return self._dispatcher.find(scope)
         except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
-            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
-            return
-        if target.__class__ is tuple:
-            endpoint, params = cast("Found", target)
-            await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
-        elif isinstance(target, Mount):
-            await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
-        else:
-            answer = cast("Response", target)
-            await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
+            return error
 
 
 _NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
