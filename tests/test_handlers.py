@@ -29,7 +29,7 @@ LABEL = "app.handler"
 def planned(handler: Callable[..., Any], path: str = "/") -> Endpoint:
     """The endpoint of a handler at a path."""
     parameters = parse_template(path, CONVERTERS).parameters
-    return plan(handler, f"GET {path}", parameters, streaming=False, cancel_on_disconnect=None)
+    return plan(handler, f"GET {path}", parameters, {})
 
 
 class SubRequest(Request):

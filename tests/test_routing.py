@@ -48,13 +48,14 @@ def test_options() -> None:
     """A route keeps what its decorator was given, through all routers; its name is the handler's unless given."""
     inner = Router("/in")
     inner.get("/a")(handler)
-    inner.get("/b", name="bee", streaming=True, cancel_on_disconnect=False)(handler)
+    inner.get("/b", name="bee", streaming=True, cancel_on_disconnect=False, timeout=3)(handler)
     app = App()
     app.include(inner, "/v1")
     for router in (inner, app):
         plain, full = router.routes
-        assert (plain.name, plain.streaming, plain.cancel_on_disconnect) == ("handler", False, None)
-        assert (full.name, full.streaming, full.cancel_on_disconnect) == ("bee", True, False)
+        assert (plain.name, plain.options) == ("handler", {})
+        assert full.name == "bee"
+        assert full.options == {"name": "bee", "streaming": True, "cancel_on_disconnect": False, "timeout": 3}
     assert app.url_for("bee") == "/v1/in/b"
 
 

@@ -14,11 +14,12 @@ from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
-from trioweb.handlers import Endpoint, Kind, plan
+from trioweb.handlers import Endpoint, Kind, RouteOptions, plan
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
+from trioweb.limits import BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.policy import Policy
-from trioweb.request import MAX_BODY_SIZE, State
+from trioweb.request import State
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
 from trioweb.wire.hypercorn import find_transport
@@ -45,6 +46,16 @@ class App(Router):
             (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
         max_body_size: bytes of a request body that are held in memory; more is a 413. ``request.stream()`` has no
             limit.
+        timeout: seconds from a handler's start to the end of its response, for routes that do not say otherwise: 503
+            where the response has not started, else it is broken off. No limit unless given.
+        buffer_size: bytes that wait in a stream between producer and client, besides one chunk. This and the rest are
+            for all responses that are not given their own.
+        idle_timeout: seconds that a stream's producer may give nothing. No limit unless given.
+        write_timeout: seconds that a client may take nothing of a response, streamed or not; ``None`` for no limit.
+        max_duration: seconds for a whole stream. No limit unless given.
+
+    Raises:
+        ValueError: one of the limits is none, or ``trailing_slash`` is not one of its three words.
 
     Attributes:
         state: attributes of the user's own.
@@ -58,12 +69,18 @@ class App(Router):
         debug: bool = False,
         trailing_slash: TrailingSlash = "redirect",
         max_body_size: int = MAX_BODY_SIZE,
+        timeout: float | None = None,
+        buffer_size: int = BUFFER_SIZE,
+        idle_timeout: float | None = None,
+        write_timeout: float | None = WRITE_TIMEOUT,
+        max_duration: float | None = None,
     ) -> None:
         super().__init__()
         self.debug = debug
         self.state = State()
         self._dispatcher = Dispatcher(trailing_slash)
-        self._policy = Policy(self, debug, max_body_size)
+        limits = Limits(max_body_size, timeout, buffer_size, idle_timeout, write_timeout, max_duration)
+        self._policy = Policy(self, debug, limits)
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names: dict[str, list[Template]] = {}
         self._managers: list[Manager] = []
@@ -186,7 +203,8 @@ class App(Router):
 
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
-        endpoint = plan(route.handler, route.where, template.parameters, route.streaming, route.cancel_on_disconnect)
+        options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
+        endpoint = plan(route.handler, route.where, template.parameters, options)
         self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
         self._names.setdefault(route.name, []).append(template)
         self._adopt(route)

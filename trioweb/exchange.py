@@ -10,6 +10,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -20,8 +21,7 @@ from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.limits import WRITE_TIMEOUT
-from trioweb.policy import Policy, call_error_handler, is_departure, report
+from trioweb.policy import Policy, call_error_handler, is_departure, overdue, report
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
@@ -40,8 +40,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request", "_scope", "_send",
-        "_streaming", "_watch",
+        "_due", "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request", "_scope",
+        "_send", "_streaming", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -62,9 +62,10 @@ class Exchange:
         self._outbox = Outbox(send, scope["http_version"])
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
-        self._watch = ClientWatch(inbox, self._outbox, WRITE_TIMEOUT)
+        self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
         self._streaming = False
         self._overdue: StreamTimeout | None = None
+        self._due = math.inf
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -102,14 +103,14 @@ class Exchange:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
-                self._watch = ClientWatch(self._inbox, self._outbox, WRITE_TIMEOUT)
+                self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up)
                 try:
                     await self._deliver(await answer(), nursery)
                 finally:
                     self._watch.stop()
         except Exception as error:
-            failure = error
+            failure = unwrap(error)
         except BaseExceptionGroup as group:
             cancelled, rest = group.split(trio.Cancelled)
             if cancelled is None or rest is None or not isinstance(rest, Exception):
@@ -121,23 +122,34 @@ class Exchange:
             if self._request is not None:
                 self._request._nursery = None
         failure = failure or self._overdue
+        if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
+            failure = self._outlasted()
         if failure is None and not (self._outbox.started or self._inbox.gone):
             failure = RuntimeError(
                 f"{self._endpoint.where}: the request's nursery was cancelled before {self._endpoint.label} returned: "
                 "cancel a scope around what should stop instead"
             )
-        return None if failure is None else unwrap(failure)
+        return failure
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
         request = self._the_request() if endpoint.request_names or endpoint.nursery_names else None
-        value = await endpoint.call(self._params, request)
-        return await respond(value, endpoint.label, endpoint.streaming)
+        if endpoint.timeout is not None:
+            self._due = trio.current_time() + endpoint.timeout
+        with trio.move_on_at(self._due):
+            value = await endpoint.call(self._params, request)
+            return await respond(value, endpoint.label, endpoint.streaming)
+        raise self._outlasted()
+
+    def _outlasted(self) -> Exception:
+        if self._outbox.started:
+            return StreamTimeout(f"{self._endpoint.where} took longer than its timeout of {self._endpoint.timeout} s")
+        return overdue(self._endpoint, self._scope)
 
     def _the_request(self) -> Request:
         if self._request is None:
             self._request = Request(
-                self._scope, self._policy.app, self._params, self._inbox, self._policy.max_body_size
+                self._scope, self._policy.app, self._params, self._inbox, self._policy.limits.max_body_size
             )
             self._request._nursery = self._nursery
         return self._request
@@ -153,6 +165,10 @@ class Exchange:
                     await close_unused(stream.source)
             return
         self._streaming = True
+        self._policy.limits.apply(stream)
+        if self._due < math.inf:
+            left = self._due - trio.current_time()
+            stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
         self._watch.limit_writes(stream.write_timeout)
         if self._inbox.gone:
             nursery.cancel_scope.cancel()
@@ -236,6 +252,7 @@ class Exchange:
         """Answer a request whose handler failed. Returns what is still to be reported."""
         if is_departure(failure):
             return None
+        self._due = math.inf  # an error handler may take its time
         found = self._policy.handler_for(failure)
         if found is not None:
             error_handler, label = found

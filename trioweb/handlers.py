@@ -8,7 +8,7 @@ import inspect
 import types
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, TypedDict, Union, get_args, get_origin
 
 import msgspec
 import trio
@@ -17,6 +17,7 @@ from trioweb.files import FileResponse
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.templates import Converter
+from trioweb.limits import check_seconds
 from trioweb.request import Request
 from trioweb.responses import Response, text_response
 from trioweb.streaming import StreamingResponse
@@ -35,6 +36,26 @@ class Kind(enum.Enum):
     THREAD = "def: runs in a worker thread"
 
 
+class RouteOptions(TypedDict, total=False):
+    """What every route decorator takes as keywords.
+
+    Attributes:
+        name: what ``url_for`` knows it by; the handler's own name unless given.
+        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
+            chunk.
+        cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
+            GET, HEAD and OPTIONS unless given.
+        timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
+            ``None`` for no limit. A handler that has not answered by then is cancelled, and its client gets a 503; a
+            plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
+    """
+
+    name: str | None
+    streaming: bool
+    cancel_on_disconnect: bool | None
+    timeout: float | None
+
+
 @dataclasses.dataclass(slots=True)
 class Endpoint:
     """A handler with all that its route says of it.
@@ -51,7 +72,8 @@ class Endpoint:
         drops: path parameters that the handler does not take.
         streaming: an iterable that it returns is streamed.
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
-        light: nobody could tell whether it has a nursery: it takes neither that nor the request.
+        timeout: seconds for the handler and its response; ``None`` for no limit.
+        light: nobody could tell whether it has a nursery: it takes neither that nor the request, and has no timeout.
     """
 
     handler: Callable[..., Any]
@@ -64,6 +86,7 @@ class Endpoint:
     drops: frozenset[str] = frozenset()
     streaming: bool = False
     cancel_on_disconnect: bool | None = None
+    timeout: float | None = None
     light: bool = False
     passes_all: bool = False
 
@@ -114,20 +137,27 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
     handler: Callable[..., Any],
     where: str,
     path_params: Mapping[str, Converter],
-    streaming: bool,
-    cancel_on_disconnect: bool | None,
+    options: RouteOptions,
 ) -> Endpoint:
     """Work out how to call a handler.
 
     Raises:
         RouteError: it is not callable, or has a parameter that nothing can fill.
+        ValueError: its timeout is no number of seconds.
     """
     if not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
     label = f"{getattr(unwrapped(handler), '__module__', '?')}.{name_of(handler, qualified=True)}"
     endpoint = Endpoint(
-        handler, label, where, _kind(handler), streaming=streaming, cancel_on_disconnect=cancel_on_disconnect
+        handler,
+        label,
+        where,
+        _kind(handler),
+        streaming=options.get("streaming", False),
+        cancel_on_disconnect=options.get("cancel_on_disconnect"),
+        timeout=options.get("timeout"),
     )
+    check_seconds(f"{where}: timeout", endpoint.timeout)
     taken: set[str] = set()
     takes_rest = False
     for name, parameter in _parameters(handler).items():
@@ -154,7 +184,7 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
         endpoint.drops = frozenset(path_params) - taken
     plain = not endpoint.request_names and not endpoint.nursery_names
     endpoint.passes_all = plain and not endpoint.drops and not endpoint.converts
-    endpoint.light = plain and endpoint.kind is not Kind.GENERATOR
+    endpoint.light = plain and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
     return endpoint
 
 

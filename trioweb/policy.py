@@ -14,7 +14,8 @@ from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
-from trioweb.handlers import call_in_thread
+from trioweb.handlers import Endpoint, call_in_thread
+from trioweb.limits import Limits
 from trioweb.request import Application, Request
 from trioweb.responses import Response
 from trioweb.sweep import WritesInFlight
@@ -33,7 +34,7 @@ class Policy:
     Attributes:
         app: what requests show as their app.
         debug: errors show their traceback to the client.
-        max_body_size: bytes of a body that a request holds in memory.
+        limits: of all requests that do not say otherwise.
         event_streams: those that run, to be ended when the server stops.
         writes: the small responses that are being sent.
         by_status: error handlers for statuses.
@@ -42,11 +43,14 @@ class Policy:
 
     app: Application
     debug: bool
-    max_body_size: int
+    limits: Limits
     event_streams: set[Producer] = field(default_factory=set)
-    writes: WritesInFlight = field(default_factory=WritesInFlight)
+    writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.writes = WritesInFlight(self.limits.write_timeout)
 
     def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
         """The error handler for an exception: its status first, then the nearest of its classes."""
@@ -84,12 +88,22 @@ def is_departure(failure: Exception) -> bool:
     return isinstance(failure, ClientDisconnected)
 
 
+def overdue(endpoint: Endpoint, scope: Scope) -> HTTPError:
+    """The answer to a request whose handler took longer than its route's ``timeout``, which is logged."""
+    _log(logging.WARNING, scope, f"{endpoint.label} took longer than its timeout of {endpoint.timeout} s")
+    return HTTPError(503, "It took too long to answer this request.")
+
+
 def report(failure: Exception, scope: Scope, text: str) -> None:
     """Log a fault with its request. A client that left is none."""
     if not is_departure(failure):
-        target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-        logger.error("%s %s: %s", scope["method"], target, text, exc_info=failure)
+        _log(logging.ERROR, scope, text, failure)
         (own_transport(scope) or PLAIN).failed(failure)
+
+
+def _log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
+    target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+    logger.log(level, "%s %s: %s", scope["method"], target, text, exc_info=failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

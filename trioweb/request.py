@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from trioweb.wire.inbox import Inbox
 
 T = TypeVar("T")
-
-MAX_BODY_SIZE: Final = 16 * 2**20
-"""Bytes of a request body that are held in memory as a whole, a request, unless the app says otherwise."""
 
 
 class State(SimpleNamespace):

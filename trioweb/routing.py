@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict, TypeVar, Unpack
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import name_of, plan
+from trioweb.handlers import RouteOptions, name_of, plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class RouteOptions(TypedDict, total=False):
-    """What every route decorator takes as keywords.
-
-    Attributes:
-        name: what ``url_for`` knows it by; the handler's own name unless given.
-        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
-            chunk.
-        cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
-            GET, HEAD and OPTIONS unless given.
-    """
-
-    name: str | None
-    streaming: bool
-    cancel_on_disconnect: bool | None
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A registered handler: its path with all prefixes, its methods and options."""
+    """A registered handler: its path with all prefixes, its methods, and the options that were given."""
 
     path: str
     methods: frozenset[str]
     handler: Callable[..., Any]
     name: str
-    streaming: bool = False
-    cancel_on_disconnect: bool | None = None
+    options: RouteOptions = field(default_factory=RouteOptions)
 
     @property
     def where(self) -> str:
@@ -94,16 +77,7 @@ class Router:
 
         def register(handler: F) -> F:
             name = options.get("name") or name_of(handler)
-            self._register(
-                Route(
-                    self._prefix + path,
-                    upper,
-                    handler,
-                    name,
-                    options.get("streaming", False),
-                    options.get("cancel_on_disconnect"),
-                )
-            )
+            self._register(Route(self._prefix + path, upper, handler, name, options))
             return handler
 
         return register
@@ -168,7 +142,7 @@ class Router:
     def _register(self, route: Route) -> None:
         # Converters come with the app; all else that can be wrong is wrong already.
         template = parse_template(route.path, None)
-        plan(route.handler, route.where, template.parameters, route.streaming, route.cancel_on_disconnect)
+        plan(route.handler, route.where, template.parameters, route.options)
         self._adopt(route)
 
     def _adopt(self, route: Route) -> None:

@@ -10,7 +10,6 @@ from typing import Final
 import trio
 
 from trioweb.ground.asgi import Scope, Send
-from trioweb.limits import WRITE_TIMEOUT
 from trioweb.wire.hypercorn import find_transport
 
 LOOKS: Final = 4
@@ -18,11 +17,16 @@ LOOKS: Final = 4
 
 
 class WritesInFlight:
-    """The ``send``s of small responses that have not returned. Who sends puts itself in, and takes itself out."""
+    """The ``send``s of small responses that have not returned. Who sends puts itself in, and takes itself out.
 
-    __slots__ = ("_asleep", "_some", "now")
+    Args:
+        write_timeout: seconds after which a write that was not taken is broken; ``None`` for never.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_asleep", "_some", "_write_timeout", "now")
+
+    def __init__(self, write_timeout: float | None) -> None:
+        self._write_timeout = write_timeout
         self.now: dict[object, tuple[Scope, Send]] = {}
         """By any object of the request's own."""
         self._asleep = False  # there was nothing to look at
@@ -36,13 +40,15 @@ class WritesInFlight:
             self._some.unpark_all()
 
     async def sweep(self) -> None:
-        """Break, for as long as the app runs, what was not taken within ``WRITE_TIMEOUT``."""
+        """Break, for as long as the app runs, what was not taken within the write timeout."""
+        if self._write_timeout is None:
+            return
         seen: dict[object, int] = {}
         while True:
             if not self.now:
                 self._asleep = True
                 await self._some.park()
-            await trio.sleep(WRITE_TIMEOUT / LOOKS)
+            await trio.sleep(self._write_timeout / LOOKS)
             seen = {key: seen.get(key, 0) + 1 for key in self.now}
             for key, looks in seen.items():
                 if looks > LOOKS:

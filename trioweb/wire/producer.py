@@ -55,6 +55,7 @@ class Stream:
         prelude: bytes that leave with the head.
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
+        given: which of the limits the response was given itself.
     """
 
     source: Any
@@ -71,6 +72,7 @@ class Stream:
     prelude: bytes = b""
     ping: float | None = None
     ping_chunk: bytes = PING
+    given: frozenset[str] = frozenset()
 
 
 class Producer:
