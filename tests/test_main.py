@@ -38,7 +38,7 @@ def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("target", "text"), [("shop", "did you mean shop:web?"), ("nothing:app", "there is no module 'nothing' here")]
+    ("target", "text"), [("shop", "did you mean shop:web?"), ("nothing:app", "there is no module 'nothing' in")]
 )
 def test_an_app_that_is_not_there(directory: Path, capsys: pytest.CaptureFixture[str], target: str, text: str) -> None:
     """A wrong name is told in one line, with what is there, and exit status 2."""

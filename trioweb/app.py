@@ -229,7 +229,7 @@ class App(Router):
                 await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
             else:
                 answer = cast("Response | Exception", target)
-                await Exchange(self._policy, _NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
+                await Exchange(self._policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
@@ -268,4 +268,4 @@ class App(Router):
             return error
 
 
-_NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
+NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)

@@ -63,6 +63,12 @@ def find_transport(scope: Scope, send: object) -> Transport:
     return _H2Transport(stream, protocol)
 
 
+def is_unanswered(send: object) -> bool:
+    """Whether a request that Hypercorn has sent to an app has no answer, not even the head of one."""
+    state = getattr(getattr(send, "__self__", None), "state", None)
+    return getattr(state, "name", None) == "REQUEST"
+
+
 class _HypercornTransport(Transport):
     __slots__ = ("_stream",)
 

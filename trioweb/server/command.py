@@ -1,0 +1,63 @@
+"""``trioweb run``: from the command line to an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from trioweb.server import sockets as listening
+from trioweb.server.config import ServerConfig
+from trioweb.server.logs import complain, set_up
+from trioweb.server.options import UsageError, parse
+from trioweb.server.process import HANDED, serve_as_worker, serve_here
+from trioweb.server.sockets import ListenError
+from trioweb.server.supervisor import Supervisor
+from trioweb.server.watching import require_watchfiles
+
+MISUSED: Final = 2
+"""Exit status: an option is wrong, or an address cannot be listened on."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve an app until a signal says stop. Returns the process's exit status.
+
+    0: it ended as it was told; 1: something failed; 2: an option or address is wrong; 3: the app cannot be started.
+    """
+    handed = os.environ.pop(HANDED, None)  # not for what the app may start itself
+    try:
+        config = parse(arguments, os.environ)
+        if handed is not None:
+            return serve_as_worker(config, json.loads(handed))
+        if config.use_reloader:
+            require_watchfiles()
+        set_up(config)
+        return _serve(config, arguments)
+    except ModuleNotFoundError as error:
+        complain(f"--reload needs {error.name}: pip install 'trioweb[reload]'")
+    except (UsageError, ListenError) as error:
+        complain(str(error))
+    except OSError as error:  # a log file, or that of the process id
+        complain(f"cannot open {error.filename!r}: {error.strerror}")
+    return MISUSED
+
+
+def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
+    pid_file = None if config.pid_path is None else Path(config.pid_path)
+    sockets = listening.listen(config)
+    try:
+        if pid_file is not None:
+            pid_file.write_text(str(os.getpid()))
+        if config.workers == 0:
+            return serve_here(config, sockets)
+        return trio.run(Supervisor(config, sockets, arguments).run)
+    finally:
+        listening.close(sockets, config)
+        if pid_file is not None:
+            with suppress(OSError):
+                pid_file.unlink()

@@ -1,0 +1,49 @@
+"""The configuration of ``trioweb run``: Hypercorn's, and the limits that it lacks."""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+from hypercorn.config import Config
+
+HEAD_TIMEOUT: Final = 10.0
+"""Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""
+BODY_TIMEOUT: Final = 120.0
+"""Seconds that a request body may not come, while the app waits for it. An app's own limit is meant to be shorter."""
+TCP_KEEP_ALIVE: Final = 60
+"""Seconds of silence after which the system asks whether a connection's other end is still there."""
+SPARE_DESCRIPTORS: Final = 0.25
+"""The part of a process's descriptors that connections leave to files, databases and pipes."""
+
+
+class ServerConfig(Config):
+    """Hypercorn's configuration with the limits of ``trioweb run``. Everything Hypercorn's documentation names is here.
+
+    Attributes:
+        head_timeout: seconds for the head of a request; ``None`` for no limit, as in the rest.
+        body_timeout: seconds that a request body may not come while the app waits for it.
+        max_connections: connections that a worker serves at once; more wait in the system's queue (``backlog``).
+            Three quarters of the process's descriptors unless given.
+        max_requests_in_flight: requests that a worker works on at once; more are answered with a 503.
+        tcp_keep_alive: seconds of silence after which the system probes a connection; ``0`` for never.
+        reload_dirs: directories that ``use_reloader`` watches.
+    """
+
+    head_timeout: float | None = HEAD_TIMEOUT
+    body_timeout: float | None = BODY_TIMEOUT
+    max_connections: int | None = None
+    max_requests_in_flight: int | None = None
+    tcp_keep_alive: int = TCP_KEEP_ALIVE
+    reload_dirs: list[str] = ["."]  # noqa: RUF012 - as Hypercorn has it: replaced, never changed
+    # Hypercorn's 1,000 ends HTTP/2 streams in their middle, without a word to the app.
+    keep_alive_max_requests = 2**31
+    worker_class = "trio"
+
+    @property
+    def connection_limit(self) -> int:
+        """Connections that a worker serves at once."""
+        if self.max_connections is not None:
+            return self.max_connections
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return max(1, int(descriptors * (1 - SPARE_DESCRIPTORS)))

@@ -1,0 +1,281 @@
+"""One client's connection, from the socket to Hypercorn's protocols.
+
+Rules that this module alone enforces:
+
+* What goes wrong in a connection is logged and closes that connection, and nothing else.
+* Nothing waits for a client for ever: not for the head of a request, not for its next one, and when the server's time
+  is up not for a write that it does not take.
+* What an app has not asked for when it returns is thrown away, so that nobody waits for it.
+
+It has the shape of Hypercorn's own, so that ``trioweb.wire.hypercorn`` finds in it what ASGI has no words for.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup
+from hypercorn.utils import parse_socket_addr
+
+from trioweb.server.config import ServerConfig
+
+RECEIVE_SIZE: Final = 65536
+"""Bytes that one read of a connection asks for."""
+LINGER_SECONDS: Final = 1.0
+"""Seconds for the client to stop sending, once we have said that nothing more will come."""
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+class Connection:
+    """Serves one client until it leaves, or is left. ``run`` is all of it.
+
+    Args:
+        app: what answers requests.
+        config: the server's configuration.
+        context: what Hypercorn's protocols share in a worker.
+        state: what the app's lifespan left for its requests.
+        stream: the connection; with TLS, before its handshake.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: ServerConfig,
+        context: WorkerContext,
+        state: dict[str, Any],
+        stream: Stream,
+    ) -> None:
+        self.stream = stream
+        self._app = app
+        self._config = config
+        self._context = context
+        self._state = state
+        self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self._sending = trio.Lock()
+        self._protocol: ProtocolWrapper | None = None
+        self._timer = trio.CancelScope()
+        self._due = math.inf  # when the client must have done what it is waited for
+        self._idle = True
+        self._in_head = False
+        self._closing = False
+
+    async def run(self) -> None:
+        """Serve. Returns when the connection is closed and all that its requests started has ended.
+
+        A cancellation cancels its requests, and breaks what they write.
+        """
+        try:
+            if await self._shake_hands():
+                await self._serve()
+        except OSError:
+            pass  # the client has gone
+        except Exception as error:
+            await self._log_fault(error)
+        except BaseExceptionGroup as group:
+            cancelled, rest = group.split(trio.Cancelled)
+            if rest is not None:
+                await self._log_fault(rest)
+            if cancelled is not None:
+                raise cancelled from None
+        finally:
+            self.break_off()
+
+    async def _log_fault(self, error: BaseException) -> None:
+        await self._config.log.error(
+            "a connection failed and was closed; the others go on", exc_info=(type(error), error, error.__traceback__)
+        )
+
+    async def _shake_hands(self) -> bool:
+        if isinstance(self.stream, trio.SSLStream):
+            with trio.move_on_after(self._config.ssl_handshake_timeout):
+                try:
+                    await self.stream.do_handshake()
+                except trio.BrokenResourceError:
+                    return False  # it speaks no TLS, or none that we do
+                return True
+            return False
+        return True
+
+    async def _serve(self) -> None:
+        tls = isinstance(self.stream, trio.SSLStream)
+        client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        self._expect(self._config.head_timeout)
+        async with trio.open_nursery() as nursery:
+            try:
+                self._protocol = ProtocolWrapper(
+                    self._app, self._config, self._context, cast("TaskGroup", Requests(nursery, self._config)),
+                    ConnectionState(self._state), tls, client, server, self.protocol_send,
+                    self.stream.selected_alpn_protocol() if isinstance(self.stream, trio.SSLStream) else None,
+                )  # fmt: skip
+                await self._protocol.initiate()
+                await self._read()
+                await self._protocol.handle(Closed())
+                self.break_off()  # for an app that goes on writing to a client who left
+            except BaseException:
+                self.break_off()  # else a write that its client does not take would keep the nursery from closing
+                raise
+
+    # Reading
+
+    async def _read(self) -> None:
+        """Read until the client has left, is late, or the connection is to be closed."""
+        assert self._protocol is not None  # noqa: S101 - made just before
+        while True:
+            limit = self._config.read_timeout
+            due = self._due if limit is None else min(self._due, trio.current_time() + limit)
+            data: bytes | None = None
+            with trio.CancelScope(deadline=due) as self._timer:
+                try:
+                    data = bytes(await self.stream.receive_some(RECEIVE_SIZE))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+            if data is None:
+                if self._in_head:
+                    await self._answer_too_slow()
+                return
+            if self._closing:  # it may still send: were that left unread, the system would take back what we wrote
+                if data:
+                    continue
+                return
+            if self._idle and not self._in_head and data and isinstance(self._protocol.protocol, H11Protocol):
+                self._in_head = True
+                self._expect(self._config.head_timeout)
+            await self._protocol.handle(RawData(data))
+            if not data:
+                return
+            if not self._idle and isinstance(self._protocol.protocol, H2Protocol) and self._protocol.protocol.idle:
+                await self._became_idle()  # it has said hello, and asks for nothing yet
+
+    def _expect(self, seconds: float | None) -> None:
+        """Give the client so much time for what comes next."""
+        self._due = math.inf if seconds is None else trio.current_time() + seconds
+        self._timer.deadline = self._due
+
+    async def _answer_too_slow(self) -> None:
+        with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with self._sending:
+                await self.stream.send_all(_TOO_SLOW)
+
+    def stop(self) -> None:
+        """The server stops: if nothing is under way, close. What is under way closes by itself. Does not block."""
+        if self._idle and not self._in_head:
+            self._timer.cancel()
+
+    # What the protocol wants; its name is Hypercorn's
+
+    async def protocol_send(self, event: Event) -> None:
+        """Write to the client, close, or hear that there is nothing (or something) to do for it.
+
+        Waits until the client has taken it; ``break_off`` ends that, a cancellation does not: half of what one
+        request has written would be in the way of the others.
+        """
+        if isinstance(event, RawData):
+            async with self._sending:
+                try:
+                    with trio.CancelScope(shield=True):
+                        await self.stream.send_all(event.data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    gone = True
+                else:
+                    gone = False
+            if gone:
+                await self._gone()
+        elif isinstance(event, Closed):
+            await self._close()
+            await self._gone()
+        elif isinstance(event, Updated):
+            if event.idle:
+                await self._became_idle()
+            else:
+                self._idle = self._in_head = False
+                self._expect(None)
+
+    async def _became_idle(self) -> None:
+        self._idle = True
+        self._in_head = False
+        if self._context.terminated.is_set():
+            await self._close()
+        elif not self._closing:
+            self._expect(self._config.keep_alive_timeout)
+
+    async def _gone(self) -> None:
+        if self._protocol is not None:
+            await self._protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        """Say that nothing more will come; what was written is still delivered."""
+        if self._closing:
+            return
+        self._closing = True
+        self._expect(LINGER_SECONDS)
+        if isinstance(self.stream, trio.SSLStream):
+            await self.stream.aclose()  # which says so in terms of TLS
+            return
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def break_off(self) -> None:
+        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class Requests:
+    """The tasks of a connection: each app call with its queue, in the connection's nursery. Hypercorn's task group."""
+
+    def __init__(self, nursery: trio.Nursery, config: ServerConfig) -> None:
+        self._nursery = nursery
+        self._config = config
+
+    async def spawn_app(
+        self, app: AppWrapper, config: ServerConfig, scope: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Any], Awaitable[None]]:
+        """Start the app on a request; returns what takes the request's messages, and waits where they pile up."""
+        put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
+        self._nursery.start_soon(self._call, app, scope, take, send)
+
+        async def deliver(message: Any) -> None:
+            with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
+                await put.send(message)
+
+        return deliver
+
+    def spawn(self, func: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Start a task of the protocol's own."""
+        self._nursery.start_soon(func, *args)
+
+    async def _call(
+        self, app: AppWrapper, scope: Any, take: trio.MemoryReceiveChannel[Any], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        try:
+            with take:
+                await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+        except (Exception, SystemExit, GeneratorExit) as error:  # of one request, whatever it asks for
+            await self._log(error)
+        except BaseExceptionGroup as group:
+            cancelled, rest = group.split(trio.Cancelled)
+            if rest is not None:
+                await self._log(rest)
+            if cancelled is not None:
+                raise cancelled from None
+        await send(None)
+
+    async def _log(self, error: BaseException) -> None:
+        await self._config.log.error(
+            "the app failed with %s in a request", type(error).__name__,
+            exc_info=(type(error), error, error.__traceback__),
+        )  # fmt: skip

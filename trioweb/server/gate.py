@@ -1,0 +1,95 @@
+"""What stands between the server and the app: limits on requests, for any ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+from hypercorn.typing import AppWrapper
+
+from trioweb.app import NO_ROUTE, App
+from trioweb.exchange import Exchange
+from trioweb.ground.errors import HTTPError
+from trioweb.limits import Limits
+from trioweb.policy import Policy
+from trioweb.server.config import ServerConfig
+from trioweb.wire.hypercorn import is_unanswered
+from trioweb.wire.inbox import Inbox
+
+RETRY_AFTER: Final = 1
+"""Seconds after which a client that was refused may try again."""
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class Gate:
+    """An app with the limits of its server around it.
+
+    Beyond ``max_requests_in_flight`` a request is answered with a 503 at once. A request whose body has not come for
+    ``body_timeout`` seconds, while the app waits for it, is over for the app as if its client had left; if the app has
+    not answered, the client gets a 408.
+    """
+
+    def __init__(self, app: AppWrapper, config: ServerConfig) -> None:
+        self._app = app
+        self._limit = config.max_requests_in_flight
+        self._body_timeout = config.body_timeout
+        self._in_flight = 0
+
+    async def __call__(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+        """Answer a request, or have the app do it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send, sync_spawn, call_soon)
+            return
+        if self._limit is not None and self._in_flight >= self._limit:
+            busy = HTTPError(503, "The server is busy.", {"retry-after": str(RETRY_AFTER)})
+            await _refuse(scope, receive, send, busy)
+            return
+        self._in_flight += 1
+        try:
+            if self._body_timeout is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+                await self._app(scope, receive, send, sync_spawn, call_soon)
+                return
+            body = _TimedBody(receive, self._body_timeout)
+            await self._app(scope, body.receive, send, sync_spawn, call_soon)
+            if body.late and is_unanswered(send):
+                late = HTTPError(408, "The request body did not come.", {"connection": "close"})
+                await _refuse(scope, receive, send, late)
+        finally:
+            self._in_flight -= 1
+
+
+class _TimedBody:
+    """A request's ``receive`` that gives the client up when its body does not come."""
+
+    __slots__ = ("_complete", "_receive", "_seconds", "late")
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._complete = False
+        self.late = False
+
+    async def receive(self) -> Any:
+        if self._complete:
+            return await self._receive()
+        with trio.move_on_after(0 if self.late else self._seconds):
+            message = await self._receive()
+            self._complete = not message.get("more_body", False)
+            return message
+        self.late = True
+        return {"type": "http.disconnect"}
+
+
+async def _refuse(scope: Any, receive: Receive, send: Any, error: HTTPError) -> None:
+    """Answer in the app's place."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1013, "reason": error.detail or ""})  # "try again later"
+        return
+    policy = Policy(_REFUSING, debug=False, limits=Limits())
+    await Exchange(policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
+
+
+_REFUSING: Final = App()

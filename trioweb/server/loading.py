@@ -1,0 +1,82 @@
+"""The app that a command line names, and what to do where there is none."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any
+
+from hypercorn.typing import AppWrapper
+from hypercorn.utils import wrap_app
+
+from trioweb.ground.asgi import ASGIApp
+
+
+class NoAppError(Exception):
+    """There is no such app. The message says what to write instead."""
+
+
+def find_app(target: str) -> Any:
+    """Import a module and get what it calls its app.
+
+    Args:
+        target: ``module:name``; the module may be a file, the name may have dots, ends with ``()`` for a function that
+            makes the app, and is ``app`` where it is left out.
+
+    Raises:
+        NoAppError: there is no such module, or nothing of that name in it.
+        Exception: what the import of the module raised.
+    """
+    module_name, _, name = target.partition(":")
+    path = Path(module_name)
+    if path.suffix == ".py" or "/" in module_name:
+        sys.path.insert(0, str(path.resolve().parent))
+        module_name = path.stem
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only where it is this very module: a module that it imports may be missing too.
+        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise
+        raise NoAppError(
+            f"there is no module {error.name!r} in {Path.cwd()}: run this where your file is, or give its path"
+        ) from None
+    value: Any = module
+    name = name or "app"
+    for part in name.removesuffix("()").split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise NoAppError(f"{module_name!r} has no {name!r}{_hint(module, module_name)}") from None
+    return value() if name.endswith("()") else value
+
+
+def _hint(module: Any, module_name: str) -> str:
+    found = [f"{module_name}:{key}" for key, value in vars(module).items() if _is_asgi(value)]
+    return f": did you mean {' or '.join(found)}?" if found else ": an app is made by `app = trioweb.App()`"
+
+
+def _is_asgi(value: Any) -> bool:
+    return not isinstance(value, type) and iscoroutinefunction(getattr(type(value), "__call__", None))  # noqa: B004
+
+
+def load_app(target: str, wsgi_max_body_size: int) -> AppWrapper:
+    """The app as Hypercorn's protocols call it: any ASGI app, and with ``wsgi:`` before the module a WSGI app.
+
+    Raises:
+        NoAppError: there is none.
+        Exception: what the import of the module raised.
+    """
+    mode, separator, rest = target.partition(":")
+    if separator and mode in ("asgi", "wsgi") and ":" in rest:
+        return wrap_app(find_app(rest), wsgi_max_body_size, "wsgi" if mode == "wsgi" else "asgi")
+    app: ASGIApp = find_app(target)
+    if not callable(app):
+        raise NoAppError(f"{target!r} is not an app but {type(app).__qualname__}: name what `App()` was assigned to")
+    if isinstance(app, type):
+        raise NoAppError(f"{target!r} is a class: name what {app.__name__}() was assigned to")
+    return wrap_app(app, wsgi_max_body_size, "asgi")

@@ -1,0 +1,92 @@
+"""Listening sockets, and how a worker's process gets those of its supervisor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from hypercorn.config import Sockets
+from hypercorn.utils import repr_socket_addr
+
+from trioweb.server.config import ServerConfig
+
+
+class ListenError(Exception):
+    """An address cannot be listened on. The message says what to do."""
+
+
+def listen(config: ServerConfig) -> Sockets:
+    """Listen on all addresses of a configuration.
+
+    Raises:
+        ListenError: one of them is taken, may not be used, or is none.
+    """
+    # Hypercorn would let several programs share a port as soon as there are several workers. Ours share one socket,
+    # and a port that is taken is to be an error.
+    workers, config.workers = config.workers, 1
+    try:
+        sockets = config.create_sockets()
+        for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            sock.listen(config.backlog)
+    except OSError as error:
+        raise ListenError(_explain(error, config)) from error
+    except (ValueError, OverflowError) as error:
+        raise ListenError(f"cannot listen on {', '.join(config.bind)}: {error}") from error
+    finally:
+        config.workers = workers
+    return sockets
+
+
+def _explain(error: OSError, config: ServerConfig) -> str:
+    where = ", ".join((*config.bind, *config.insecure_bind, *config.quic_bind))
+    if error.errno == errno.EADDRINUSE:
+        return f"cannot listen on {where}: another program does. Stop it, or choose another address with --bind"
+    if error.errno == errno.EACCES:
+        return f"may not listen on {where}: ports below 1024 need privileges. Choose another one with --bind"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return f"cannot listen on {where}: this machine has no such address"
+    return f"cannot listen on {where}: {error.strerror or error}"
+
+
+def addresses(sockets: Sockets) -> list[str]:
+    """What to type into a browser, or to curl, for each socket."""
+    found = []
+    for scheme, group in (("https", sockets.secure_sockets), ("http", sockets.insecure_sockets)):
+        for sock in group:
+            name = repr_socket_addr(sock.family, sock.getsockname())
+            found.append(name if sock.family == socket.AF_UNIX else f"{scheme}://{name}")
+    found += [f"https://{repr_socket_addr(sock.family, sock.getsockname())} (HTTP/3)" for sock in sockets.quic_sockets]
+    return found
+
+
+def close(sockets: Sockets, config: ServerConfig) -> None:
+    """Close them, and remove the files of UNIX sockets that were made for this."""
+    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+        sock.close()
+    for bind in (*config.bind, *config.insecure_bind):
+        if bind.startswith("unix:"):
+            with suppress(OSError):
+                os.unlink(bind.removeprefix("unix:"))  # noqa: PTH108 - what Hypercorn made is a plain string
+
+
+def hand_over(sockets: Sockets) -> dict[str, list[int]]:
+    """The descriptors to pass to a worker's process, and to ``take_over``."""
+    return {
+        "secure": [sock.fileno() for sock in sockets.secure_sockets],
+        "insecure": [sock.fileno() for sock in sockets.insecure_sockets],
+        "quic": [sock.fileno() for sock in sockets.quic_sockets],
+    }
+
+
+def take_over(config: ServerConfig, handed: dict[str, Any]) -> Sockets:
+    """The sockets behind descriptors that the supervisor has passed on."""
+    binds = {kind: [f"fd://{number}" for number in handed[kind]] for kind in ("secure", "insecure", "quic")}
+    if config.ssl_enabled:
+        config.bind, config.insecure_bind = binds["secure"], binds["insecure"]
+    else:
+        config.bind, config.insecure_bind = binds["insecure"], []
+    config.quic_bind = binds["quic"]
+    return config.create_sockets()

@@ -1,0 +1,48 @@
+"""Changes of Python files, for ``--reload``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+
+
+def require_watchfiles() -> None:
+    """See that files can be watched at all.
+
+    Raises:
+        ModuleNotFoundError: watchfiles is not installed.
+    """
+    import watchfiles  # noqa: F401, PLC0415 - an extra: a server in public has no use for it
+
+
+async def report_changes(directories: Sequence[str], send: trio.MemorySendChannel[str]) -> None:
+    """Send the path of a file that has changed, once for each batch of changes, until cancelled.
+
+    A worker thread watches. It ends soon after a cancellation, which does not wait for it.
+    """
+    import watchfiles  # noqa: PLC0415
+
+    stop = threading.Event()
+
+    def watch() -> None:
+        found = watchfiles.watch(
+            *directories, watch_filter=watchfiles.PythonFilter(), stop_event=stop, raise_interrupt=False
+        )
+        for batch in found:
+            try:
+                trio.from_thread.run_sync(_put, send, min(path for _, path in batch))
+            except (trio.Cancelled, trio.RunFinishedError):
+                return
+
+    try:
+        await trio.to_thread.run_sync(watch, abandon_on_cancel=True)
+    finally:
+        stop.set()
+
+
+def _put(send: trio.MemorySendChannel[str], path: str) -> None:
+    with suppress(trio.WouldBlock):  # one that has not been heeded yet says the same
+        send.send_nowait(path)
