@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, cast
 
+import h11
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
@@ -143,8 +144,9 @@ class Connection:
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
             if data is None:
-                if self._in_head:
+                if self._in_head and not self._closing:
                     await self._answer_too_slow()
+                    continue
                 return
             if self._closing:  # it may still send: were that left unread, the system would take back what we wrote
                 if data:
@@ -168,6 +170,7 @@ class Connection:
         with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._sending:
                 await self.stream.send_all(_TOO_SLOW)
+        await self._close()
 
     def stop(self) -> None:
         """The server stops: if nothing is under way, close. What is under way closes by itself. Does not block."""
@@ -220,12 +223,18 @@ class Connection:
         if self._closing:
             return
         self._closing = True
-        self._expect(LINGER_SECONDS)
         if isinstance(self.stream, trio.SSLStream):
             await self.stream.aclose()  # which says so in terms of TLS
             return
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
+        self._expect(LINGER_SECONDS if self._may_still_send() else 0)
+
+    def _may_still_send(self) -> bool:
+        protocol = None if self._protocol is None else self._protocol.protocol
+        if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, h11.Connection):
+            return protocol.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        return True
 
     def break_off(self) -> None:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""

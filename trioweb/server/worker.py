@@ -155,22 +155,22 @@ class Worker:
     async def _accept(
         self, sock: socket.socket, context: ssl.SSLContext | None, state: dict[str, Any], connections: trio.Nursery
     ) -> None:
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         limit = self._config.connection_limit
-        while True:
-            while len(self._connections) >= limit:
-                await self._ended.park()
-            try:
-                stream = await listener.accept()
-            except OSError as error:  # of the connection that would have been, or out of descriptors
-                await self._warn_of(error)
-                await trio.sleep(ACCEPT_PAUSE)
-                continue
-            self._keep_alive(stream.socket)
-            wrapped = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else stream
-            connection = Connection(self._app, self._config, self._context, state, wrapped)
-            self._connections.add(connection)
-            connections.start_soon(self._serve, connection)
+        async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
+            while True:
+                while len(self._connections) >= limit:
+                    await self._ended.park()
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # of the connection that would have been, or out of descriptors
+                    await self._warn_of(error)
+                    await trio.sleep(ACCEPT_PAUSE)
+                    continue
+                self._keep_alive(stream.socket)
+                tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
+                connection = Connection(self._app, self._config, self._context, state, tls or stream)
+                self._connections.add(connection)
+                connections.start_soon(self._serve, connection)
 
     async def _serve(self, connection: Connection) -> None:
         try:

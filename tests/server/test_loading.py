@@ -1,0 +1,69 @@
+"""The app that a command line names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trioweb import App
+from trioweb.server.loading import NoAppError, find_app, load_app
+
+
+@pytest.fixture(autouse=True)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with modules, as the working directory."""
+    (tmp_path / "shop.py").write_text(
+        "from trioweb import App\nweb = App()\nnumber = 3\ndef make(): return web\n"
+        "class Holder:\n    web = web\nasync def plain(scope, receive, send): ...\n"
+    )
+    (tmp_path / "broken.py").write_text("import not_installed\n")
+    (tmp_path / "wrong.py").write_text("1 / 0\n")
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "inner.py").write_text("from trioweb import App\napp = App()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("shop", "broken", "wrong", "pkg", "pkg.inner", "inner"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["shop:web", "shop:make()", "shop:Holder.web", "shop.py:web", "pkg.inner"])
+def test_an_app_that_is_there(target: str) -> None:
+    """A module or its file, and a name, a call of it, or what is inside of it, lead to the app."""
+    assert isinstance(find_app(target), App)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nothing:app", "there is no module 'nothing' in .*: run this where your file is"),
+        ("nothing.py", "there is no module 'nothing'"),
+        ("shop:app", r"'shop' has no 'app': did you mean shop:web\?"),
+        ("shop:web.nothing", r"'shop' has no 'web.nothing'"),
+        ("shop:number", "'shop:number' is not an app but int"),
+        ("shop:Holder", r"'shop:Holder' is a class: name what Holder\(\) was assigned to"),
+    ],
+)
+def test_an_app_that_is_not_there(target: str, message: str) -> None:
+    """What was named and is not there, or is no app, is told with what to write instead."""
+    with pytest.raises(NoAppError, match=message):
+        load_app(target, 0)
+
+
+@pytest.mark.parametrize(("target", "error"), [("broken:app", ModuleNotFoundError), ("wrong:app", ZeroDivisionError)])
+def test_a_module_that_fails(target: str, error: type[Exception]) -> None:
+    """What goes wrong in the user's module is its own error: also an import of a module that is not installed."""
+    with pytest.raises(error):
+        find_app(target)
+
+
+def test_wsgi(shop: Path) -> None:
+    """With `wsgi:` before it the app is called as a WSGI app."""
+    calls: list[Any] = []
+    (shop / "old.py").write_text("def app(environ, start_response): ...\n")
+    calls.append(type(load_app("wsgi:old:app", 0)).__name__)
+    calls.append(type(load_app("asgi:shop:web", 0)).__name__)
+    assert calls == ["WSGIWrapper", "ASGIWrapper"]
