@@ -598,3 +598,44 @@ async def test_an_unused_source_is_closed(app: App) -> None:
     await receive.aclose()
     with pytest.raises(trio.BrokenResourceError):
         await send.send("nobody holds the other end")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, trio.BrokenResourceError, trio.BusyResourceError])
+@pytest.mark.parametrize("path", ["/short", "/takes-request", "/stream", "/large", "/nowhere"])
+async def test_a_send_that_fails_is_a_client_that_left(
+    app: App, caplog: Log, path: str, error: type[Exception]
+) -> None:
+    """A `send` that raises what says that the client has left is no error: nothing is raised back, or logged."""
+
+    @app.get("/short")
+    async def short() -> str:
+        return "ok"
+
+    @app.get("/takes-request")
+    async def takes_request(request: Request) -> str:
+        return request.path
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        while True:
+            yield "x"
+
+    @app.get("/large")
+    async def large() -> bytes:
+        return bytes(10**6)
+
+    async def receive() -> Any:
+        await trio.sleep_forever()
+
+    for fails_at in (1, 2):
+        sent: list[Any] = []
+
+        async def send(message: Any, fails_at: int = fails_at, sent: list[Any] = sent) -> None:
+            sent.append(message)
+            if len(sent) >= fails_at:
+                raise error
+
+        async with running(app):
+            await app(Exchange("GET", path).scope, receive, send)
+        assert len(sent) == fails_at
+    assert errors(caplog) == []

@@ -18,7 +18,7 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.asgi import Scope, Send
-from trioweb.ground.errors import HTTPError, StreamTimeout, unwrap
+from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
 from trioweb.policy import Policy, call_error_handler, is_departure, overdue, report
@@ -27,10 +27,11 @@ from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import ENDED, SLICE, STARTED, Outbox, checked_headers
+from trioweb.wire.outbox import ENDED, SLICE, Outbox, checked_headers
 from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
+from trioweb.wire.transport import PLAIN
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
@@ -86,9 +87,19 @@ class Exchange:
             failure = await self._answer(failure)
         if failure is not None:
             self._report(failure)
-        if self._outbox.state is STARTED:
-            with trio.CancelScope(shield=True):
-                await self._outbox.break_off()
+        if self._outbox.state is not ENDED:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
+        if self._outbox.transport is PLAIN:  # an answer that needed no nursery
+            self._outbox.transport = find_transport(self._scope, self._send)
+        with trio.CancelScope(shield=True):
+            await self._outbox.break_off()
+            await self._outbox.transport.drop()
+        if (self._inbox.gone or self._scope["http_version"][0] == "1") and may_have_body(self._scope):
+            self._inbox.discard(unbounded=True)
+            await self._inbox.over()
 
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
@@ -280,6 +291,8 @@ class Exchange:
             writes.add(shield, self._scope, self._send)
             try:
                 await self._send_whole(response)
+            except ClientDisconnected as left:
+                return left
             finally:
                 writes.now.pop(shield, None)
         return None

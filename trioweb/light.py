@@ -21,8 +21,9 @@ from trioweb.handlers import Endpoint, to_response
 from trioweb.lifespan import AppNursery
 from trioweb.policy import Policy, report
 from trioweb.responses import BODILESS, Response
+from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
+from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
 
 
 async def serve(
@@ -78,10 +79,17 @@ async def serve(
             answer = unwrap(error)
         finally:
             policy.writes.now.pop(shield, None)
-    if started and isinstance(answer, Exception):
-        report(answer, scope, "sending the response failed")
+    if started:
+        await _failed_to_send(answer, scope, send)
     elif answer is not None:
         await Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run(answer)
+
+
+async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+    if isinstance(failure, CLIENT_LEFT):
+        await find_transport(scope, send).drop()
+    elif isinstance(failure, Exception):
+        report(failure, scope, "sending the response failed")
 
 
 async def _rest(

@@ -30,13 +30,13 @@ class Chain:
 def chain(**missing: bool) -> Any:
     """The three objects with all that the adapter wants of them, but for what is missing."""
     event = SimpleNamespace(set=None)
-    connection = SimpleNamespace(reset_stream=None)
+    connection = SimpleNamespace(reset_stream=None, send_failed=None)
     config = SimpleNamespace(graceful_timeout=3)
     context = SimpleNamespace(terminated=SimpleNamespace(wait=None), terminate=SimpleNamespace(set=None))
     server = Chain(None, stream=SimpleNamespace(socket=SimpleNamespace(shutdown=None)))
     protocol = Chain(
         server.app_send, connection=connection, stream_buffers={}, priority=SimpleNamespace(unblock=None),
-        has_data=event, task_group=SimpleNamespace(spawn=None), _flush=None,
+        can_read=event, has_data=event, task_group=SimpleNamespace(spawn=None), _flush=None,
     )  # fmt: skip
     stream = Chain(
         protocol.app_send,

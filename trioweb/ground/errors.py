@@ -44,7 +44,9 @@ class HTTPError(Exception):
 
 
 class ClientDisconnected(Exception):
-    """The client left before its request body had arrived whole. Raised in whoever reads the body; never logged."""
+    """The client left before its request body had arrived whole, or its response was sent. Raised in whoever reads the
+    body, or sends; never logged.
+    """
 
 
 class RouteError(ValueError):

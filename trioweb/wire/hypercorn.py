@@ -9,6 +9,8 @@ What it makes up for, found with Hypercorn 0.18:
 * A stop is announced to the app only when the last connection is gone: ``watch_stop`` hears of it when it is asked for.
 * HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
 * HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
+* What a client has pipelined waits for the end of the response before it; where that does not come it waits for ever,
+  and holds the connection open: ``drop`` tells h11 that there will be no end.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
   one thing that wakes it.
 
@@ -55,7 +57,8 @@ def find_transport(scope: Scope, send: object) -> Transport:
         _ = stream.closed, stream.state.name, connection.socket.shutdown, protocol.connection
         _ = stream.context.terminated.wait, stream.context.terminate.set, stream.config.graceful_timeout
         if http_version.startswith("1"):
-            return _H11Transport(stream, connection, http_version == "1.0")
+            _ = protocol.connection.send_failed, protocol.can_read.set
+            return _H11Transport(stream, protocol, connection, http_version == "1.0")
         _ = protocol.stream_buffers, protocol.priority.unblock, protocol.has_data.set, protocol.task_group.spawn
         _ = protocol.connection.reset_stream, protocol._flush
     except AttributeError:
@@ -70,10 +73,11 @@ def is_unanswered(send: object) -> bool:
 
 
 class _HypercornTransport(Transport):
-    __slots__ = ("_stream",)
+    __slots__ = ("_protocol", "_stream")
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, protocol: Any) -> None:
         self._stream = stream
+        self._protocol = protocol
 
     def has_left(self) -> bool:
         """See ``Transport``."""
@@ -100,8 +104,8 @@ async def _terminate_gently(context: Any) -> None:
 class _H11Transport(_HypercornTransport):
     __slots__ = ("_close_delimited", "_connection")
 
-    def __init__(self, stream: Any, connection: Any, close_delimited: bool) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Any, protocol: Any, connection: Any, close_delimited: bool) -> None:
+        super().__init__(stream, protocol)
         self._connection = connection
         self._close_delimited = close_delimited
 
@@ -112,6 +116,12 @@ class _H11Transport(_HypercornTransport):
         except (OSError, AttributeError):  # closed; or not TCP, or not Linux
             return super().has_left()
         return super().has_left() or state in _TCP_LEFT
+
+    async def drop(self) -> None:
+        self._protocol.connection.send_failed()
+        await self._protocol.can_read.set()
+        with suppress(trio.ClosedResourceError):
+            await self._connection.aclose()
 
     async def abort(self) -> None:
         try:
@@ -137,11 +147,7 @@ class _H11Transport(_HypercornTransport):
 
 
 class _H2Transport(_HypercornTransport):
-    __slots__ = ("_protocol",)
-
-    def __init__(self, stream: Any, protocol: Any) -> None:
-        super().__init__(stream)
-        self._protocol = protocol
+    __slots__ = ()
 
     async def drained(self) -> None:
         buffer = self._protocol.stream_buffers.get(self._stream.stream_id)

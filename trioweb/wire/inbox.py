@@ -44,6 +44,7 @@ class Inbox:
         "_held",
         "_pulling",
         "_receive",
+        "_told",
         "_wait",
         "complete",
         "gone",
@@ -61,6 +62,7 @@ class Inbox:
         self._changed = trio.lowlevel.ParkingLot()
         self._wait: trio.CancelScope | None = None
         self._given_up = False
+        self._told = False  # by the server itself
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
         self.complete = False
@@ -126,12 +128,12 @@ class Inbox:
                 await self._pull()
 
     async def over(self) -> None:
-        """Return when the server has said that the exchange is over, after a response to a body that went on.
+        """Return when the server has said that the exchange is over, be it that nobody wants the rest of the body.
 
         Until then it may wait for room in its queue, with everything else on that connection behind it.
         """
         with self._bounded():
-            while not self.gone:
+            while not self._told:
                 await self._pull()
 
     def _bounded(self) -> trio.CancelScope:
@@ -163,7 +165,7 @@ class Inbox:
             self._take(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         else:
-            self.gone = True
+            self.gone = self._told = True
 
     def _take(self, body: bytes) -> None:
         if self._discarding:

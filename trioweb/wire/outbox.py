@@ -15,9 +15,12 @@ from typing import Final
 import trio
 
 from trioweb.ground.asgi import Send
-from trioweb.ground.errors import ContentLengthError
+from trioweb.ground.errors import ClientDisconnected, ContentLengthError
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.transport import PLAIN, Transport
+
+CLIENT_LEFT: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+"""What ``send`` may raise when the client has left: by ASGI an ``OSError``, from below a server one of trio's."""
 
 IDLE, STARTED, ENDED, BROKEN = "idle", "started", "ended", "broken"
 
@@ -92,7 +95,7 @@ class Outbox:
             self._remaining = int(lengths.pop())
         self._advance("start")
         self._begin("start")
-        await self._send({"type": "http.response.start", "status": status, "headers": kept})
+        await self._pass_on({"type": "http.response.start", "status": status, "headers": kept})
         self._done()
 
     async def body(self, data: bytes) -> None:
@@ -111,7 +114,7 @@ class Outbox:
             if self._remaining is not None:
                 self._remaining -= len(data)  # now: a client that has the last byte may leave before `send` returns
             self._begin("body")
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._pass_on({"type": "http.response.body", "body": data, "more_body": True})
             await self.transport.drained()
             self._done()
             self.sent += len(data)
@@ -142,7 +145,7 @@ class Outbox:
         self._advance("end")
         self._begin("end")
         self.sent += len(data)
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._pass_on({"type": "http.response.body", "body": data, "more_body": False})
         self._done()
 
     async def whole(self, data: bytes) -> None:
@@ -156,6 +159,14 @@ class Outbox:
         if self.state is STARTED:
             self._advance("break")
             await self.transport.abort()
+
+    async def _pass_on(self, message: dict[str, object]) -> None:
+        try:
+            await self._send(message)
+        except CLIENT_LEFT as error:
+            self.gone = True
+            self._done()
+            raise ClientDisconnected("the client left while its response was sent") from error
 
     def _begin(self, what: str) -> None:
         self.sending, self.sending_since = what, trio.current_time()
