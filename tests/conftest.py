@@ -22,8 +22,15 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """What a fixture that starts servers does, whatever its scope."""
     started: list[Server] = []
 
-    def start(target: str, *options: str, directory: Path | None = None) -> Server:
-        server = Server(target, options, tmp_path_factory.mktemp("server"), directory)
+    def start(
+        target: str,
+        *options: str,
+        directory: Path | None = None,
+        runner: str = "hypercorn",
+        descriptors: int | None = None,
+    ) -> Server:
+        place = tmp_path_factory.mktemp("server")
+        server = Server(target, options, place, directory, runner=runner, descriptors=descriptors)
         started.append(server)
         server.wait_until_ready()
         return server

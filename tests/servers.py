@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -23,10 +24,36 @@ PATIENCE = 15.0
 """Seconds after which a server that does not do what a test waits for has failed it; far beyond what it takes."""
 
 
-class Server:
-    """``hypercorn -k trio`` on a free port. Its app finds the file for ``events`` in ``EVENT_LOG``."""
+RUNNERS: dict[str, tuple[str, ...]] = {
+    "hypercorn": ("hypercorn", "-k", "trio"),
+    "trioweb": ("trioweb", "run"),
+}
+"""The ways of running an app: what stands behind ``python -m``. They take the same options."""
 
-    def __init__(self, target: str, options: Sequence[str], directory: Path, cwd: Path | None = None) -> None:
+
+class Server:
+    """A server on a free port. Its app finds the file for ``events`` in ``EVENT_LOG``.
+
+    Args:
+        target: the app as module:name.
+        options: of the command line.
+        directory: for its log and its events.
+        cwd: where it runs, if not in the checkout.
+        runner: which of ``RUNNERS``.
+        descriptors: how many it may have open in a process, if there is to be a limit.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        options: Sequence[str],
+        directory: Path,
+        cwd: Path | None = None,
+        *,
+        runner: str = "hypercorn",
+        descriptors: int | None = None,
+    ) -> None:
+        self.runner = runner
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -34,17 +61,9 @@ class Server:
         self._events.touch()
         self._log = directory / "server.log"
         env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
-        command = [
-            sys.executable,
-            "-m",
-            "hypercorn",
-            "-k",
-            "trio",
-            "--bind",
-            f"127.0.0.1:{self.port}",
-            *options,
-            target,
-        ]
+        command = [sys.executable, "-m", *RUNNERS[runner], "--bind", f"127.0.0.1:{self.port}", *options, target]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, cwd=cwd or ROOT)
 
@@ -118,10 +137,10 @@ class Server:
 
     @property
     def workers(self) -> list[int]:
-        """The process ids of its workers."""
+        """The process ids of its workers: its children, but for the one that keeps multiprocessing's semaphores."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [int(child) for child in children if _is_worker(child)]
 
     @property
     def memory(self) -> int:
@@ -143,6 +162,14 @@ class Server:
             self.process.wait()
 
 
+def _is_worker(pid: str) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return False
+    return command != b"" and b"resource_tracker" not in command  # one that has ended, and waits to be asked, has none
+
+
 def read_all(client: socket.socket) -> bytes:
     """All that comes until the server closes; a reset raises ``ConnectionResetError``."""
     parts = []
@@ -159,6 +186,12 @@ def read_until(client: socket.socket, end: bytes) -> bytes:
         assert part, f"closed before {end!r}: {data[-200:]!r}"
         data += part
     return data
+
+
+def reset_connection(client: socket.socket) -> None:
+    """Close a connection with a reset, as one does that has crashed."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 class H2Client:
@@ -198,6 +231,21 @@ class H2Client:
                 self._take(event, open_windows)
             self._flush()
 
+    def upload(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        """Send a piece of a body, as far as the windows let it."""
+        room = min(self._connection.local_flow_control_window(stream), len(data))
+        for offset in range(0, room, self._connection.max_outbound_frame_size):
+            piece = data[offset : min(room, offset + self._connection.max_outbound_frame_size)]
+            self._connection.send_data(stream, piece)
+        if end and room == len(data):
+            self._connection.end_stream(stream)
+        self._flush()
+
+    def go_away(self) -> None:
+        """Say that this client is about to go."""
+        self._connection.close_connection()
+        self._flush()
+
     def cancel(self, stream: int) -> None:
         """Reset a stream, as a browser does on "stop"."""
         self._connection.reset_stream(stream, 8)
@@ -208,9 +256,30 @@ class H2Client:
         frame = DataFrame(stream, data)
         self._socket.sendall(frame.serialize())
 
-    def close(self) -> None:
-        """Leave."""
+    def send_noise(self, data: bytes) -> None:
+        """Send what is no frame."""
+        self._socket.sendall(data)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Leave, or have the connection reset."""
+        if reset:
+            reset_connection(self._socket)
         self._socket.close()
+
+    def read_to_the_end(self) -> None:
+        """Read frames until the server closes the connection, windows as they are."""
+        self._socket.settimeout(PATIENCE)
+        with contextlib.suppress(ConnectionResetError):
+            while data := self._socket.recv(65536):
+                for event in self._connection.receive_data(data):
+                    self._take(event, open_windows=False)
+
+    def wait_until_closed(self) -> None:
+        """Read until the server closes the connection, and make nothing of it."""
+        self._socket.settimeout(PATIENCE)
+        with contextlib.suppress(ConnectionResetError):
+            while self._socket.recv(65536):
+                pass
 
     def _read(self) -> list[Event]:
         try:
