@@ -139,8 +139,9 @@ class Server:
     def workers(self) -> list[int]:
         """The process ids of its workers: its children, but for the one that keeps multiprocessing's semaphores."""
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children if _is_worker(child)]
+        # A process belongs to the thread that has started it.
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for child in " ".join(lists).split() if _is_worker(child)]
 
     @property
     def memory(self) -> int:

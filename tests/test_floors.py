@@ -20,7 +20,8 @@ testing.strict testing.clock testing.conversation testing.transport testing.even
 testing.client testing
 handlers sweep policy watch exchange lifespan light
 routing dispatch app
-server server.config server.options server.loading server.logs server.sockets server.gate server.connection
+server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
+server.connection
 server.worker server.process server.watching server.supervisor server.command
 __init__ __main__
 """

@@ -41,8 +41,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_due", "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request", "_scope",
-        "_send", "_streaming", "_watch",
+        "_drained", "_due", "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request",
+        "_scope", "_send", "_streaming", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class Exchange:
         self._streaming = False
         self._overdue: StreamTimeout | None = None
         self._due = math.inf
+        self._drained = False
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -224,7 +225,8 @@ class Exchange:
         Returns:
             Whether that was all of it.
         """
-        if not self._inbox.complete:
+        if not self._inbox.complete and not self._drained:
+            self._drained = True
             self._inbox.discard()
             await self._inbox.discarded()
             self._inbox.discard(unbounded=True)

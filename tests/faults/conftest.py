@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ class Load:
         return {name: count - base.get(name, 0) for name, count in counts.items() if count > base.get(name, 0)}
 
 
+RECORD = re.compile(r"^(?=\[?\d{4}-\d\d-\d\d )", re.MULTILINE)
+"""Where an entry of a server's log begins, with or without brackets around its time."""
+
+
 class Recovery:
     """A server under a fault, and what it held when it was new."""
 
@@ -92,8 +97,8 @@ class Recovery:
             for text in self._allowed:
                 self.wait_for_log(text)
             # As many tracebacks as errors that were meant: none slipped in with them.
-            errors = [line for line in self.logged.splitlines() if line.startswith("[") or "ERROR" in line]
-            assert not [line for line in errors if not any(text in line for text in self._allowed)], self.logged
+            errors = [record for record in RECORD.split(self.logged) if any(word in record for word in FAULT_WORDS)]
+            assert not [record for record in errors if not any(text in record for text in self._allowed)], self.logged
         else:
             assert not any(word in self.logged for word in FAULT_WORDS), self.logged
 

@@ -92,22 +92,38 @@ async def test_a_refused_websocket() -> None:
 
 async def test_a_body_that_does_not_come(mock_clock: Clock) -> None:
     """A body of which nothing comes for body_timeout, while the app waits for it, is answered with a 408."""
-    app, _ = make_app()
-    async with serving(app, body_timeout=30) as running, await running.connect() as client:
+
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        while (await receive())["type"] == "http.request":
+            pass
+
+    async with serving(bare, body_timeout=30) as running, await running.connect() as client:
         await client.send_all(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
-        await settle()
-        mock_clock.jump(29)
-        await client.send_all(b"6")
-        await settle()
-        mock_clock.jump(29)
-        await client.send_all(b"7")
+        for byte in (b"6", b"7"):
+            await settle()
+            mock_clock.jump(29)
+            await client.send_all(byte)
         await settle()
         mock_clock.jump(31)
         await give_time(mock_clock)
         received = await read_all(client)
         assert received.startswith(b"HTTP/1.1 408 ")
         assert b"The request body did not come." in received
+
+
+async def test_an_app_of_ours(mock_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """An app that takes a client for gone whose body does not come has let go of its connection: that is no error."""
+    app, _ = make_app()
+    async with serving(app, body_timeout=30) as running, await running.connect() as client:
+        await client.send_all(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        await settle()
+        mock_clock.jump(31)
+        await give_time(mock_clock)
+        assert await read_all(client) == b""
         assert b"ok" in await running.ask()
+    assert not caplog.records
 
 
 async def test_an_app_that_does_not_read(mock_clock: Clock) -> None:

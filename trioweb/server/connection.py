@@ -14,24 +14,24 @@ from __future__ import annotations
 
 import math
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import h11
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup
+from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.protocols import Protocol
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
+PARTING_SECONDS: Final = 0.25
+"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
 LINGER_SECONDS: Final = 1.0
 """Seconds for the client to stop sending, once we have said that nothing more will come."""
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -65,7 +65,7 @@ class Connection:
         self._state = state
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._sending = trio.Lock()
-        self._protocol: ProtocolWrapper | None = None
+        self._protocol: Protocol | None = None
         self._timer = trio.CancelScope()
         self._due = math.inf  # when the client must have done what it is waited for
         self._idle = True
@@ -115,19 +115,29 @@ class Connection:
         server = parse_socket_addr(self._socket.family, self._socket.getsockname())
         self._expect(self._config.head_timeout)
         async with trio.open_nursery() as nursery:
+            requests = Requests(nursery, self._config, lambda: self._socket.fileno() != -1)
             try:
-                self._protocol = ProtocolWrapper(
-                    self._app, self._config, self._context, cast("TaskGroup", Requests(nursery, self._config)),
-                    ConnectionState(self._state), tls, client, server, self.protocol_send,
-                    self.stream.selected_alpn_protocol() if isinstance(self.stream, trio.SSLStream) else None,
+                made: Any = requests
+                self._protocol = Protocol(
+                    lambda kind: kind(
+                        self._app, self._config, self._context, made, ConnectionState(self._state), tls, client,
+                        server, self.protocol_send,
+                    ),
+                    http2=isinstance(self.stream, trio.SSLStream) and self.stream.selected_alpn_protocol() == "h2",
                 )  # fmt: skip
                 await self._protocol.initiate()
                 await self._read()
                 await self._protocol.handle(Closed())
                 self.break_off()  # for an app that goes on writing to a client who left
             except BaseException:
-                self.break_off()  # else a write that its client does not take would keep the nursery from closing
+                nursery.start_soon(self._break_off_after, requests)
                 raise
+
+    async def _break_off_after(self, requests: Requests) -> None:
+        """Break what an app writes on, though it was cancelled; one that ends by itself may say how it ends."""
+        with trio.move_on_after(PARTING_SECONDS, shield=True):
+            await requests.ended()
+        self.break_off()
 
     # Reading
 
@@ -152,13 +162,13 @@ class Connection:
                 if data:
                     continue
                 return
-            if self._idle and not self._in_head and data and isinstance(self._protocol.protocol, H11Protocol):
+            if self._idle and not self._in_head and data and self._protocol.is_http1:
                 self._in_head = True
                 self._expect(self._config.head_timeout)
             await self._protocol.handle(RawData(data))
             if not data:
                 return
-            if not self._idle and isinstance(self._protocol.protocol, H2Protocol) and self._protocol.protocol.idle:
+            if not self._idle and self._protocol.has_no_streams:
                 await self._became_idle()  # it has said hello, and asks for nothing yet
 
     def _expect(self, seconds: float | None) -> None:
@@ -228,34 +238,39 @@ class Connection:
             return
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-        self._expect(LINGER_SECONDS if self._may_still_send() else 0)
-
-    def _may_still_send(self) -> bool:
-        protocol = None if self._protocol is None else self._protocol.protocol
-        if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, h11.Connection):
-            return protocol.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-        return True
+        self._expect(LINGER_SECONDS if self._protocol is None or self._protocol.may_receive_more else 0)
 
     def break_off(self) -> None:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            if self._protocol is not None and self._protocol.ends_with_connection:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 
 class Requests:
     """The tasks of a connection: each app call with its queue, in the connection's nursery. Hypercorn's task group."""
 
-    def __init__(self, nursery: trio.Nursery, config: ServerConfig) -> None:
+    def __init__(self, nursery: trio.Nursery, config: ServerConfig, is_open: Callable[[], bool]) -> None:
         self._nursery = nursery
+        self._is_open = is_open
         self._config = config
+        self._running = 0
+        self._ended = trio.lowlevel.ParkingLot()
+
+    async def ended(self) -> None:
+        """Wait until none runs."""
+        while self._running:
+            await self._ended.park()
 
     async def spawn_app(
         self, app: AppWrapper, config: ServerConfig, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
         """Start the app on a request; returns what takes the request's messages, and waits where they pile up."""
         put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
-        self._nursery.start_soon(self._call, app, scope, take, send)
+        self.spawn(self._call, app, scope, take, send)
 
         async def deliver(message: Any) -> None:
             with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
@@ -264,8 +279,16 @@ class Requests:
         return deliver
 
     def spawn(self, func: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Start a task of the protocol's own."""
-        self._nursery.start_soon(func, *args)
+        """Start a task."""
+        self._running += 1
+        self._nursery.start_soon(self._run, func, args)
+
+    async def _run(self, func: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+        try:
+            await func(*args)
+        finally:
+            self._running -= 1
+            self._ended.unpark_all()
 
     async def _call(
         self, app: AppWrapper, scope: Any, take: trio.MemoryReceiveChannel[Any], send: Callable[[Any], Awaitable[None]]
@@ -281,7 +304,8 @@ class Requests:
                 await self._log(rest)
             if cancelled is not None:
                 raise cancelled from None
-        await send(None)
+        if self._is_open():  # else an app has closed it, and the protocol would answer in its place
+            await send(None)
 
     async def _log(self, error: BaseException) -> None:
         await self._config.log.error(

@@ -146,9 +146,7 @@ class Worker:
     async def _break_off_after(self, seconds: float, scope: trio.CancelScope) -> None:
         with trio.move_on_after(seconds):
             await self._hurry.wait()
-        for connection in self._connections:
-            connection.break_off()
-        scope.cancel()
+        scope.cancel()  # each connection then breaks what does not end by itself
 
     # Connections
 

@@ -67,9 +67,13 @@ def find_transport(scope: Scope, send: object) -> Transport:
 
 
 def is_unanswered(send: object) -> bool:
-    """Whether a request that Hypercorn has sent to an app has no answer, not even the head of one."""
-    state = getattr(getattr(send, "__self__", None), "state", None)
-    return getattr(state, "name", None) == "REQUEST"
+    """Whether a request that Hypercorn has sent to an app has no answer, not even the head of one, and can have it."""
+    stream = getattr(send, "__self__", None)
+    server = getattr(getattr(getattr(stream, "send", None), "__self__", None), "send", None)
+    connection = getattr(getattr(server, "__self__", None), "stream", None)
+    sock = getattr(getattr(connection, "transport_stream", connection), "socket", None)
+    state = getattr(getattr(stream, "state", None), "name", None)
+    return state == "REQUEST" and sock is not None and sock.fileno() != -1
 
 
 class _HypercornTransport(Transport):

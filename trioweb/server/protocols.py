@@ -1,0 +1,90 @@
+"""Which of Hypercorn's protocols speaks on a connection, and what its HTTP/2 lacks.
+
+It forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with all the
+stream's neighbours on the connection. Here such a frame falls on nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h11
+from hypercorn.events import Event, RawData
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+
+Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
+
+
+class Protocol:
+    """What a connection speaks: HTTP/1.1 until its client asks for HTTP/2, or HTTP/2 from the start.
+
+    Args:
+        make: a protocol of a class, with all that it needs.
+        http2: HTTP/2 was agreed on in the TLS handshake.
+    """
+
+    def __init__(self, make: Make, *, http2: bool) -> None:
+        self._make = make
+        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else make(H11Protocol)
+
+    async def initiate(self) -> None:
+        """Say what this side has to say first."""
+        await self._own.initiate()
+
+    async def handle(self, event: Event) -> None:
+        """Take what has happened to the connection: bytes, or its end."""
+        try:
+            await self._own.handle(event)
+        except H2ProtocolAssumedError as assumed:  # the client knows that we speak it
+            self._own = self._make_http2()
+            await self._own.initiate()
+            await self._own.handle(RawData(assumed.data))
+        except H2CProtocolRequiredError as upgrade:
+            self._own = self._make_http2()
+            await self._own.initiate(upgrade.headers, upgrade.settings)
+            if upgrade.data:
+                await self._own.handle(RawData(upgrade.data))
+
+    def _make_http2(self) -> H2Protocol:
+        protocol: H2Protocol = self._make(H2Protocol)
+        protocol.streams = _Streams()
+        return protocol
+
+    @property
+    def is_http1(self) -> bool:
+        """Whether it is HTTP/1."""
+        return isinstance(self._own, H11Protocol)
+
+    @property
+    def has_no_streams(self) -> bool:
+        """Whether it is HTTP/2, and nothing is asked for."""
+        return isinstance(self._own, H2Protocol) and self._own.idle
+
+    @property
+    def may_receive_more(self) -> bool:
+        """Whether the client may be in the middle of sending something."""
+        if isinstance(self._own, H11Protocol) and isinstance(self._own.connection, h11.Connection):
+            return self._own.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        return True
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether a response is under way that its client would take for whole if the connection just ended."""
+        stream = self._own.stream if isinstance(self._own, H11Protocol) else None
+        return stream is not None and getattr(stream, "scope", {}).get("http_version") == "1.0"
+
+
+class _Nobody:
+    """A stream that is not there."""
+
+    idle = True
+
+    async def handle(self, event: object) -> None:
+        """Take a frame that nobody wants."""
+
+
+class _Streams(dict[int, Any]):
+    def __missing__(self, stream_id: int) -> _Nobody:
+        return _Nobody()
