@@ -28,9 +28,10 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
         directory: Path | None = None,
         runner: str = "hypercorn",
         descriptors: int | None = None,
+        scheme: str = "http",
     ) -> Server:
         place = tmp_path_factory.mktemp("server")
-        server = Server(target, options, place, directory, runner=runner, descriptors=descriptors)
+        server = Server(target, options, place, directory, runner=runner, descriptors=descriptors, scheme=scheme)
         started.append(server)
         server.wait_until_ready()
         return server

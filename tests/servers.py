@@ -41,6 +41,7 @@ class Server:
         cwd: where it runs, if not in the checkout.
         runner: which of ``RUNNERS``.
         descriptors: how many it may have open in a process, if there is to be a limit.
+        scheme: "https" where the options make it speak TLS.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Server:
         *,
         runner: str = "hypercorn",
         descriptors: int | None = None,
+        scheme: str = "http",
     ) -> None:
         self.runner = runner
+        self._scheme = scheme
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -70,7 +73,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def output(self) -> str:
@@ -84,6 +87,9 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Wait for an answer: a worker listens before it has imported its app."""
+        if self._scheme == "https":  # of what speaks TLS nothing can be asked in clear; but it says when it serves
+            self.wait_for_output(" serves ")
+            return
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError), self.connect() as client:

@@ -1,0 +1,69 @@
+"""An app for tests of the processes behind `trioweb run`: it says which worker it is, and can end it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+
+import trio
+
+from trioweb import App, EventStreamResponse, Response
+
+app = App()
+
+
+@app.lifespan
+async def life(app: App) -> AsyncIterator[None]:
+    """Fail at start-up where a file says so, and note the end."""
+    mark = os.environ.get("FAIL_MARK")
+    if mark and os.path.exists(mark):  # noqa: PTH110
+        raise OSError("no database")
+    yield
+    with open(os.environ["EVENT_LOG"], "a") as log:  # noqa: PTH123
+        print("ended", file=log)
+
+
+@app.get("/")
+async def root() -> int:
+    """Say which process this is."""
+    return os.getpid()
+
+
+@app.get("/crash/{status:int}")
+async def crash(status: int) -> None:
+    """End the process, as a crash does."""
+    os._exit(status)
+
+
+@app.get("/stubborn")
+async def stubborn() -> str:
+    """Heed no cancellation."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep(60)
+    return "done"
+
+
+@app.get("/blocking")
+async def blocking() -> str:
+    """Block the loop."""
+    time.sleep(60)
+    return "done"
+
+
+@app.get("/slow")
+async def slow() -> str:
+    """Answer in a moment."""
+    await trio.sleep(0.3)
+    return "slow"
+
+
+@app.get("/events")
+async def events() -> Response:
+    """Stream events for ever."""
+
+    async def endless() -> AsyncIterator[int]:
+        yield os.getpid()
+        await trio.sleep_forever()
+
+    return EventStreamResponse(endless())

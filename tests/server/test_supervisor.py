@@ -1,0 +1,305 @@
+"""`trioweb run` as processes: workers that crash, are replaced, and end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.servers import PATIENCE, ROOT, Server, read_all, read_until
+
+TARGET = "tests.server.process_app:app"
+
+
+def ask(server: Server, path: str = "/") -> str:
+    """The body of a response, on a connection of its own; empty where there was none."""
+    with contextlib.suppress(OSError), server.request(path, headers="Connection: close\r\n") as client:
+        return read_all(client).partition(b"\r\n\r\n")[2].decode()
+    return ""
+
+
+def stop(server: Server, number: signal.Signals = signal.SIGTERM) -> int:
+    """Stop the server; returns its exit status."""
+    server.process.send_signal(number)
+    return server.process.wait(PATIENCE)
+
+
+def wait_for_workers(server: Server, count: int, without: set[int] | None = None) -> set[int]:
+    """Wait until that many workers have answered, none of those among them."""
+    end = time.monotonic() + PATIENCE
+    seen: set[int] = set()
+    while len(seen) < count:
+        assert time.monotonic() < end, f"{seen}\n{server.output}"
+        seen |= {int(answer) for answer in [ask(server)] if answer}
+        seen -= without or set()
+    return seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_and_the_last_line(start_server: StartServer, number: signal.Signals) -> None:
+    """It says in one line what it serves, where, and how to stop it; it ends with status 0, the lifespan cleaned up."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    where = re.escape(server.url)
+    assert re.search(rf"INFO trioweb serves {TARGET} at {where} \(2 workers, process \d+; Ctrl\+C", server.output)
+    wait_for_workers(server, 2)
+    assert stop(server, number) == 0
+    assert server.events == ["ended", "ended"]
+    assert len(server.output.splitlines()) == 1
+
+
+def test_crashes(start_server: StartServer) -> None:
+    """A worker that crashes is replaced, after a pause that grows with each crash; the other one's streams go on."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    wait_for_workers(server, 2)
+    stream = server.request("/events")
+    kept = int(re.findall(rb"data: (\d+)", read_until(stream, b"data: ") + read_until(stream, b"\n\n"))[0])
+    killed = {kept}
+    for _ in range(3):
+        [other] = wait_for_workers(server, 1, without=killed)
+        killed.add(other)
+        os.kill(other, signal.SIGKILL)
+        server.wait_for_output(f"worker {other} was killed by SIGKILL: another one starts in")
+    wait_for_workers(server, 1, without=killed)
+    pauses = [float(pause) for pause in re.findall(r"starts in ([\d.]+) s", server.output)]
+    assert pauses == [0.1, 0.2, 0.4]
+    stream.settimeout(0.01)
+    with pytest.raises(TimeoutError):  # it is open
+        stream.recv(1)
+    stream.close()
+    assert stop(server) == 0
+
+
+def test_an_exit_status_is_told(start_server: StartServer) -> None:
+    """What a worker ended with is logged; its successor serves."""
+    server = start_server(TARGET, runner="trioweb")
+    first = ask(server)
+    ask(server, "/crash/7")
+    server.wait_for_output(f"worker {first} ended with status 7: another one starts in 0.1 s")
+    wait_for_workers(server, 1, without={int(first)})
+
+
+def test_all_are_replaced(start_server: StartServer) -> None:
+    """At SIGHUP all workers are replaced one by one; no connection is refused, and no request is lost meanwhile."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    before = wait_for_workers(server, 2)
+    over = threading.Event()
+    answers: list[str] = []
+
+    def ask_on() -> None:
+        while not over.is_set():
+            answers.append(ask(server, "/slow"))
+
+    asking = [threading.Thread(target=ask_on) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_output("all workers were replaced")
+    over.set()
+    for thread in asking:
+        thread.join()
+    assert set(answers) == {"slow"}
+    assert wait_for_workers(server, 2, without=before).isdisjoint(before)
+    assert len(server.workers) == 2
+    assert stop(server) == 0
+
+
+def test_a_successor_that_cannot_start(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new code cannot start, the workers stay as they are."""
+    mark = tmp_path / "fail"
+    monkeypatch.setenv("FAIL_MARK", str(mark))
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    before = wait_for_workers(server, 2)
+    mark.touch()
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_output("before it served: the workers stay as they are")
+    assert "no database" in server.output
+    assert wait_for_workers(server, 2) == before
+    assert stop(server) == 0
+
+
+def test_an_app_that_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lifespan that fails at start-up ends the command with its error and status 3, once and not for each worker."""
+    (tmp_path / "fail").touch()
+    monkeypatch.setenv("FAIL_MARK", str(tmp_path / "fail"))
+    status, output = run("--workers", "3", "--bind", "127.0.0.1:0", TARGET)
+    assert status == 3
+    assert output.count("OSError: no database\n") == 1
+    assert "serves" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nothing:app"], 3, "there is no module 'nothing' in"),
+        (["tests.server.process_app:nothing"], 3, "did you mean tests.server.process_app:app?"),
+        (["--workers", "0", "nothing:app"], 3, "there is no module 'nothing' in"),
+        (["--bind", "127.0.0.1:{taken}", TARGET], 2, "another program does. Stop it, or choose another"),
+        (["--accesslog", "x", TARGET], 2, "unrecognized arguments: --accesslog"),
+        (["--access-logfile", "/nowhere/x", TARGET], 2, "cannot open '/nowhere/x': No such file or directory"),
+        (["--certfile", "/nowhere", TARGET], 2, "--certfile: cannot read '/nowhere'"),
+    ],
+)
+def test_what_cannot_run(arguments: list[str], status: int, message: str) -> None:
+    """A mistake in the command is told in a line that says what to do, with a status of its own and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = [argument.format(taken=port) for argument in arguments]
+        found, output = run(*(() if "--bind" in given else ("--bind", "127.0.0.1:0")), *given)
+    assert message in output
+    assert found == status
+    assert "Traceback" not in output
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run the command to its end: its status, and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "trioweb", "run", *arguments],
+        capture_output=True, text=True, check=False, timeout=PATIENCE, cwd=ROOT,
+        env={**os.environ, "EVENT_LOG": os.devnull},
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
+    """What an import raises is shown with its traceback; it is the user's own."""
+    (tmp_path / "wrong.py").write_text("1 / 0\n")
+    status, output = run("--bind", "127.0.0.1:0", str(tmp_path / "wrong.py"))
+    assert status == 3
+    assert "ZeroDivisionError" in output
+
+
+@pytest.mark.parametrize("path", ["/stubborn", "/blocking"])
+def test_a_worker_that_does_not_stop(start_server: StartServer, path: str) -> None:
+    """A worker whose handlers heed nothing is killed a second after its graceful time; the status tells."""
+    server = start_server(TARGET, "--graceful-timeout", "0.5", runner="trioweb")
+    with server.request(path):
+        time.sleep(0.2)
+        begin = time.monotonic()
+        assert stop(server) == 1
+        assert 1.4 < time.monotonic() - begin < 4
+    assert "was killed: its requests took longer than they may" in server.output
+
+
+def test_patience_can_end(start_server: StartServer) -> None:
+    """The third signal ends it at once."""
+    server = start_server(TARGET, "--graceful-timeout", "60", runner="trioweb")
+    with server.request("/blocking"):
+        time.sleep(0.2)
+        for _ in range(3):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert server.process.wait(PATIENCE) == 1
+
+
+def test_no_worker_is_left_behind(start_server: StartServer) -> None:
+    """Workers whose supervisor was killed end by themselves, gracefully."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    wait_for_workers(server, 2)
+    workers = server.workers
+    server.process.kill()
+    server.process.wait()
+    server.wait_for_event("ended", 2)
+    end = time.monotonic() + PATIENCE
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_without_a_supervisor(start_server: StartServer) -> None:
+    """With `--workers 0` the process serves itself, and ends as gracefully."""
+    server = start_server(TARGET, "--workers", "0", runner="trioweb")
+    assert ask(server) == str(server.process.pid)
+    assert f"trioweb serves {TARGET} at {server.url} (Ctrl+C stops it)" in server.output
+    assert stop(server, signal.SIGINT) == 0
+    assert server.events == ["ended"]
+
+
+def test_a_process_id_file(start_server: StartServer, tmp_path: Path) -> None:
+    """The file holds the id of the process to send signals to, for as long as that runs."""
+    file = tmp_path / "web.pid"
+    server = start_server(TARGET, "--pid", str(file), runner="trioweb")
+    assert file.read_text() == str(server.process.pid)
+    assert stop(server) == 0
+    assert not file.exists()
+
+
+def test_reload(start_server: StartServer, tmp_path: Path) -> None:
+    """With `--reload` a changed file is served anew; a mistake in it is shown, and the next change is waited for."""
+    file = tmp_path / "shop.py"
+
+    def write(answer: str) -> None:
+        file.write_text(f"from trioweb import App\napp = App()\n@app.get('/')\nasync def root(): return {answer}\n")
+
+    write("'one'")
+    server = start_server("shop:app", "--reload", runner="trioweb", directory=tmp_path)
+    assert ask(server) == "one"
+    for answer, expected in (("'two'", "two"), ("1 +", ""), ("'three'", "three")):
+        write(answer)
+        if expected:
+            end = time.monotonic() + PATIENCE
+            while ask(server) != expected:
+                assert time.monotonic() < end, server.output
+        else:
+            server.wait_for_output("waiting for a change")
+    assert "SyntaxError" in server.output
+    assert "shop.py has changed: serving anew" in server.output
+    assert stop(server) == 0
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A certificate for localhost, and its key."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return str(certificate), str(key)
+
+
+def test_tls(start_server: StartServer, certificate: tuple[str, str]) -> None:
+    """With a certificate it speaks HTTP/2 and HTTP/1.1 over TLS; what speaks no TLS is let go without a word."""
+    files = ("--certfile", certificate[0], "--keyfile", certificate[1])
+    server = start_server(TARGET, *files, runner="trioweb", scheme="https")
+    for option, version in (("--http2", b"2"), ("--http1.1", b"1.1")):
+        status, output = server.curl("/", "--cacert", certificate[0], option, "-w", " %{http_version}")
+        assert status == 0
+        assert output.split() == [str(server.workers[0]).encode(), version]
+    with server.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        read_all(client)
+    status, output = server.curl("/events", "--cacert", certificate[0], "-m", "1")
+    assert (status, output[:6]) == (28, b"data: ")
+    assert stop(server) == 0
+    assert len(server.output.splitlines()) == 1
+
+
+def test_a_descriptor_to_listen_on(tmp_path: Path) -> None:
+    """A socket that another program has opened, as systemd does, is listened on by its number."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trioweb", "run", "--bind", f"fd://{number}", TARGET],
+            pass_fds=[number], cwd=ROOT, env={**os.environ, "EVENT_LOG": os.devnull},
+        )  # fmt: skip
+        try:
+            with socket.create_connection(listening.getsockname(), PATIENCE) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert read_all(client).startswith(b"HTTP/1.1 200 ")
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
