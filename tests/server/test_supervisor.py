@@ -62,7 +62,7 @@ def test_crashes(start_server: StartServer) -> None:
     server = start_server(TARGET, "--workers", "2", runner="trioweb")
     wait_for_workers(server, 2)
     stream = server.request("/events")
-    kept = int(re.findall(rb"data: (\d+)", read_until(stream, b"data: ") + read_until(stream, b"\n\n"))[0])
+    kept = int(re.findall(rb"data: (\d+)\n\n", read_until(stream, b"\n\n\r\n"))[0])
     killed = {kept}
     for _ in range(3):
         [other] = wait_for_workers(server, 1, without=killed)
