@@ -224,7 +224,9 @@ class App(Router):
             target = self._target(scope, send)
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
-                await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+                rest = await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+                if rest is not None:
+                    await rest()
             elif isinstance(target, Mount):
                 await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
             else:

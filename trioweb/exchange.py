@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import trio
 
@@ -21,7 +22,7 @@ from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, is_departure, overdue, report
+from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
@@ -32,9 +33,6 @@ from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
 from trioweb.wire.transport import PLAIN
-
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
 
 class Exchange:
@@ -111,7 +109,8 @@ class Exchange:
             self._outbox.before_end = self._drain_request
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
-            async with trio.open_nursery() as around, trio.open_nursery() as nursery:
+            shared = self._request is None and self._endpoint.takes_nothing  # then no handler can cancel anything
+            async with trio.open_nursery() as around, nullcontext(around) if shared else trio.open_nursery() as nursery:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
@@ -310,19 +309,3 @@ class Exchange:
         else:
             text = f"{self._endpoint.label} failed"
         report(failure, self._scope, text)
-
-
-def cancels_handler(endpoint: Endpoint, method: str) -> bool:
-    """Whether a client that leaves before the response starts cancels the handler."""
-    chosen = endpoint.cancel_on_disconnect
-    return method in SAFE if chosen is None else chosen
-
-
-def may_have_body(scope: Scope) -> bool:
-    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
-    if scope["http_version"][0] != "1":
-        return True
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False

@@ -90,6 +90,11 @@ class Endpoint:
     light: bool = False
     passes_all: bool = False
 
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether it takes neither the request nor its nursery."""
+        return not self.request_names and not self.nursery_names
+
     def bind(self, params: Mapping[str, Any], request: Request | None) -> Mapping[str, Any]:
         """The keyword arguments for one request.
 
@@ -182,7 +187,7 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
             raise _unfillable(endpoint, name, path_params)
     if not takes_rest:
         endpoint.drops = frozenset(path_params) - taken
-    plain = not endpoint.request_names and not endpoint.nursery_names
+    plain = endpoint.takes_nothing
     endpoint.passes_all = plain and not endpoint.drops and not endpoint.converts
     endpoint.light = plain and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
     return endpoint

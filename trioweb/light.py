@@ -8,18 +8,18 @@ handler that returns at once leaves nothing to cancel. All else is an ``Exchange
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any
 
 import trio
 
-from trioweb.exchange import Exchange, cancels_handler, may_have_body
+from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import unwrap
 from trioweb.handlers import Endpoint, to_response
 from trioweb.lifespan import AppNursery
-from trioweb.policy import Policy, report
+from trioweb.policy import Policy, cancels_handler, may_have_body, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
@@ -34,16 +34,15 @@ async def serve(
     receive: Receive,
     send: Send,
     app_nursery: AppNursery | None,
-) -> None:
-    """Answer a request with a handler. Returns when all that the request started has ended.
+) -> Callable[[], Awaitable[None]] | None:
+    """Answer a request with a handler, or say what does so: what is under way for long keeps nothing of this.
 
-    A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
+    A cancellation from outside cancels the handler; it never reaches ``send``.
 
     Without an ``app_nursery``, where the app's lifespan does not run, a client that leaves could be watched nowhere.
     """
     if app_nursery is None or not endpoint.light or may_have_body(scope):
-        await Exchange(policy, endpoint, params, scope, Inbox(receive), send).run()
-        return
+        return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
     inbox: Inbox | None = None
     started = False
     answer: Response | Exception | None = None
@@ -74,7 +73,7 @@ async def serve(
                 started = True
                 policy.writes.add(shield, scope, send)
                 await send_small(send, status, headers, body)
-                return
+                return None
         except Exception as error:
             answer = unwrap(error)
         finally:
@@ -82,7 +81,8 @@ async def serve(
     if started:
         await _failed_to_send(answer, scope, send)
     elif answer is not None:
-        await Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run(answer)
+        return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
+    return None
 
 
 async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:

@@ -83,7 +83,7 @@ def make_stream(source: Any, encode: Encode | None, options: StreamOptions) -> S
         ValueError: the buffer is too small for a single chunk.
     """
     check_options(options)
-    stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT, given=frozenset(options))
+    stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT, given=tuple(options))
     for name, value in options.items():
         setattr(stream, name, value)
     return stream

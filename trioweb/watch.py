@@ -24,13 +24,13 @@ class ClientWatch:
         write_timeout: seconds that one message may not be taken; ``None`` for no limit.
     """
 
-    __slots__ = ("_inbox", "_outbox", "_scope", "_timer", "write_timeout")
+    __slots__ = ("_inbox", "_outbox", "_scope", "_stopped", "write_timeout")
 
     def __init__(self, inbox: Inbox, outbox: Outbox, write_timeout: float | None) -> None:
         self._inbox = inbox
         self._outbox = outbox
-        self._scope = trio.CancelScope()
-        self._timer: trio.CancelScope | None = None
+        self._scope: trio.CancelScope | None = None
+        self._stopped = False
         self.write_timeout = write_timeout
 
     async def run(self, on_left: Callable[[], None], on_overdue: Callable[[], None]) -> None:
@@ -38,39 +38,46 @@ class ClientWatch:
 
         A cancellation is one from outside of the request: it wakes up a ``send`` that is shielded from it.
         """
-        with self._scope as scope:
+        while not self._stopped:
+            since = self._outbox.sending_since
+            left = await self._wait_until(self._due(since))
+            if self._stopped:
+                return
+            if left:
+                on_left()
+                return
+            if since is not None and since == self._outbox.sending_since and self._due(since) <= trio.current_time():
+                on_overdue()
+                return
+
+    def _due(self, since: float | None) -> float:
+        """When a write could be overdue at the earliest: one timer for any number of them."""
+        if self.write_timeout is None:
+            return math.inf
+        return (trio.current_time() if since is None else since) + self.write_timeout
+
+    async def _wait_until(self, due: float) -> bool:
+        """Wait until the client has left, or something else is to be looked at: says whether it has left."""
+        with trio.CancelScope(deadline=due) as self._scope:
             try:
-                overdue = await self._look()
+                await self._inbox.departed()
             except trio.Cancelled:
-                if not scope.cancel_called:
+                if not self._scope.cancel_called:
                     self._outbox.gone = True
                     self._inbox.give_up()
                     self._outbox.release()
                 raise
-            if not scope.cancel_called:
-                (on_overdue if overdue else on_left)()
-
-    async def _look(self) -> bool:
-        """Wait until the client has left, or has taken nothing for too long: says whether it is the latter.
-
-        The timer goes off when a write could be overdue at the earliest.
-        """
-        while True:
-            since = self._outbox.sending_since
-            begin = trio.current_time() if since is None else since
-            due = math.inf if self.write_timeout is None else begin + self.write_timeout
-            with trio.move_on_at(due) as self._timer:
-                await self._inbox.departed()
-                return False
-            if since is not None and since == self._outbox.sending_since and due <= trio.current_time():
-                return True
+            return True
+        return False
 
     def limit_writes(self, seconds: float | None) -> None:
         """Set another limit, from now on."""
         self.write_timeout = seconds
-        if self._timer is not None:
-            self._timer.deadline = -math.inf  # it looks again
+        if self._scope is not None:
+            self._scope.cancel()  # it looks again
 
     def stop(self) -> None:
         """End it: from now on a client that leaves means nothing. Safe to call twice."""
-        self._scope.cancel()
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel()

@@ -72,7 +72,7 @@ class Stream:
     prelude: bytes = b""
     ping: float | None = None
     ping_chunk: bytes = PING
-    given: frozenset[str] = frozenset()
+    given: tuple[str, ...] = ()
 
 
 class Producer:
