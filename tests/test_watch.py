@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import trio
 import trio.testing
 
-from trioweb import App, EventStreamResponse, Response, StreamingResponse, StreamTimeout
+from trioweb import App, EventStreamResponse, Request, Response, StreamingResponse, StreamTimeout
 from trioweb.testing import TestClient
+from trioweb.wire.transport import Transport
 
 Clock = trio.testing.MockClock
 
@@ -173,3 +175,61 @@ async def test_a_mounted_app_hears_of_each_stop(app: App, autojump_clock: Clock)
             assert not inner.stopping.is_set()
             client.announce_stop()
             assert await response.aread() == b"data: a\n\n"
+
+
+@pytest.mark.parametrize("ending", ["left", "overdue", "cancelled"])
+async def test_a_server_that_cannot_say_it(autojump_clock: Clock, ending: str) -> None:
+    """A server that reports the client's leaving from inside of `send`, behind a body nobody reads, gets it said."""
+    put, take = trio.open_memory_channel[dict[str, object]](2)
+    waiting = trio.Event()
+
+    async def handler(request: Request) -> AsyncIterator[bytes]:
+        async for _ in request.stream():
+            break
+        yield bytes(100)
+
+    async def send(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.body" and not waiting.is_set():
+            waiting.set()
+            await trio.sleep(100)
+            await put.send({"type": "http.disconnect"})
+
+    async def fill() -> None:
+        for _ in range(50):
+            await put.send({"type": "http.request", "body": bytes(32768), "more_body": True})
+
+    limit = 5 if ending == "overdue" else 1000
+    scope = make_scope("POST", headers=[(b"content-length", b"99999999")])
+    own = App(write_timeout=limit)
+    own.post("/")(handler)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fill)
+        with trio.CancelScope() as outside:
+
+            async def act() -> None:
+                await waiting.wait()
+                await trio.sleep(1)
+                if ending == "cancelled":
+                    outside.cancel()
+
+            nursery.start_soon(act)
+            scope["extensions"] = {"trioweb": Left() if ending == "left" else Transport()}
+            await own(scope, take.receive, send)
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == 100
+
+
+class Left(Transport):
+    """A server that knows that the client has left."""
+
+    def has_left(self) -> bool:
+        """See ``Transport``."""
+        return True
+
+
+def make_scope(method: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """A request's scope."""
+    return {
+        "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": "/", "raw_path": b"/",
+        "query_string": b"", "root_path": "", "headers": headers, "client": None, "server": None,
+    }  # fmt: skip

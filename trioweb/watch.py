@@ -45,10 +45,12 @@ class ClientWatch:
                 return
             if left:
                 on_left()
-                return
-            if since is not None and since == self._outbox.sending_since and self._due(since) <= trio.current_time():
+            elif since is not None and since == self._outbox.sending_since and self._due(since) <= trio.current_time():
                 on_overdue()
-                return
+            else:
+                continue
+            await self._drain()
+            return
 
     def _due(self, since: float | None) -> float:
         """When a write could be overdue at the earliest: one timer for any number of them."""
@@ -66,9 +68,19 @@ class ClientWatch:
                     self._outbox.gone = True
                     self._inbox.give_up()
                     self._outbox.release()
+                    await self._drain()
                 raise
             return True
         return False
+
+    async def _drain(self) -> None:
+        """While a ``send`` is under way: take what the server has for us.
+
+        It may want to say, from inside of that ``send``, that the client has left, and have no room in its queue.
+        """
+        if self._outbox.sending and not self._stopped:
+            with trio.CancelScope(shield=True) as self._scope:
+                await self._inbox.drain()
 
     def limit_writes(self, seconds: float | None) -> None:
         """Set another limit, from now on."""

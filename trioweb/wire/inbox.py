@@ -79,7 +79,7 @@ class Inbox:
         """
         self.wanted = True
         while not self._chunks:
-            if self._discarding:
+            if self._discarding and not self.gone:
                 raise RuntimeError(
                     "the request body was thrown away when the response started, since nothing had asked for it: "
                     "read it before the first yield"
@@ -134,6 +134,12 @@ class Inbox:
         with self._bounded():
             while not self._told:
                 await self._pull()
+
+    async def drain(self) -> None:
+        """Throw away what comes, until the server has said that the exchange is over."""
+        self.discard(unbounded=True)
+        while not self._told:
+            await self._pull()
 
     def _bounded(self) -> trio.CancelScope:
         self._wait = trio.move_on_after(0 if self._given_up else DISCARD_SECONDS)
