@@ -340,19 +340,3 @@ def test_redirects(url: str, location: str) -> None:
 def test_names_of_files(response: Response, disposition: str | None) -> None:
     """A file name becomes one content-disposition (RFC 6266), also outside ASCII (RFC 8187)."""
     assert response.headers.getlist("content-disposition") == ([] if disposition is None else [disposition])
-
-
-async def test_a_file_is_measured(tmp_path: Path) -> None:
-    """A file's length is known once it is prepared; one that was given stays; what is no file is an OSError."""
-    path = tmp_path / "x.txt"
-    path.write_bytes(b"12345")
-    response = FileResponse(path)
-    await response.prepare()
-    assert response.headers["content-length"] == "5"
-    response = FileResponse(path, headers={"content-length": "3"})
-    await response.prepare()
-    assert response.headers.getlist("content-length") == ["3"]
-    with pytest.raises(FileNotFoundError):
-        await FileResponse(tmp_path / "nothing").prepare()
-    with pytest.raises(IsADirectoryError, match="is not a regular file"):
-        await FileResponse(tmp_path).prepare()

@@ -7,9 +7,11 @@ from trioweb.files import FileResponse
 from trioweb.ground.errors import ClientDisconnected, ContentLengthError, HTTPError, RouteError, StreamTimeout
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
+from trioweb.ranges import RangeResponse
 from trioweb.request import Request, State
 from trioweb.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from trioweb.routing import Route, Router
+from trioweb.static import StaticFiles
 from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
 
 __version__ = "0.1.0"
@@ -27,6 +29,7 @@ __all__ = [
     "JSONLinesResponse",
     "JSONResponse",
     "PlainTextResponse",
+    "RangeResponse",
     "RedirectResponse",
     "Request",
     "Response",
@@ -35,6 +38,7 @@ __all__ = [
     "Router",
     "ServerSentEvent",
     "State",
+    "StaticFiles",
     "StreamTimeout",
     "StreamingResponse",
 ]

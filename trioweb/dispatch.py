@@ -5,10 +5,12 @@ Routes come first; then mounts; then a route that differs by its last slash; the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
-from trioweb.ground.asgi import ASGIApp, Scope
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
 from trioweb.handlers import Endpoint
@@ -23,6 +25,27 @@ class Mount(NamedTuple):
 
     prefix: str
     app: ASGIApp
+
+
+class Site(ABC):
+    """An ASGI app that a mount takes in: its requests are the app's own, with its error handlers and all."""
+
+    @abstractmethod
+    def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
+        """Where a request goes.
+
+        Args:
+            scope: the request's.
+            prefix: where this is mounted.
+            path: the request's path, the prefix included.
+
+        Raises:
+            HTTPError: nowhere.
+        """
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope, where no app of this package has taken it in."""
 
 
 class Dispatcher:
@@ -76,18 +99,18 @@ class Dispatcher:
             return self._odd_target(scope, path)
         method = scope["method"]
         if allowed := self.table.allowed(path):
-            return _without_handler(method, allowed)
+            return without_handler(method, allowed)
         for mount in self.mounts:
             if mount.prefix and (path == mount.prefix or path.startswith(mount.prefix + "/")):
-                return mount
+                return _enter(mount, scope, path)
         other = path[:-1] if path.endswith("/") else path + "/"
         # "//host" is no path of ours: as a redirect it would lead to that host.
         if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self.table.allowed(other)):
             if self._trailing_slash == "redirect":
-                return _redirect(scope, other)
-            return self.table.find(method, other) or _without_handler(method, allowed)
+                return redirect(scope, other)
+            return self.table.find(method, other) or without_handler(method, allowed)
         if self.mounts and not self.mounts[-1].prefix:
-            return self.mounts[-1]
+            return _enter(self.mounts[-1], scope, path)
         raise HTTPError(404)
 
     def _odd_target(self, scope: Scope, path: str) -> Found | Mount | Response:
@@ -99,6 +122,10 @@ class Dispatcher:
         if path == "*" and scope["method"] == "OPTIONS":
             return Response(status_code=204)
         raise HTTPError(400, "The request target is not a path.")
+
+
+def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
+    return mount.app.find(scope, mount.prefix, path) if isinstance(mount.app, Site) else mount
 
 
 def _below(path: str, root: str) -> str:
@@ -118,14 +145,20 @@ def _is_garbled(scope: Scope) -> bool:
     return False
 
 
-def _without_handler(method: str, allowed: set[str]) -> Response:
+def without_handler(method: str, allowed: AbstractSet[str]) -> Response:
+    """The answer to a method that no handler is for.
+
+    Raises:
+        HTTPError: 405, with what is allowed.
+    """
     methods = ", ".join(sorted(allowed))
     if method == "OPTIONS":
         return Response(status_code=204, headers={"allow": methods})
     raise HTTPError(405, f"{method} is not allowed here.", {"allow": methods})
 
 
-def _redirect(scope: Scope, path: str) -> Response:
+def redirect(scope: Scope, path: str) -> Response:
+    """A redirect to another path of the same app, with the same query."""
     query = scope.get("query_string", b"").decode("latin-1")
     target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
     return RedirectResponse(target, 308)

@@ -23,6 +23,7 @@ from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, 
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
 from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
+from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
@@ -39,8 +40,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_drained", "_due", "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request",
-        "_scope", "_send", "_streaming", "_watch",
+        "_drained", "_due", "_endpoint", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_params", "_policy",
+        "_request", "_scope", "_send", "_streaming", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,7 @@ class Exchange:
         self._send = send
         self._inbox = inbox
         self._outbox = Outbox(send, scope["http_version"])
+        self._opened: list[RangeResponse] = []
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
         self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
@@ -132,6 +134,8 @@ class Exchange:
             self._nursery = None
             if self._request is not None:
                 self._request._nursery = None
+            while self._opened:  # sent or not
+                await self._opened.pop().aclose()
         failure = failure or self._overdue
         if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
             failure = self._outlasted()
@@ -149,8 +153,11 @@ class Exchange:
             self._due = trio.current_time() + endpoint.timeout
         with trio.move_on_at(self._due):
             value = await endpoint.call(self._params, request)
-            return await respond(value, endpoint.label, endpoint.streaming)
+            return await self._respond(value, endpoint.label, endpoint.streaming)
         raise self._outlasted()
+
+    async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
+        return await respond(value, label, streaming, self._scope, self._opened)
 
     def _outlasted(self) -> Exception:
         if self._outbox.started:
@@ -274,7 +281,7 @@ class Exchange:
 
             async def answer() -> Response:
                 value = await call_error_handler(error_handler, self._the_request(), error)
-                return await respond(value, label, streaming=False)
+                return await self._respond(value, label, streaming=False)
 
             second = await self._attempt(answer)
             if second is None or self._outbox.started or self._inbox.gone:
@@ -286,7 +293,7 @@ class Exchange:
     async def _reply(self, response: Response) -> Exception | None:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
         if stream_of(response) is not None or may_have_body(self._scope) or len(response.body or b"") > SLICE:
-            return await self._attempt(partial(respond, response, self._endpoint.label, streaming=False))
+            return await self._attempt(partial(self._respond, response, self._endpoint.label, streaming=False))
         writes = self._policy.writes
         with trio.CancelScope(shield=True) as shield:
             writes.add(shield, self._scope, self._send)

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Final, TypedDict, Union, get_args, get_origin
 import msgspec
 import trio
 
-from trioweb.files import FileResponse
+from trioweb.ground.asgi import Scope
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
 from trioweb.ground.errors import HTTPError, RouteError
+from trioweb.ground.headers import Headers
 from trioweb.ground.templates import Converter
 from trioweb.limits import check_seconds
+from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.responses import Response, text_response
 from trioweb.streaming import StreamingResponse
@@ -256,20 +258,30 @@ def _kind(handler: Callable[..., Any]) -> Kind:
     return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.THREAD
 
 
-async def respond(value: Any, label: str, streaming: bool) -> Response:
-    """The response for what a handler returned, measured where it is a file.
+async def respond(value: Any, label: str, streaming: bool, scope: Scope, opened: list[RangeResponse]) -> Response:
+    """The response for what a handler returned, prepared for its request where that may ask for parts of it.
+
+    Args:
+        value: what the handler returned.
+        label: the handler, for messages.
+        streaming: an iterable is streamed.
+        scope: the request's.
+        opened: gets what is to be closed when the request ends.
 
     Raises:
         TypeError: the value is none that a handler may return; the message names handler and type.
+        HTTPError: the request's conditions do not hold, or it asks for what is not there.
+        OSError: a file cannot be opened.
     """
     response = to_response(value, label, streaming)
-    if isinstance(response, FileResponse):
-        await response.prepare()
+    if isinstance(response, RangeResponse):
+        response = await response.prepare(scope["method"], Headers.from_raw(scope["headers"]))
+        opened.append(response)
     return response
 
 
 def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C901 - one table
-    """As ``respond``, without waiting: a file is not measured."""
+    """As ``respond``, without waiting: nothing is opened."""
     if isinstance(value, Response):
         return value
     if value.__class__ is str and not streaming:

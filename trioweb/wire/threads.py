@@ -17,6 +17,10 @@ THREADS: Final = 256
 """Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
 
 
+FILE_THREADS: Final = 32
+"""Looks at files, and reads of a block, that run at a time; more wait for one of them, each a moment. A process."""
+
+
 class Worker(Protocol):
     """Work in a thread that may wait for the loop at times."""
 
@@ -36,9 +40,18 @@ class ThreadWork:
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(THREADS)
         """For sync streams alone: a hundred slow exports keep no handler from its thread."""
+        self.files = trio.CapacityLimiter(FILE_THREADS)
+        """For files alone: handlers that hold up all of trio's own threads hold up no file."""
+        self._memory = memoryview(b"")
         self.workers: set[Worker] = set()
         self.held = False
         """Somebody sees to it already that a mock clock waits for them."""
+
+    def memory(self, size: int) -> memoryview:
+        """Memory to read into without a thread; what is in it is to be taken out before another task runs."""
+        if len(self._memory) < size:
+            self._memory = memoryview(bytearray(size))
+        return self._memory[:size]
 
     @property
     def busy(self) -> bool:
