@@ -44,7 +44,7 @@ class StaticFiles(Site):
         html: a directory is its ``index.html``, with a redirect to where its path ends in a slash; and ``404.html`` is
             sent for what is not there.
         follow_symlinks: follow symbolic links out of the directory; those that stay within are followed anyway.
-        cache_control: the ``cache-control`` of every file, such as ``"public, max-age=3600"``.
+        cache_control: the ``cache-control`` of every file, such as ``"max-age=3600"``.
         precompressed: which of ``"br"``, ``"zst"`` and ``"gz"`` to look for, in the order that decides where a client
             has no preference.
 

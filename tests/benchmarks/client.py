@@ -28,6 +28,36 @@ def request(port: int, path: str) -> socket.socket:
     return client
 
 
+def download(port: int, path: str, length: int, *, check: bool) -> float:
+    """Get a file of nothing but zeros, and keep none of it; returns seconds from the request to the last byte.
+
+    Args:
+        port: the server's.
+        path: what to ask for.
+        length: bytes of the file.
+        check: look at every byte.
+
+    Raises:
+        WrongBytes: it is something else.
+    """
+    memory, zeros = memoryview(bytearray(MOST)), bytes(MOST)
+    begin = time.perf_counter()
+    with request(port, path) as client:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(MOST)
+        head, _, rest = head.partition(b"\r\n\r\n")
+        got = len(rest)
+        while got < length and (count := client.recv_into(memory)):
+            got += count
+            if check and memory[:count] != zeros[:count]:
+                raise WrongBytes("a file of zeros came as something else")
+        seconds = time.perf_counter() - begin
+    if got != length or f"content-length: {length}".encode() not in head.lower():
+        raise WrongBytes(f"expected {length} bytes, got {got}:\n{head.decode()}")
+    return seconds
+
+
 class Reader:
     """Reads responses whole into one piece of memory that is used again and again.
 

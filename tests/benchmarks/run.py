@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.client import Reader, WrongBytes, read_through
+from tests.benchmarks.client import Reader, WrongBytes, download, read_through
 from tests.benchmarks.payload import fingerprint
 from tests.servers import Server
 
@@ -54,6 +54,7 @@ class Sizes:
         long: bytes of a stream whose memory is watched.
         short: bytes of one that warms up, and of one that a client leaves unread for a while.
         pause: seconds that it does.
+        file: bytes of a sparse file.
     """
 
     rounds: int
@@ -64,10 +65,11 @@ class Sizes:
     long: int
     short: int
     pause: float
+    file: int
 
 
-FULL = Sizes(5, 100_000, 256 * MIB, 32 * MIB, 3, 10_000 * MIB, 1_000 * MIB, 5.0)
-QUICK = Sizes(1, 2_000, 4 * MIB, MIB, 1, 64 * MIB, 32 * MIB, 0.5)
+FULL = Sizes(5, 100_000, 256 * MIB, 32 * MIB, 3, 10_000 * MIB, 1_000 * MIB, 5.0, 4096 * MIB)
+QUICK = Sizes(1, 2_000, 4 * MIB, MIB, 1, 64 * MIB, 32 * MIB, 0.5, 64 * MIB)
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,28 @@ def memory(servers: Mapping[str, Server], sizes: Sizes) -> list[Row]:
     return [reading, silent]
 
 
+def large_file(servers: Mapping[str, Server], sizes: Sizes) -> list[Row]:
+    """Time the download of a sparse file, and watch the worker's memory; the bare app sends as much from memory.
+
+    The system has the file in its own memory after the first round, which warms up.
+    """
+    size, path = sizes.file, f"/file/{sizes.file}"
+    name = f"{size / 2**30:.3g} GiB file, 64 KiB blocks in bare"
+    wall, cpu = Row(name, "ms", (Goal(1 / 0.9, BARE),)), Row("   CPU of it", "ms")
+    grown = Row("   memory", "MiB", (Goal(4.0),), compared=False)
+    for number in range(-1, sizes.rounds):
+        for app in (OURS, BARE):
+            server = servers[app]
+            held, before = _memory(server, "VmRSS"), _cpu_seconds(server)
+            _forget_peak(server)
+            seconds = download(server.port, path, size, check=number < 0)
+            if number >= 0:
+                wall.add(app, seconds * 1e3)
+                cpu.add(app, (_cpu_seconds(server) - before) * 1e3)
+                grown.add(app, max(0, _memory(server, "VmHWM") - held) / MIB)
+    return [wall, cpu, grown]
+
+
 # What the system tells of a server's workers
 
 
@@ -216,12 +240,15 @@ def _forget_peak(server: Server) -> None:
 
 
 @contextlib.contextmanager
-def _running() -> Iterator[dict[str, Server]]:
+def _running(file_size: int) -> Iterator[dict[str, Server]]:
     """All servers, on a core that the clients do not use."""
     cores = sorted(os.sched_getaffinity(0))
     servers: dict[str, Server] = {}
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         try:
+            os.environ["BENCHMARK_FILES"] = directory
+            with Path(directory, str(file_size)).open("wb") as file:
+                file.truncate(file_size)
             os.sched_setaffinity(0, cores[:1])
             for app in APPS:
                 place = Path(directory, app)
@@ -273,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, judged = (QUICK, False) if options.quick else (FULL, True)
     reader = Reader(sizes.large + 8 * MIB)
     rows: list[Row] = []
-    with _running() as servers:
+    with _running(sizes.file) as servers:
         _say("", *APPS, "/ starlette", "/ bare", "goal")
         for name, path, goal in (
             (f"{sizes.rows:,} x 46 B, async generator", f"/async/{sizes.rows}", Goal(1 / 100, STARLETTE)),
@@ -289,6 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             _say("GET /: needs wrk, which is not installed")
         rows += _report(memory(servers, sizes), judged=judged)
+        rows += _report(large_file(servers, sizes), judged=judged)
     if options.json is not None:
         options.json.write_text(json.dumps([_record(row, judged=judged) for row in rows], indent=2) + "\n")
 

@@ -34,6 +34,8 @@ async def app(scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]], s
         await _stream(send, b"application/x-ndjson", _joined(encode(record) + b"\n" for record in records(count)))
     elif route == "blocks":
         await _stream(send, b"application/octet-stream", repeat(block(int(numbers[0])), count))
+    elif route == "file":
+        await _file(send, count)
     else:
         await _whole(send, 404, b"")
 
@@ -48,6 +50,16 @@ async def _stream(send: Send, content_type: bytes, messages: Iterable[bytes]) ->
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
     for message in messages:
         await send({"type": "http.response.body", "body": message, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _file(send: Send, size: int) -> None:
+    # No file: what is sent of one, from memory.
+    data = bytes(MESSAGE_SIZE)
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % size)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(size // MESSAGE_SIZE):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

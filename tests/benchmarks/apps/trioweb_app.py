@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from tests.benchmarks.payload import GREETING, block, records, text_rows
-from trioweb import App
+from trioweb import App, FileResponse, Response
 
 app = App()
 
@@ -35,6 +36,12 @@ async def lines(count: int) -> AsyncIterator[dict[str, Any]]:
     """JSON lines."""
     for record in records(count):
         yield record
+
+
+@app.get("/file/{size:int}")
+async def file(size: int) -> Response:
+    """A file of that size."""
+    return FileResponse(f"{os.environ['BENCHMARK_FILES']}/{size}")
 
 
 @app.get("/blocks/{size:int}/{count:int}")

@@ -1,0 +1,365 @@
+"""Files on a real server, as curl, httpx, a browser and a linter of HTTP see them."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import math
+import os
+import re
+import struct
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from httplint import HttpRequestLinter, HttpResponseLinter, levels
+
+from tests.conftest import starting
+from tests.server.conftest import FAULT_WORDS
+from tests.servers import H2Client, Server
+from tests.test_tour import Browser
+
+PAGE = b"<!doctype html><title>A page</title>" + b"<p>Text of a page." * 500
+LONG_AGO = 784111777
+SPARSE = 64 * 2**20
+SECONDS = 60
+"""How long the audio file plays."""
+
+
+def write_audio(path: Path) -> None:
+    """A tone."""
+    rate = 44_100
+    tone = b"".join(struct.pack("<h", int(8000 * math.sin(number / 16))) for number in range(rate))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        for _ in range(SECONDS):
+            file.writeframes(tone)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is served."""
+    root = tmp_path_factory.mktemp("site")
+    (root / "index.html").write_bytes(PAGE)
+    (root / "page.html").write_bytes(PAGE)
+    (root / "page.html.gz").write_bytes(gzip.compress(PAGE))
+    (root / "404.html").write_bytes(PAGE)
+    (root / "player.html").write_text('<!doctype html><title>x</title><audio src="tone.wav" preload="auto"></audio>')
+    (root / "sub").mkdir()
+    (root / "sub" / "index.html").write_bytes(PAGE)
+    (root / "empty.txt").touch()
+    (root / "random.bin").write_bytes(os.urandom(3_000_000))
+    (root / "out").symlink_to("/etc/passwd")
+    os.mkfifo(root / "fifo")
+    write_audio(root / "tone.wav")
+    with (root / "sparse.bin").open("wb") as file:
+        file.truncate(SPARSE)
+    for path in root.iterdir():
+        os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def files(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SITE", str(site))
+        for start in starting(tmp_path_factory):
+            yield start("tests.server.files_app:app")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open(files: Server, site: Path) -> Iterator[None]:
+    """After each test no file of the site is open in the server."""
+    yield
+    end = time.monotonic() + 10
+    while left := open_files(files, site):
+        assert time.monotonic() < end, left
+        time.sleep(0.01)
+
+
+def open_files(server: Server, site: Path) -> list[str]:
+    """The files of the site that the server has open."""
+    found = []
+    for pid in server.workers:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                target = os.readlink(entry)  # noqa: PTH115 - as text
+                if target.startswith(str(site)):
+                    found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("version", [[], ["--http2-prior-knowledge"], ["--http1.0"]])
+@pytest.mark.parametrize("path", ["/file/random.bin", "/static/random.bin"])
+def test_a_download(files: Server, site: Path, version: list[str], path: str) -> None:
+    """A file comes whole over every version of HTTP."""
+    assert files.curl(path, *version) == (0, (site / "random.bin").read_bytes())
+
+
+@pytest.mark.parametrize("version", [[], ["--http2-prior-knowledge"]])
+@pytest.mark.parametrize("have", [0, 1, 1_234_567, 2_999_999])
+def test_curl_resumes(files: Server, site: Path, tmp_path: Path, version: list[str], have: int) -> None:
+    """``curl -C -`` gets the rest of what it has a part of, and only that."""
+    data = (site / "random.bin").read_bytes()
+    part = tmp_path / "part"
+    part.write_bytes(data[:have])
+    code, printed = files.curl("/file/random.bin", *version, "-C", "-", "-o", str(part), "-w", "%{size_download}")
+    assert (code, int(printed)) == (0, len(data) - have)
+    assert part.read_bytes() == data
+
+
+def test_curl_resumes_what_it_has(files: Server, site: Path, tmp_path: Path) -> None:
+    """``curl -C -`` of a whole file downloads nothing, and does not spoil it: its error is the 416's."""
+    data = (site / "random.bin").read_bytes()
+    part = tmp_path / "part"
+    part.write_bytes(data)
+    code, printed = files.curl("/file/random.bin", "-C", "-", "-o", str(part), "-w", "%{http_code}")
+    assert (code, printed) == (0, b"416") or code == 33  # older versions of curl say "cannot resume"
+    assert part.read_bytes() == data
+
+
+def test_curl_resumes_after_a_cut(files: Server, site: Path, tmp_path: Path) -> None:
+    """A download that was cut by its client is completed by the next one."""
+    data = (site / "random.bin").read_bytes()
+    part = tmp_path / "part"
+    with files.request("/file/random.bin") as client:
+        part.write_bytes(client.recv(300_000).partition(b"\r\n\r\n")[2])
+    assert files.curl("/file/random.bin", "-C", "-", "-o", str(part))[0] == 0
+    assert part.read_bytes() == data
+
+
+def test_curl_ranges(files: Server, site: Path) -> None:
+    """Curl gets the parts that it asks for, of a file and of what is made on the way."""
+    data = (site / "random.bin").read_bytes()
+    assert files.curl("/file/random.bin", "-r", "5-9") == (0, data[5:10])
+    assert files.curl("/file/random.bin", "-r", "-7") == (0, data[-7:])
+    assert files.curl("/blob/1000000", "-r", "500000-500009") == (
+        0,
+        bytes(number % 251 for number in range(500_000, 500_010)),
+    )
+    code, printed = files.curl("/file/random.bin", "-r", "0-1,4-5,3-3", "-D", "-")
+    head, _, body = printed.partition(b"\r\n\r\n")
+    [length] = re.findall(rb"content-length: (\d+)", head)
+    assert (code, int(length)) == (0, len(body))
+    assert [data[0:2] in body, data[3:6] in body] == [True, True]
+
+
+def test_curl_asks_whether_it_changed(files: Server, tmp_path: Path) -> None:
+    """Curl's own conditions are answered: by the tag that it saved, and by the time of its file."""
+    tag, saved = tmp_path / "tag", tmp_path / "saved"
+    options = ("--etag-save", str(tag), "--etag-compare", str(tag), "-o", str(saved), "-w", "%{http_code}")
+    assert files.curl("/static/page.html", *options) == (0, b"200")
+    assert files.curl("/static/page.html", *options) == (0, b"304")
+    assert files.curl("/static/page.html", "-R", "-o", str(saved)) == (0, b"")
+    assert files.curl("/static/page.html", "-z", str(saved), "-w", "%{http_code}") == (0, b"304")
+
+
+def test_curl_decodes(files: Server) -> None:
+    """What was compressed beforehand, and what is compressed on the way, is what curl decodes to the page."""
+    assert files.curl("/static/page.html", "--compressed") == (0, PAGE)
+    assert files.curl("/packed", "--compressed") == (0, PAGE)
+    code, printed = files.curl("/static/page.html", "-H", "accept-encoding: gzip")
+    assert (code, gzip.decompress(printed)) == (0, PAGE)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/static/../../etc/passwd", 404),
+        ("/static/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("/static/..%2f..%2fetc%2fpasswd", 404),
+        ("/static/sub%2findex.html", 404),
+        ("/static//etc/passwd", 404),
+        ("/static/out", 404),
+        ("/static/fifo", 404),
+        ("/static/page.html%00.png", 404),
+        ("/static/%ff", 400),
+        ("/static/sub", 308),
+        ("/static/sub/", 200),
+        ("/static", 308),
+        ("/file/fifo", 500),
+        ("/file/nothing", 500),
+    ],
+)
+def test_odd_paths(files: Server, path: str, status: int) -> None:
+    """What leads out of the directory, or to what is no file, is answered at once and is not there."""
+    code, printed = files.curl(path, "--path-as-is", "-o", os.devnull, "-w", "%{http_code}")
+    assert (code, int(printed)) == (0, status)
+
+
+def test_a_head_is_small(files: Server) -> None:
+    """A HEAD has the length and no byte of it, and the connection goes on."""
+    with httpx.Client(base_url=files.url) as client:
+        for _ in range(3):
+            response = client.head("/file/sparse.bin", headers={"range": "bytes=0-1"})
+            assert (response.status_code, response.headers["content-length"]) == (200, str(SPARSE))
+            assert client.get("/file/empty.txt").content == b""
+
+
+def test_a_file_that_becomes_shorter(files: Server) -> None:
+    """A file that is cut while it is sent ends visibly: in HTTP/1.1 short of its length, in HTTP/2 with a reset."""
+    assert files.curl("/cut", "-o", os.devnull)[0] == 18
+    assert files.curl("/cut", "-o", os.devnull, "--http1.0")[0] in {18, 56}
+    assert files.curl("/cut", "-o", os.devnull, "--http2-prior-knowledge")[0] == 92
+    files.wait_for_output("the file became shorter while it was sent")
+
+
+def test_a_client_that_leaves(files: Server, site: Path) -> None:
+    """The file of a client that leaves is closed, over HTTP/1.1 and HTTP/2, and nothing is logged."""
+    before = files.output
+    client = files.request("/file/sparse.bin")
+    client.recv(1000)
+    assert open_files(files, site) == [str(site / "sparse.bin")]
+    client.close()
+    other = H2Client(files)
+    stream = other.request("/file/sparse.bin")
+    other.pump("data", stream, open_windows=False)
+    other.cancel(stream)
+    other.close()
+    end = time.monotonic() + 10
+    while open_files(files, site):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not any(word in files.output.removeprefix(before) for word in FAULT_WORDS)
+
+
+def test_many_slow_clients(files: Server, site: Path) -> None:
+    """200 clients that read slowly take no thread each, little memory, and hold up no other."""
+    count = 200
+    (pid,) = files.workers
+    before = files.memory
+    clients = [files.request("/file/sparse.bin") for _ in range(count)]
+    try:
+        for _ in range(5):
+            for client in clients:
+                assert client.recv(4096)
+        assert len(open_files(files, site)) == count
+        threads = int(re.findall(r"Threads:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+        assert threads < 40
+        assert files.memory - before < 150 * 1024
+        begin = time.monotonic()
+        assert files.curl("/static/page.html") == (0, PAGE)
+        assert time.monotonic() - begin < 5
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_memory_of_a_download(files: Server) -> None:
+    """A download of a large file leaves the server's memory as it was."""
+    files.curl("/file/sparse.bin", "-o", os.devnull)
+    (pid,) = files.workers
+    before = files.memory
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    for _ in range(3):
+        assert files.curl("/file/sparse.bin", "-o", os.devnull)[0] == 0
+    peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+    assert peak - before < 4096
+
+
+def test_a_browser_plays_and_seeks(files: Server, tmp_path: Path) -> None:
+    """A browser plays an audio file, and goes on from where its user sends it."""
+    with contextlib.closing(
+        Browser(tmp_path / "profile", "--autoplay-policy=no-user-gesture-required", "--mute-audio")
+    ) as browser:
+        browser.call("Page.navigate", url=files.url + "/static/player.html")
+        browser.wait_for("document.querySelector('audio')?.readyState >= 3")
+        assert browser.run("document.querySelector('audio').duration") == SECONDS
+        assert browser.run("document.querySelector('audio').seekable.end(0)") == SECONDS
+        browser.run("document.querySelector('audio').play().then(() => { window.played = true })")
+        browser.wait_for("window.played && document.querySelector('audio').currentTime > 0.1")
+        browser.run("document.querySelector('audio').currentTime = 50")
+        browser.wait_for(
+            "(({currentTime, seeking, error}) => currentTime > 50.1 && !seeking && !error)"
+            "(document.querySelector('audio'))"
+        )
+
+
+# What a linter of HTTP says
+
+
+class Asked:
+    """A request, what came, and what the linter has to say of it."""
+
+    def __init__(self, server: Server, path: str, method: str, headers: dict[str, str]) -> None:
+        fields = {"Host": urlsplit(server.url).netloc, "User-Agent": "tests", "Connection": "close", **headers}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in fields.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = connection.getresponse()
+            body = response.read()
+        self.status = response.status
+        self.raw = [(name.encode(), value.encode("latin-1")) for name, value in response.getheaders()]
+        request = HttpRequestLinter()
+        request.process_request_topline(method.encode(), (server.url + path).encode(), b"HTTP/1.1")
+        request.process_headers([(name.encode(), value.encode()) for name, value in fields.items()])
+        request.finish_content(complete=True)
+        linter = HttpResponseLinter(start_time=time.time(), _related=request)
+        linter.is_head_response = method == "HEAD"
+        linter.process_response_topline(b"HTTP/1.1", str(response.status).encode(), response.reason.encode())
+        linter.process_headers(self.raw)
+        linter.feed_content(body)
+        linter.finish_content(complete=True)
+        self.complaints = [
+            f"{note.level.name}: {note.summary}" for note in linter.notes if note.level in {levels.WARN, levels.BAD}
+        ]
+
+
+ASKED = {
+    "all": ("/static/page.html", {}, 200),
+    "compressed": ("/static/page.html", {"Accept-Encoding": "gzip"}, 200),
+    "part": ("/static/page.html", {"Range": "bytes=5-9"}, 206),
+    "part of compressed": ("/static/page.html", {"Accept-Encoding": "gzip", "Range": "bytes=5-9"}, 206),
+    "parts": ("/static/page.html", {"Range": "bytes=5-9,20-29"}, 206),
+    "no part": ("/static/page.html", {"Range": "bytes=99999999-"}, 416),
+    "not modified": ("/static/page.html", {"If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"}, 304),
+    "failed": ("/static/page.html", {"If-Match": '"other"'}, 412),
+    "redirect": ("/static/sub", {}, 308),
+    "index": ("/static/sub/", {}, 200),
+    "missing": ("/static/nothing", {}, 404),
+    "empty": ("/static/empty.txt", {}, 200),
+    "audio": ("/static/tone.wav", {"Range": "bytes=0-99"}, 206),
+    "download": ("/file/random.bin", {}, 200),
+    "resumed": ("/file/random.bin", {"Range": "bytes=2999990-"}, 206),
+    "made": ("/blob/1000", {}, 200),
+    "part of what is made": ("/blob/1000", {"Range": "bytes=-10"}, 206),
+    "same of what is made": ("/blob/1000", {"If-None-Match": '"blob"'}, 304),
+    "packed": ("/packed", {"Accept-Encoding": "gzip"}, 200),
+}
+
+
+MISTAKEN = {
+    # RFC 9110, section 15.3.7.2: a response of several parts must not have one, since each part has its own.
+    ("parts", "GET"): {"BAD: This response is partial, but doesn't have a Content-Range header."}
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("name", ASKED)
+def test_a_linter_has_no_complaints(files: Server, name: str, method: str) -> None:
+    """The linter finds nothing wrong, and nothing to warn of, in any answer."""
+    path, headers, status = ASKED[name]
+    asked = Asked(files, path, method, headers)
+    assert asked.status == (200 if method == "HEAD" and "Range" in headers else status)
+    assert set(asked.complaints) <= MISTAKEN.get((name, method), set()), asked.raw
+
+
+def test_the_linter_would_complain(files: Server) -> None:
+    """The linter sees a response that is wrong: this is no test that cannot fail."""
+    asked = Asked(files, "/static/page.html", "GET", {})
+    assert asked.complaints == []
+    linter = HttpResponseLinter()
+    linter.process_response_topline(b"HTTP/1.1", b"206", b"Partial Content")
+    linter.process_headers([(b"content-range", b"bytes 9-0/5"), (b"content-length", b"3")])
+    linter.finish_content(complete=True)
+    assert any(note.level in {levels.WARN, levels.BAD} for note in linter.notes)
