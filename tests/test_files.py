@@ -18,11 +18,18 @@ from trioweb import App, ContentLengthError, FileResponse, Headers, Request, Res
 from trioweb.ground.conditions import format_date
 from trioweb.testing import TestClient
 from trioweb.wire import disk
+from trioweb.wire.disk import DiskFile
 from trioweb.wire.threads import thread_work
 
 SMALL = b"0123456789"
 LARGE = bytes(range(256)) * 4096
 LONG_AGO = 784111777
+
+
+@pytest.fixture(autouse=True)
+def _no_backstop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not closed stays open here: the collection of garbage closes nothing."""
+    monkeypatch.delattr(DiskFile, "__del__")
 
 
 @pytest.fixture(params=["small", "large"])

@@ -294,6 +294,7 @@ async def test_an_error_of_the_source() -> None:
         yield b""
 
     assert (await get(serving(lambda: source), range="bytes=5-")).status == 503
+    assert (await get(serving(lambda: source), range="bytes=5-9,20-29")).status == 503
 
 
 @pytest.mark.parametrize("ranges", ["", "bytes=0-99,500-999"])
@@ -333,6 +334,39 @@ async def test_a_file_object_is_closed() -> None:
     file = io.BytesIO(DATA)
     await ask(serving(lambda: file), "/", "HEAD")
     assert file.closed
+
+
+async def test_what_is_not_sent_is_closed() -> None:
+    """What was opened for a response is closed also where no byte of that is sent."""
+    app = App()
+
+    @app.get("/")
+    async def content(nursery: trio.Nursery) -> Response:
+        nursery.cancel_scope.cancel()  # it is prepared all the same, and then nothing is sent of it
+        return RangeResponse(file, size=1000)
+
+    file = io.BytesIO(DATA)
+    assert (await get(app)).status == 500
+    assert file.closed
+    file = io.BytesIO(DATA)
+    assert (await get(serving(lambda: file, status_code=205))).body == b""
+    assert file.closed
+    for method, headers in (("HEAD", {}), ("GET", {"if-none-match": ETAG})):
+        file = io.BytesIO(DATA)
+        await RangeResponse(file, headers={"etag": ETAG}).prepare(method, Headers(headers))
+        assert file.closed
+
+
+async def test_a_part_that_would_be_too_long() -> None:
+    """Of a part for which its source gives too much nothing is sent: what follows would be taken for that."""
+
+    async def source(start: int, stop: int) -> AsyncIterator[bytes]:
+        yield DATA[start : stop + 1]
+
+    exchange = Exchange("GET", "/", [(b"range", b"bytes=0-1,5-6")])
+    await exchange.run(serving(lambda: source))
+    assert exchange.status == 500
+    assert b"content-range" not in exchange.body
 
 
 async def test_an_async_file(tmp_path: Path) -> None:

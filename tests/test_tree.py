@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.wire.test_disk import descriptors
 from trioweb.ground.paths import parse_path
 from trioweb.tree import Directory, Tree, is_missing, open_tree
+from trioweb.wire.disk import ObjectFile
 
 SECRET = b"secret"
 
@@ -258,6 +259,21 @@ def test_a_package_in_a_zip_file(packages: Packages) -> None:
             assert is_missing(caught.value), path
 
 
+def test_a_look_into_a_zip_file_leaves_nothing_open(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a package that is only looked at is closed, also when it had to be hashed or could not be."""
+    closed: list[ObjectFile] = []
+    monkeypatch.setattr(ObjectFile, "close", lambda self: closed.insert(0, self))
+    packages.zipped()
+    tree = open_tree(importlib.resources.files("packed") / "static", follow_symlinks=False)
+    tree.open(["page.html"], read=False)
+    tree.open(["page.html"], read=False)
+    assert len(closed) == 1
+    monkeypatch.setattr(ObjectFile, "read", lambda *_: bytes(-1))
+    with pytest.raises(ValueError, match="negative count"):
+        tree.open(["sub", "large.bin"], read=True)
+    assert len(closed) == 2
+
+
 def test_a_package_of_several_directories(packages: Packages, tmp_path: Path) -> None:
     """A namespace package has no one directory, and is a tree all the same, out of which no link leads."""
     for name in ("one", "two"):
@@ -265,12 +281,13 @@ def test_a_package_of_several_directories(packages: Packages, tmp_path: Path) ->
         (tmp_path / name / "spread" / name / "file").write_text(name)
     (tmp_path / "one" / "spread" / "out").symlink_to("/etc/passwd")
     (tmp_path / "one" / "spread" / "one" / "out").symlink_to("/etc/passwd")
+    (tmp_path / "one" / "spread" / "one" / "out-dir").symlink_to("/etc")
     files = importlib.resources.files("spread")
     tree = open_tree(files, follow_symlinks=False)
     assert read(tree, "one", "file") == b"one"
     assert read(tree, "two", "file") == b"two"
     assert descriptors(tmp_path / "one" / "spread" / "one" / "file") == 0
-    for path in (["out"], ["one", "out"], ["one"], ["three", "file"]):
+    for path in (["out"], ["one", "out"], ["one", "out-dir", "passwd"], ["one"], ["three", "file"]):
         with pytest.raises(OSError) as caught:  # noqa: PT011 - of several kinds
             tree.open(path, read=True)
         assert is_missing(caught.value)

@@ -14,6 +14,8 @@ from trioweb.limits import StreamOptions
 from trioweb.ranges import RangeResponse
 from trioweb.wire.disk import READ_AT_ONCE, Facts, Readable, in_file_thread, open_regular
 
+mimetypes.init()  # now, since it reads files; what a program adds later is known too
+
 
 class FileResponse(RangeResponse):
     """A file, read in worker threads while it is sent, or parts of it: see ``RangeResponse``.

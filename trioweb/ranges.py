@@ -23,7 +23,7 @@ from trioweb.ground.errors import ContentLengthError, HTTPError
 from trioweb.ground.headers import Headers, HeaderSource, content_disposition
 from trioweb.ground.ranges import Span, content_range, frame_parts, parse_range
 from trioweb.limits import StreamOptions, make_stream
-from trioweb.responses import Response
+from trioweb.responses import BODILESS, Response
 from trioweb.wire.disk import ObjectFile, Readable, close_file, in_file_thread, read_spans
 from trioweb.wire.producer import ChunkMap
 from trioweb.wire.sources import as_generator, close_generator, from_thread, is_iterable
@@ -192,6 +192,8 @@ class RangeResponse(Response):
                 return
         if stream.maps or "content-length" in headers:  # a length that was given is kept or broken by the user
             return
+        if self.status_code in BODILESS:
+            return
         headers["content-length"] = str(size)
         if readable and self.status_code == 200 and headers.setdefault("accept-ranges", "bytes") == "bytes":
             ranges = request.getlist("range")
@@ -256,8 +258,8 @@ class RangeResponse(Response):
 
 async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> AsyncGenerator[bytes, None]:
     for index, span in enumerate(plan.spans):
-        if plan.heads:
-            yield plan.heads[index]
+        # With the part's first chunk, since an error before the first chunk of all is to be an ordinary one.
+        head = plan.heads[index] if plan.heads else b""
         encoder = Encoder("a range", encode_any)
         generator = await _call(source, span, encoder, buffer_size)
         left = span.length
@@ -270,6 +272,7 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
                 left -= len(data)
                 if left < 0:
                     raise ContentLengthError(f"the source of a range gave more than its {span.length} bytes")
+                data, head = head + data, b""
                 try:
                     yield data
                 except GeneratorExit:

@@ -27,7 +27,7 @@ def parse_path(path: str, raw_path: bytes | None = None) -> Place | None:
         path: the decoded path below a mount: empty, or it begins with a slash.
         raw_path: the path as it was sent, where the server tells.
     """
-    if raw_path is not None and b"%2f" in raw_path.lower():
+    if raw_path is not None and b"%2f" in raw_path.partition(b"?")[0].lower():
         return None
     if "\0" in path or "\\" in path or (path and path[0] != "/"):
         return None
