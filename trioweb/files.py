@@ -10,7 +10,7 @@ from typing import Unpack
 from trioweb.ground.chunks import BYTES_TYPE
 from trioweb.ground.conditions import format_date
 from trioweb.ground.headers import Headers, HeaderSource
-from trioweb.limits import StreamOptions
+from trioweb.limits import WRITE_TIMEOUT, StreamOptions
 from trioweb.ranges import RangeResponse
 from trioweb.wire.disk import READ_AT_ONCE, Facts, Readable, in_file_thread, open_regular
 
@@ -77,6 +77,16 @@ class FileResponse(RangeResponse):
             if self._file is not None and (self._stream is None or is_all):
                 self._file.close()
                 self._file = None
+                if is_all:
+                    self._become_whole()
+
+    def _become_whole(self) -> None:
+        # A body in one piece needs no task of its own; it has no limits either but the one that all responses have.
+        stream = self._stream
+        if stream is None or stream.maps or stream.write_timeout != WRITE_TIMEOUT or stream.max_duration is not None:
+            return
+        if self.headers.get("content-length") == str(len(self._first)):
+            self._body, self._first, self._stream = self._first, b"", None
 
     def _locate(self, method: str, request: Headers) -> tuple[Readable | None, Facts]:
         """Find the file and open it; a HEAD needs no more than to find it. Runs in a worker thread."""

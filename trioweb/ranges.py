@@ -72,7 +72,7 @@ class RangeResponse(Response):
         ValueError: the size is none.
     """
 
-    __slots__ = ("_facts_type", "_file", "_first", "_plan", "_size", "_source")
+    __slots__ = ("_file", "_first", "_plan", "_size", "_source", "_whole_type")
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class RangeResponse(Response):
         self._file = None
         self._plan: Plan | None = None
         self._first = b""
-        self._facts_type: str | None = None
+        self._whole_type: str | None = None
         self._set_up(None, make_stream(None, encode_any, options), status_code, headers, media_type or BYTES_TYPE)
         if filename is not None and "content-disposition" not in self.headers:
             self.headers["content-disposition"] = content_disposition(content_disposition_type, filename)
@@ -141,7 +141,7 @@ class RangeResponse(Response):
             headers: the request's.
 
         Returns:
-            A copy, whose status, headers and stream are what is sent.
+            A copy, whose status, headers and body are what is sent: that of a small file is bytes by then.
 
         Raises:
             HTTPError: 412 for a condition that does not hold, 416 for ranges none of which is there.
@@ -168,7 +168,10 @@ class RangeResponse(Response):
         self._decide(method, request, self._size or 0)
 
     async def aclose(self) -> None:
-        """Close what was opened. Safe to call twice; a cancellation waits until it is done."""
+        """Close what was opened; nothing can be sent any more. Safe to call twice; a cancellation waits for it."""
+        if self._plan is not None and self._stream is not None:
+            self._stream.source = ()  # which was a method of this: garbage is then gone at once
+        self._first = b""
         file, self._file = self._file, None
         if file is not None:
             await close_file(file)
@@ -178,7 +181,7 @@ class RangeResponse(Response):
         stream, headers = self._stream, self.headers
         assert stream is not None  # noqa: S101 - `prepare` has seen to it
         self._plan = Plan([Span(0, size)])
-        self._facts_type = headers.get("content-type")
+        self._whole_type = headers.get("content-type")
         etag, modified = headers.get("etag"), parse_date(headers.get("last-modified", ""))
         if stream.maps and etag is not None:
             headers["etag"] = etag = weakened(etag)
@@ -219,7 +222,7 @@ class RangeResponse(Response):
             self.headers["content-range"] = content_range(spans[0], size)
             self.headers["content-length"] = str(spans[0].length)
             return
-        parts = frame_parts(spans, size, self._facts_type, secrets.token_hex(16))
+        parts = frame_parts(spans, size, self._whole_type, secrets.token_hex(16))
         self._plan = Plan(spans, parts.heads, parts.tail)
         self.headers["content-type"] = parts.media_type
         self.headers["content-length"] = str(parts.length)
@@ -234,8 +237,8 @@ class RangeResponse(Response):
         if self.status_code == 206:
             self.status_code = 200
             headers.pop("content-range", None)
-            if self._facts_type is not None:
-                headers["content-type"] = self._facts_type
+            if self._whole_type is not None:
+                headers["content-type"] = self._whole_type
             self._plan, self._first = Plan([Span(0, self._size or 0)]), b""
         if "etag" in headers:
             headers["etag"] = weakened(headers["etag"])
@@ -248,9 +251,10 @@ class RangeResponse(Response):
         assert stream is not None  # noqa: S101
         spans, heads, tail = self._plan
         if self._source is None:
+            first, self._first = self._first, b""  # a slow download does not hold it to its end
             if self._file is None:  # all of it was read with its opening
-                return [self._first] if self._first else []
-            return read_spans(self._file, spans, heads, tail, self._first, stream.buffer_size)
+                return [first] if first else []
+            return read_spans(self._file, spans, heads, tail, first, stream.buffer_size)
         if not heads and not stream.maps:  # the stream itself counts what its source gives
             return self._source(*spans[0])
         return _call_for_parts(self._source, self._plan, stream.buffer_size)
