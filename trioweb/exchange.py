@@ -95,12 +95,12 @@ class Exchange:
         """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
         if self._outbox.transport is PLAIN:  # an answer that needed no nursery
             self._outbox.transport = find_transport(self._scope, self._send)
+        dropped = False
         with trio.CancelScope(shield=True):
             await self._outbox.break_off()
-            await self._outbox.transport.drop()
-        if (self._inbox.gone or self._scope["http_version"][0] == "1") and may_have_body(self._scope):
-            self._inbox.discard(unbounded=True)
-            await self._inbox.over()
+            dropped = await self._outbox.transport.drop()
+        if (dropped or self._inbox.gone) and may_have_body(self._scope):
+            await self._inbox.drain()
 
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""

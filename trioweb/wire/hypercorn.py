@@ -121,11 +121,13 @@ class _H11Transport(_HypercornTransport):
             return super().has_left()
         return super().has_left() or state in _TCP_LEFT
 
-    async def drop(self) -> None:
-        self._protocol.connection.send_failed()
+    async def drop(self) -> bool:
+        if self._stream.state.name != "REQUEST":  # else the server has an answer of its own to give
+            self._protocol.connection.send_failed()
         await self._protocol.can_read.set()
         with suppress(trio.ClosedResourceError):
             await self._connection.aclose()
+        return True
 
     async def abort(self) -> None:
         try:

@@ -84,7 +84,7 @@ class Inbox:
                     "the request body was thrown away when the response started, since nothing had asked for it: "
                     "read it before the first yield"
                 )
-            if self.complete:
+            if self.complete and not self._discarding:
                 return b""
             if self.gone:
                 raise ClientDisconnected("the client left before its request body had arrived whole")
@@ -136,7 +136,9 @@ class Inbox:
                 await self._pull()
 
     async def drain(self) -> None:
-        """Throw away what comes, until the server has said that the exchange is over."""
+        """Throw away what still comes, until the server has said that the exchange is over. For a client that has left,
+        or a connection that was dropped: else it could take for ever.
+        """
         self.discard(unbounded=True)
         while not self._told:
             await self._pull()

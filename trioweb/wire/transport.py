@@ -43,8 +43,13 @@ class Transport:
                 whole; ``None`` during the ``send`` of a head.
         """
 
-    async def drop(self) -> None:
-        """Let go of a connection on which no other response can follow, since the one of this request did not end."""
+    async def drop(self) -> bool:
+        """Let go of a connection on which no other response can follow, since the one of this request did not end.
+
+        Returns:
+            Whether it is closed now.
+        """
+        return False
 
     def has_left(self) -> bool:
         """Whether the server knows that the client has left, though it has not said so. Does not block."""
