@@ -1,4 +1,4 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``lint``, ``types``, ``bench``."""
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``soak``, ``lint``, ``types``, ``bench``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def tests(session: nox.Session) -> None:
     """Run all tests, on each Python that is there; arguments after ``--`` go to pytest."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Let clients with random faults loose on real servers; after ``--``: minutes, ``--seed N``, ``--runner NAME``."""
+    session.install(".[test]")
+    session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
 @nox.session

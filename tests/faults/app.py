@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import re
@@ -35,6 +36,7 @@ async def state() -> dict[str, Any]:
     """Tell the worker's tasks by name, its open descriptors, and the memory that it holds in KiB."""
     root = trio.lowlevel.current_root_task()
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is free is no growth
     status = Path("/proc/self/status").read_text()
     return {
         "pid": os.getpid(),
@@ -49,6 +51,21 @@ def _names_below(task: trio.lowlevel.Task) -> Iterator[str]:
         for child in nursery.child_tasks:
             yield child.name
             yield from _names_below(child)
+
+
+@app.get("/stacks")
+async def stacks() -> list[str]:
+    """Tell where each task of a connection waits."""
+    found = []
+    root = trio.lowlevel.current_root_task()
+    todo = [root] if root is not None else []
+    while todo:
+        task = todo.pop()
+        todo += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        frames = [f"{frame.f_code.co_name}:{line}" for frame, line in task.iter_await_frames()]
+        if {"_handle", "_run_handler", "run"} & {frame.partition(":")[0] for frame in frames}:
+            found.append(f"{task.name}: {' > '.join(frames)}")
+    return found
 
 
 # Answers in one piece
