@@ -200,6 +200,13 @@ def test_a_stream_that_fails_before_a_pipelined_request(server: Server, fault: R
             assert not read_all(client).endswith(b"0\r\n\r\n")
 
 
+def test_a_stream_that_fails_over_http_1_0(server: Server, fault: Recovery) -> None:
+    """A body that only the end of its connection ends is reset when it fails, or it would look whole."""
+    fault.allow("GET /fails: the response was broken off after 9 bytes")
+    with server.request("/fails", version="1.0") as client, pytest.raises(ConnectionResetError):
+        read_all(client)
+
+
 @pytest.mark.parametrize("name", clients.GARBAGE)
 def test_garbage(server: Server, name: str) -> None:
     """What is no request is refused, and its connection closed."""
