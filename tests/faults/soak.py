@@ -41,7 +41,7 @@ MEMORY_BOUND = 6 * 1024
 """KiB that a worker may hold more at the end than after the warm-up. Its allocator gives back no page that holds one
 small object; ten thousand requests that each left a kilobyte behind would go beyond it."""
 
-MEANT = re.compile(r"(GET|POST) /(fails|bad-finally/\w+|error|limited)\S*: ")
+MEANT = re.compile(r"(\S+ \S+ \[\d+\] ERROR )?(GET|POST) /(fails|bad-finally/\w+|error|limited)\S*: ")
 """How lines begin that the app under test has asked for."""
 
 GETS = (
@@ -54,7 +54,7 @@ SHORT = ("/", "/small/100", "/small/60000", "/paced/3", "/nowhere")
 """What comes to its end by itself: behind these a client may pipeline."""
 
 
-CONTAINING: frozenset[str] = frozenset()
+CONTAINING = frozenset({"trioweb"})
 """Runners whose workers contain a fault in a connection's own task. Elsewhere one such fault ends the worker, whatever
 the app does; so what is known to lead to one is left out there."""
 

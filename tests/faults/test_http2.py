@@ -11,9 +11,12 @@ from tests.faults.conftest import Recovery
 from tests.servers import H2Client, Server
 
 INTERNAL_ERROR = 2
-QUIET = ("/sleepy", "/waits", "/late", "/sleepy")
-"""What writes nothing for an hour. Hypercorn closes a connection without a look at what is being written to it, and so
-now and then ends its worker: only the owner of the connection could do better."""
+UNDER_WAY = {
+    "hypercorn": ("/sleepy", "/waits", "/late", "/sleepy"),
+    "trioweb": ("/flood", "/events", "/sleepy", "/large", "/flood/sync"),
+}
+"""What is asked for on a connection that ends. Hypercorn closes it without a look at what is being written to it, and
+now and then ends its worker by that, so there it is what writes nothing: only the owner of the connection can do better."""
 
 
 def test_a_window_that_never_opens(server: Server) -> None:
@@ -84,7 +87,7 @@ def test_streams_that_are_reset(server: Server, path: str) -> None:
 def test_a_client_that_says_goodbye(server: Server) -> None:
     """After a GOAWAY the connection ends, and all that ran on it."""
     client = H2Client(server)
-    for path in QUIET:
+    for path in UNDER_WAY[server.runner]:
         client.request(path)
     client.pump("time", 1, seconds=0.1)
     client.go_away()
@@ -108,7 +111,7 @@ def test_uploads_that_stall(server: Server, reset: bool) -> None:
 def test_noise_behind_the_preface(server: Server) -> None:
     """What is no frame ends the connection, and the streams on it."""
     client = H2Client(server)
-    for path in QUIET:
+    for path in UNDER_WAY[server.runner]:
         client.request(path)
     client.pump("time", 1, seconds=0.1)
     client.send_noise(b"\x00\x00\x01" + bytes(6) + b"x")  # data for no stream
