@@ -15,6 +15,10 @@ nox.options.sessions = ["tests", "lint", "types"]
 SUPPORTED = ("3.11", "3.12", "3.13")
 
 
+ABOUT_PROCESSES = ("tests/faults", "tests/test_tour.py")
+"""Tests of what clients, processes and a browser do, which take their time and are the same on each Python."""
+
+
 def find_pythons() -> list[str]:
     """The supported versions of Python that are on this machine, those of pyenv included.
 
@@ -35,11 +39,15 @@ def find_pythons() -> list[str]:
     return found
 
 
-@nox.session(python=find_pythons())
+PYTHONS = find_pythons()
+
+
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run all tests, on each Python that is there; arguments after ``--`` go to pytest."""
+    """Run all tests on the newest Python that is there, and nearly all on the others; arguments go to pytest."""
     session.install(".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
+    session.run("python", "-m", "pytest", *(session.posargs or left_out))
 
 
 @nox.session

@@ -16,7 +16,7 @@ UNDER_WAY = {
     "trioweb": ("/flood", "/events", "/sleepy", "/large", "/flood/sync"),
 }
 """What is asked for on a connection that ends. Hypercorn closes it without a look at what is being written to it, and
-now and then ends its worker by that, so there it is what writes nothing: only the owner of the connection can do better."""
+now and then ends its worker by that, so there it is what writes nothing: only who owns the connection can do better."""
 
 
 def test_a_window_that_never_opens(server: Server) -> None:
