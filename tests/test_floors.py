@@ -15,10 +15,10 @@ ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets
 ground.chunks ground.urls ground.templates ground.routes ground.problems
 wire wire.transport wire.hypercorn wire.threads wire.channel wire.sources wire.producer wire.inbox wire.outbox
 wire.relay
-streams limits request responses streaming files
+streams limits connection bodies request responses streaming files
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-handlers sweep policy watch exchange lifespan light
+signatures handlers sweep policy watch exchange lifespan light
 routing dispatch app
 __init__ __main__
 """

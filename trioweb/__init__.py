@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from trioweb.app import App
+from trioweb.connection import State
 from trioweb.files import FileResponse
 from trioweb.ground.errors import ClientDisconnected, ContentLengthError, HTTPError, RouteError, StreamTimeout
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
-from trioweb.request import Request, State
+from trioweb.request import Request
 from trioweb.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from trioweb.routing import Route, Router
 from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
+from trioweb.connection import State
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
-from trioweb.handlers import Endpoint, Kind, RouteOptions, plan
+from trioweb.handlers import Endpoint, RouteOptions, plan
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.limits import BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.policy import Policy
-from trioweb.request import State
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
+from trioweb.signatures import Kind
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import inspect
-import types
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Annotated, Any, Final, TypedDict, Union, get_args, get_origin
+from typing import Any, Final, TypedDict
 
 import msgspec
 import trio
@@ -20,20 +18,12 @@ from trioweb.ground.templates import Converter
 from trioweb.limits import check_seconds
 from trioweb.request import Request
 from trioweb.responses import Response, text_response
+from trioweb.signatures import Kind, call_in_thread, is_a, kind_of, name_of, parameters_of, unwrapped
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
-from trioweb.wire.threads import run_in_thread
 
 _EMPTY: Final = inspect.Parameter.empty
 _JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
-
-
-class Kind(enum.Enum):
-    """How a handler is called."""
-
-    COROUTINE = "async def"
-    GENERATOR = "a generator function, sync or async: its call only makes the generator"
-    THREAD = "def: runs in a worker thread"
 
 
 class RouteOptions(TypedDict, total=False):
@@ -126,13 +116,6 @@ async def _value(value: Any) -> Any:
     return value
 
 
-async def call_in_thread(call: Callable[[], Any]) -> Any:
-    """Call a plain function in a worker thread; a cancellation waits until it has returned."""
-    # In a list, since trio refuses a coroutine as the result: a decorator may have hidden an `async def` in it.
-    [value] = await run_in_thread(lambda: [call()])
-    return await value if inspect.iscoroutine(value) else value
-
-
 def plan(  # noqa: C901 - a case for each way in which a parameter is filled
     handler: Callable[..., Any],
     where: str,
@@ -152,7 +135,7 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
         handler,
         label,
         where,
-        _kind(handler),
+        kind_of(handler),
         streaming=options.get("streaming", False),
         cancel_on_disconnect=options.get("cancel_on_disconnect"),
         timeout=options.get("timeout"),
@@ -160,16 +143,16 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
     check_seconds(f"{where}: timeout", endpoint.timeout)
     taken: set[str] = set()
     takes_rest = False
-    for name, parameter in _parameters(handler).items():
+    for name, parameter in parameters_of(handler).items():
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_rest = True
         elif parameter.kind is parameter.VAR_POSITIONAL:
             continue
         elif parameter.kind is parameter.POSITIONAL_ONLY:
             raise RouteError(f'{where}: {label} takes {name!r} by position only: remove the "/" from its parameters')
-        elif _is(parameter, Request, "Request"):
+        elif is_a(parameter, Request, "Request"):
             endpoint.request_names += (name,)
-        elif _is(parameter, trio.Nursery, "Nursery"):
+        elif is_a(parameter, trio.Nursery, "Nursery"):
             endpoint.nursery_names += (name,)
         elif name == "request" and name not in path_params:
             endpoint.request_names += (name,)
@@ -198,57 +181,6 @@ def _unfillable(endpoint: Endpoint, name: str, path_params: Mapping[str, Convert
 
 def _is_type(annotation: Any) -> bool:
     return annotation not in (_EMPTY, str, Any) and not isinstance(annotation, str)
-
-
-def _parameters(handler: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    try:
-        parameters = inspect.signature(handler).parameters
-    except (TypeError, ValueError) as error:
-        raise RouteError(f"{name_of(handler)} has no signature to look at: write a function around it") from error
-    names = getattr(inspect.unwrap(unwrapped(handler)), "__globals__", {})
-    return {name: _evaluated(parameter, names) for name, parameter in parameters.items()}
-
-
-def _evaluated(parameter: inspect.Parameter, names: dict[str, Any]) -> inspect.Parameter:
-    # One by one: an annotation may name what only a type checker imports, and then stays text, alone.
-    if not isinstance(parameter.annotation, str):
-        return parameter
-    try:
-        return parameter.replace(annotation=eval(parameter.annotation, names))  # noqa: S307 - the user's own code
-    except Exception:
-        return parameter
-
-
-def _is(parameter: inspect.Parameter, cls: type, name: str) -> bool:
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == name
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        return any(isinstance(part, type) and issubclass(part, cls) for part in get_args(annotation))
-    return isinstance(annotation, type) and issubclass(annotation, cls)
-
-
-def unwrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The function in a ``functools.partial``."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    return handler
-
-
-def name_of(handler: Callable[..., Any], *, qualified: bool = False) -> str:
-    """A handler's name: a function's own, else its class's."""
-    function = unwrapped(handler)
-    attribute = "__qualname__" if qualified else "__name__"
-    return str(getattr(function, attribute, getattr(type(function), attribute)))
-
-
-def _kind(handler: Callable[..., Any]) -> Kind:
-    function: Any = unwrapped(handler)
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        function = getattr(function, "__call__", function)  # noqa: B004 - an object of a class that defines it
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        return Kind.GENERATOR
-    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.THREAD
 
 
 async def respond(value: Any, label: str, streaming: bool) -> Response:

@@ -10,14 +10,16 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from trioweb.connection import Application
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
-from trioweb.handlers import Endpoint, call_in_thread
+from trioweb.handlers import Endpoint
 from trioweb.limits import Limits
-from trioweb.request import Application, Request
+from trioweb.request import Request
 from trioweb.responses import Response
+from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport

@@ -8,7 +8,8 @@ from typing import Any, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import RouteOptions, name_of, plan
+from trioweb.handlers import RouteOptions, plan
+from trioweb.signatures import name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
