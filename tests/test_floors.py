@@ -12,13 +12,13 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of the lines above its own, and those before it on its own line.
 FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
-ground.chunks ground.urls ground.templates ground.routes ground.problems
+ground.chunks ground.faults ground.lines ground.multiparts ground.urls ground.templates ground.routes ground.problems
 wire wire.transport wire.hypercorn wire.threads wire.channel wire.sources wire.producer wire.inbox wire.outbox
 wire.relay
-streams limits connection bodies request responses streaming files
+resources streams limits connection bodies uploads parts forms request responses streaming files markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-signatures handlers sweep policy watch exchange lifespan light
+signatures arguments planner handlers sweep policy watch exchange lifespan light
 routing dispatch app
 __init__ __main__
 """

@@ -17,6 +17,7 @@ from trioweb.ground.cookies import parse_cookies
 from trioweb.ground.headers import Headers
 from trioweb.ground.multidict import MultiDict
 from trioweb.ground.urls import URL, make_url, parse_query
+from trioweb.resources import Resources
 
 
 class State(SimpleNamespace):
@@ -61,7 +62,10 @@ class Application(Protocol):
 class Connection:
     """What a client has sent before any body, and the nursery in which it is served."""
 
-    __slots__ = ("_cookies", "_headers", "_nursery", "_query", "_state", "_url", "app", "path_params", "scope")
+    __slots__ = (
+        "_cookies", "_headers", "_nursery", "_query", "_resources", "_state", "_url",
+        "app", "path_params", "scope",
+    )  # fmt: skip
 
     app: Application
     """The app that answers it."""
@@ -75,6 +79,7 @@ class Connection:
         self.app = app
         self.path_params = path_params
         self._nursery: trio.Nursery | None = None
+        self._resources: Resources | None = None
         self._headers: Headers | None = None
         self._query: MultiDict[str] | None = None
         self._cookies: dict[str, str] | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import trio
 
@@ -21,8 +21,9 @@ from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, is_departure, overdue, report
+from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
 from trioweb.request import Request
+from trioweb.resources import Resources
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.watch import ClientWatch
 from trioweb.wire.hypercorn import find_transport
@@ -32,16 +33,13 @@ from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
 
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
-
 
 class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_due", "_endpoint", "_inbox", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request", "_scope",
-        "_send", "_streaming", "_watch",
+        "_due", "_endpoint", "_inbox", "_limit", "_nursery", "_outbox", "_overdue", "_params", "_policy", "_request",
+        "_resources", "_scope", "_send", "_streaming", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +64,8 @@ class Exchange:
         self._streaming = False
         self._overdue: StreamTimeout | None = None
         self._due = math.inf
+        self._limit = trio.CancelScope()
+        self._resources = Resources()
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -75,6 +75,13 @@ class Exchange:
         Args:
             answer: what the handler, or the lack of one, has led to already; unless given the handler is called.
         """
+        try:
+            await self._run(answer)
+        finally:
+            if self._request is not None:
+                await self._request._aclose()
+
+    async def _run(self, answer: Response | Exception | None) -> None:
         failure: Exception | None
         if answer is None:
             failure = await self._attempt(self._call_handler)
@@ -106,7 +113,11 @@ class Exchange:
                 self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up)
                 try:
-                    await self._deliver(await answer(), nursery)
+                    with trio.CancelScope() as self._limit:
+                        async with self._resources:  # inside of all scopes, outside of those that a handler opens
+                            await self._deliver(await answer(), nursery)
+                    if self._limit.cancelled_caught:
+                        raise self._outlasted()
                 finally:
                     self._watch.stop()
         except Exception as error:
@@ -133,13 +144,15 @@ class Exchange:
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
-        request = self._the_request() if endpoint.request_names or endpoint.nursery_names else None
+        request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
         if endpoint.timeout is not None:
-            self._due = trio.current_time() + endpoint.timeout
-        with trio.move_on_at(self._due):
-            value = await endpoint.call(self._params, request)
-            return await respond(value, endpoint.label, endpoint.streaming)
-        raise self._outlasted()
+            self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
+        value = await endpoint.call(self._params, request)
+        response = await respond(value, endpoint.label, endpoint.streaming)
+        if self._limit.cancel_called:
+            raise self._outlasted()
+        self._limit.deadline = math.inf
+        return response
 
     def _outlasted(self) -> Exception:
         if self._outbox.started:
@@ -148,10 +161,11 @@ class Exchange:
 
     def _the_request(self) -> Request:
         if self._request is None:
-            self._request = Request(
-                self._scope, self._policy.app, self._params, self._inbox, self._policy.limits.max_body_size
-            )
-            self._request._nursery = self._nursery
+            limits, limit = self._policy.limits, self._endpoint.max_body_size
+            limit = limits.max_body_size if limit is None else limit
+            self._inbox.timeout = limits.body_timeout
+            self._request = Request(self._scope, self._policy.app, self._params, self._inbox, limit)
+            self._request._nursery, self._request._resources = self._nursery, self._resources
         return self._request
 
     async def _deliver(self, response: Response, nursery: trio.Nursery) -> None:
@@ -180,6 +194,7 @@ class Exchange:
         finally:
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
+                await stream.ended.wait()  # before what it may use is closed
         await self._let_go()
 
     def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
@@ -295,19 +310,3 @@ class Exchange:
         else:
             text = f"{self._endpoint.label} failed"
         report(failure, self._scope, text)
-
-
-def cancels_handler(endpoint: Endpoint, method: str) -> bool:
-    """Whether a client that leaves before the response starts cancels the handler."""
-    chosen = endpoint.cancel_on_disconnect
-    return method in SAFE if chosen is None else chosen
-
-
-def may_have_body(scope: Scope) -> bool:
-    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
-    if scope["http_version"][0] != "1":
-        return True
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False

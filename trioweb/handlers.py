@@ -1,4 +1,4 @@
-"""A handler's signature, worked out once when its route is registered; and what it returns, as a response."""
+"""A handler as its route has it, worked out once when that is registered; and what it returns, as a response."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import msgspec
-import trio
 
+from trioweb.arguments import Arguments
+from trioweb.connection import Connection
 from trioweb.files import FileResponse
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
-from trioweb.ground.errors import HTTPError, RouteError
+from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
-from trioweb.limits import check_seconds
+from trioweb.limits import check_seconds, check_size
+from trioweb.planner import Planner
 from trioweb.request import Request
 from trioweb.responses import Response, text_response
-from trioweb.signatures import Kind, call_in_thread, is_a, kind_of, name_of, parameters_of, unwrapped
+from trioweb.signatures import Kind, call_in_thread, kind_of, label_of
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 
-_EMPTY: Final = inspect.Parameter.empty
 _JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
 
 
@@ -38,12 +39,15 @@ class RouteOptions(TypedDict, total=False):
         timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
             ``None`` for no limit. A handler that has not answered by then is cancelled, and its client gets a 503; a
             plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
+        max_body_size: bytes of a request body that is taken whole, a form with its files too; its router's unless
+            given, else the app's.
     """
 
     name: str | None
     streaming: bool
     cancel_on_disconnect: bool | None
     timeout: float | None
+    max_body_size: int | None
 
 
 @dataclasses.dataclass(slots=True)
@@ -55,68 +59,54 @@ class Endpoint:
         label: the function's name with its module, for messages.
         where: the route, for messages.
         kind: how to call it.
-        request_names: the parameters that take the request.
-        nursery_names: the parameters that take the request's nursery.
-        passes_all: the path's parameters, as they are, are all of its arguments.
-        converts: path parameters that are converted by their annotation.
-        drops: path parameters that the handler does not take.
+        arguments: where its arguments come from.
         streaming: an iterable that it returns is streamed.
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
         timeout: seconds for the handler and its response; ``None`` for no limit.
-        light: nobody could tell whether it has a nursery: it takes neither that nor the request, and has no timeout.
+        max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
+        light: nobody could tell whether it has a nursery: it takes neither that nor the request, nor what needs either,
+            and has no timeout.
+        reads: it takes what is in query, headers or cookies.
     """
 
     handler: Callable[..., Any]
     label: str
     where: str
     kind: Kind
-    request_names: tuple[str, ...] = ()
-    nursery_names: tuple[str, ...] = ()
-    converts: dict[str, Any] = dataclasses.field(default_factory=dict)
-    drops: frozenset[str] = frozenset()
+    arguments: Arguments = dataclasses.field(default_factory=Arguments)
     streaming: bool = False
     cancel_on_disconnect: bool | None = None
     timeout: float | None = None
+    max_body_size: int | None = None
     light: bool = False
-    passes_all: bool = False
+    reads: bool = False
 
-    def bind(self, params: Mapping[str, Any], request: Request | None) -> Mapping[str, Any]:
-        """The keyword arguments for one request.
+    def call(self, params: Mapping[str, Any], connection: Connection | None) -> Coroutine[Any, Any, Any]:
+        """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet.
 
         Raises:
-            HTTPError: 422 for a path parameter that does not fit its annotation.
+            InputError: an argument does not fit.
         """
-        if self.passes_all:
-            return params
-        arguments = dict(params)
-        for name in self.drops:
-            del arguments[name]
-        for name, annotation in self.converts.items():
-            try:
-                arguments[name] = msgspec.convert(arguments[name], annotation, strict=False)
-            except msgspec.ValidationError as error:
-                raise HTTPError(422, f"The path parameter {name!r} does not fit: {error}.") from error
-        for name in self.request_names:
-            arguments[name] = request
-        for name in self.nursery_names:
-            arguments[name] = request and request.nursery
-        return arguments
+        if self.arguments.waits:
+            return self._call_filled(params, cast("Request", connection))
+        return self._call(self.arguments.bind(params, connection))
 
-    def call(self, params: Mapping[str, Any], request: Request | None) -> Coroutine[Any, Any, Any]:
-        """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet."""
-        arguments = self.bind(params, request)
+    def _call(self, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
         if self.kind is Kind.COROUTINE:
             return self.handler(**arguments)  # type: ignore[no-any-return]
         if self.kind is Kind.GENERATOR:
             return _value(self.handler(**arguments))
         return call_in_thread(partial(self.handler, **arguments))
 
+    async def _call_filled(self, params: Mapping[str, Any], request: Request) -> Any:
+        return await self._call(await self.arguments.fill(params, request))
+
 
 async def _value(value: Any) -> Any:
     return value
 
 
-def plan(  # noqa: C901 - a case for each way in which a parameter is filled
+def plan(
     handler: Callable[..., Any],
     where: str,
     path_params: Mapping[str, Converter],
@@ -126,61 +116,28 @@ def plan(  # noqa: C901 - a case for each way in which a parameter is filled
 
     Raises:
         RouteError: it is not callable, or has a parameter that nothing can fill.
-        ValueError: its timeout is no number of seconds.
+        ValueError: its timeout is no number of seconds, or its limit no number of bytes.
     """
     if not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    label = f"{getattr(unwrapped(handler), '__module__', '?')}.{name_of(handler, qualified=True)}"
     endpoint = Endpoint(
         handler,
-        label,
+        label_of(handler),
         where,
         kind_of(handler),
-        streaming=options.get("streaming", False),
-        cancel_on_disconnect=options.get("cancel_on_disconnect"),
-        timeout=options.get("timeout"),
+        Planner(where, path_params).plan(handler),
+        options.get("streaming", False),
+        options.get("cancel_on_disconnect"),
+        options.get("timeout"),
+        options.get("max_body_size"),
     )
     check_seconds(f"{where}: timeout", endpoint.timeout)
-    taken: set[str] = set()
-    takes_rest = False
-    for name, parameter in parameters_of(handler).items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            takes_rest = True
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            continue
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
-            raise RouteError(f'{where}: {label} takes {name!r} by position only: remove the "/" from its parameters')
-        elif is_a(parameter, Request, "Request"):
-            endpoint.request_names += (name,)
-        elif is_a(parameter, trio.Nursery, "Nursery"):
-            endpoint.nursery_names += (name,)
-        elif name == "request" and name not in path_params:
-            endpoint.request_names += (name,)
-        elif name in path_params:
-            taken.add(name)
-            # A parameter that names its converter has it done; of the plain ones the annotation says what they are.
-            if path_params[name].name == "str" and _is_type(parameter.annotation):
-                endpoint.converts[name] = parameter.annotation
-        elif parameter.default is _EMPTY:
-            raise _unfillable(endpoint, name, path_params)
-    if not takes_rest:
-        endpoint.drops = frozenset(path_params) - taken
-    plain = not endpoint.request_names and not endpoint.nursery_names
-    endpoint.passes_all = plain and not endpoint.drops and not endpoint.converts
+    if endpoint.max_body_size is not None:
+        check_size(f"{where}: max_body_size", endpoint.max_body_size)
+    plain = not endpoint.arguments.takes_request
     endpoint.light = plain and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
+    endpoint.reads = bool(endpoint.arguments.inputs)
     return endpoint
-
-
-def _unfillable(endpoint: Endpoint, name: str, path_params: Mapping[str, Converter]) -> RouteError:
-    known = ", ".join(f"{{{param}}}" for param in path_params) or "none"
-    return RouteError(
-        f"{endpoint.where}: nothing can fill the parameter {name!r} of {endpoint.label}: name a parameter of the path "
-        f"(there is {known}), annotate it as Request or trio.Nursery, or give it a default"
-    )
-
-
-def _is_type(annotation: Any) -> bool:
-    return annotation not in (_EMPTY, str, Any) and not isinstance(annotation, str)
 
 
 async def respond(value: Any, label: str, streaming: bool) -> Response:

@@ -14,12 +14,13 @@ from typing import Any
 
 import trio
 
-from trioweb.exchange import Exchange, cancels_handler, may_have_body
+from trioweb.connection import Connection
+from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import unwrap
 from trioweb.handlers import Endpoint, to_response
 from trioweb.lifespan import AppNursery
-from trioweb.policy import Policy, report
+from trioweb.policy import Policy, cancels_handler, may_have_body, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
@@ -49,7 +50,7 @@ async def serve(
     # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
     with trio.CancelScope(shield=True) as shield:
         try:
-            coroutine = endpoint.call(params, None)
+            coroutine = endpoint.call(params, Connection(scope, policy.app, params) if endpoint.reads else None)
             try:
                 trap = coroutine.send(None)
             except StopIteration as done:

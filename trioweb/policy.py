@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from trioweb.connection import Application
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import Endpoint
@@ -25,6 +25,9 @@ from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
 logger = logging.getLogger("trioweb")
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
 ErrorHandler = Callable[[Request, Any], Any]
 
@@ -73,7 +76,8 @@ class Policy:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
-            body, media_type = render_problem(failure.status, failure.detail, None, page)
+            errors = failure.errors if isinstance(failure, InputError) else ()
+            body, media_type = render_problem(failure.status, failure.detail, None, page, errors)
             try:
                 return Response(body, failure.status, failure.headers, media_type)
             except (TypeError, ValueError) as error:
@@ -115,3 +119,19 @@ async def call_error_handler(handler: ErrorHandler, request: Request, error: Exc
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         return handler(request, error)
     return await call_in_thread(partial(handler, request, error))
+
+
+def cancels_handler(endpoint: Endpoint, method: str) -> bool:
+    """Whether a client that leaves before the response starts cancels the handler."""
+    chosen = endpoint.cancel_on_disconnect
+    return method in SAFE if chosen is None else chosen
+
+
+def may_have_body(scope: Scope) -> bool:
+    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
+    if scope["http_version"][0] != "1":
+        return True
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False

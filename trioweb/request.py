@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import msgspec
 
-from trioweb.bodies import BodyStream
+from trioweb.bodies import BodyStream, JSONLines
 from trioweb.connection import Application, Connection
+from trioweb.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
 from trioweb.ground.asgi import Scope
 from trioweb.ground.charsets import CHARSETS, charset_of
 from trioweb.ground.errors import HTTPError
+from trioweb.ground.faults import decode_json
+from trioweb.ground.headers import Headers
+from trioweb.ground.multiparts import FORM_TYPE, MultipartReader, boundary_of
+from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
+from trioweb.parts import Parts
 from trioweb.wire.inbox import Inbox
 
 T = TypeVar("T")
@@ -20,11 +26,12 @@ T = TypeVar("T")
 class Request(Connection):
     """One HTTP request.
 
-    The body can be read whole, any number of times (``body``, ``text``, ``json``), or once as a stream (``stream``).
-    Reading waits for the client, and a handler that reads slowly slows the client down.
+    The body can be read whole, any number of times (``body``, ``text``, ``json``, ``form``), or once as a stream
+    (``stream``, ``parts``, ``json_lines``). Reading waits for the client, and a handler that reads slowly slows the
+    client down.
     """
 
-    __slots__ = ("_body", "_inbox", "_limit", "_pieces", "_size", "_streamed")
+    __slots__ = ("_body", "_form", "_gathered", "_inbox", "_limit", "_reader", "_streamed")
 
     def __init__(
         self,
@@ -38,9 +45,10 @@ class Request(Connection):
         self._inbox = inbox
         self._limit = max_body_size
         self._body: bytes | None = None
-        self._pieces: list[bytes] = []  # of a body that is being gathered, also by a call that was cancelled
-        self._size = 0
-        self._streamed = False
+        self._gathered = bytearray()  # of a body that is being read whole, also by a call that was cancelled
+        self._streamed = ""  # what has read it as a stream
+        self._form: FormData | None = None
+        self._reader: FormReader | None = None
 
     @property
     def method(self) -> str:
@@ -68,12 +76,18 @@ class Request(Connection):
             RuntimeError: the body was streamed before.
             ClientDisconnected: in the iteration, when the client leaves before the body is whole.
         """
+        return self._stream("stream()")
+
+    def _stream(self, name: str) -> BodyStream:
         if self._streamed:
-            raise RuntimeError("the request body was streamed already: read it once, or use await request.body()")
+            raise RuntimeError(
+                f"the request body was read by request.{self._streamed} already, and it comes only once: "
+                "keep what you need of it, or use await request.body()"
+            )
         if self._body is not None:
             return BodyStream(self._inbox, self._body)
-        self._streamed = True
-        return BodyStream(self._inbox, b"".join(self._pieces))
+        self._streamed = name
+        return BodyStream(self._inbox, bytes(self._gathered))
 
     async def body(self) -> bytes:
         """The whole body, held in memory up to ``App(max_body_size=...)``; waits until it has arrived.
@@ -87,26 +101,27 @@ class Request(Connection):
         """
         if self._body is None:
             if self._streamed:
-                raise RuntimeError("the request body was streamed already: keep what request.stream() gives")
-            if self._announced() > self._limit or self._size > self._limit:
-                self._refuse()
+                raise RuntimeError(
+                    f"the request body was read by request.{self._streamed} already: keep what that gives"
+                )
+            self._refuse_beyond(self._announced())
+            self._refuse_beyond(len(self._gathered))
             while chunk := await self._inbox.read():
-                self._pieces.append(chunk)
-                self._size += len(chunk)
-                if self._size > self._limit:
-                    self._pieces.clear()
-                    self._refuse()
+                self._gathered += chunk
+                self._refuse_beyond(len(self._gathered))
             if self._body is None:  # else another task that read it was first to see its end
-                self._body = b"".join(self._pieces)
-                self._pieces.clear()
+                self._body = bytes(self._gathered)
+                self._gathered.clear()
         return self._body
 
     def _announced(self) -> int:
         length = self.headers.get("content-length", "")
         return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
-    def _refuse(self) -> NoReturn:
-        raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
+    def _refuse_beyond(self, size: int) -> None:
+        if size > self._limit:
+            del self._gathered[self._limit + 1 :]
+            raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
 
     async def text(self) -> str:
         """The whole body as text, in the charset that its content type names, else UTF-8.
@@ -135,15 +150,114 @@ class Request(Connection):
             type: what to make of it, for instance a ``msgspec.Struct`` or ``list[int]``; plain values unless given.
 
         Raises:
-            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type``; and what ``body`` raises.
+            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type`` (an ``InputError``); and what
+                ``body`` raises.
         """
-        body = await self.body()
-        try:
-            return msgspec.json.decode(body, type=type)
-        except msgspec.ValidationError as error:
-            raise HTTPError(422, f"The request body does not fit: {error}.") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise HTTPError(400, f"The request body is not JSON: {error}.") from error
+        decode = _decode_any if type is Any else msgspec.json.Decoder(type).decode
+        return decode_json(decode, await self.body(), "The request body", ("body",))
+
+    def json_lines(self, type: type[T] = Any, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]:  # type: ignore[assignment]  # noqa: A002
+        """The values of a body of JSON lines as they arrive, once, for ``async for``. Blank lines are skipped.
+
+        Waits for the client at each piece. A cancellation loses nothing: the iteration can go on where it stopped. No
+        limit to the number of lines, whatever the content type says.
+
+        Args:
+            type: what to make of each line; plain values unless given.
+            max_line_size: bytes of a line.
+
+        Raises:
+            RuntimeError: the body was streamed before.
+            HTTPError: in the iteration, when it comes to the line: 400 where it is not JSON, 422 where it does not fit
+                ``type``, 413 where it is too long; 408 where nothing comes.
+            ClientDisconnected: in the iteration, when the client leaves before the body is whole.
+        """
+        return JSONLines(self._stream("json_lines()"), msgspec.json.Decoder(type).decode, max_line_size)
+
+    def parts(
+        self, max_parts: int = MAX_PARTS, max_part_line: int = MAX_PART_LINE, max_part_lines: int = MAX_PART_LINES
+    ) -> Parts:
+        """The parts of a multipart form as they arrive, once, for ``async for``; each is iterated for its bytes.
+
+        ::
+
+            async for part in request.parts():
+                if part.filename is not None:
+                    await part.save(directory / secrets.token_hex())
+
+        Nothing is kept: no part has a limit to its size but what the handler sets, and what it does not read of one is
+        skipped at the next. A cancellation loses nothing.
+
+        Args:
+            max_parts: how many there may be.
+            max_part_line: bytes of a line in the head of a part.
+            max_part_lines: lines in the head of a part.
+
+        Raises:
+            RuntimeError: the body was streamed before.
+            HTTPError: 415 where the body is no multipart form; in the iteration 400 where it is malformed, 413 beyond
+                a limit, 408 where nothing comes.
+            ClientDisconnected: in the iteration, when the client leaves before the form is whole.
+        """
+        kind = media_type_of(self.headers)
+        if kind != FORM_TYPE:
+            raise wrong_type(kind, FORM_TYPE)
+        boundary = boundary_of(self.headers["content-type"])
+        reader = MultipartReader(boundary, max_parts, max_part_line, max_part_lines)
+        return Parts(self._stream("parts()"), reader, self._limit)
+
+    async def form(self, **limits: Unpack[FormOptions]) -> FormData:
+        """The body as a form, multipart or URL-encoded, any number of times: a multi-mapping of names to ``str``, and
+        to ``UploadFile`` for files. Waits until it has arrived.
+
+        The form as a whole, its files too, is limited by ``max_body_size`` of route, router or app. Files are held in
+        memory up to 1 MiB, then on disk, until the request has ended. Cancelling it loses nothing that a later call
+        wants.
+
+        Args:
+            limits: see ``FormOptions``; those of the first call count.
+
+        Raises:
+            HTTPError: 415 where the content type is no form's, 400 where the body is malformed, 413 beyond a limit, 408
+                where nothing comes.
+            RuntimeError: the body was streamed before.
+            ClientDisconnected: the client left before the form was whole.
+        """
+        if self._form is None:
+            kind = media_type_of(self.headers)
+            if kind == URLENCODED_TYPE:
+                options = FormLimits(**limits)
+                self._form = parse_urlencoded(await self.body(), options)
+            elif kind == FORM_TYPE:
+                if self._reader is None:
+                    self._refuse_beyond(self._announced())
+                    content_type = self.headers["content-type"]
+                    options = FormLimits(**limits)
+                    boundary_of(content_type)  # before the body counts as read
+                    self._reader = FormReader(self._stream("form()"), content_type, self._limit, options)
+                self._form = await self._reader.read()
+            else:
+                raise wrong_type(kind, FORM_TYPE, URLENCODED_TYPE)
+        return self._form
+
+    async def _aclose(self) -> None:
+        """The request has ended: remove its files."""
+        if self._reader is not None:
+            await self._reader.spool.aclose()
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
+
+
+_decode_any = msgspec.json.Decoder().decode
+
+
+def media_type_of(headers: Headers) -> str:
+    """The media type that a content type names, in lower case; ``""`` where there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def wrong_type(kind: str, *wanted: str) -> HTTPError:
+    """The answer to a body of another content type than is asked for."""
+    got = f"got {kind[:100]!r}" if kind else "got none"
+    return HTTPError(415, f"The content type must be {' or '.join(wanted)}, {got}.")

@@ -76,6 +76,11 @@ def name_of(handler: Callable[..., Any], *, qualified: bool = False) -> str:
     return str(getattr(function, attribute, getattr(type(function), attribute)))
 
 
+def label_of(function: Callable[..., Any]) -> str:
+    """A function's name with its module, for messages."""
+    return f"{getattr(unwrapped(function), '__module__', '?')}.{name_of(function, qualified=True)}"
+
+
 def kind_of(handler: Callable[..., Any]) -> Kind:
     """How a function is to be called."""
     function: Any = unwrapped(handler)

@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from trioweb.ground.asgi import Receive
-from trioweb.ground.errors import ClientDisconnected
+from trioweb.ground.errors import ClientDisconnected, HTTPError
 
 READ_AHEAD: Final = 65536
 """Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""
@@ -48,6 +48,7 @@ class Inbox:
         "complete",
         "gone",
         "has_left",
+        "timeout",
         "wanted",
     )
 
@@ -69,29 +70,43 @@ class Inbox:
         """The client has left, or the server says that the exchange is over."""
         self.wanted = False
         """Somebody has begun to read the body."""
+        self.timeout: float | None = None
+        """Seconds that a reader waits for the next piece."""
 
     async def read(self) -> bytes:
         """The next piece of the body, ``b""`` after the last. Waits for the client; nothing is lost when cancelled.
 
         Raises:
             ClientDisconnected: the client left before the body was whole. What had arrived is never taken for all.
+            HTTPError: 408 when nothing comes for ``timeout`` seconds.
         """
         self.wanted = True
-        while not self._chunks:
-            if self._discarding:
-                raise RuntimeError(
-                    "the request body was thrown away when the response started, since nothing had asked for it: "
-                    "read it before the first yield"
-                )
-            if self.complete:
-                return b""
-            if self.gone:
-                raise ClientDisconnected("the client left before its request body had arrived whole")
-            await self._pull()
+        if not self._chunks and not await self._arrival():
+            return b""
         chunk = self._chunks.popleft()
         self._held -= max(len(chunk), SMALLEST)
         self._changed.unpark_all()
         return chunk
+
+    async def _arrival(self) -> bool:
+        """Wait for a piece of the body; there is none after the last."""
+        with trio.move_on_after(math.inf if self.timeout is None else self.timeout):
+            while not self._chunks:
+                if self._discarding:
+                    raise RuntimeError(
+                        "the request body was thrown away when the response started, since nothing had asked for it: "
+                        "read it before the first yield"
+                    )
+                if self.complete:
+                    return False
+                if self.gone:
+                    raise ClientDisconnected("the client left before its request body had arrived whole")
+                await self._pull()
+            return True
+        if self._chunks or self.complete:  # it came in the last moment, to another task
+            return bool(self._chunks)
+        self._given_up = True  # who is silent now will not send the rest after the answer either
+        raise HTTPError(408, f"Nothing of the request body came for {self.timeout:g} s.", {"connection": "close"})
 
     async def departed(self) -> None:
         """Return when the client has left. Reads ahead for whoever wants the body; cancelling it loses nothing."""

@@ -73,6 +73,7 @@ class Stream:
     ping: float | None = None
     ping_chunk: bytes = PING
     given: frozenset[str] = frozenset()
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Producer:
@@ -82,6 +83,7 @@ class Producer:
 
     def __init__(self, stream: Stream, where: str) -> None:
         self._stream = stream
+        stream.ended = trio.Event()  # of this run
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
@@ -126,6 +128,7 @@ class Producer:
                 else:
                     outcome, failure = Outcome.FAILED, self._timeout or self._overdue()
             self.channel.finish(outcome, failure)
+            self._stream.ended.set()
 
     def _overdue(self) -> StreamTimeout:
         return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self._stream.max_duration} s")
