@@ -67,6 +67,8 @@ class Endpoint:
         light: nobody could tell whether it has a nursery: it takes neither that nor the request, nor what needs either,
             and has no timeout.
         reads: it takes what is in query, headers or cookies.
+        passes_all: the path's parameters, as they are, are all of its arguments.
+        waits: its arguments come from the body too, or from dependencies.
     """
 
     handler: Callable[..., Any]
@@ -80,6 +82,8 @@ class Endpoint:
     max_body_size: int | None = None
     light: bool = False
     reads: bool = False
+    passes_all: bool = False
+    waits: bool = False
 
     def call(self, params: Mapping[str, Any], connection: Connection | None) -> Coroutine[Any, Any, Any]:
         """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet.
@@ -87,9 +91,9 @@ class Endpoint:
         Raises:
             InputError: an argument does not fit.
         """
-        if self.arguments.waits:
+        if self.waits:
             return self._call_filled(params, cast("Request", connection))
-        return self._call(self.arguments.bind(params, connection))
+        return self._call(params if self.passes_all else self.arguments.bind(params, connection))
 
     def _call(self, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
         if self.kind is Kind.COROUTINE:
@@ -136,7 +140,9 @@ def plan(
         check_size(f"{where}: max_body_size", endpoint.max_body_size)
     plain = not endpoint.arguments.takes_request
     endpoint.light = plain and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
-    endpoint.reads = bool(endpoint.arguments.inputs)
+    arguments = endpoint.arguments
+    endpoint.reads, endpoint.passes_all = bool(arguments.inputs), arguments.passes_all
+    endpoint.waits = arguments.waits
     return endpoint
 
 

@@ -154,8 +154,8 @@ class Planner:
             why = f" (its annotation {parameter.annotation!r} is not known at the top of its module)"
         return RouteError(
             f"{self._where}: nothing can fill the parameter {parameter.name!r} of {label}{why}: name a parameter of "
-            f"the path (there is {known}), annotate it as Request or trio.Nursery, as what it is in the query string (int, "
-            "str, list[str] ...) or in the body (a Struct, a dataclass ...), or give it a default"
+            f"the path (there is {known}), annotate it as Request or trio.Nursery, as what it is in the query string "
+            "(int, str, list[str] ...) or in the body (a Struct, a dataclass ...), or give it a default"
         )
 
 
