@@ -95,8 +95,8 @@ class Arguments:
 
     @property
     def takes_request(self) -> bool:
-        """They need a request, in whose nursery the function runs."""
-        return bool(self.waits or self.request_names or self.nursery_names)
+        """They need a request in a nursery of its own: for itself, or for what is closed after the response."""
+        return bool(self.form or self.provided or self.request_names or self.nursery_names)
 
     def bind(self, params: Mapping[str, Any], connection: Connection | None) -> Mapping[str, Any]:
         """The arguments that need no waiting.

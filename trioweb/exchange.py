@@ -62,7 +62,7 @@ class Exchange:
         self._nursery: trio.Nursery | None = None
         self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
         self._streaming = False
-        self._overdue: StreamTimeout | None = None
+        self._overdue: Exception | None = None
         self._due = math.inf
         self._limit = trio.CancelScope()
         self._resources = Resources()
@@ -111,7 +111,7 @@ class Exchange:
                 if self._request is not None:
                     self._request._nursery = nursery
                 self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
-                around.start_soon(self._watch.run, self._client_left, self._give_up)
+                around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
                     with trio.CancelScope() as self._limit:
                         async with self._resources:  # inside of all scopes, outside of those that a handler opens
@@ -132,7 +132,7 @@ class Exchange:
             self._nursery = None
             if self._request is not None:
                 self._request._nursery = None
-        failure = failure or self._overdue
+        failure, self._overdue = failure or self._overdue, None
         if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
             failure = self._outlasted()
         if failure is None and not (self._outbox.started or self._inbox.gone):
@@ -144,7 +144,7 @@ class Exchange:
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
-        request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
+        request = self._the_request() if endpoint.reads or endpoint.waits or endpoint.arguments.takes_request else None
         if endpoint.timeout is not None:
             self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
         value = await endpoint.call(self._params, request)
@@ -161,10 +161,7 @@ class Exchange:
 
     def _the_request(self) -> Request:
         if self._request is None:
-            limits, limit = self._policy.limits, self._endpoint.max_body_size
-            limit = limits.max_body_size if limit is None else limit
-            self._inbox.timeout = limits.body_timeout
-            self._request = Request(self._scope, self._policy.app, self._params, self._inbox, limit)
+            self._request = self._policy.make_request(self._endpoint, self._params, self._scope, self._inbox)
             self._request._nursery, self._request._resources = self._nursery, self._resources
         return self._request
 
@@ -260,6 +257,11 @@ class Exchange:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         self._outbox.release()
+
+    def _stalled(self) -> None:
+        self._overdue = self._inbox.overdue()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     # Errors
 

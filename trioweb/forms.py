@@ -195,7 +195,7 @@ def parse_urlencoded(body: bytes, limits: FormLimits) -> FormData:
         raise HTTPError(413, f"The form has more than {limits.max_fields} fields.")
     pairs: list[tuple[str, str | UploadFile]] = []
     for field in body.split(b"&"):
-        if len(field) > limits.max_field_size * 3:  # percent-encoded at the worst
+        if len(field) > limits.max_field_size * 6 + 1:  # name and value, percent-encoded at the worst
             raise HTTPError(413, f"A field of the form is larger than {limits.max_field_size} bytes.")
         if field:
             name, _, value = field.replace(b"+", b" ").partition(b"=")

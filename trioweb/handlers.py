@@ -64,8 +64,8 @@ class Endpoint:
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
         timeout: seconds for the handler and its response; ``None`` for no limit.
         max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
-        light: nobody could tell whether it has a nursery: it takes neither that nor the request, nor what needs either,
-            and has no timeout.
+        light: nobody could tell whether it has a nursery: it takes neither that nor the request, no form and nothing
+            that is provided, and has no timeout.
         reads: it takes what is in query, headers or cookies.
         passes_all: the path's parameters, as they are, are all of its arguments.
         waits: its arguments come from the body too, or from dependencies.
@@ -138,9 +138,8 @@ def plan(
     check_seconds(f"{where}: timeout", endpoint.timeout)
     if endpoint.max_body_size is not None:
         check_size(f"{where}: max_body_size", endpoint.max_body_size)
-    plain = not endpoint.arguments.takes_request
-    endpoint.light = plain and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
     arguments = endpoint.arguments
+    endpoint.light = not arguments.takes_request and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
     endpoint.reads, endpoint.passes_all = bool(arguments.inputs), arguments.passes_all
     endpoint.waits = arguments.waits
     return endpoint

@@ -61,7 +61,7 @@ class Planner:
                 taken.add(name)
         if not takes_rest or len(self._asking) > 1:
             plan.drops = frozenset(self._path) - taken
-        plan.passes_all = not (plan.takes_request or plan.drops or plan.path or plan.inputs)
+        plan.passes_all = not (plan.takes_request or plan.waits or plan.drops or plan.path or plan.inputs)
         self._asking.pop()
         return plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
+from trioweb.wire.inbox import Inbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -71,6 +72,12 @@ class Policy:
         return isinstance(error, HTTPError) or any(
             cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
         )
+
+    def make_request(self, endpoint: Endpoint, params: Mapping[str, Any], scope: Scope, inbox: Inbox) -> Request:
+        """A request with the limits of its route, else of its app."""
+        inbox.timeout = self.limits.body_timeout
+        limit = endpoint.max_body_size
+        return Request(scope, self.app, params, inbox, self.limits.max_body_size if limit is None else limit)
 
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""

@@ -156,7 +156,11 @@ class Request(Connection):
         decode = _decode_any if type is Any else msgspec.json.Decoder(type).decode
         return decode_json(decode, await self.body(), "The request body", ("body",))
 
-    def json_lines(self, type: type[T] = Any, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]:  # type: ignore[assignment]  # noqa: A002
+    @overload
+    def json_lines(self, *, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]: ...
+    @overload
+    def json_lines(self, type: type[T], max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]: ...
+    def json_lines(self, type: Any = Any, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]:  # noqa: A002
         """The values of a body of JSON lines as they arrive, once, for ``async for``. Blank lines are skipped.
 
         Waits for the client at each piece. A cancellation loses nothing: the iteration can go on where it stopped. No

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,18 +18,18 @@ class Resources:
     An error of their own replaces it. Can be entered again when it was left.
     """
 
-    __slots__ = ("_stack", "values")
+    __slots__ = ("_open", "values")
 
     def __init__(self) -> None:
-        self._stack: AsyncExitStack | None = None
+        self._open: list[AbstractAsyncContextManager[Any]] = []
         self.values: dict[object, Any] = {}
         """What was provided so far, by who provides it: each is asked once a request."""
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager, to be left after the response."""
-        if self._stack is None:
-            self._stack = AsyncExitStack()
-        return await self._stack.enter_async_context(manager)
+        value = await manager.__aenter__()
+        self._open.append(manager)
+        return value
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,9 +37,17 @@ class Resources:
     async def __aexit__(
         self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stack is not None:
-            stack, self._stack = self._stack, None
-            if isinstance(error, Exception):
-                error = unwrap(error)
-            await stack.__aexit__(None if error is None else type(error), error, trace)
+        # Not an exit stack: where one catches an error, the next would close as if all had gone well, and commit.
+        last = told = unwrap(error) if isinstance(error, Exception) else error
+        while self._open:
+            manager = self._open.pop()
+            try:
+                if last is None:
+                    await manager.__aexit__(None, None, None)
+                else:
+                    await manager.__aexit__(type(last), last, last.__traceback__)
+            except BaseException as raised:
+                last = raised
         self.values = {}
+        if last is not None and last is not told:
+            raise last

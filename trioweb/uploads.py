@@ -23,6 +23,8 @@ SPOOL_SIZE: Final = 2**20
 """Bytes of a form's files that are held in memory; past them, what one write to a temporary file takes. A request."""
 PIECE: Final = 2**18
 """Bytes of an uploaded file that its iteration gives at a time."""
+PIECES: Final = 1024
+"""Pieces that one system call writes: what Linux allows. They are not joined, which would copy them."""
 BATCH: Final = 2**20
 """Bytes that one hop to a worker thread writes, or copies, when an upload is saved."""
 
@@ -65,7 +67,7 @@ class Spool:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the request
         # Written at its place: a write that failed halfway, on a full disk, leaves nothing that would be found twice.
-        _write_all(self._file, b"".join(self._pending), self._written)
+        _write_all(self._file, self._pending, self._written)
         self._written += self.pending_size
         self._pending.clear()
         self.pending_size = 0
@@ -196,10 +198,10 @@ async def save_to(path: str | os.PathLike[str], chunks: AsyncIterable[bytes]) ->
             pending.append(chunk)
             size += len(chunk)
             if size >= BATCH:
-                await run_in_thread(_write_all, file, b"".join(pending))
+                await run_in_thread(_write_all, file, pending)
                 written += size
                 pending, size = [], 0
-        await run_in_thread(_finish, file, b"".join(pending), unfinished, final)
+        await run_in_thread(_finish, file, pending, unfinished, final)
     except BaseException:
         with trio.CancelScope(shield=True):
             await run_in_thread(_discard, file, unfinished)
@@ -217,17 +219,22 @@ def _open(path: str) -> tuple[IO[bytes], str | None, str]:
     return open(unfinished, "xb", buffering=0), unfinished, final  # noqa: PTH123
 
 
-def _write_all(file: IO[bytes], data: bytes, offset: int | None = None) -> None:
-    rest, fd = memoryview(data), file.fileno()
-    while rest:
-        count = os.write(fd, rest) if offset is None else os.pwrite(fd, rest, offset)
-        offset = None if offset is None else offset + count
-        rest = rest[count:]
+def _write_all(file: IO[bytes], pieces: list[bytes], offset: int | None = None) -> None:
+    fd = file.fileno()
+    for begin in range(0, len(pieces), PIECES):
+        rest: list[bytes | memoryview] = list(pieces[begin : begin + PIECES])
+        while rest:
+            count = os.writev(fd, rest) if offset is None else os.pwritev(fd, rest, offset)
+            offset = None if offset is None else offset + count
+            while rest and count >= len(rest[0]):
+                count -= len(rest.pop(0))
+            if count:
+                rest[0] = memoryview(rest[0])[count:]
 
 
-def _finish(file: IO[bytes], data: bytes, unfinished: str | None, final: str) -> None:
+def _finish(file: IO[bytes], pieces: list[bytes], unfinished: str | None, final: str) -> None:
     with file:
-        _write_all(file, data)
+        _write_all(file, pieces)
     if unfinished is not None:
         os.replace(unfinished, final)  # noqa: PTH105
 
