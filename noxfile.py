@@ -84,5 +84,6 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against other frameworks on the same server, and print ratios; needs wrk and curl."""
-    session.install(".", "starlette", "litestar")
+    session.install(".", "starlette", "litestar", "fastapi", "python-multipart")
     session.run("python", "-m", "tests.benchmarks.run", *session.posargs)
+    session.run("python", "-m", "tests.benchmarks.inputs", *(arg for arg in session.posargs if arg == "--quick"))

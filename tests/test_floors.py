@@ -12,14 +12,15 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of the lines above its own, and those before it on its own line.
 FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
-ground.chunks ground.ranges ground.conditions ground.codings ground.paths
+ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
 ground.urls ground.templates ground.routes ground.problems
 wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.sources wire.producer wire.inbox wire.outbox
 wire.relay
-streams limits request responses streaming ranges files tree
+resources streams limits connection bodies uploads parts forms request responses streaming ranges files tree
+markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-handlers sweep policy watch exchange lifespan light
+signatures arguments planner handlers sweep policy watch unread exchange lifespan light
 routing dispatch app static
 server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
 server.connection

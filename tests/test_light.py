@@ -6,12 +6,13 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from tests.asgi import Exchange, ask, running
-from trioweb import App, FileResponse, HTTPError, Request, Response
+from trioweb import App, FileResponse, HTTPError, Request, Response, StreamingResponse
 
 
 @pytest.fixture
@@ -164,3 +165,84 @@ async def test_an_answer_that_comes_as_the_client_leaves(app: App) -> None:
             go_on.set()
             exchange.leave()
         assert exchange.cancelled_sends == 0
+
+
+class Order(msgspec.Struct):
+    """A typed body."""
+
+    n: int
+
+
+JSON = [(b"content-type", b"application/json"), (b"content-length", b"10")]
+
+
+async def test_a_typed_body_needs_no_nursery(app: App) -> None:
+    """A handler of a typed JSON body costs no task either: the body is read, and the handler called."""
+    during: list[int] = []
+
+    @app.post("/")
+    async def handler(order: Order, q: int = 1) -> int:
+        during.append(trio.lowlevel.current_statistics().tasks_living)
+        return order.n + q
+
+    async with running(app):
+        before = trio.lowlevel.current_statistics().tasks_living
+        exchange = Exchange("POST", "/", JSON, [b'{"n"', b": 5}"], query_string=b"q=2")
+        await exchange.run(app)
+    assert during == [before]
+    assert (exchange.body, exchange.complete) == (b"7", True)
+
+
+async def test_a_typed_body_that_is_refused(app: App) -> None:
+    """What is wrong with a body is answered in the same way as elsewhere, and its rest is drained."""
+
+    @app.post("/", max_body_size=20)
+    async def handler(order: Order) -> int:
+        return order.n
+
+    async with running(app):
+        for headers, chunks, status in (
+            (JSON, [b'{"n": "x"}'], 422),
+            (JSON, [b'{"n": '], 400),
+            (JSON, [b"[" * 15, b"[" * 15, b"[" * 15], 413),
+            ([(b"content-length", b"10")], [b'{"n": 5}'], 415),
+            ([], [b""], 422),
+        ):
+            exchange = Exchange("POST", "/", headers, chunks)
+            await exchange.run(app)
+            assert (exchange.status, exchange.complete) == (status, True)
+
+
+async def test_a_client_that_leaves_its_typed_body(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that leaves before its body is whole is not answered, its handler not called, and nothing is logged."""
+
+    @app.post("/")
+    async def handler(order: Order) -> None:
+        raise AssertionError
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("POST", "/", JSON, None)
+        exchange._body = [b'{"n": 5}']
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+        await exchange.done.wait()
+    assert exchange.messages == []
+    assert not caplog.records
+
+
+async def test_a_stream_for_a_typed_body(app: App) -> None:
+    """What such a handler returns may be anything, a stream too; and it may raise."""
+
+    @app.post("/")
+    async def handler(order: Order) -> StreamingResponse:
+        if not order.n:
+            raise HTTPError(409)
+        return StreamingResponse(str(number) for number in range(order.n))
+
+    async with running(app):
+        for body, status, text in ((b'{"n": 3}', 200, b"012"), (b'{"n": 0}', 409, None)):
+            exchange = Exchange("POST", "/", JSON, [body])
+            await exchange.run(app)
+            assert exchange.status == status
+            assert text is None or exchange.body == text

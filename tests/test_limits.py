@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from tests.asgi import ask
 from trioweb import App, EventStreamResponse, Request, Response, Router, StreamingResponse, StreamTimeout
 from trioweb.testing import TestClient
 
 Clock = trio.testing.MockClock
-SECONDS = ("timeout", "idle_timeout", "write_timeout", "max_duration")
+SECONDS = ("timeout", "body_timeout", "idle_timeout", "write_timeout", "max_duration")
 
 
 async def slow() -> str:
@@ -202,3 +204,100 @@ def test_what_is_no_limit_of_a_route() -> None:
         App().get("/", timeout=0)(slow)
     with pytest.raises(ValueError, match="buffer_size must be at least 64 bytes"):
         App(buffer_size=1)
+
+
+async def size(request: Request) -> int:
+    """Take a body whole."""
+    return len(await request.body())
+
+
+async def test_the_nearest_size_of_a_body_counts() -> None:
+    """A route's own ``max_body_size`` wins over its router's, that over an outer router's, and that over the app's."""
+    app, outer, inner = App(max_body_size=10), Router("/outer", max_body_size=20), Router("/inner", max_body_size=30)
+    app.post("/app")(size)
+    app.post("/own", max_body_size=15)(size)
+    outer.post("/x")(size)
+    outer.post("/own", max_body_size=0)(size)
+    outer.include(inner)
+    app.include(outer)
+    inner.post("/x")(size)  # also one that comes afterwards
+    plain = Router("/plain")
+    plain.post("/x")(size)
+    outer.include(plain)
+    for path, most in (
+        ("/app", 10), ("/own", 15), ("/outer/x", 20), ("/outer/own", 0), ("/outer/inner/x", 30), ("/outer/plain/x", 20),
+    ):  # fmt: skip
+        assert (await ask(app, path, "POST", body=[b"x" * most])).body == b"%d" % most
+        assert (await ask(app, path, "POST", body=[b"x" * (most + 1)])).status == 413
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "1", True])
+def test_a_size_that_is_none(wrong: Any) -> None:
+    """A size that is no number of bytes is refused on app, router and route."""
+    for make in (App, Router):
+        with pytest.raises(ValueError, match="max_body_size must be a whole number from 0 on"):
+            make(max_body_size=wrong)
+    with pytest.raises(ValueError, match="POST /: max_body_size must be a whole number from 0 on"):
+        App().post("/", max_body_size=wrong)(size)
+
+
+class Body(msgspec.Struct):
+    """A typed body."""
+
+    n: int
+
+
+async def typed(body: Body) -> int:
+    """Take a typed body."""
+    return body.n
+
+
+async def streamed(request: Request) -> int:
+    """Take a body as it comes."""
+    return sum([len(chunk) async for chunk in request.stream()])
+
+
+@pytest.mark.parametrize("handler", [size, streamed, typed])
+@pytest.mark.parametrize("seconds", [5.0, None])
+async def test_a_body_that_stops_coming(autojump_clock: Clock, handler: Any, seconds: float | None) -> None:
+    """A body of which nothing comes for the app's ``body_timeout`` is a 408 at that moment; without, it may come."""
+    app = App(body_timeout=seconds)
+    app.post("/")(handler)
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in (b'{"n"', b": 1"):
+            yield piece
+            await trio.sleep(4)
+        await trio.sleep(1000)
+        yield b"}"
+
+    async with TestClient(app) as client:
+        begin = trio.current_time()
+        answer = await client.post("/", content=body(), headers={"content-type": "application/json"})
+        passed = trio.current_time() - begin
+    if seconds is None:
+        assert (answer.status_code, passed) == (200, 1008)
+    else:
+        assert (answer.status_code, passed) == (408, 9)
+        assert "for 5 s" in answer.json()["detail"]
+
+
+async def test_a_slow_handler_does_not_time_its_client_out(autojump_clock: Clock) -> None:
+    """Only the time counts in which the handler waits for the body."""
+    app = App(body_timeout=5)
+
+    @app.post("/")
+    async def handler(request: Request) -> int:
+        await trio.sleep(100)
+        size = 0
+        async for chunk in request.stream():
+            await trio.sleep(100)
+            size += len(chunk)
+        return size
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x"
+
+    async with TestClient(app) as client:
+        assert (await client.post("/", content=body())).text == "3"

@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from trioweb.app import App
+from trioweb.connection import State
 from trioweb.files import FileResponse
-from trioweb.ground.errors import ClientDisconnected, ContentLengthError, HTTPError, RouteError, StreamTimeout
+from trioweb.forms import FormData
+from trioweb.ground.errors import (
+    ClientDisconnected,
+    ContentLengthError,
+    HTTPError,
+    InputError,
+    RouteError,
+    StreamTimeout,
+)
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
+from trioweb.markers import Body, Cookie, File, Form, Header, Provide, Query
+from trioweb.parts import Part
 from trioweb.ranges import RangeResponse
-from trioweb.request import Request, State
+from trioweb.request import Request
 from trioweb.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from trioweb.routing import Route, Router
 from trioweb.static import StaticFiles
 from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
+from trioweb.uploads import UploadFile
 
 __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Body",
     "CSVResponse",
     "ClientDisconnected",
     "ContentLengthError",
+    "Cookie",
     "EventStreamResponse",
+    "File",
     "FileResponse",
+    "Form",
+    "FormData",
     "HTMLResponse",
     "HTTPError",
+    "Header",
     "Headers",
+    "InputError",
     "JSONLinesResponse",
     "JSONResponse",
+    "Part",
     "PlainTextResponse",
+    "Provide",
+    "Query",
     "RangeResponse",
     "RedirectResponse",
     "Request",
@@ -41,4 +63,5 @@ __all__ = [
     "StaticFiles",
     "StreamTimeout",
     "StreamingResponse",
+    "UploadFile",
 ]

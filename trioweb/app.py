@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
+from trioweb.connection import State
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
-from trioweb.handlers import Endpoint, Kind, RouteOptions, plan
+from trioweb.handlers import Endpoint, RouteOptions, plan
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
-from trioweb.limits import BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
+from trioweb.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.policy import Policy
-from trioweb.request import State
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
+from trioweb.signatures import Kind
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
@@ -44,8 +45,11 @@ class App(Router):
         debug: show the tracebacks of errors to clients. Never in public.
         trailing_slash: what to do with ``/x/`` where only ``/x`` is a route, and the other way round: ``"redirect"``
             (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
-        max_body_size: bytes of a request body that are held in memory; more is a 413. ``request.stream()`` has no
-            limit.
+        max_body_size: bytes of a request body that is taken whole, a form with its files too; more is a 413. A router
+            or a route may say otherwise: the nearest counts. ``request.stream()``, ``parts()`` and ``json_lines()``
+            have no limit.
+        body_timeout: seconds that a client may send nothing of its body while the handler waits for it: then it is a
+            408. ``None`` for no limit.
         timeout: seconds from a handler's start to the end of its response, for routes that do not say otherwise: 503
             where the response has not started, else it is broken off. No limit unless given.
         buffer_size: bytes that wait in a stream between producer and client, besides one chunk. This and the rest are
@@ -70,6 +74,7 @@ class App(Router):
         trailing_slash: TrailingSlash = "redirect",
         max_body_size: int = MAX_BODY_SIZE,
         timeout: float | None = None,
+        body_timeout: float | None = BODY_TIMEOUT,
         buffer_size: int = BUFFER_SIZE,
         idle_timeout: float | None = None,
         write_timeout: float | None = WRITE_TIMEOUT,
@@ -79,7 +84,7 @@ class App(Router):
         self.debug = debug
         self.state = State()
         self._dispatcher = Dispatcher(trailing_slash)
-        limits = Limits(max_body_size, timeout, buffer_size, idle_timeout, write_timeout, max_duration)
+        limits = Limits(max_body_size, timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration)
         self._policy = Policy(self, debug, limits)
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names: dict[str, list[Template]] = {}

@@ -25,7 +25,9 @@ from trioweb.handlers import Endpoint, respond
 from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
+from trioweb.resources import Resources
 from trioweb.responses import BODILESS, Response, stream_of
+from trioweb.unread import UnreadBody
 from trioweb.watch import ClientWatch
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
@@ -40,8 +42,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_drained", "_due", "_endpoint", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_params", "_policy",
-        "_request", "_scope", "_send", "_streaming", "_watch",
+        "_due", "_endpoint", "_inbox", "_limit", "_nursery", "_opened", "_outbox", "_overdue", "_params",
+        "_policy", "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -65,9 +67,11 @@ class Exchange:
         self._nursery: trio.Nursery | None = None
         self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
         self._streaming = False
-        self._overdue: StreamTimeout | None = None
+        self._overdue: Exception | None = None
         self._due = math.inf
-        self._drained = False
+        self._unread = UnreadBody(inbox)
+        self._limit: trio.CancelScope | None = None
+        self._resources = Resources()
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -78,29 +82,33 @@ class Exchange:
             answer: what the handler, or the lack of one, has led to already; unless given the handler is called.
         """
         failure: Exception | None
-        if answer is None:
-            failure = await self._attempt(self._call_handler)
-        elif isinstance(answer, Response):
-            failure = await self._reply(answer)
-        else:
-            failure = answer
-        if failure is not None and not self._outbox.started and not self._inbox.gone:
-            failure = await self._answer(failure)
-        if failure is not None:
-            self._report(failure)
-        if self._outbox.state is not ENDED:
-            await self._leave()
+        try:
+            if answer is None:
+                failure = await self._attempt(self._call_handler)
+            elif isinstance(answer, Response):
+                failure = await self._reply(answer)
+            else:
+                failure = answer
+            if failure is not None and not self._outbox.started and not self._inbox.gone:
+                failure = await self._answer(failure)
+            if failure is not None:
+                self._report(failure)
+            if self._outbox.state is not ENDED:
+                await self._leave()
+        finally:
+            if self._request is not None:
+                await self._request._aclose()
 
     async def _leave(self) -> None:
         """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
         if self._outbox.transport is PLAIN:  # an answer that needed no nursery
             self._outbox.transport = find_transport(self._scope, self._send)
-        dropped = False
         with trio.CancelScope(shield=True):
             await self._outbox.break_off()
-            dropped = await self._outbox.transport.drop()
-        if (dropped or self._inbox.gone) and may_have_body(self._scope):
-            await self._inbox.drain()
+            self._inbox.gone |= await self._outbox.transport.drop()
+        if self._inbox.gone:
+            self._unread.expected = may_have_body(self._scope)
+            await self._unread.abandon()
 
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
@@ -108,18 +116,24 @@ class Exchange:
         self._outbox.transport = transport = find_transport(self._scope, self._send)
         self._inbox.has_left = transport.has_left
         if may_have_body(self._scope):
-            self._outbox.before_end = self._drain_request
+            self._unread.expected = True
+            self._outbox.before_end = self._unread.take
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
-            shared = self._request is None and self._endpoint.takes_nothing  # then no handler can cancel anything
+            shared = self._request is None and not self._endpoint.sees_nursery  # then nobody can cancel it
             async with trio.open_nursery() as around, nullcontext(around) if shared else trio.open_nursery() as nursery:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
                 self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
-                around.start_soon(self._watch.run, self._client_left, self._give_up)
+                around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
-                    await self._deliver(await answer(), nursery)
+                    self._limit = None if self._endpoint.timeout is None else trio.CancelScope()
+                    with self._limit or nullcontext():
+                        async with self._resources:  # inside of all scopes, outside of those that a handler opens
+                            await self._deliver(await answer(), nursery)
+                    if self._limit is not None and self._limit.cancelled_caught:
+                        raise self._outlasted()
                 finally:
                     self._watch.stop()
         except Exception as error:
@@ -136,7 +150,11 @@ class Exchange:
                 self._request._nursery = None
             while self._opened:  # sent or not
                 await self._opened.pop().aclose()
-        failure = failure or self._overdue
+        return self._verdict(failure)
+
+    def _verdict(self, failure: Exception | None) -> Exception | None:
+        """What an attempt failed with, which may be more than what it raised."""
+        failure, self._overdue = failure or self._overdue, None
         if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
             failure = self._outlasted()
         if failure is None and not (self._outbox.started or self._inbox.gone):
@@ -148,13 +166,16 @@ class Exchange:
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
-        request = self._the_request() if endpoint.request_names or endpoint.nursery_names else None
-        if endpoint.timeout is not None:
-            self._due = trio.current_time() + endpoint.timeout
-        with trio.move_on_at(self._due):
-            value = await endpoint.call(self._params, request)
-            return await self._respond(value, endpoint.label, endpoint.streaming)
-        raise self._outlasted()
+        request = self._the_request() if endpoint.reads or endpoint.waits or endpoint.arguments.takes_request else None
+        if self._limit is not None and endpoint.timeout is not None:
+            self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
+        value = await endpoint.call(self._params, request)
+        response = await self._respond(value, endpoint.label, endpoint.streaming)
+        if self._limit is not None:
+            if self._limit.cancel_called:
+                raise self._outlasted()
+            self._limit.deadline = math.inf
+        return response
 
     async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
         return await respond(value, label, streaming, self._scope, self._opened)
@@ -166,10 +187,8 @@ class Exchange:
 
     def _the_request(self) -> Request:
         if self._request is None:
-            self._request = Request(
-                self._scope, self._policy.app, self._params, self._inbox, self._policy.limits.max_body_size
-            )
-            self._request._nursery = self._nursery
+            self._request = self._policy.make_request(self._endpoint, self._params, self._scope, self._inbox)
+            self._request._nursery, self._request._resources = self._nursery, self._resources
         return self._request
 
     async def _deliver(self, response: Response, nursery: trio.Nursery) -> None:
@@ -198,7 +217,9 @@ class Exchange:
         finally:
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
-        await self._let_go()
+                if self._resources.held and stream.channel is not None:
+                    await stream.channel.finished()  # before what it may use is closed
+        await self._unread.let_go()
 
     def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
         if media_type is not None and "content-type" not in response.headers:
@@ -218,30 +239,9 @@ class Exchange:
         if not bodiless:
             checked_headers(headers, self._scope["http_version"], response.status_code, len(body))
         await self._outbox.start(response.status_code, headers, bodiless=bodiless)
-        if self._outbox.before_end is not None:
-            await self._drain_request()  # some clients stop sending, and wait, once they have the whole body
+        await self._unread.take()
         await self._outbox.whole(body)
-        await self._let_go()
-
-    # A request body that nobody wants
-
-    async def _drain_request(self) -> bool:
-        """Before the end of a response: take in what the client still sends, so that it is not reset while it sends.
-
-        Returns:
-            Whether that was all of it.
-        """
-        if not self._inbox.complete and not self._drained:
-            self._drained = True
-            self._inbox.discard()
-            await self._inbox.discarded()
-            self._inbox.discard(unbounded=True)
-        return self._inbox.complete or self._inbox.gone
-
-    async def _let_go(self) -> None:
-        """After the end of a response: let the server stop reading a body that went on."""
-        if self._outbox.before_end is not None and not self._inbox.complete:
-            await self._inbox.over()
+        await self._unread.let_go()
 
     # The client
 
@@ -264,6 +264,11 @@ class Exchange:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         self._outbox.release()
+
+    def _stalled(self) -> None:
+        self._overdue = self._inbox.overdue()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     # Errors
 
@@ -308,11 +313,8 @@ class Exchange:
     def _report(self, failure: Exception) -> None:
         outbox = self._outbox
         if outbox.state is ENDED:
-            text = f"failed after its response of {outbox.sent} bytes was sent"
+            report(failure, self._scope, f"failed after its response of {outbox.sent} bytes was sent")
         elif outbox.started:
-            text = f"the response was broken off after {outbox.sent} bytes"
-        elif isinstance(failure, HTTPError):
-            return
-        else:
-            text = f"{self._endpoint.label} failed"
-        report(failure, self._scope, text)
+            report(failure, self._scope, f"the response was broken off after {outbox.sent} bytes")
+        elif not isinstance(failure, HTTPError):
+            report(failure, self._scope, f"{self._endpoint.label} failed")

@@ -1,6 +1,7 @@
 """The way in for every request, and the short way through for handlers that need no more.
 
-A handler that takes neither the request nor a nursery cannot tell whether it has one. It runs in a single cancel scope,
+A handler that takes neither the request nor a nursery cannot tell whether it has one; a typed JSON body that it takes
+is read before it is called. It runs in a single cancel scope,
 which is also the shield of the response, and is down while the handler waits; only then is the client watched, since a
 handler that returns at once leaves nothing to cancel. All else is an ``Exchange``.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 import trio
 
+from trioweb.connection import Connection
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import unwrap
@@ -26,7 +28,7 @@ from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
 
 
-async def serve(
+async def serve(  # noqa: C901 - the way of every request: a call less is what it is for
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
@@ -37,31 +39,35 @@ async def serve(
 ) -> Callable[[], Awaitable[None]] | None:
     """Answer a request with a handler, or say what does so: what is under way for long keeps nothing of this.
 
-    A cancellation from outside cancels the handler; it never reaches ``send``.
-
-    Without an ``app_nursery``, where the app's lifespan does not run, a client that leaves could be watched nowhere.
+    A cancellation from outside cancels the handler; it never reaches ``send``. Without an ``app_nursery``, where the
+    app's lifespan does not run, a client that leaves could be watched nowhere.
     """
-    if app_nursery is None or not endpoint.light or may_have_body(scope):
+    has_body = may_have_body(scope)
+    if app_nursery is None or not endpoint.light or (has_body and not (endpoint.waits and _sends_json(scope))):
         return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
     inbox: Inbox | None = None
+    connection = Connection(scope, policy.app, params) if endpoint.reads else None
+    if endpoint.waits:
+        inbox = Inbox(receive)
+        connection = policy.make_request(endpoint, params, scope, inbox)
     started = False
     answer: Response | Exception | None = None
     # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
     with trio.CancelScope(shield=True) as shield:
         try:
-            coroutine = endpoint.call(params, None)
+            coroutine = endpoint.call(params, connection)
             try:
                 trap = coroutine.send(None)
             except StopIteration as done:
                 value = done.value
             else:
-                inbox = Inbox(receive)
+                inbox = inbox or Inbox(receive)
                 shield.shield = False
                 watch = cancels_handler(endpoint, scope["method"])
                 value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
             answer = to_response(value, endpoint.label, endpoint.streaming)
             body = answer.body
-            if body is not None and len(body) <= SLICE:
+            if body is not None and len(body) <= SLICE and not (has_body and inbox and not inbox.complete):
                 status, headers = answer.status_code, answer.headers.raw
                 if scope["method"] == "HEAD" or status in BODILESS:
                     body, headers = b"", sendable(headers, "1.1", status)
@@ -90,6 +96,13 @@ async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
         await find_transport(scope, send).drop()
     elif isinstance(failure, Exception):
         report(failure, scope, "sending the response failed")
+
+
+def _sends_json(scope: Scope) -> bool:
+    """Whether the body is JSON over HTTP/1, which is read to its end or refused. A form has files to remove."""
+    if scope["http_version"][0] != "1":
+        return False
+    return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])
 
 
 async def _rest(

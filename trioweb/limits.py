@@ -16,10 +16,29 @@ SMALLEST_BUFFER: Final = 64
 WRITE_TIMEOUT: Final = 60.0
 """Seconds that a client may take nothing of what is written to it. A response."""
 MAX_BODY_SIZE: Final = 16 * 2**20
-"""Bytes of a request body that are held in memory as a whole, a request, unless the app says otherwise."""
+"""Bytes of a request body that is taken whole, a form with its files too, unless app, router or route say otherwise.
+
+A request. What is held in memory of a body that is no form is at most twice that, while its pieces are joined.
+"""
+BODY_TIMEOUT: Final = 60.0
+"""Seconds that a client may send nothing of a request body while somebody waits for it. A request; then it is a 408."""
+MAX_LINE_SIZE: Final = 2**20
+"""Bytes of a line in ``request.json_lines()``, all that is held of the body at a time besides one piece. A request."""
+MAX_FIELDS: Final = 1000
+"""Fields of a form that are no files. A request; each costs some 10 us and, with its name, at least 200 bytes."""
+MAX_FIELD_SIZE: Final = 2**20
+"""Bytes of such a field. A request holds no more than ``max_body_size`` of all of them."""
+MAX_FILES: Final = 1000
+"""Files of a form. A request; they share one temporary file, so the number of open files is no limit."""
+MAX_PARTS: Final = 100_000
+"""Parts of a form that is read as a stream: they are gone when they are read. A request."""
+MAX_PART_LINE: Final = 8192
+"""Bytes of a line in the head of a form's part: a name, or the name of a file, percent-encoded at the worst."""
+MAX_PART_LINES: Final = 16
+"""Lines in the head of a form's part; RFC 7578 knows three. A head is at most 128 KiB."""
 
 _OF_STREAMS: Final = ("buffer_size", "idle_timeout", "write_timeout", "max_duration")
-_SECONDS: Final = ("timeout", "idle_timeout", "write_timeout", "max_duration")
+_SECONDS: Final = ("timeout", "body_timeout", "idle_timeout", "write_timeout", "max_duration")
 
 
 class StreamOptions(TypedDict, total=False):
@@ -46,7 +65,8 @@ class Limits:
     """What holds for all requests of an app that do not say otherwise.
 
     Attributes:
-        max_body_size: bytes of a request body that a request holds in memory.
+        max_body_size: bytes of a request body that is taken whole.
+        body_timeout: seconds that a client may send nothing of a body that somebody waits for.
         timeout: seconds from the handler's start to the end of its response; ``None`` for no limit, as in the rest.
         buffer_size: bytes that wait in a stream, besides one chunk.
         idle_timeout: seconds that a stream's producer may give nothing.
@@ -59,6 +79,7 @@ class Limits:
 
     max_body_size: int = MAX_BODY_SIZE
     timeout: float | None = None
+    body_timeout: float | None = BODY_TIMEOUT
     buffer_size: int = BUFFER_SIZE
     idle_timeout: float | None = None
     write_timeout: float | None = WRITE_TIMEOUT
@@ -106,10 +127,12 @@ def check_limit(name: str, value: object) -> None:
     """Refuse a value that is no limit. What is not a limit passes.
 
     Raises:
-        ValueError: the buffer is too small for a single chunk, or a time is not above zero.
+        ValueError: the buffer is too small for a single chunk, a time is not above zero, or a size is below it.
     """
     if name == "buffer_size" and (not isinstance(value, int) or value < SMALLEST_BUFFER):
         raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {value!r}")
+    if name == "max_body_size":
+        check_size(name, value)
     if name in _SECONDS:
         check_seconds(name, value)
 
@@ -122,3 +145,13 @@ def check_seconds(name: str, value: object) -> None:
     """
     if value is not None and not (isinstance(value, (int, float)) and value > 0):
         raise ValueError(f"{name} must be a number of seconds above zero, or None for no limit, got {value!r}")
+
+
+def check_size(name: str, value: object) -> None:
+    """Refuse what is no number of bytes, or of other things.
+
+    Raises:
+        ValueError: it is not a whole number from zero on.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")

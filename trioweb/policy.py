@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
+from trioweb.connection import Application
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
-from trioweb.handlers import Endpoint, call_in_thread
+from trioweb.handlers import Endpoint
 from trioweb.limits import Limits
-from trioweb.request import Application, Request
+from trioweb.request import Request
 from trioweb.responses import Response
+from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
+from trioweb.wire.inbox import Inbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -70,11 +73,18 @@ class Policy:
             cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
         )
 
+    def make_request(self, endpoint: Endpoint, params: Mapping[str, Any], scope: Scope, inbox: Inbox) -> Request:
+        """A request with the limits of its route, else of its app."""
+        inbox.timeout = self.limits.body_timeout
+        limit = endpoint.max_body_size
+        return Request(scope, self.app, params, inbox, self.limits.max_body_size if limit is None else limit)
+
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
-            body, media_type = render_problem(failure.status, failure.detail, None, page)
+            errors = failure.errors if isinstance(failure, InputError) else ()
+            body, media_type = render_problem(failure.status, failure.detail, None, page, errors)
             try:
                 return Response(body, failure.status, failure.headers, media_type)
             except (TypeError, ValueError) as error:

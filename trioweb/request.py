@@ -1,87 +1,37 @@
-"""The request as a handler sees it. What came over the wire is decoded here, once, and only when it is asked for."""
+"""The request as a handler sees it: a connection with a body. Each way of reading that body begins here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, overload
-from urllib.parse import quote
+from typing import Any, TypeVar, Unpack, overload
 
 import msgspec
-import trio
 
+from trioweb.bodies import BodyStream, JSONLines
+from trioweb.connection import Application, Connection
+from trioweb.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
 from trioweb.ground.asgi import Scope
 from trioweb.ground.charsets import CHARSETS, charset_of
-from trioweb.ground.cookies import parse_cookies
 from trioweb.ground.errors import HTTPError
+from trioweb.ground.faults import decode_json
 from trioweb.ground.headers import Headers
-from trioweb.ground.multidict import MultiDict
-from trioweb.ground.urls import URL, make_url, parse_query
-
-if TYPE_CHECKING:
-    from trioweb.wire.inbox import Inbox
+from trioweb.ground.multiparts import FORM_TYPE, MultipartReader, boundary_of
+from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
+from trioweb.parts import Parts
+from trioweb.wire.inbox import Inbox
 
 T = TypeVar("T")
 
 
-class State(SimpleNamespace):
-    """A place for attributes of the user's own, on the app and on each request."""
-
-
-class BackgroundNursery(Protocol):
-    """What ``app.nursery`` offers: see ``trioweb.lifespan.AppNursery``."""
-
-    def start_soon(self, async_fn: Any, *args: Any, name: object = None) -> None:
-        """Start a task."""
-        ...
-
-    async def start(self, async_fn: Any, *args: Any, name: object = None) -> Any:
-        """Start a task and wait until it says ``task_status.started()``."""
-        ...
-
-
-class Application(Protocol):
-    """What a request may ask of its app."""
-
-    @property
-    def state(self) -> State:
-        """The app's own state."""
-        ...
-
-    @property
-    def nursery(self) -> BackgroundNursery:
-        """For work that outlives the request."""
-        ...
-
-    @property
-    def stopping(self) -> trio.Event:
-        """Set when the server is told to stop."""
-        ...
-
-    def url_for(self, name: str, /, **params: Any) -> str:
-        """The path of a route."""
-        ...
-
-
-class Request:
+class Request(Connection):
     """One HTTP request.
 
-    The body can be read whole, any number of times (``body``, ``text``, ``json``), or once as a stream (``stream``).
-    Reading waits for the client, and a handler that reads slowly slows the client down.
+    The body can be read whole, any number of times (``body``, ``text``, ``json``, ``form``), or once as a stream
+    (``stream``, ``parts``, ``json_lines``). Reading waits for the client, and a handler that reads slowly slows the
+    client down.
     """
 
-    __slots__ = (
-        "_body", "_cookies", "_headers", "_inbox", "_limit", "_nursery", "_pieces", "_query", "_size", "_state",
-        "_streamed", "_url",
-        "app", "path_params", "scope",
-    )  # fmt: skip
-
-    app: Application
-    """The app that answers it."""
-    path_params: Mapping[str, Any]
-    """The parameters in the path, converted."""
-    scope: Scope
-    """The ASGI scope, for what ASGI middleware left there."""
+    __slots__ = ("_body", "_form", "_gathered", "_inbox", "_limit", "_reader", "_streamed")
 
     def __init__(
         self,
@@ -91,95 +41,19 @@ class Request:
         inbox: Inbox,
         max_body_size: int,
     ) -> None:
-        self.scope = scope
-        self.app = app
-        self.path_params = path_params
+        super().__init__(scope, app, path_params)
         self._inbox = inbox
         self._limit = max_body_size
-        self._nursery: trio.Nursery | None = None
         self._body: bytes | None = None
-        self._pieces: list[bytes] = []  # of a body that is being gathered, also by a call that was cancelled
-        self._size = 0
-        self._streamed = False
-        self._headers: Headers | None = None
-        self._query: MultiDict[str] | None = None
-        self._cookies: dict[str, str] | None = None
-        self._url: URL | None = None
-        self._state: State | None = None
+        self._gathered = bytearray()  # of a body that is being read whole, also by a call that was cancelled
+        self._streamed = ""  # what has read it as a stream
+        self._form: FormData | None = None
+        self._reader: FormReader | None = None
 
     @property
     def method(self) -> str:
         """The method, in capitals."""
         return str(self.scope["method"])
-
-    @property
-    def path(self) -> str:
-        """The path, decoded, with the prefixes that the app is mounted under."""
-        return str(self.scope["path"])
-
-    @property
-    def http_version(self) -> str:
-        """``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``."""
-        return str(self.scope["http_version"])
-
-    @property
-    def client(self) -> tuple[str, int] | None:
-        """The peer's host and port; ``None`` where the server does not know them (a UNIX socket)."""
-        client = self.scope.get("client")
-        return None if client is None else (client[0], client[1])
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """Open while handler and response run; the request ends when what was started in it has finished."""
-        if self._nursery is None:
-            raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
-        return self._nursery
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields. A change to them is seen by nobody else."""
-        if self._headers is None:
-            self._headers = Headers.from_raw(self.scope["headers"])
-        return self._headers
-
-    @property
-    def query(self) -> MultiDict[str]:
-        """The query string's fields.
-
-        Raises:
-            HTTPError: 400 where it has too many.
-        """
-        if self._query is None:
-            self._query = parse_query(self.scope.get("query_string", b""))
-        return self._query
-
-    @property
-    def cookies(self) -> Mapping[str, str]:
-        """The cookies that the client sent."""
-        if self._cookies is None:
-            self._cookies = parse_cookies(self.headers.getlist("cookie"))
-        return self._cookies
-
-    @property
-    def url(self) -> URL:
-        """The whole URL, its host as the client named it."""
-        if self._url is None:
-            raw = self.scope.get("raw_path")
-            self._url = make_url(
-                self.scope.get("scheme", "http"),
-                self.headers.get("host"),
-                self.scope.get("server"),
-                raw.decode("latin-1") if raw else quote(self.path),
-                self.scope.get("query_string", b"").decode("latin-1"),
-            )
-        return self._url
-
-    @property
-    def state(self) -> State:
-        """Attributes of the user's own for this request; ASGI middleware's and the lifespan's are there too."""
-        if self._state is None:
-            self._state = State(**self.scope.get("state", {}))
-        return self._state
 
     @property
     def last_event_id(self) -> str | None:
@@ -202,12 +76,18 @@ class Request:
             RuntimeError: the body was streamed before.
             ClientDisconnected: in the iteration, when the client leaves before the body is whole.
         """
+        return self._stream("stream()")
+
+    def _stream(self, name: str) -> BodyStream:
         if self._streamed:
-            raise RuntimeError("the request body was streamed already: read it once, or use await request.body()")
+            raise RuntimeError(
+                f"the request body was read by request.{self._streamed} already, and it comes only once: "
+                "keep what you need of it, or use await request.body()"
+            )
         if self._body is not None:
             return BodyStream(self._inbox, self._body)
-        self._streamed = True
-        return BodyStream(self._inbox, b"".join(self._pieces))
+        self._streamed = name
+        return BodyStream(self._inbox, bytes(self._gathered))
 
     async def body(self) -> bytes:
         """The whole body, held in memory up to ``App(max_body_size=...)``; waits until it has arrived.
@@ -221,26 +101,27 @@ class Request:
         """
         if self._body is None:
             if self._streamed:
-                raise RuntimeError("the request body was streamed already: keep what request.stream() gives")
-            if self._announced() > self._limit or self._size > self._limit:
-                self._refuse()
+                raise RuntimeError(
+                    f"the request body was read by request.{self._streamed} already: keep what that gives"
+                )
+            self._refuse_beyond(self._announced())
+            self._refuse_beyond(len(self._gathered))
             while chunk := await self._inbox.read():
-                self._pieces.append(chunk)
-                self._size += len(chunk)
-                if self._size > self._limit:
-                    self._pieces.clear()
-                    self._refuse()
+                self._gathered += chunk
+                self._refuse_beyond(len(self._gathered))
             if self._body is None:  # else another task that read it was first to see its end
-                self._body = b"".join(self._pieces)
-                self._pieces.clear()
+                self._body = bytes(self._gathered)
+                self._gathered.clear()
         return self._body
 
     def _announced(self) -> int:
         length = self.headers.get("content-length", "")
         return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
 
-    def _refuse(self) -> NoReturn:
-        raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
+    def _refuse_beyond(self, size: int) -> None:
+        if size > self._limit:
+            del self._gathered[self._limit + 1 :]
+            raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
 
     async def text(self) -> str:
         """The whole body as text, in the charset that its content type names, else UTF-8.
@@ -269,37 +150,118 @@ class Request:
             type: what to make of it, for instance a ``msgspec.Struct`` or ``list[int]``; plain values unless given.
 
         Raises:
-            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type``; and what ``body`` raises.
+            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type`` (an ``InputError``); and what
+                ``body`` raises.
         """
-        body = await self.body()
-        try:
-            return msgspec.json.decode(body, type=type)
-        except msgspec.ValidationError as error:
-            raise HTTPError(422, f"The request body does not fit: {error}.") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise HTTPError(400, f"The request body is not JSON: {error}.") from error
+        decode = _decode_any if type is Any else msgspec.json.Decoder(type).decode
+        return decode_json(decode, await self.body(), "The request body", ("body",))
+
+    @overload
+    def json_lines(self, *, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]: ...
+    @overload
+    def json_lines(self, type: type[T], max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]: ...
+    def json_lines(self, type: Any = Any, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]:  # noqa: A002
+        """The values of a body of JSON lines as they arrive, once, for ``async for``. Blank lines are skipped.
+
+        Waits for the client at each piece. A cancellation loses nothing: the iteration can go on where it stopped. No
+        limit to the number of lines, whatever the content type says.
+
+        Args:
+            type: what to make of each line; plain values unless given.
+            max_line_size: bytes of a line.
+
+        Raises:
+            RuntimeError: the body was streamed before.
+            HTTPError: in the iteration, when it comes to the line: 400 where it is not JSON, 422 where it does not fit
+                ``type``, 413 where it is too long; 408 where nothing comes.
+            ClientDisconnected: in the iteration, when the client leaves before the body is whole.
+        """
+        return JSONLines(self._stream("json_lines()"), msgspec.json.Decoder(type).decode, max_line_size)
+
+    def parts(
+        self, max_parts: int = MAX_PARTS, max_part_line: int = MAX_PART_LINE, max_part_lines: int = MAX_PART_LINES
+    ) -> Parts:
+        """The parts of a multipart form as they arrive, once, for ``async for``; each is iterated for its bytes.
+
+        ::
+
+            async for part in request.parts():
+                if part.filename is not None:
+                    await part.save(directory / secrets.token_hex())
+
+        Nothing is kept: no part has a limit to its size but what the handler sets, and what it does not read of one is
+        skipped at the next. A cancellation loses nothing.
+
+        Args:
+            max_parts: how many there may be.
+            max_part_line: bytes of a line in the head of a part.
+            max_part_lines: lines in the head of a part.
+
+        Raises:
+            RuntimeError: the body was streamed before.
+            HTTPError: 415 where the body is no multipart form; in the iteration 400 where it is malformed, 413 beyond
+                a limit, 408 where nothing comes.
+            ClientDisconnected: in the iteration, when the client leaves before the form is whole.
+        """
+        kind = media_type_of(self.headers)
+        if kind != FORM_TYPE:
+            raise wrong_type(kind, FORM_TYPE)
+        boundary = boundary_of(self.headers["content-type"])
+        reader = MultipartReader(boundary, max_parts, max_part_line, max_part_lines)
+        return Parts(self._stream("parts()"), reader, self._limit)
+
+    async def form(self, **limits: Unpack[FormOptions]) -> FormData:
+        """The body as a form, multipart or URL-encoded, any number of times: a multi-mapping of names to ``str``, and
+        to ``UploadFile`` for files. Waits until it has arrived.
+
+        The form as a whole, its files too, is limited by ``max_body_size`` of route, router or app. Files are held in
+        memory up to 1 MiB, then on disk, until the request has ended. Cancelling it loses nothing that a later call
+        wants.
+
+        Args:
+            limits: see ``FormOptions``; those of the first call count.
+
+        Raises:
+            HTTPError: 415 where the content type is no form's, 400 where the body is malformed, 413 beyond a limit, 408
+                where nothing comes.
+            RuntimeError: the body was streamed before.
+            ClientDisconnected: the client left before the form was whole.
+        """
+        if self._form is None:
+            kind = media_type_of(self.headers)
+            if kind == URLENCODED_TYPE:
+                options = FormLimits(**limits)
+                self._form = parse_urlencoded(await self.body(), options)
+            elif kind == FORM_TYPE:
+                if self._reader is None:
+                    self._refuse_beyond(self._announced())
+                    content_type = self.headers["content-type"]
+                    options = FormLimits(**limits)
+                    boundary_of(content_type)  # before the body counts as read
+                    self._reader = FormReader(self._stream("form()"), content_type, self._limit, options)
+                self._form = await self._reader.read()
+            else:
+                raise wrong_type(kind, FORM_TYPE, URLENCODED_TYPE)
+        return self._form
+
+    async def _aclose(self) -> None:
+        """The request has ended: remove its files."""
+        if self._reader is not None:
+            await self._reader.spool.aclose()
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
 
 
-class BodyStream:
-    """The chunks of a request's body: an async iterator that a cancellation does not end."""
+_decode_any = msgspec.json.Decoder().decode
 
-    __slots__ = ("_first", "_inbox")
 
-    def __init__(self, inbox: Inbox, first: bytes) -> None:
-        self._inbox = inbox
-        self._first = first
+def media_type_of(headers: Headers) -> str:
+    """The media type that a content type names, in lower case; ``""`` where there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def __aiter__(self) -> BodyStream:
-        return self
 
-    async def __anext__(self) -> bytes:
-        first, self._first = self._first, b""
-        if chunk := first or await self._inbox.read():
-            return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Do nothing: what is not read is thrown away when the response starts. Safe to call twice."""
+def wrong_type(kind: str, *wanted: str) -> HTTPError:
+    """The answer to a body of another content type than is asked for."""
+    got = f"got {kind[:100]!r}" if kind else "got none"
+    return HTTPError(415, f"The content type must be {' or '.join(wanted)}, {got}.")

@@ -8,7 +8,9 @@ from typing import Any, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import RouteOptions, name_of, plan
+from trioweb.handlers import RouteOptions, plan
+from trioweb.limits import check_limit
+from trioweb.signatures import name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,16 +36,23 @@ class Router:
 
     Args:
         prefix: what all its paths begin with, for instance ``"/api"``.
+        max_body_size: bytes of a request body that is taken whole, for those of its routes that do not say otherwise;
+            the app's unless given.
 
     Raises:
         RouteError: the prefix does not start with a slash, or ends with one.
+        ValueError: the limit is none.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", *, max_body_size: int | None = None) -> None:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
         check_names(prefix)
         self._prefix = prefix
+        self._defaults: RouteOptions = {}
+        if max_body_size is not None:
+            check_limit("max_body_size", max_body_size)
+            self._defaults["max_body_size"] = max_body_size
         self._routes: list[Route] = []
         self._parents: list[tuple[Router, str]] = []
 
@@ -142,6 +151,7 @@ class Router:
     def _register(self, route: Route) -> None:
         # Converters come with the app; all else that can be wrong is wrong already.
         template = parse_template(route.path, None)
+        route = replace(route, options={**self._defaults, **route.options})
         plan(route.handler, route.where, template.parameters, route.options)
         self._adopt(route)
 

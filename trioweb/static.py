@@ -15,8 +15,9 @@ from trioweb.ground.codings import preferred
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.headers import Headers
 from trioweb.ground.paths import Place, parse_path
-from trioweb.handlers import Endpoint, Kind
+from trioweb.handlers import Endpoint
 from trioweb.responses import Response
+from trioweb.signatures import Kind
 from trioweb.tree import is_missing, open_tree
 from trioweb.wire.disk import Facts, Readable
 

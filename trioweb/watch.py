@@ -33,30 +33,40 @@ class ClientWatch:
         self._stopped = False
         self.write_timeout = write_timeout
 
-    async def run(self, on_left: Callable[[], None], on_overdue: Callable[[], None]) -> None:
-        """Watch until the client has left, a write is overdue, or ``stop``.
+    async def run(
+        self, on_left: Callable[[], None], on_overdue: Callable[[], None], on_stalled: Callable[[], None]
+    ) -> None:
+        """Watch until the client has left, a write or a read is overdue, or ``stop``.
 
         A cancellation is one from outside of the request: it wakes up a ``send`` that is shielded from it.
-        """
-        while not self._stopped:
-            since = self._outbox.sending_since
-            left = await self._wait_until(self._due(since))
-            if self._stopped:
-                return
-            if left:
-                on_left()
-            elif since is not None and since == self._outbox.sending_since and self._due(since) <= trio.current_time():
-                on_overdue()
-            else:
-                continue
-            await self._drain()
-            return
 
-    def _due(self, since: float | None) -> float:
-        """When a write could be overdue at the earliest: one timer for any number of them."""
-        if self.write_timeout is None:
-            return math.inf
-        return (trio.current_time() if since is None else since) + self.write_timeout
+        Args:
+            on_left: called when the client has left.
+            on_overdue: called when it has taken nothing for too long.
+            on_stalled: called when it has sent nothing of a body that somebody waits for, for too long.
+        """
+        inbox, outbox = self._inbox, self._outbox
+        inbox.watched = True
+        try:
+            while not self._stopped:
+                sending, waiting = outbox.sending_since, inbox.waiting_since
+                write_due, read_due = _due(sending, self.write_timeout), _due(waiting, inbox.timeout)
+                left = await self._wait_until(min(write_due, read_due))
+                if self._stopped:
+                    return
+                now = trio.current_time()
+                if left:
+                    on_left()
+                elif sending is not None and sending == outbox.sending_since and write_due <= now:
+                    on_overdue()
+                elif waiting is not None and waiting == inbox.waiting_since and read_due <= now:
+                    on_stalled()
+                else:
+                    continue
+                await self._drain()
+                return
+        finally:
+            inbox.watched = False
 
     async def _wait_until(self, due: float) -> bool:
         """Wait until the client has left, or something else is to be looked at: says whether it has left."""
@@ -93,3 +103,8 @@ class ClientWatch:
         self._stopped = True
         if self._scope is not None:
             self._scope.cancel()
+
+
+def _due(since: float | None, seconds: float | None) -> float:
+    """When something could be overdue at the earliest, which has gone on since then, or begins now."""
+    return math.inf if seconds is None else (trio.current_time() if since is None else since) + seconds

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
-from trioweb.ground.errors import ClientDisconnected
-from trioweb.wire.inbox import DISCARD_LIMIT, READ_AHEAD, Inbox
+from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.wire.inbox import DISCARD_LIMIT, GLANCE_SECONDS, READ_AHEAD, Inbox
 
 
 class Wire:
@@ -152,3 +153,54 @@ async def test_waiting_for_the_end_of_a_discarded_body(wire: Wire, autojump_cloc
     await inbox.discarded()
     assert inbox.complete
     assert trio.current_time() == pytest.approx(2)
+
+
+async def test_a_reader_waits_so_long(wire: Wire, autojump_clock: MockClock) -> None:
+    """Where nothing comes for its timeout the reader gets a 408; what comes later is not waited for."""
+    inbox = Inbox(wire.receive)
+    inbox.timeout = 5
+    wire.body(b"a", more=True)
+    assert await inbox.read() == b"a"
+    begin = trio.current_time()
+    with pytest.raises(HTTPError, match=r"Nothing of the request body came for 5 s\.") as caught:
+        await inbox.read()
+    assert trio.current_time() - begin == 5
+    assert caught.value.status == 408
+    assert caught.value.headers == {"connection": "close"}
+    inbox.discard()
+    await inbox.discarded()
+    assert trio.current_time() - begin == 5
+
+
+async def test_a_watched_reader_is_left_to_who_watches(wire: Wire, autojump_clock: MockClock) -> None:
+    """A reader that is watched says since when it waits, and no more; afterwards it says that it does not."""
+    inbox = Inbox(wire.receive)
+    inbox.timeout, inbox.watched = 5, True
+    async with trio.open_nursery() as nursery:
+        begin = trio.current_time()
+        nursery.start_soon(inbox.read)
+        await trio.sleep(20)
+        assert inbox.waiting_since == begin
+        nursery.cancel_scope.cancel()
+    assert inbox.waiting_since is None
+
+
+async def test_reads_in_turn_are_not_disturbed(wire: Wire, autojump_clock: MockClock) -> None:
+    """While somebody reads, nobody else does; once that has ceased the client's leaving is looked for again."""
+    inbox = Inbox(wire.receive)
+    left = trio.Event()
+
+    async def watch() -> None:
+        await inbox.departed()
+        left.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(20):
+            wire.body(b"%d" % number, more=True)
+            assert await inbox.read() == b"%d" % number
+        begin = trio.current_time()
+        wire.leave()
+        await left.wait()
+        assert trio.current_time() - begin <= 2 * GLANCE_SECONDS

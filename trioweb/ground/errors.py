@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Final, TypedDict
+
+SHOWN: Final = 10
+"""Inputs that do not fit which the sentence of an error names; its list names all."""
 
 
 class HTTPError(Exception):
@@ -41,6 +45,35 @@ class HTTPError(Exception):
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail or phrase_of(self.status)}"
+
+
+class Fault(TypedDict):
+    """One input that does not fit.
+
+    Attributes:
+        loc: where it is: ``path``, ``query``, ``header``, ``cookie``, ``form`` or ``body``, then the way to it.
+        msg: what is wrong with it.
+    """
+
+    loc: list[str | int]
+    msg: str
+
+
+class InputError(HTTPError):
+    """What a client has sent can be read, but does not fit what the handler asks for: a 422 that names each input.
+
+    Args:
+        errors: what does not fit.
+
+    Attributes:
+        errors: the same. They stand in the problem document as its member ``errors``.
+    """
+
+    def __init__(self, errors: Sequence[Fault]) -> None:
+        self.errors = list(errors)
+        named = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in self.errors[:SHOWN]]
+        more = [f"and {len(self.errors) - SHOWN} more"] if len(self.errors) > SHOWN else []
+        super().__init__(422, "The request does not fit. " + "; ".join([*named, *more]))
 
 
 class ClientDisconnected(Exception):

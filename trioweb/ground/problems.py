@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from html import escape
 
 from trioweb.ground.chunks import HTML_TYPE, encode_json
-from trioweb.ground.errors import phrase_of
+from trioweb.ground.errors import Fault, phrase_of
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -42,7 +43,9 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def render_problem(status: int, detail: str | None, trace: str | None, page: bool) -> tuple[bytes, str]:
+def render_problem(
+    status: int, detail: str | None, trace: str | None, page: bool, errors: Sequence[Fault] = ()
+) -> tuple[bytes, str]:
     """The body and media type of an error.
 
     Args:
@@ -50,6 +53,7 @@ def render_problem(status: int, detail: str | None, trace: str | None, page: boo
         detail: what to tell the client about this occurrence.
         trace: a traceback, which only a debugging app shows.
         page: HTML rather than JSON.
+        errors: the inputs that do not fit.
     """
     title = phrase_of(status)
     detail, trace = _speakable(detail), _speakable(trace)
@@ -61,6 +65,8 @@ def render_problem(status: int, detail: str | None, trace: str | None, page: boo
     problem: dict[str, object] = {"type": "about:blank", "title": title, "status": status}
     if detail:
         problem["detail"] = detail
+    if errors:
+        problem["errors"] = [{"loc": fault["loc"], "msg": fault["msg"]} for fault in errors]
     if trace is not None:
         problem["traceback"] = trace.splitlines()
     return encode_json(problem), PROBLEM_TYPE

@@ -152,6 +152,11 @@ class ByteChannel:
                     cast("threading.Condition", self._guard).notify_all()
         return data
 
+    async def finished(self) -> None:
+        """Wait until the producer has ended, for a sender that takes nothing more."""
+        while self.outcome is Outcome.RUNNING:
+            await self._some.park()
+
     def _cut(self) -> bytes:
         chunks = self.chunks
         if self.waiting <= 2 * self.limit:

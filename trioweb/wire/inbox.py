@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from trioweb.ground.asgi import Receive
-from trioweb.ground.errors import ClientDisconnected
+from trioweb.ground.errors import ClientDisconnected, HTTPError
 
 READ_AHEAD: Final = 65536
 """Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""
@@ -27,6 +27,8 @@ DISCARD_SECONDS: Final = 2.0
 """How long a finished response waits for the end of an unwanted request body, so that the client is not reset."""
 LOOK_SECONDS: Final = 0.5
 """How often a server is asked whether the client has left, while the body is not read. A request."""
+GLANCE_SECONDS: Final = 0.02
+"""How long nobody may have read a body before the client's leaving is looked for behind it. A request."""
 SMALLEST: Final = 64
 """What one message counts at least, in bytes: so that a million empty ones are bounded too."""
 
@@ -42,13 +44,17 @@ class Inbox:
         "_given_up",
         "_held",
         "_pulling",
+        "_reads",
         "_receive",
         "_told",
         "_wait",
         "complete",
         "gone",
         "has_left",
+        "timeout",
+        "waiting_since",
         "wanted",
+        "watched",
     )
 
     def __init__(self, receive: Receive) -> None:
@@ -62,6 +68,7 @@ class Inbox:
         self._wait: trio.CancelScope | None = None
         self._given_up = False
         self._told = False  # by the server itself
+        self._reads = 0  # since the client's leaving was last looked for
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
         self.complete = False
@@ -70,14 +77,42 @@ class Inbox:
         """The client has left, or the server says that the exchange is over."""
         self.wanted = False
         """Somebody has begun to read the body."""
+        self.timeout: float | None = None
+        """Seconds that a reader waits for the next piece."""
+        self.watched = False
+        """Somebody looks at ``waiting_since`` and ends what is overdue: a scope around each wait would cost more."""
+        self.waiting_since: float | None = None
+        """When the wait for a piece began that is under way, by trio's clock."""
 
     async def read(self) -> bytes:
         """The next piece of the body, ``b""`` after the last. Waits for the client; nothing is lost when cancelled.
 
         Raises:
             ClientDisconnected: the client left before the body was whole. What had arrived is never taken for all.
+            HTTPError: 408 when nothing comes for ``timeout`` seconds; but where it is ``watched`` this is cancelled.
         """
         self.wanted = True
+        self._reads += 1
+        if not self._chunks and not await self._arrival():
+            return b""
+        chunk = self._chunks.pop(0)
+        self._held -= max(len(chunk), SMALLEST)
+        self._changed.unpark_all()
+        return chunk
+
+    async def _arrival(self) -> bool:
+        """Wait for a piece of the body; there is none after the last."""
+        if self.watched or self.timeout is None:
+            self.waiting_since = trio.current_time()
+            try:
+                return await self._wait_for_chunk()
+            finally:
+                self.waiting_since = None
+        with trio.move_on_after(self.timeout):
+            return await self._wait_for_chunk()
+        raise self.overdue()
+
+    async def _wait_for_chunk(self) -> bool:
         while not self._chunks:
             if self._discarding and not self.gone:
                 raise RuntimeError(
@@ -85,18 +120,24 @@ class Inbox:
                     "read it before the first yield"
                 )
             if self.complete and not self._discarding:
-                return b""
+                return False
             if self.gone:
                 raise ClientDisconnected("the client left before its request body had arrived whole")
             await self._pull()
-        chunk = self._chunks.pop(0)
-        self._held -= max(len(chunk), SMALLEST)
-        self._changed.unpark_all()
-        return chunk
+        return True
+
+    def overdue(self) -> HTTPError:
+        """The answer to a client that sends nothing of its body. The rest is not waited for after it either."""
+        self._given_up = True
+        return HTTPError(408, f"Nothing of the request body came for {self.timeout:g} s.", {"connection": "close"})
 
     async def departed(self) -> None:
         """Return when the client has left. Reads ahead for whoever wants the body; cancelling it loses nothing."""
         while not self.gone:
+            if self._reads:  # who reads the next piece itself hears of it, and two in turn would cost each a switch
+                self._reads = 0
+                await trio.sleep(GLANCE_SECONDS)
+                continue
             if self._room():
                 await self._pull()
                 continue

@@ -56,6 +56,7 @@ class Stream:
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
         given: which of the limits the response was given itself.
+        channel: of the producer that runs it, or has run it.
     """
 
     source: Any
@@ -73,6 +74,7 @@ class Stream:
     ping: float | None = None
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
+    channel: ByteChannel | None = None
 
 
 class Producer:
@@ -86,7 +88,7 @@ class Producer:
         self._timeout: StreamTimeout | None = None
         self._ended = False
         self.encoder = Encoder(where, stream.encode)
-        self.channel = ByteChannel(stream.buffer_size)
+        self.channel = stream.channel = ByteChannel(stream.buffer_size)
 
     def cancel(self, timeout: StreamTimeout | None = None) -> None:
         """End it: the sender has gone, or the stream ran into a time limit."""

@@ -1,0 +1,120 @@
+"""What does not fit, as a client reads it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioweb.ground.errors import HTTPError, InputError
+from trioweb.ground.faults import LONGEST, decode_json, missing
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    """Something within something."""
+
+    count: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Outer(msgspec.Struct):
+    """Something with parts."""
+
+    items: list[Inner] = []
+    names: dict[str, int] = {}
+    kind: Literal["a", "b"] = "a"
+
+
+def decode(data: bytes, kind: Any = Any) -> Any:
+    """Decode a body."""
+    return decode_json(msgspec.json.Decoder(kind).decode, data, "The request body", ("body",))
+
+
+@pytest.mark.parametrize(
+    ("data", "loc", "msg"),
+    [
+        (b"[]", ["body"], "Expected `object`, got `array`"),
+        (b'{"items": [{"count": 1}, {"count": 0}]}', ["body", "items", 1, "count"], "Expected `int` >= 1"),
+        (b'{"items": [{}]}', ["body", "items", 0, "count"], "Missing"),
+        (b'{"items": [{"count": 1, "x": 1}]}', ["body", "items", 0, "x"], "Unknown field"),
+        (b'{"names": {"a b": "x"}}', ["body", "names", "..."], "Expected `int`, got `str`"),
+        (b'{"kind": "c"}', ["body", "kind"], "Invalid enum value 'c'"),
+    ],
+)
+def test_what_does_not_fit(data: bytes, loc: list[str | int], msg: str) -> None:
+    """A 422 says where in the body something does not fit, step by step, and what is wrong there."""
+    with pytest.raises(InputError) as caught:
+        decode(data, Outer)
+    assert caught.value.status == 422
+    assert caught.value.errors == [{"loc": loc, "msg": msg}]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "Input data was truncated (byte 0)"),
+        (b'{"a":', "Input data was truncated (byte 5)"),
+        (b'{"secret": x}', "JSON is malformed: invalid character (byte 11)"),
+        (b'{"secret": 1} 2', "JSON is malformed: trailing characters (byte 15)"),
+        (b'"secret\xff"', "it is not UTF-8 (byte 7)"),
+        (b'{"secret": "\xc3"}', "it is not UTF-8 (byte 12)"),
+        ('{"secret": 1}'.encode("utf-16"), "JSON is malformed: invalid character (byte 0)"),
+        (b"\xef\xbb\xbf{}", "JSON is malformed: invalid character (byte 0)"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"secret":' * 100_000, "it is nested too deeply"),
+        (b"[" * 100_000 + b"]" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_what_is_no_json(data: bytes, reason: str) -> None:
+    """A 400 says where it is no JSON and why, and never quotes it."""
+    with pytest.raises(HTTPError) as caught:
+        decode(data)
+    assert (caught.value.status, caught.value.detail) == (400, f"The request body is not JSON: {reason}.")
+
+
+@pytest.mark.parametrize("data", [b"1" * 5000, b"-" + b"9" * 100_000, b"1e999999", b"1" * 400 + b".5"])
+def test_numbers_that_are_none_here(data: bytes) -> None:
+    """A number that no number here can hold is a 4xx, and quickly."""
+    for kind in (Any, int, float):
+        with pytest.raises(HTTPError):
+            decode(data, kind)
+
+
+def test_a_message_is_bounded() -> None:
+    """What a client sent may be quoted, but not at any length."""
+    with pytest.raises(InputError) as caught:
+        decode(b'{"kind": "' + b"c" * 100_000 + b'"}', Outer)
+    assert len(caught.value.errors[0]["msg"]) <= LONGEST + 3
+    with pytest.raises(InputError) as caught:
+        decode(b'{"items": [{"count": 1, "' + b"c" * 100_000 + b'": 1}]}', Outer)
+    assert len(str(caught.value)) < 1000
+
+
+def test_many_faults_make_one_sentence() -> None:
+    """The sentence of an error names ten inputs, its list all of them."""
+    error = InputError([missing("query", f"q{number}") for number in range(25)])
+    assert "query.q9: Missing; and 15 more" in str(error)
+    assert len(error.errors) == 25
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_any_bytes_are_json_or_refused(data: bytes) -> None:
+    """Whatever comes is a value or a 400, and never another error."""
+    try:
+        decode(data)
+    except HTTPError as error:
+        assert error.status in {400, 422}  # noqa: PT017 - a number out of range is JSON that does not fit
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+)
+
+
+@given(VALUES)
+def test_what_is_written_is_read(value: Any) -> None:
+    """Any JSON value comes back as it was written."""
+    assert decode(msgspec.json.encode(value)) == value

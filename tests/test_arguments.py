@@ -1,0 +1,256 @@
+"""Dependencies: when they are entered and closed, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.asgi import Exchange, ask, running
+from trioweb import App, Form, HTTPError, Provide, Request, StreamingResponse, UploadFile
+
+NOTES: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def notes() -> list[Any]:
+    """What has happened in this test."""
+    NOTES.clear()
+    return NOTES
+
+
+async def database(request: Request, fails: bool = False) -> AsyncIterator[str]:
+    """A dependency that is open during the request."""
+    NOTES.append("db open")
+    assert request.nursery
+    try:
+        async with trio.open_nursery() as nursery:  # its own, around the yield
+            nursery.start_soon(trio.sleep_forever)
+            yield "db"
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        NOTES.append("db told")
+        raise
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+        NOTES.append("db closed")
+        if fails:
+            raise OSError("while closing")
+
+
+Database = Annotated[str, Provide(database)]
+
+
+@asynccontextmanager
+async def session(db: Database, user: str = "nobody") -> AsyncIterator[str]:
+    """A dependency of a dependency."""
+    NOTES.append("session open")
+    try:
+        yield f"{user} in {db}"
+    finally:
+        NOTES.append("session closed")
+
+
+Session = Annotated[str, Provide(session)]
+
+
+def settings() -> int:
+    """A plain function, in a worker thread."""
+    NOTES.append("settings")
+    return trio.from_thread.run_sync(lambda: 5)
+
+
+Settings = Annotated[int, Provide(settings)]
+OPEN = ["db open", "session open"]
+CLOSED = ["session closed", "db closed"]
+
+
+async def forgiving() -> AsyncIterator[None]:
+    """Catch what ends the request."""
+    try:
+        yield
+    except HTTPError as error:
+        NOTES.append(error.status)
+
+
+async def refuses(db: Database) -> None:
+    """Let nobody in."""
+    raise HTTPError(401)
+
+
+async def slow(db: Database) -> None:
+    """Take long."""
+    await trio.sleep(10)
+
+
+async def test_each_is_entered_once_and_closed_in_reverse() -> None:
+    """Dependencies are entered before the handler, once a request however many ask, and closed in reverse order."""
+    app = App()
+
+    @app.get("/{id}")
+    async def handler(s: Session, db: Database, n: Settings, again: Settings, id: int) -> list[Any]:  # noqa: A002
+        NOTES.append("handler")
+        return [s, db, n, again, id]
+
+    answer = await ask(app, "/7", query_string=b"user=Ada")
+    assert answer.body == b'["Ada in db","db",5,5,7]'
+    assert [*OPEN, "settings", "handler", *CLOSED] == NOTES
+
+
+async def test_a_stream_ends_before_they_are_closed() -> None:
+    """What a stream uses is open until its last block has run."""
+    app = App()
+
+    @app.get("/")
+    async def handler(s: Session) -> AsyncIterator[str]:
+        try:
+            for _ in range(3):
+                yield s
+        finally:
+            await trio.sleep(0)
+            NOTES.append("stream closed")
+
+    assert (await ask(app, "/")).body == b"nobody in db" * 3
+    assert [*OPEN, "stream closed", *CLOSED] == NOTES
+
+
+@pytest.mark.parametrize("ending", ["leaves", "fails"])
+async def test_a_stream_that_breaks_ends_before_they_are_closed(autojump_clock: MockClock, ending: str) -> None:
+    """So it is where the client leaves in the middle, or the stream fails: its clean-up has what it needs."""
+    app = App()
+
+    @app.get("/")
+    async def handler(s: Session) -> AsyncIterator[str]:
+        try:
+            yield s
+            await (trio.sleep_forever() if ending == "leaves" else trio.sleep(1))
+            raise ValueError("in the stream")
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            NOTES.append("stream closed")
+
+    exchange = Exchange("GET", "/")
+    async with running(app), trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(0.5)
+        if ending == "leaves":
+            exchange.leave()
+    assert [*OPEN, "stream closed", "session closed", "db told", "db closed"] == NOTES
+    assert not exchange.complete
+
+
+async def test_a_handler_that_fails() -> None:
+    """What ends the request is raised at the yield, before the error handler answers; the answer is the error's."""
+    app = App()
+
+    @app.get("/")
+    async def handler(db: Database) -> None:
+        raise HTTPError(418)
+
+    @app.error_handler(418)
+    async def answer(request: Request, error: HTTPError) -> str:
+        NOTES.append("error handler")
+        return "short and stout"
+
+    assert (await ask(app, "/")).body == b"short and stout"
+    assert NOTES == ["db open", "db told", "db closed", "error handler"]
+
+
+async def test_one_that_catches_the_error_undoes_nothing() -> None:
+    """A dependency that catches what the handler raised does not turn it into an answer."""
+    app = App()
+
+    @app.get("/")
+    async def handler(it: Annotated[None, Provide(forgiving)]) -> None:
+        raise HTTPError(404)
+
+    assert (await ask(app, "/")).status == 404
+    assert NOTES == [404]
+
+
+async def test_one_that_cannot_be_had() -> None:
+    """An error in a dependency is the request's answer; those before it are closed, the handler never runs."""
+    app = App()
+
+    @app.post("/")
+    async def handler(it: Annotated[None, Provide(refuses)], name: Annotated[str, Form]) -> None:
+        NOTES.append("handler")
+
+    answer = await ask(app, "/", "POST", body=[b"not even a form"])
+    assert answer.status == 401  # before the body was looked at
+    assert NOTES[0] == "db open"
+    assert NOTES[-1] == "db closed"
+    assert "handler" not in NOTES
+
+
+async def test_an_error_while_one_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """After the response has been sent it is logged; the client has its answer."""
+    app = App()
+
+    @app.get("/")
+    async def handler(db: Database) -> str:
+        return "sent"
+
+    exchange = Exchange("GET", "/", query_string=b"fails=on")
+    await exchange.run(app)
+    assert exchange.body == b"sent"
+    assert exchange.complete
+    assert "while closing" in caplog.text
+
+
+async def test_a_timeout_covers_them(autojump_clock: MockClock) -> None:
+    """A handler that is cancelled by its timeout has its dependencies closed, and so has one that is slow to be had."""
+    app = App(timeout=3)
+
+    @app.get("/handler")
+    async def handler(db: Database) -> None:
+        await trio.sleep(10)
+
+    @app.get("/dependency")
+    async def dependent(it: Annotated[None, Provide(slow)]) -> None: ...
+
+    for path in ("/handler", "/dependency"):
+        NOTES.clear()
+        assert (await ask(app, path)).status == 503
+        assert NOTES == ["db open", "db told", "db closed"]
+
+
+async def test_a_handler_may_answer_with_what_they_hold(autojump_clock: MockClock) -> None:
+    """A timeout is for the handler: a stream that takes longer than it did still has what it needs."""
+    app = App()
+
+    @app.get("/", timeout=5)
+    async def handler(db: Database) -> StreamingResponse:
+        async def chunks() -> AsyncIterator[str]:
+            for _ in range(3):
+                await trio.sleep(1)
+                yield db
+
+        return StreamingResponse(chunks())
+
+    assert (await ask(app, "/")).body == b"dbdbdb"
+    assert NOTES == ["db open", "db closed"]
+
+
+async def test_a_plain_handler_and_a_file() -> None:
+    """A plain `def` gets a form's files too, and reads them from its thread; afterwards they are gone."""
+    app = App()
+    kept: list[UploadFile] = []
+
+    @app.post("/")
+    def handler(file: UploadFile, n: Settings) -> bytes:
+        kept.append(file)
+        return trio.from_thread.run(file.read)
+
+    body = b'--X\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + b"x" * 2_000_000 + b"\r\n--X--"
+    headers = [(b"content-type", b"multipart/form-data; boundary=X")]
+    assert (await ask(app, "/", "POST", headers=headers, body=[body])).body == b"x" * 2_000_000
+    await kept[0].seek(0)
+    with pytest.raises(RuntimeError, match="gone when its request has ended"):
+        await kept[0].read()
