@@ -15,8 +15,8 @@ nox.options.sessions = ["tests", "lint", "types"]
 SUPPORTED = ("3.11", "3.12", "3.13")
 
 
-ABOUT_PROCESSES = ("tests/faults", "tests/test_tour.py")
-"""Tests of what clients, processes and a browser do, which take their time and are the same on each Python."""
+ABOUT_PROCESSES = ("tests/faults", "tests/server", "tests/test_tour.py")
+"""Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
 
 def find_pythons() -> list[str]:

@@ -49,6 +49,7 @@ def wait_for_workers(server: Server, count: int, without: set[int] | None = None
 def test_the_first_and_the_last_line(start_server: StartServer, number: signal.Signals) -> None:
     """It says in one line what it serves, where, and how to stop it; it ends with status 0, the lifespan cleaned up."""
     server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    server.wait_for_output(" serves ")
     where = re.escape(server.url)
     assert re.search(rf"INFO trioweb serves {TARGET} at {where} \(2 workers, process \d+; Ctrl\+C", server.output)
     wait_for_workers(server, 2)
@@ -221,7 +222,7 @@ def test_without_a_supervisor(start_server: StartServer) -> None:
     """With `--workers 0` the process serves itself, and ends as gracefully."""
     server = start_server(TARGET, "--workers", "0", runner="trioweb")
     assert ask(server) == str(server.process.pid)
-    assert f"trioweb serves {TARGET} at {server.url} (Ctrl+C stops it)" in server.output
+    server.wait_for_output(f"trioweb serves {TARGET} at {server.url} (Ctrl+C stops it)")
     assert stop(server, signal.SIGINT) == 0
     assert server.events == ["ended"]
 
