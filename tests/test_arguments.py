@@ -88,6 +88,13 @@ async def slow(db: Database) -> None:
     await trio.sleep(10)
 
 
+async def lingers() -> AsyncIterator[None]:
+    """Take long to be closed."""
+    yield
+    await trio.sleep(10)
+    NOTES.append("lingered")
+
+
 async def test_each_is_entered_once_and_closed_in_reverse() -> None:
     """Dependencies are entered before the handler, once a request however many ask, and closed in reverse order."""
     app = App()
@@ -119,15 +126,21 @@ async def test_a_stream_ends_before_they_are_closed() -> None:
     assert [*OPEN, "stream closed", *CLOSED] == NOTES
 
 
-@pytest.mark.parametrize("ending", ["leaves", "fails"])
+@pytest.mark.parametrize("ending", ["leaves", "fails", "is too long"])
 async def test_a_stream_that_breaks_ends_before_they_are_closed(autojump_clock: MockClock, ending: str) -> None:
     """So it is where the client leaves in the middle, or the stream fails: its clean-up has what it needs."""
     app = App()
 
     @app.get("/")
-    async def handler(s: Session) -> AsyncIterator[str]:
+    async def handler(s: Session) -> StreamingResponse:
+        headers = {"content-length": "14"} if ending == "is too long" else {}
+        return StreamingResponse(chunks(s), headers=headers, media_type="text/plain")
+
+    async def chunks(s: str) -> AsyncIterator[str]:
         try:
             yield s
+            if ending == "is too long":
+                yield s
             await (trio.sleep_forever() if ending == "leaves" else trio.sleep(1))
             raise ValueError("in the stream")
         finally:
@@ -254,3 +267,15 @@ async def test_a_plain_handler_and_a_file() -> None:
     await kept[0].seek(0)
     with pytest.raises(RuntimeError, match="gone when its request has ended"):
         await kept[0].read()
+
+
+async def test_a_timeout_does_not_cut_their_end_short(autojump_clock: MockClock) -> None:
+    """A timeout is for the handler and its response: what is closed after that may take its time."""
+    app = App(timeout=3)
+
+    @app.get("/")
+    async def handler(it: Annotated[None, Provide(lingers)]) -> str:
+        return "sent"
+
+    assert (await ask(app, "/")).body == b"sent"
+    assert NOTES == ["lingered"]

@@ -47,3 +47,11 @@ def test_a_line_beyond_the_limit(pieces: list[bytes]) -> None:
         taken += [line for piece in pieces for line in splitter.feed(piece)] + list(splitter.end())
     assert caught.value.status == 413
     assert taken == [b"first"]
+
+
+def test_a_line_without_an_end_is_not_held() -> None:
+    """A line that is too long is refused when it is, not at its end, which may never come."""
+    splitter = LineSplitter(10)
+    assert list(splitter.feed(b"x" * 6)) == []
+    with pytest.raises(HTTPError):
+        list(splitter.feed(b"x" * 6))
