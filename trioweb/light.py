@@ -42,8 +42,8 @@ async def serve(  # noqa: C901 - the way of every request: a call less is what i
     A cancellation from outside cancels the handler; it never reaches ``send``. Without an ``app_nursery``, where the
     app's lifespan does not run, a client that leaves could be watched nowhere.
     """
-    has_body = may_have_body(scope)
-    if app_nursery is None or not endpoint.light or (has_body and not (endpoint.waits and _sends_json(scope))):
+    light = endpoint.light and app_nursery is not None
+    if not light or (may_have_body(scope) and not (endpoint.waits and _sends_json(scope))):
         return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
     inbox: Inbox | None = None
     connection = Connection(scope, policy.app, params) if endpoint.reads else None
@@ -67,7 +67,7 @@ async def serve(  # noqa: C901 - the way of every request: a call less is what i
                 value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
             answer = to_response(value, endpoint.label, endpoint.streaming)
             body = answer.body
-            if body is not None and len(body) <= SLICE and not (has_body and inbox and not inbox.complete):
+            if body is not None and len(body) <= SLICE:
                 status, headers = answer.status_code, answer.headers.raw
                 if scope["method"] == "HEAD" or status in BODILESS:
                     body, headers = b"", sendable(headers, "1.1", status)
@@ -99,7 +99,10 @@ async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
 
 
 def _sends_json(scope: Scope) -> bool:
-    """Whether the body is JSON over HTTP/1, which is read to its end or refused. A form has files to remove."""
+    """Whether the body is JSON over HTTP/1: it is read to its end, or refused, before the handler is called.
+
+    A form has files to remove, and HTTP/2 a body that may go on.
+    """
     if scope["http_version"][0] != "1":
         return False
     return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])

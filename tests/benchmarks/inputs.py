@@ -56,8 +56,9 @@ def upload(name: str, size: int, goal: Goal, servers: Mapping[str, Server], roun
 def forms(
     name: str, pieces: Sequence[bytes], answer: str, goal: Goal, servers: Mapping[str, Server], rounds: int
 ) -> list[Row]:
-    """Send a multipart form that the handler takes whole."""
+    """Send a multipart form that the handler takes whole; ours in a second row as it arrives, without a file."""
     wall, cpu = Row(name, "ms", (goal,)), Row("   CPU of it", "ms")
+    parts, parts_cpu = Row("   by request.parts()", "ms", (goal,)), Row("   CPU of it", "ms")
     content_type = f'multipart/form-data; boundary="{BOUNDARY.decode()}"'
     for number in range(-1, rounds):
         for app in (OURS, STARLETTE):
@@ -65,7 +66,12 @@ def forms(
             if number >= 0:
                 wall.add(app, seconds * 1e3)
                 cpu.add(app, used * 1e3)
-    return [wall, cpu]
+            path = "/parts" if app == OURS else "/form"
+            seconds, used = post(servers[app], path, content_type, pieces, answer)
+            if number >= 0:
+                parts.add(app, seconds * 1e3)
+                parts_cpu.add(app, used * 1e3)
+    return [wall, cpu, parts, parts_cpu]
 
 
 def post(server: Server, path: str, content_type: str, pieces: Sequence[bytes], answer: str) -> tuple[float, float]:
