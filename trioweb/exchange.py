@@ -166,7 +166,7 @@ class Exchange:
 
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
-        request = self._the_request() if endpoint.reads or endpoint.waits or endpoint.arguments.takes_request else None
+        request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
         if self._limit is not None and endpoint.timeout is not None:
             self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
         value = await endpoint.call(self._params, request)

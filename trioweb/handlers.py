@@ -68,7 +68,7 @@ class Endpoint:
         max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
         light: nobody could tell whether it has a nursery: it takes neither that nor the request, no form and nothing
             that is provided, and has no timeout.
-        reads: it takes what is in query, headers or cookies.
+        reads: it takes what is in query, headers or cookies, or waits.
         passes_all: the path's parameters, as they are, are all of its arguments.
         waits: its arguments come from the body too, or from dependencies.
     """
@@ -100,7 +100,10 @@ class Endpoint:
         """
         if self.waits:
             return self._call_filled(params, cast("Request", connection))
-        return self._call(params if self.passes_all else self.arguments.bind(params, connection))
+        arguments = params if self.passes_all else self.arguments.bind(params, connection)
+        if self.kind is Kind.COROUTINE:  # of most handlers, so without a call in between
+            return self.handler(**arguments)  # type: ignore[no-any-return]
+        return self._call(arguments)
 
     def _call(self, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
         if self.kind is Kind.COROUTINE:
@@ -147,8 +150,8 @@ def plan(
         check_size(f"{where}: max_body_size", endpoint.max_body_size)
     arguments = endpoint.arguments
     endpoint.light = not arguments.takes_request and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
-    endpoint.reads, endpoint.passes_all = bool(arguments.inputs), arguments.passes_all
-    endpoint.waits = arguments.waits
+    endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
+    endpoint.reads = endpoint.waits or bool(arguments.inputs)
     return endpoint
 
 

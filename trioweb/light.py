@@ -46,10 +46,9 @@ async def serve(  # noqa: C901 - the way of every request: a call less is what i
     if not light or (may_have_body(scope) and not (endpoint.waits and _sends_json(scope))):
         return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
     inbox: Inbox | None = None
-    connection = Connection(scope, policy.app, params) if endpoint.reads else None
-    if endpoint.waits:
-        inbox = Inbox(receive)
-        connection = policy.make_request(endpoint, params, scope, inbox)
+    connection: Connection | None = None
+    if endpoint.reads:
+        connection, inbox = _connect(policy, endpoint, params, scope, receive)
     started = False
     answer: Response | Exception | None = None
     # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
@@ -96,6 +95,16 @@ async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
         await find_transport(scope, send).drop()
     elif isinstance(failure, Exception):
         report(failure, scope, "sending the response failed")
+
+
+def _connect(
+    policy: Policy, endpoint: Endpoint, params: Mapping[str, Any], scope: Scope, receive: Receive
+) -> tuple[Connection, Inbox | None]:
+    """Where a handler's inputs are found; with a body only for one that takes it."""
+    if not endpoint.waits:
+        return Connection(scope, policy.app, params), None
+    inbox = Inbox(receive)
+    return policy.make_request(endpoint, params, scope, inbox), inbox
 
 
 def _sends_json(scope: Scope) -> bool:
