@@ -71,7 +71,7 @@ class Exchange:
         self._due = math.inf
         self._unread = UnreadBody(inbox)
         self._limit: trio.CancelScope | None = None
-        self._resources = Resources()
+        self._resources = Resources() if endpoint.waits else None
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -129,8 +129,9 @@ class Exchange:
                 around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
                     self._limit = None if self._endpoint.timeout is None else trio.CancelScope()
+                    # Resources are inside of all scopes, and outside of those that a handler opens.
                     with self._limit or nullcontext():
-                        async with self._resources:  # inside of all scopes, outside of those that a handler opens
+                        async with self._resources or nullcontext():
                             await self._deliver(await answer(), nursery)
                     if self._limit is not None and self._limit.cancelled_caught:
                         raise self._outlasted()
@@ -206,19 +207,18 @@ class Exchange:
         if self._due < math.inf:
             left = self._due - trio.current_time()
             stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
-        self._watch.limit_writes(stream.write_timeout)
+        producer = Producer(stream, self._endpoint.where)
+        self._watch.watch_stream(producer)
         if self._inbox.gone:
             nursery.cancel_scope.cancel()
         running = self._policy.event_streams if stream.ends_on_stop else set[Producer]()
         try:
-            await relay(
-                stream, self._endpoint.where, nursery, self._outbox, lambda kind: self._head(response, kind), running
-            )
+            await relay(producer, nursery, self._outbox, lambda kind: self._head(response, kind), running)
         finally:
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
-                if self._resources.held and stream.channel is not None:
-                    await stream.channel.finished()  # before what it may use is closed
+                if self._resources is not None and self._resources.held:
+                    await producer.channel.finished()  # before what it may use is closed
         await self._unread.let_go()
 
     def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:

@@ -1,7 +1,7 @@
-"""The watch over a client: whether it is still there, and whether it takes what is written to it.
+"""The watch over a request: whether its client is still there, and whether one of its times is up.
 
 One task and one timer a request, whatever the number of its messages. It tells the sender, which stands behind a
-shield, what it cannot hear otherwise.
+shield, what it cannot hear otherwise; and it keeps an event stream alive that has nothing to say.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import trio
 
+from trioweb.ground.errors import StreamTimeout
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import Outbox
+from trioweb.wire.producer import Producer
 
 
 class ClientWatch:
@@ -24,13 +26,15 @@ class ClientWatch:
         write_timeout: seconds that one message may not be taken; ``None`` for no limit.
     """
 
-    __slots__ = ("_inbox", "_outbox", "_scope", "_stopped", "write_timeout")
+    __slots__ = ("_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "write_timeout")
 
     def __init__(self, inbox: Inbox, outbox: Outbox, write_timeout: float | None) -> None:
         self._inbox = inbox
         self._outbox = outbox
         self._scope: trio.CancelScope | None = None
         self._stopped = False
+        self._producer: Producer | None = None
+        self._pinged = -math.inf
         self.write_timeout = write_timeout
 
     async def run(
@@ -51,7 +55,7 @@ class ClientWatch:
             while not self._stopped:
                 sending, waiting = outbox.sending_since, inbox.waiting_since
                 write_due, read_due = _due(sending, self.write_timeout), _due(waiting, inbox.timeout)
-                left = await self._wait_until(min(write_due, read_due))
+                left = await self._wait_until(min(write_due, read_due, self._look_at_producer()))
                 if self._stopped:
                     return
                 now = trio.current_time()
@@ -67,6 +71,28 @@ class ClientWatch:
                 return
         finally:
             inbox.watched = False
+
+    def _look_at_producer(self) -> float:
+        """Do what is due for a producer that gives nothing. Says when to look again."""
+        producer = self._producer
+        if producer is None:
+            return math.inf
+        stream, channel, now = producer.stream, producer.channel, trio.current_time()
+        since = channel.silent_since
+        idle_due = _due(since, stream.idle_timeout)
+        if since is not None and idle_due <= now:
+            text = f"{producer.where} gave nothing for its idle_timeout of {stream.idle_timeout} s"
+            producer.cancel(StreamTimeout(text))
+            self._producer = None
+            return math.inf
+        if stream.ping is None or stream.maps:  # which give their own
+            return idle_due
+        ping_due = _due(None if since is None else max(since, self._pinged), stream.ping)
+        if since is not None and ping_due <= now and self._outbox.started:
+            channel.nudge()
+            self._pinged = now
+            ping_due = now + stream.ping
+        return min(idle_due, ping_due)
 
     async def _wait_until(self, due: float) -> bool:
         """Wait until the client has left, or something else is to be looked at: says whether it has left."""
@@ -92,9 +118,10 @@ class ClientWatch:
             with trio.CancelScope(shield=True) as self._scope:
                 await self._inbox.drain()
 
-    def limit_writes(self, seconds: float | None) -> None:
-        """Set another limit, from now on."""
-        self.write_timeout = seconds
+    def watch_stream(self, producer: Producer) -> None:
+        """Hold a stream's client and its producer to that stream's times, from now on."""
+        self._producer = producer
+        self.write_timeout = producer.stream.write_timeout
         if self._scope is not None:
             self._scope.cancel()  # it looks again
 

@@ -46,8 +46,8 @@ class ByteChannel:
     """
 
     __slots__ = (
-        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "outcome",
-        "waiting", "wanted",
+        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
+        "silent_since", "waiting", "wanted",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
@@ -63,6 +63,10 @@ class ByteChannel:
         self.failure: Exception | None = None
         self.closed = False
         """The sender has gone: nothing will be taken any more."""
+        self.nudged = False
+        """The sender was woken with nothing to take: see ``nudge``."""
+        self.silent_since: float | None = None
+        """When the sender began to wait for the next chunk, by trio's clock."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
         self._some = trio.lowlevel.ParkingLot()  # the sender, waiting for something to take
         self._room = trio.lowlevel.ParkingLot()  # the producer, waiting for room
@@ -130,20 +134,28 @@ class ByteChannel:
         return bool(self.chunks) or self.outcome is not Outcome.RUNNING
 
     async def wait(self) -> None:
-        """Wait until there is something to take or the producer has ended. Cancelling it loses nothing."""
+        """Wait until there is something to take, the producer has ended, or a nudge. Cancelling it loses nothing."""
         while True:
             with self._guard:
-                if self.ready:
+                if self.ready or self.nudged:
                     self.wanted = False
                     return
                 self.wanted = True
                 self.mark = 0
+            if self.silent_since is None:
+                self.silent_since = trio.current_time()
             await self._some.park()
+
+    def nudge(self) -> None:
+        """Wake a sender that waits: it is time to say something though there is nothing to say. Does not block."""
+        self.nudged = True
+        self._wake_sender()
 
     def take(self) -> bytes:
         """All that waits, joined, but at most twice ``limit``: a larger chunk leaves in slices. ``b""`` for nothing."""
         with self._guard as threaded:
             data = self._cut()
+            self.silent_since = None
             self._turn_at = perf_counter()
             self.mark = 0
             if self.waiting <= self.limit:

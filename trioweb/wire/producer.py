@@ -56,7 +56,6 @@ class Stream:
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
         given: which of the limits the response was given itself.
-        channel: of the producer that runs it, or has run it.
     """
 
     source: Any
@@ -74,21 +73,25 @@ class Stream:
     ping: float | None = None
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
-    channel: ByteChannel | None = None
 
 
 class Producer:
     """Runs one stream's source and fills ``channel``. ``run`` is started in the request's nursery."""
 
-    __slots__ = ("_ended", "_scope", "_stream", "_timeout", "channel", "encoder")
+    __slots__ = ("_ended", "_scope", "_timeout", "channel", "encoder", "stream")
 
     def __init__(self, stream: Stream, where: str) -> None:
-        self._stream = stream
+        self.stream = stream
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
         self.encoder = Encoder(where, stream.encode)
-        self.channel = stream.channel = ByteChannel(stream.buffer_size)
+        self.channel = ByteChannel(stream.buffer_size)
+
+    @property
+    def where(self) -> str:
+        """The route, for messages."""
+        return self.encoder.where
 
     def cancel(self, timeout: StreamTimeout | None = None) -> None:
         """End it: the sender has gone, or the stream ran into a time limit."""
@@ -108,8 +111,8 @@ class Producer:
         """
         outcome = Outcome.INTERRUPTED
         failure: Exception | None = None
-        if self._stream.max_duration is not None:
-            self._scope.deadline = trio.current_time() + self._stream.max_duration
+        if self.stream.max_duration is not None:
+            self._scope.deadline = trio.current_time() + self.stream.max_duration
         try:
             with self._scope:
                 await self._fill()
@@ -130,14 +133,14 @@ class Producer:
             self.channel.finish(outcome, failure)
 
     def _overdue(self) -> StreamTimeout:
-        return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self._stream.max_duration} s")
+        return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self.stream.max_duration} s")
 
     async def _fill(self) -> None:
         source = await self._resolve()
         generator = as_generator(source)
-        if self._stream.maps:
+        if self.stream.maps:
             if generator is None:
-                chunks = from_thread(source, self.encoder, self._stream.buffer_size)
+                chunks = from_thread(source, self.encoder, self.stream.buffer_size)
             else:
                 chunks = _encoded(generator, self.channel, self.encoder)
             await self._fill_mapped(chunks)
@@ -146,12 +149,12 @@ class Producer:
             await fill_from_thread(source, self.channel, self.encoder)
         else:
             await _drive(generator, self.channel, self.encoder)
-        if tail := self._stream.tail():
+        if tail := self.stream.tail():
             self.channel.append(tail)
 
     async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None]) -> None:
         # All that is sent goes through the maps: also what is not the source's own.
-        stream, channel = self._stream, self.channel
+        stream, channel = self.stream, self.channel
         if stream.ping is not None:
             chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
         chunks = framed(chunks, stream.prelude, stream.tail)
@@ -166,7 +169,7 @@ class Producer:
                 channel.append(bytes(data))
 
     async def _resolve(self) -> Any:
-        source = self._stream.source
+        source = self.stream.source
         if is_iterable(source) or not callable(source):
             return source
         made = source()

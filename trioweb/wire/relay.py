@@ -10,12 +10,10 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import trio
 
-from trioweb.ground.errors import StreamTimeout
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.channel import ByteChannel, Outcome
 from trioweb.wire.outbox import Outbox
@@ -23,8 +21,7 @@ from trioweb.wire.producer import Producer, Stream
 
 
 async def relay(
-    stream: Stream,
-    where: str,
+    producer: Producer,
     nursery: trio.Nursery,
     outbox: Outbox,
     head: Callable[[str | None], tuple[int, RawHeaders]],
@@ -36,8 +33,7 @@ async def relay(
     then breaks the response off. A cancellation from outside ends the producer, and by that this.
 
     Args:
-        stream: what to send.
-        where: the route, for messages.
+        producer: what to run.
         nursery: the request's.
         outbox: where it leaves.
         head: status and headers, given the media type that the first chunk stands for.
@@ -46,14 +42,13 @@ async def relay(
     Raises:
         Exception: what the producer raised; the head has not left if that was before its first chunk.
     """
-    producer = Producer(stream, where)
-    channel = producer.channel
+    channel, stream = producer.channel, producer.stream
     nursery.start_soon(producer.run)
     running.add(producer)
     try:
         with trio.CancelScope(shield=True) as outbox.scope:
             if not stream.head_first:
-                await _next(producer, stream, None)
+                await channel.wait()
                 if not channel.chunks and channel.outcome is not Outcome.FINISHED:
                     _raise_failure(channel)
                     return
@@ -72,7 +67,13 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
     if stream.prelude and not stream.maps:
         await outbox.body(stream.prelude)
     while not outbox.gone:
-        await _next(producer, stream, outbox)
+        if not channel.ready:
+            await channel.wait()
+        if channel.nudged:
+            channel.nudged = False
+            if not channel.ready:
+                await outbox.body(stream.ping_chunk)
+                continue
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
             await outbox.end(data)
@@ -81,42 +82,25 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
             await outbox.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
-    # Behind maps the last chunk could not be told from what they make of others: it is left out.
-    if channel.failure is not None and stream.on_error is not None and not (outbox.gone or stream.maps):
-        try:
-            last = stream.on_error(channel.failure)
-            farewell = None if last is None else producer.encoder.first(last)
-        except Exception as wrong:
-            raise wrong from channel.failure
-        if farewell is not None:
-            await outbox.end(farewell)
+    await _say_farewell(producer, stream, outbox)
     _raise_failure(channel)
+
+
+async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox) -> None:
+    """End a stream that has failed with what its ``on_error`` makes of that, if anything."""
+    failure = producer.channel.failure
+    # Behind maps the last chunk could not be told from what they make of others: it is left out.
+    if failure is None or stream.on_error is None or outbox.gone or stream.maps:
+        return
+    try:
+        last = stream.on_error(failure)
+        farewell = None if last is None else producer.encoder.first(last)
+    except Exception as wrong:
+        raise wrong from failure
+    if farewell is not None:
+        await outbox.end(farewell)
 
 
 def _raise_failure(channel: ByteChannel) -> None:
     if channel.failure is not None:
         raise channel.failure
-
-
-async def _next(producer: Producer, stream: Stream, outbox: Outbox | None) -> None:
-    """Wait for something to take. Meanwhile keep an event stream alive, and a producer that gives nothing short."""
-    channel = producer.channel
-    if channel.ready:
-        return
-    pings = outbox is not None and not stream.maps  # which give their own
-    if stream.ping is None and stream.idle_timeout is None:
-        await channel.wait()
-        return
-    ping = stream.ping if stream.ping is not None and pings else math.inf
-    idle_at = trio.current_time() + (math.inf if stream.idle_timeout is None else stream.idle_timeout)
-    while not channel.ready:
-        with trio.move_on_at(min(idle_at, trio.current_time() + ping)):
-            await channel.wait()
-            return
-        if trio.current_time() >= idle_at:
-            producer.cancel(
-                StreamTimeout(f"{producer.encoder.where} gave nothing for its idle_timeout of {stream.idle_timeout} s")
-            )
-            await channel.wait()
-        elif outbox is not None:
-            await outbox.body(stream.ping_chunk)
