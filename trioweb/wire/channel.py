@@ -69,7 +69,7 @@ class ByteChannel:
         """When the sender began to wait for the next chunk, by trio's clock."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
         self._some = trio.lowlevel.ParkingLot()  # the sender, waiting for something to take
-        self._room = trio.lowlevel.ParkingLot()  # the producer, waiting for room
+        self._room: trio.lowlevel.ParkingLot | None = None  # the producer, waiting for room; most never do
         self._turn_at = perf_counter()
 
     # The producer's end
@@ -103,6 +103,8 @@ class ByteChannel:
 
     async def _room_made(self) -> None:
         while self.waiting > self.limit and not self.closed:
+            if self._room is None:
+                self._room = trio.lowlevel.ParkingLot()
             await self._room.park()
 
     async def _go_on(self) -> None:
@@ -159,9 +161,7 @@ class ByteChannel:
             self._turn_at = perf_counter()
             self.mark = 0
             if self.waiting <= self.limit:
-                self._room.unpark_all()
-                if threaded:
-                    cast("threading.Condition", self._guard).notify_all()
+                self._room_is_made(threaded)
         return data
 
     async def finished(self) -> None:
@@ -191,9 +191,13 @@ class ByteChannel:
         """Say that nothing will be taken any more: whoever waits for room goes on to its next checkpoint."""
         with self._guard as threaded:
             self.closed = True
+            self._room_is_made(threaded)
+
+    def _room_is_made(self, threaded: object) -> None:
+        if self._room is not None:
             self._room.unpark_all()
-            if threaded:
-                cast("threading.Condition", self._guard).notify_all()
+        if threaded:
+            cast("threading.Condition", self._guard).notify_all()
 
 
 class ThreadEnd:

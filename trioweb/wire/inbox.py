@@ -64,7 +64,7 @@ class Inbox:
         self._pulling = False
         self._discarding = False
         self._discarded: float = 0
-        self._changed = trio.lowlevel.ParkingLot()
+        self._changed: trio.lowlevel.ParkingLot | None = None  # made when somebody waits: most never do
         self._wait: trio.CancelScope | None = None
         self._given_up = False
         self._told = False  # by the server itself
@@ -97,7 +97,7 @@ class Inbox:
             return b""
         chunk = self._chunks.pop(0)
         self._held -= max(len(chunk), SMALLEST)
-        self._changed.unpark_all()
+        self._wake()
         return chunk
 
     async def _arrival(self) -> bool:
@@ -143,10 +143,10 @@ class Inbox:
                 continue
             # The news would stand behind the body that waits to be read: it must be asked for.
             with trio.move_on_after(LOOK_SECONDS):
-                await self._changed.park()
+                await self._change()
             if self.has_left():
                 self.gone = True
-                self._changed.unpark_all()
+                self._wake()
 
     def discard(self, *, unbounded: bool = False) -> None:
         """Throw the rest of the body away as it comes: the response is on its way and nobody has asked for it.
@@ -159,7 +159,7 @@ class Inbox:
             self._discarded = -math.inf
         self._chunks.clear()
         self._held = 0
-        self._changed.unpark_all()
+        self._wake()
 
     async def discarded(self) -> None:
         """Wait for the end of a body that is thrown away: no longer than ``DISCARD_SECONDS``, nor past its limit."""
@@ -199,16 +199,26 @@ class Inbox:
             return self._discarded <= DISCARD_LIMIT
         return self._held < READ_AHEAD
 
+    async def _change(self) -> None:
+        """Wait until something has changed."""
+        if self._changed is None:
+            self._changed = trio.lowlevel.ParkingLot()
+        await self._changed.park()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.unpark_all()
+
     async def _pull(self) -> None:
         if self._pulling:
-            await self._changed.park()
+            await self._change()
             return
         self._pulling = True
         try:
             message = await self._receive()
         finally:
             self._pulling = False
-            self._changed.unpark_all()
+            self._wake()
         if message["type"] == "http.request":
             self._take(message.get("body", b""))
             self.complete = not message.get("more_body", False)
