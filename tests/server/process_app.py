@@ -15,7 +15,9 @@ app = App()
 
 @app.lifespan
 async def life(app: App) -> AsyncIterator[None]:
-    """Fail at start-up where a file says so, and note the end."""
+    """Fail at start-up where a file says so, or never start, and note the end."""
+    if "NEVER_START" in os.environ:
+        await trio.sleep_forever()
     mark = os.environ.get("FAIL_MARK")
     if mark and os.path.exists(mark):  # noqa: PTH110
         raise OSError("no database")

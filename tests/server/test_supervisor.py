@@ -204,6 +204,22 @@ def test_patience_can_end(start_server: StartServer) -> None:
         assert server.process.wait(PATIENCE) == 1
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_stop_during_the_start(workers: str) -> None:
+    """A server that is told to stop while its app starts does so, with status 0 and no process left."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trioweb", "run", "--workers", workers, "--bind", "127.0.0.1:0", TARGET],
+        cwd=ROOT, env={**os.environ, "EVENT_LOG": os.devnull, "NEVER_START": "1"},
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(1.5)  # it imports, and then hangs; wherever it is, it is to stop
+    process.terminate()
+    assert process.wait(PATIENCE) in ((0,) if workers == "2" else (0, -signal.SIGTERM))
+    assert process.stderr is not None
+    with process.stderr:  # which ends only when no process has it any more
+        assert b"Traceback" not in process.stderr.read()
+
+
 def test_no_worker_is_left_behind(start_server: StartServer) -> None:
     """Workers whose supervisor was killed end by themselves, gracefully."""
     server = start_server(TARGET, "--workers", "2", runner="trioweb")

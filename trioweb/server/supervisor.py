@@ -145,10 +145,17 @@ class Supervisor:
     async def _fill(self, number: int) -> None:
         """Keep one place filled until the server stops."""
         crashes = 0
-        while not self._stopping.is_set():
+        while True:
             worker = self._places[number]
             if worker is None:
-                worker = self._places[number] = await self._launch()
+                if self._stopping.is_set():
+                    return
+                try:
+                    worker = self._places[number] = await self._launch()
+                except OSError as error:  # no processes or descriptors left: the other workers go on
+                    crashes += 1
+                    await self._wait_after(f"cannot start a worker: {error.strerror}", crashes)
+                    continue
             await worker.ended.wait()
             if self._places[number] is not worker:
                 continue  # it was replaced
@@ -157,16 +164,16 @@ class Supervisor:
                 crashes = 0
                 continue
             crashes = 1 if trio.current_time() - worker.started > SETTLED else crashes + 1
-            await self._wait_after(worker, crashes)
+            await self._wait_after(worker.fate, crashes)
 
-    async def _wait_after(self, worker: _Worker, crashes: int) -> None:
+    async def _wait_after(self, fate: str, crashes: int) -> None:
         """Wait before a worker that has crashed is replaced."""
         if self._config.use_reloader:
-            await self._log.error("%s: waiting for a change", worker.fate)
+            await self._log.error("%s: waiting for a change", fate)
             await _first_of(self._changed, self._stopping)
             return
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (crashes - 1))
-        await self._log.error("%s: another one starts in %g s", worker.fate, pause)
+        await self._log.error("%s: another one starts in %g s", fate, pause)
         with trio.move_on_after(pause):
             await self._stopping.wait()
             self._status = FAILED  # it was down to the end
@@ -251,7 +258,8 @@ class Supervisor:
                 new = await self._launch()
                 await _first_of(new.ready, new.ended)
                 if not new.ready.is_set():
-                    await self._log.error("%s before it served: the workers stay as they are", new.fate)
+                    if not self._stopping.is_set():
+                        await self._log.error("%s before it served: the workers stay as they are", new.fate)
                     return
                 self._places[number] = new
                 self._retire(old)
