@@ -20,7 +20,9 @@ testing.strict testing.clock testing.conversation testing.transport testing.even
 testing.client testing
 handlers sweep policy watch exchange lifespan light
 routing dispatch app
-server server.config server.options server.loading server.logs server.sockets server.gate server.connection
+server server.config server.options server.loading server.logs server.sockets server.gate server.faults
+server.connection server.http1 server.http1.checks server.http1.head server.http1.parsing server.http1.framing
+server.http1.pulse server.http1.wire server.http1.line server.http1.cycle server.http1.connection server.door
 server.worker server.process server.watching server.supervisor server.command
 __init__ __main__
 """

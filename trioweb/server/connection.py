@@ -28,6 +28,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.faults import log_fault
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
@@ -46,7 +47,8 @@ class Connection:
         config: the server's configuration.
         context: what Hypercorn's protocols share in a worker.
         state: what the app's lifespan left for its requests.
-        stream: the connection; with TLS, before its handshake.
+        stream: the connection; with TLS, a handshake that was not made yet is made.
+        received: what was read from it already.
     """
 
     def __init__(
@@ -56,12 +58,15 @@ class Connection:
         context: WorkerContext,
         state: dict[str, Any],
         stream: Stream,
+        *,
+        received: bytes = b"",
     ) -> None:
         self.stream = stream
         self._app = app
         self._config = config
         self._context = context
         self._state = state
+        self._received = received
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._sending = trio.Lock()
         self._protocol: ProtocolWrapper | None = None
@@ -77,36 +82,21 @@ class Connection:
         A cancellation cancels its requests, and breaks what they write.
         """
         try:
-            if await self._shake_hands():
+            stream = self.stream
+            if not isinstance(stream, trio.SSLStream) or await shake_hands(stream, self._config.ssl_handshake_timeout):
                 await self._serve()
         except OSError:
             pass  # the client has gone
         except Exception as error:
-            await self._log_fault(error)
+            await log_fault(self._config, error)
         except BaseExceptionGroup as group:
             cancelled, rest = group.split(trio.Cancelled)
             if rest is not None:
-                await self._log_fault(rest)
+                await log_fault(self._config, rest)
             if cancelled is not None:
                 raise cancelled from None
         finally:
             self.break_off()
-
-    async def _log_fault(self, error: BaseException) -> None:
-        await self._config.log.error(
-            "a connection failed and was closed; the others go on", exc_info=(type(error), error, error.__traceback__)
-        )
-
-    async def _shake_hands(self) -> bool:
-        if isinstance(self.stream, trio.SSLStream):
-            with trio.move_on_after(self._config.ssl_handshake_timeout):
-                try:
-                    await self.stream.do_handshake()
-                except trio.BrokenResourceError:
-                    return False  # it speaks no TLS, or none that we do
-                return True
-            return False
-        return True
 
     async def _serve(self) -> None:
         tls = isinstance(self.stream, trio.SSLStream)
@@ -139,7 +129,8 @@ class Connection:
             data: bytes | None = None
             with trio.CancelScope(deadline=due) as self._timer:
                 try:
-                    data = bytes(await self.stream.receive_some(RECEIVE_SIZE))
+                    received, self._received = self._received, b""
+                    data = received or bytes(await self.stream.receive_some(RECEIVE_SIZE))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
             if data is None:
@@ -229,9 +220,26 @@ class Connection:
 
     def break_off(self) -> None:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        close(self.stream)
+
+
+async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float) -> bool:
+    """Make a TLS handshake, where it is not made yet. Returns whether there is a connection to go on with."""
+    with trio.move_on_after(seconds):
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError:
+            return False  # it speaks no TLS, or none that we do
+        return True
+    return False
+
+
+def close(stream: Stream) -> None:
+    """Close a connection at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+    sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
 
 
 class Requests:

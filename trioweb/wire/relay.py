@@ -71,6 +71,8 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
     channel = producer.channel
     if stream.prelude and not stream.maps:
         await outbox.body(stream.prelude)
+    elif stream.head_first:
+        await outbox.flush()
     while not outbox.gone:
         await _next(producer, stream, outbox)
         data = channel.take()
