@@ -107,17 +107,17 @@ class HTTP1Connection(Line):
             last: one whose response is sent, and which was not brought to an end yet.
         """
         try:
-            if last is not None and not await self._end(last):
-                return
-            while True:
+            goes_on: bool | None = last is None or await self._end(last)
+            while goes_on:
                 head = await self._next_head()
                 if head is None:
                     return
                 if self._is_for_others(head):
                     self._early = self.reader.raw_head + self.reader.pending
                     return
-                if not await self._answer(head):
-                    return
+                goes_on = await self._answer(head)
+            if goes_on is not None:
+                await self.close()
         except BadRequest as error:
             await self._refuse(error)
         except ClientLeftError:
@@ -169,8 +169,8 @@ class HTTP1Connection(Line):
 
     # Answering
 
-    async def _answer(self, head: Head) -> bool:
-        """Have the app answer. Returns whether the connection goes on."""
+    async def _answer(self, head: Head) -> bool | None:
+        """Have the app answer. Returns whether the connection goes on; ``None`` if another task has seen to that."""
         self._requests += 1
         config = self.config
         self._cycle = cycle = Cycle(self, head, close=self.stopping or self._requests > config.keep_alive_max_requests)
@@ -185,9 +185,11 @@ class HTTP1Connection(Line):
                 await self._app(scope, cycle.receive, cycle.send)
             except BaseException as error:
                 await self._contain(error)
-        moved_on, self._cycle, self.due = self._cycle is not cycle, None, math.inf
         left = self.wire.broken
-        goes_on = not moved_on and await self._end(cycle)
+        goes_on: bool | None = None
+        if self._cycle is cycle:
+            self._cycle, self.due = None, math.inf
+            goes_on = await self._end(cycle)
         if self._logs:
             response = cycle.response
             whole = response.state is DONE and not left
@@ -272,7 +274,6 @@ class HTTP1Connection(Line):
             await self.wire.write(refusal(status, self.pulse.fields), b"", b"")
         else:
             await cycle.abort()
-        await self.close()
         return False
 
     async def _refuse(self, error: BadRequest) -> None:

@@ -9,7 +9,7 @@ from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_e
 
 _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 _READ: Final[frozenset[Any]] = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"expect", b"te", b"upgrade"}
+    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"}
 )
 
 
@@ -24,6 +24,7 @@ class Head:
         version: "1.0" or "1.1".
         headers: names in lower case.
         keep_alive: the client would go on with the connection.
+        closes: it has said that it would not.
         length: bytes of the body; ``None`` where it is chunked.
         expects_continue: the client waits for a word before it sends the body.
         takes_trailers: the client takes the trailers of a response.
@@ -40,6 +41,7 @@ class Head:
     expects_continue: bool = False
     takes_trailers: bool = False
     upgrade: bytes = b""
+    closes: bool = False
 
 
 def read_fields(head: Head, authority: bytes | None, *, upgrades: bool) -> None:
@@ -81,7 +83,14 @@ def _read_length(name: bytes, value: bytes, version: str) -> int | None:
 
 
 def _read_offer(head: Head, name: bytes, value: bytes, *, upgrades: bool) -> None:
-    """What the client can do besides; HTTP/1.0 has none of it."""
+    """What the client can do besides; HTTP/1.0 has of it only that it may stay."""
+    if name == b"connection":
+        tokens = {token.strip() for token in value.lower().split(b",")}
+        if b"close" in tokens:
+            head.keep_alive, head.closes = False, True
+        elif b"keep-alive" in tokens:
+            head.keep_alive = not head.closes
+        return
     if head.version == "1.0":
         return
     if name == b"expect":

@@ -49,8 +49,8 @@ class RequestReader:
         max_headers: fields in it.
     """
 
-    __slots__ = ("_body", "_headers", "_max_head", "_max_headers", "_overhead", "_parser", "_seen", "_tail",
-                 "complete", "pending", "raw_head", "remaining")  # fmt: skip
+    __slots__ = ("_body", "_empty_lines", "_headers", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
+                 "_tail", "complete", "pending", "raw_head", "remaining")  # fmt: skip
 
     def __init__(self, max_head: int, max_headers: int) -> None:
         self._max_head = max_head
@@ -61,6 +61,7 @@ class RequestReader:
         self._seen = 0  # bytes of `pending` that hold no end of a head
         self._tail = b""  # the last bytes of a chunked body that were decoded
         self._overhead = 0
+        self._empty_lines = 0  # before a request
         self.pending = b""
         """Bytes that have come and are not decoded yet."""
         self.complete = True
@@ -101,18 +102,17 @@ class RequestReader:
         raw = pending if end == len(pending) else pending[:end]
         if end > self._max_head:
             raise self._too_large(raw)
-        self._seen = 0
+        self._seen = self._empty_lines = 0
         self.pending = pending[end:]
         self.raw_head = raw
         return self._parse(raw)
 
     def _skip_empty_lines(self, pending: bytes) -> bytes:
-        for _ in range(EMPTY_LINES):
-            if pending[:2] != b"\r\n":
-                break
+        while pending[:2] == b"\r\n":
             pending = pending[2:]
-        if pending[:1] == b"\n" or pending[:2] == b"\r\n" or (pending[:1] == b"\r" and len(pending) > 1):
-            raise BadRequest(400, "no request begins with an empty line")
+            self._empty_lines += 1
+        if self._empty_lines > EMPTY_LINES or pending[:1] == b"\n" or (pending[:1] == b"\r" and len(pending) > 1):
+            raise BadRequest(400, "no request begins with empty lines")
         self.pending = pending
         return pending
 
@@ -146,16 +146,14 @@ class RequestReader:
         if version is None:  # it takes other protocols, and HTTP of all ages
             raise BadRequest(505 if line[2][:5] == b"HTTP/" else 400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = line[0].decode().upper()
+        if method == "CONNECT":
+            raise BadRequest(501, "this server is no proxy")
         headers, self._headers = self._headers, []
         if len(headers) > self._max_headers:
             raise BadRequest(431, "the request has too many header fields")
         path, query, authority = split_target(line[1], method)
-        parser = self._parser
-        assert parser is not None  # noqa: S101 - it has just read this
-        head = Head(method, path, query, version, headers, parser.should_keep_alive())
+        head = Head(method, path, query, version, headers, version == "1.1")
         read_fields(head, authority, upgrades=upgrades)
-        if method == "CONNECT":
-            raise BadRequest(501, "this server is no proxy")
         self._begin_body(head, upgrades=upgrades)
         return head
 
