@@ -164,7 +164,7 @@ class HTTP1Connection(Line):
 
     def _look_again(self) -> bool:
         """The server stops: what the client has sent before it could hear of it is answered still."""
-        self.reader.feed(self.wire.read_nowait())
+        self.reader.feed(self.wire.read_nowait() or b"")
         return self.reader.begun
 
     # Answering

@@ -75,6 +75,10 @@ class Cycle(Transport):
                 if line.wire.has_left():
                     line.wire.broken = True
             else:
+                data = line.wire.read_nowait()  # for those who only look: they cancel this before it could wait
+                if data is not None:
+                    reader.feed(data)
+                    continue
                 await line.read(math.inf)
                 if line.late:
                     line.wire.cut(reset=self.response.close_delimited)

@@ -115,11 +115,19 @@ class Wire:
             with suppress(BlockingIOError):
                 return self._socket.recv(RECEIVE_SIZE)
 
-    def read_nowait(self) -> bytes:
-        """What is there already."""
-        with suppress(OSError):
-            return self._socket.recv(RECEIVE_SIZE)
-        return b""
+    def read_nowait(self) -> bytes | None:
+        """What is there already; ``None`` if that is nothing, ``b""`` when the client has left."""
+        if self.broken:
+            return b""
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            self.broken = True
+        return data
 
     def wake(self) -> None:
         """Have whoever reads look again. Does not block."""
@@ -257,9 +265,9 @@ class SecureWire(Wire):
     async def _receive(self) -> bytes:
         return bytes(await self._stream.receive_some(RECEIVE_SIZE))
 
-    def read_nowait(self) -> bytes:
+    def read_nowait(self) -> bytes | None:
         """See ``Wire``; what is there is still encrypted."""
-        return b""
+        return b"" if self.broken else None
 
     async def write(self, before: bytes, data: bytes, after: bytes) -> None:
         """See ``Wire``."""
