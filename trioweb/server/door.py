@@ -71,24 +71,28 @@ class Door:
 
         A cancellation cancels its requests, and breaks what they write.
         """
-        received = b""
+        received: bytes | None = b""
         if self._config.http == "auto" and not self._config.h11_pass_raw_headers:
-            try:
-                early = await self._serve_http_1()
-            except OSError:
-                return  # the client has gone
-            except Exception as error:
-                await log_fault(self._config, error)
-                return
-            finally:
-                self._serving = None
+            received = await self._serve_own()
+        if received is not None:
+            self._serving = Connection(
+                self._gate, self._config, self._context, self._state, self._stream, received=received
+            )  # fmt: skip
+            await self._serving.run()
+
+    async def _serve_own(self) -> bytes | None:
+        early: bytes | None = None
+        try:
+            early = await self._serve_http_1()
+        except OSError:
+            pass  # the client has gone
+        except Exception as error:
+            await log_fault(self._config, error)
+        finally:
+            self._serving = None
             if early is None:
-                return
-            received = early
-        self._serving = Connection(
-            self._gate, self._config, self._context, self._state, self._stream, received=received
-        )  # fmt: skip
-        await self._serving.run()
+                close(self._stream)
+        return early
 
     async def _serve_http_1(self) -> bytes | None:
         """Serve what is HTTP/1.1. Returns what was read from a connection that is for Hypercorn."""
