@@ -228,8 +228,8 @@ async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float)
     with trio.move_on_after(seconds):
         try:
             await stream.do_handshake()
-        except trio.BrokenResourceError:
-            return False  # it speaks no TLS, or none that we do
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False  # it speaks no TLS, or none that we do; or the server stops
         return True
     return False
 

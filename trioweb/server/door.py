@@ -63,7 +63,7 @@ class Door:
         self._context = context
         self._pulse = pulse
         self._state = state
-        self._stream = stream
+        self._stream: Any = stream
         self._serving: HTTP1Connection | Connection | None = None
 
     async def run(self) -> None:
@@ -71,46 +71,43 @@ class Door:
 
         A cancellation cancels its requests, and breaks what they write.
         """
-        received: bytes | None = b""
-        if self._config.http == "auto" and not self._config.h11_pass_raw_headers:
-            received = await self._serve_own()
-        if received is not None:
+        received = b""
+        try:
+            stream = self._stream
+            if isinstance(stream, trio.SSLStream) and not await shake_hands(stream, self._config.ssl_handshake_timeout):
+                return
+            if self._is_ours(stream):
+                own = self._open(stream)
+                del stream  # there may be thousands, for hours
+                early = await own.run()
+                if early is None:
+                    return
+                received = early
+                self._stream = own.wire.release_stream()
             self._serving = Connection(
                 self._gate, self._config, self._context, self._state, self._stream, received=received
             )  # fmt: skip
             await self._serving.run()
-
-    async def _serve_own(self) -> bytes | None:
-        early: bytes | None = None
-        try:
-            early = await self._serve_http_1()
         except OSError:
             pass  # the client has gone
         except Exception as error:
             await log_fault(self._config, error)
         finally:
-            self._serving = None
-            if early is None:
-                close(self._stream)
-        return early
+            self.break_off()
 
-    async def _serve_http_1(self) -> bytes | None:
-        """Serve what is HTTP/1.1. Returns what was read from a connection that is for Hypercorn."""
-        stream = self._stream
-        if isinstance(stream, trio.SSLStream):
-            if not await shake_hands(stream, self._config.ssl_handshake_timeout):
-                return None
-            if stream.selected_alpn_protocol() == "h2":
-                return b""
+    def _is_ours(self, stream: Stream) -> bool:
+        if self._config.http != "auto" or self._config.h11_pass_raw_headers:
+            return False
+        return not isinstance(stream, trio.SSLStream) or stream.selected_alpn_protocol() != "h2"
+
+    def _open(self, stream: Stream) -> HTTP1Connection:
         self._serving = own = HTTP1Connection(
             self._app, self._config, self._context, self._pulse, self._state, stream
         )  # fmt: skip
+        self._stream = None
         if self._context.terminated.is_set():  # during the handshake
             own.stop()
-        early = await own.run()
-        if early is not None:
-            self._stream = own.wire.release_stream()
-        return early
+        return own
 
     def stop(self) -> None:
         """The server stops: if nothing is under way, close; else after that. Does not block."""
@@ -121,5 +118,5 @@ class Door:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
         if self._serving is not None:
             self._serving.break_off()
-        else:
+        elif self._stream is not None:
             close(self._stream)

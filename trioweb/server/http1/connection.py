@@ -17,7 +17,6 @@ from time import time
 from typing import Any, Final, cast
 
 import trio
-from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ResponseSummary
 from hypercorn.utils import parse_socket_addr
@@ -33,14 +32,11 @@ from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.http1.wire import ClientLeftError, SecureWire, Stream, Wire
-from trioweb.server.logs import ServerLogger
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""
 
 _EMPTY: Final[dict[str, Any]] = {}
-_SILENT: Final = frozenset({Logger, ServerLogger})
-"""Loggers that do nothing where there is no log."""
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
 
@@ -56,7 +52,7 @@ class HTTP1Connection(Line):
         stream: the connection; with TLS, after its handshake.
     """
 
-    __slots__ = ("_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle", "_logs", "_requests",
+    __slots__ = ("_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle", "_requests",
                  "_server", "_state")  # fmt: skip
 
     def __init__(
@@ -80,7 +76,6 @@ class HTTP1Connection(Line):
         self._cycle: Cycle | None = None
         self._early: bytes | None = None
         self._followers = 0
-        self._logs = wants_access_log(config)
 
     async def run(self) -> bytes | None:
         """Serve. Returns when the connection is closed; or, with what it has read, when the client wants another
@@ -115,7 +110,9 @@ class HTTP1Connection(Line):
                 if self._is_for_others(head):
                     self._early = self.reader.raw_head + self.reader.pending
                     return
-                goes_on = await self._answer(head)
+                answering = self._answer(head)
+                del head  # a response may take hours
+                goes_on = await answering
             if goes_on is not None:
                 await self.close()
         except BadRequest as error:
@@ -175,8 +172,10 @@ class HTTP1Connection(Line):
         config = self.config
         self._cycle = cycle = Cycle(self, head, close=self.stopping or self._requests > config.keep_alive_max_requests)
         scope = self._scope(head, cycle)
-        begin = time() if self._logs else 0.0
-        if config.server_names and not self._is_named(head):
+        is_named = not config.server_names or self._is_named(head)
+        del head
+        begin = time() if self.logs else 0.0
+        if not is_named:
             cycle.fault = BadRequest(404, "no server of this name is here")
         else:
             if self.context.max_requests is not None:
@@ -190,7 +189,7 @@ class HTTP1Connection(Line):
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
             goes_on = await self._end(cycle)
-        if self._logs:
+        if self.logs:
             response = cycle.response
             whole = response.state is DONE and not left
             summary = {"status": response.status, "headers": response.headers} if whole else None
@@ -291,9 +290,3 @@ class HTTP1Connection(Line):
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
         self.wire.cut(reset=False)
         self.wire.close()
-
-
-def wants_access_log(config: ServerConfig) -> bool:
-    """Whether somebody would hear of a request."""
-    log = config.log
-    return log.access_logger is not None or config.statsd_host is not None or type(log) not in _SILENT

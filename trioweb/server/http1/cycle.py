@@ -10,7 +10,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -129,7 +129,7 @@ class Cycle(Transport):
             more = message.get("more_body", False)
             if more or response.state is not STARTED:
                 await self._line.wire.take_turns()
-            await self._write(message.get("body", b""), more=more)
+            await self._write(message.get("body", b""), more)
         elif kind == "http.response.trailers":
             more = message.get("more_trailers", False)
             await self._write_out(response.trailers(message["headers"], more=more), b"", b"")
@@ -140,21 +140,24 @@ class Cycle(Transport):
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
 
-    async def _write(self, data: bytes, *, more: bool) -> None:
+    def _write(self, data: bytes, more: bool) -> Awaitable[None]:
         response = self.response
         line = self._line
         if line.wire.broken and response.state is not DONE:
-            return self._refuse()
-        close = response.state is STARTED and (line.stopping or self._must_close())
-        parts = response.body(data, line.pulse.fields, more=more, close=close)
-        await self._write_out(*parts)
-        return None
+            return self._write_out(b"", b"", b"")
+        if response.state is not STARTED:
+            return self._write_out(*response.body(data, b"", more=more, close=False))
+        parts = response.body(data, line.pulse.fields, more=more, close=line.stopping or self._must_close())
+        if more:  # one of those that take their time
+            line.reader.rest()
+            if not line.logs:
+                response.headers = ()
+        return self._write_out(*parts)
 
     async def _write_out(self, before: bytes, data: bytes, after: bytes) -> None:
         line = self._line
         try:
-            if before or data or after:
-                await line.wire.write(before, data, after)
+            await line.wire.write(before, data, after)
         except ClientLeftError:
             self._refuse()
         if self.response.state is DONE:
@@ -183,9 +186,9 @@ class Cycle(Transport):
                 if not data:
                     raise RuntimeError(f"{path!r} became shorter while it was sent")
                 left -= len(data)
-                await self._write(data, more=left > 0)
+                await self._write(data, left > 0)
             if not size:
-                await self._write(b"", more=False)
+                await self._write(b"", False)
 
     # What ASGI has no words for
 
@@ -196,7 +199,7 @@ class Cycle(Transport):
             return
         wire = self._line.wire
         if response.state is STARTED and not wire.broken:
-            await self._write(b"", more=True)  # so that it is seen to be broken, and not taken for no answer at all
+            await self._write(b"", True)  # so that it is seen to be broken, and not taken for no answer at all
         if response.close_delimited:
             wire.cut(reset=True)
         else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 
 from trioweb.server.config import ServerConfig
@@ -19,11 +20,15 @@ from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
 from trioweb.server.http1.wire import Wire
+from trioweb.server.logs import ServerLogger
 
 DRAINED: Final = 262144
 """Bytes of an unwanted request body that are read for the connection to go on; for more it is closed."""
 LINGER_BYTES: Final = 16 * 2**20
 """Bytes that are read and thrown away while a connection is being closed."""
+
+_SILENT: Final = frozenset({Logger, ServerLogger})
+"""Loggers that do nothing where there is no log."""
 
 
 class Line:
@@ -37,7 +42,7 @@ class Line:
         pulse: what they share among themselves.
     """
 
-    __slots__ = ("config", "context", "due", "late", "pulse", "reader", "stopping", "wire")
+    __slots__ = ("config", "context", "due", "late", "logs", "pulse", "reader", "stopping", "wire")
 
     def __init__(
         self, wire: Wire, reader: RequestReader, config: ServerConfig, context: WorkerContext, pulse: Pulse
@@ -49,6 +54,8 @@ class Line:
         self.pulse = pulse
         self.stopping = False
         """The server stops: the response under way is the last."""
+        self.logs = wants_access_log(config)
+        """Requests are logged."""
         self.due = math.inf
         """When ``overdue`` is to be called, by trio's clock."""
         self.late = False
@@ -110,3 +117,9 @@ class Line:
                 left -= len(reader.pending)
         if wire.secure:
             await wire.finish()
+
+
+def wants_access_log(config: ServerConfig) -> bool:
+    """Whether somebody would hear of a request."""
+    log = config.log
+    return log.access_logger is not None or config.statsd_host is not None or type(log) not in _SILENT

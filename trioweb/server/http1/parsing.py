@@ -84,6 +84,12 @@ class RequestReader:
         """Let the parser go, which refers to this."""
         self._parser = None
 
+    def rest(self) -> None:
+        """Hold nothing that can be made again, where the message is over: its response may take hours."""
+        if self.complete:
+            self._parser = None
+            self.raw_head = b""
+
     # Heads
 
     def next_head(self) -> Head | None:

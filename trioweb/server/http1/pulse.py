@@ -45,7 +45,7 @@ class Pulse:
         self._config = config
         self._timed: set[Timed] = set()
         self._some = trio.lowlevel.ParkingLot()
-        self._second = 0
+        self._second = -1
         self.now = 0.0
         """The time by trio's clock, as of the last look: a limit may be longer by one interval."""
         self.fields = b""

@@ -112,8 +112,10 @@ class Wire:
     async def _receive(self) -> bytes:
         while True:
             await trio.lowlevel.wait_readable(self._fd)
-            with suppress(BlockingIOError):
+            try:
                 return self._socket.recv(RECEIVE_SIZE)
+            except BlockingIOError:  # nothing after all
+                continue
 
     def read_nowait(self) -> bytes | None:
         """What is there already; ``None`` if that is nothing, ``b""`` when the client has left."""
@@ -152,7 +154,7 @@ class Wire:
                 sent = self._socket.sendmsg((before, data, after))
             else:
                 whole = before + data + after
-                sent = self._socket.send(whole)
+                sent = self._socket.send(whole) if whole else 0
         except BlockingIOError:
             sent = 0
         except OSError:
