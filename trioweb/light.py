@@ -2,7 +2,8 @@
 
 A handler that takes neither the request nor a nursery cannot tell whether it has one. It runs in a single cancel scope,
 which is also the shield of the response, and is down while the handler waits; only then is the client watched, since a
-handler that returns at once leaves nothing to cancel. All else is an ``Exchange``.
+handler that returns at once leaves nothing to cancel. A server may have such a scope already, and need no shield. All
+else is an ``Exchange``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from trioweb.policy import Policy, report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
+from trioweb.wire.transport import own_transport
 
 
 async def serve(
@@ -43,45 +45,69 @@ async def serve(
     if app_nursery is None or not endpoint.light or may_have_body(scope):
         await Exchange(policy, endpoint, params, scope, Inbox(receive), send).run()
         return
-    inbox: Inbox | None = None
-    started = False
+    own = own_transport(scope)
     answer: Response | Exception | None = None
-    # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
-    with trio.CancelScope(shield=True) as shield:
-        try:
-            coroutine = endpoint.call(params, None)
-            try:
-                trap = coroutine.send(None)
-            except StopIteration as done:
-                value = done.value
-            else:
-                inbox = Inbox(receive)
-                shield.shield = False
-                watch = cancels_handler(endpoint, scope["method"])
-                value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
-            answer = to_response(value, endpoint.label, endpoint.streaming)
-            body = answer.body
-            if body is not None and len(body) <= SLICE:
-                status, headers = answer.status_code, answer.headers.raw
-                if scope["method"] == "HEAD" or status in BODILESS:
-                    body, headers = b"", sendable(headers, "1.1", status)
-                else:
-                    headers = checked_headers(headers, "1.1", status, len(body))
-                check_status(status)
-                if inbox is not None:
-                    shield.shield = True
-                started = True
-                policy.writes.add(shield, scope, send)
-                await send_small(send, status, headers, body)
-                return
-        except Exception as error:
-            answer = unwrap(error)
-        finally:
-            policy.writes.now.pop(shield, None)
-    if started and isinstance(answer, Exception):
-        report(answer, scope, "sending the response failed")
-    elif answer is not None:
+    inbox: Inbox | None = None
+    if own is not None and own.cancels is not None:
+        answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, own.cancels)
+    else:
+        # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
+        with trio.CancelScope(shield=True) as shield:
+            answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, shield)
+    if answer is not None:
         await Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run(answer)
+
+
+async def _attempt(
+    policy: Policy,
+    endpoint: Endpoint,
+    params: Mapping[str, Any],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    app_nursery: AppNursery,
+    cancels: trio.CancelScope,
+) -> tuple[Response | Exception | None, Inbox | None]:
+    """Call the handler, and send what is small. Returns what is left to be answered with, and who has read so far."""
+    inbox: Inbox | None = None
+    shields = cancels.shield
+    started = False
+    try:
+        coroutine = endpoint.call(params, None)
+        try:
+            trap = coroutine.send(None)
+        except StopIteration as done:
+            value = done.value
+        else:
+            inbox = Inbox(receive)
+            if shields:
+                cancels.shield = False
+            watch = cancels_handler(endpoint, scope["method"])
+            value = await _rest(coroutine, trap, inbox, cancels, app_nursery if watch else None)
+        answer = to_response(value, endpoint.label, endpoint.streaming)
+        body = answer.body
+        if body is None or len(body) > SLICE:
+            return answer, inbox
+        status, headers = answer.status_code, answer.headers.raw
+        if scope["method"] == "HEAD" or status in BODILESS:
+            body, headers = b"", sendable(headers, "1.1", status)
+        else:
+            headers = checked_headers(headers, "1.1", status, len(body))
+        check_status(status)
+        if shields and inbox is not None:
+            cancels.shield = True
+        started = True
+        policy.writes.add(cancels, scope, send)
+        await send_small(send, status, headers, body)
+    except Exception as group:
+        error = unwrap(group)
+        if not started:
+            return error, inbox
+        report(error, scope, "sending the response failed")
+    finally:
+        if started:
+            policy.writes.now.pop(cancels, None)
+    return None, inbox
 
 
 async def _rest(

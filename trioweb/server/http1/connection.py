@@ -102,23 +102,27 @@ class HTTP1Connection(Line):
             last: one whose response is sent, and which was not brought to an end yet.
         """
         try:
-            goes_on: bool | None = last is None or await self._end(last)
-            while goes_on:
-                head = await self._next_head()
-                if head is None:
-                    return
-                if self._is_for_others(head):
-                    self._early = self.reader.raw_head + self.reader.pending
-                    return
-                answering = self._answer(head)
-                del head  # a response may take hours
-                goes_on = await answering
-            if goes_on is not None:
-                await self.close()
+            with trio.CancelScope() as scope:  # cancelled when an app gives up a client that has left
+                await self._go_on(last, scope)
         except BadRequest as error:
             await self._refuse(error)
         except ClientLeftError:
             pass
+
+    async def _go_on(self, last: Cycle | None, scope: trio.CancelScope) -> None:
+        goes_on: bool | None = last is None or await self._end(last)
+        while goes_on:
+            head = await self._next_head()
+            if head is None:
+                return
+            if self._is_for_others(head):
+                self._early = self.reader.raw_head + self.reader.pending
+                return
+            answering = self._answer(head, scope)
+            del head  # a response may take hours
+            goes_on = await answering
+        if goes_on is not None:
+            await self.close()
 
     def _is_for_others(self, head: Head) -> bool:
         if head.upgrade == b"websocket":
@@ -166,11 +170,13 @@ class HTTP1Connection(Line):
 
     # Answering
 
-    async def _answer(self, head: Head) -> bool | None:
+    async def _answer(self, head: Head, cancels: trio.CancelScope) -> bool | None:
         """Have the app answer. Returns whether the connection goes on; ``None`` if another task has seen to that."""
         self._requests += 1
         config = self.config
-        self._cycle = cycle = Cycle(self, head, close=self.stopping or self._requests > config.keep_alive_max_requests)
+        self._cycle = cycle = Cycle(
+            self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
+        )  # fmt: skip
         scope = self._scope(head, cycle)
         is_named = not config.server_names or self._is_named(head)
         del head
@@ -182,6 +188,11 @@ class HTTP1Connection(Line):
                 await self.context.mark_request()
             try:
                 await self._app(scope, cycle.receive, cycle.send)
+            except trio.Cancelled:
+                if self.logs:
+                    with trio.CancelScope(shield=True):
+                        await self._log_access(cycle, scope, begin, left=True)
+                raise
             except BaseException as error:
                 await self._contain(error)
         left = self.wire.broken
@@ -190,11 +201,14 @@ class HTTP1Connection(Line):
             self._cycle, self.due = None, math.inf
             goes_on = await self._end(cycle)
         if self.logs:
-            response = cycle.response
-            whole = response.state is DONE and not left
-            summary = {"status": response.status, "headers": response.headers} if whole else None
-            await config.log.access(scope, cast("ResponseSummary", summary), time() - begin)
+            await self._log_access(cycle, scope, begin, left=left)
         return goes_on
+
+    async def _log_access(self, cycle: Cycle, scope: Any, begin: float, *, left: bool) -> None:
+        response = cycle.response
+        whole = response.state is DONE and not left
+        summary = {"status": response.status, "headers": response.headers} if whole else None
+        await self.config.log.access(scope, cast("ResponseSummary", summary), time() - begin)
 
     def _scope(self, head: Head, cycle: Cycle) -> Any:
         extensions: dict[str, Any] = {"trioweb": cycle, "http.response.pathsend": _EMPTY}

@@ -38,13 +38,15 @@ class Cycle(Transport):
     Args:
         line: where they pass.
         head: the request's.
+        cancels: see ``Transport``.
         close: the connection is to be closed afterwards.
     """
 
-    __slots__ = ("_expects", "_line", "_received", "fault", "release_asked", "response")
+    __slots__ = ("_expects", "_line", "_received", "cancels", "fault", "release_asked", "response")
 
-    def __init__(self, line: Line, head: Head, *, close: bool) -> None:
+    def __init__(self, line: Line, head: Head, cancels: trio.CancelScope, *, close: bool) -> None:
         self._line = line
+        self.cancels = cancels
         self._expects = head.expects_continue
         self._received = False  # the app has heard of all of the request
         self.response = Response(
