@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.server.http1.conftest import GET, PATIENCE, Client, answer, hello, read_body, serving
 from tests.server.http1.test_parsing import PIECES, REFUSED
-from trioweb.server.http1.wire import IN_A_ROW, RECEIVE_SIZE
+from trioweb.server.http1.wire import IN_A_ROW
 
 Tls = tuple[str, ssl.SSLContext] | None
 
@@ -532,11 +533,27 @@ async def test_an_app_that_goes_on_after_its_response_holds_up_nothing(tls: Tls)
 
 async def test_many_requests_at_once_do_not_keep_others_waiting() -> None:
     """A client that sends requests without reading their answers first takes turns with others."""
-    async with serving(hello) as site:
+    go_on = trio.Event()
+    paths: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        if not go_on.is_set():
+            await go_on.wait()
+        await hello(scope, receive, send)
+
+    count = 1000
+    async with serving(app) as site:
         client = await site.connect()
-        await client.send(GET * (RECEIVE_SIZE // len(GET)))
-        other = await site.connect()
-        assert (await other.ask(GET)).endswith(b"/")
+        await client.send(GET * count)
+        with socket.create_connection(("127.0.0.1", site.port)) as other:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            other.sendall(GET.replace(b"/ ", b"/other "))
+            go_on.set()
+            with trio.fail_after(PATIENCE):
+                while len(paths) < count + 1:
+                    await trio.sleep(0.001)
+    assert paths.index("/other") < 10
 
 
 # Stopping
@@ -544,7 +561,7 @@ async def test_many_requests_at_once_do_not_keep_others_waiting() -> None:
 
 async def test_an_idle_connection_ends_with_the_server(tls: Tls) -> None:
     """A connection on which nothing is under way is closed at once when the server stops."""
-    async with serving(hello, tls, keep_alive_timeout=60) as site:
+    async with serving(hello, tls, keep_alive_timeout=60, graceful_timeout=60) as site:
         fresh = await site.connect()
         used = await site.connect()
         await used.ask(GET)
