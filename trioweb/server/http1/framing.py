@@ -220,7 +220,7 @@ def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[b
     Raises:
         ValueError: one of them cannot be sent.
     """
-    lines = []
+    lines: list[bytes] = []
     read: list[tuple[bytes, bytes]] | None = None
     count = 0
     for name, value in headers:
@@ -228,17 +228,17 @@ def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[b
         if prefix is None:
             prefix = _learn(name)
         if prefix:
-            lines.append(prefix + value)
+            lines.append(b"%b%b\r\n" % (prefix, value))
             count += 1
+        elif name == b"content-length" and value.isdigit():  # most have no other
+            read = read or []
+            read.append((name, value))
         else:
             if b"\r" in value or b"\n" in value or b"\0" in value:
                 raise ValueError(f"the header {name!r} holds the end of a line: {value!r}")
             read = read or []
             read.append((bytes(name).lower(), bytes(value).strip(b" \t")))
-    if not count:
-        return b"", read
-    lines.append(b"")
-    block = b"\r\n".join(lines)
+    block = b"".join(lines)
     if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
         raise ValueError(f"a header holds the end of a line: {list(headers)!r}")
     return block, read

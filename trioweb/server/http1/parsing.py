@@ -142,7 +142,8 @@ class RequestReader:
     def _parse(self, raw: bytes) -> Head:
         if raw == PREFACE:
             return Head("PRI", b"*", b"", "2.0", [], keep_alive=True, upgrade=b"h2")
-        if raw.count(b"\r\n") != raw.count(b"\n") or raw.count(b"\r") != raw.count(b"\n"):
+        lines = raw.count(b"\r\n")
+        if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
             raise BadRequest(400, "a line ends with CR and LF")
         line = raw[: raw.find(b"\r\n")].split(b" ")
         if len(line) != 3:  # llhttp takes several spaces, and a line without a version
