@@ -22,8 +22,10 @@ testing.strict testing.clock testing.conversation testing.transport testing.even
 testing.client testing
 signatures arguments planner handlers sweep policy watch unread exchange lifespan light
 routing dispatch app static
-server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
-server.connection
+server server.config server.options server.loading server.logs server.sockets server.gate server.faults server.protocols
+server.streams server.connection server.http1 server.http1.checks server.http1.head server.http1.parsing
+server.http1.framing
+server.http1.pulse server.http1.wire server.http1.line server.http1.cycle server.http1.connection server.door
 server.worker server.process server.watching server.supervisor server.command
 __init__ __main__
 """

@@ -3,7 +3,8 @@
 A handler that takes neither the request nor a nursery cannot tell whether it has one; a typed JSON body that it takes
 is read before it is called. It runs in a single cancel scope,
 which is also the shield of the response, and is down while the handler waits; only then is the client watched, since a
-handler that returns at once leaves nothing to cancel. All else is an ``Exchange``.
+handler that returns at once leaves nothing to cancel. A server may have such a scope already, and need no shield. All
+else is an ``Exchange``.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from trioweb.responses import BODILESS, Response
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
+from trioweb.wire.transport import own_transport
 
 
-async def serve(  # noqa: C901 - the way of every request: a call less is what it is for
+async def serve(
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
@@ -45,55 +47,24 @@ async def serve(  # noqa: C901 - the way of every request: a call less is what i
     light = endpoint.light and app_nursery is not None
     if not light or (may_have_body(scope) and not (endpoint.waits and _sends_json(scope))):
         return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
-    inbox: Inbox | None = None
-    connection: Connection | None = None
-    if endpoint.reads:
-        connection, inbox = _connect(policy, endpoint, params, scope, receive)
-    started = False
+    own = own_transport(scope)
     answer: Response | Exception | None = None
-    # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
-    with trio.CancelScope(shield=True) as shield:
-        try:
-            coroutine = endpoint.call(params, connection)
-            try:
-                trap = coroutine.send(None)
-            except StopIteration as done:
-                value = done.value
-            else:
-                inbox = inbox or Inbox(receive)
-                shield.shield = False
-                watch = cancels_handler(endpoint, scope["method"])
-                value = await _rest(coroutine, trap, inbox, shield, app_nursery if watch else None)
-            answer = to_response(value, endpoint.label, endpoint.streaming)
-            body = answer.body
-            if body is not None and len(body) <= SLICE:
-                status, headers = answer.status_code, answer.headers.raw
-                if scope["method"] == "HEAD" or status in BODILESS:
-                    body, headers = b"", sendable(headers, "1.1", status)
-                else:
-                    headers = checked_headers(headers, "1.1", status, len(body))
-                check_status(status)
-                if inbox is not None:
-                    shield.shield = True
-                started = True
-                policy.writes.add(shield, scope, send)
-                await send_small(send, status, headers, body)
-                return None
-        except Exception as error:
-            answer = unwrap(error)
-        finally:
-            policy.writes.now.pop(shield, None)
-    if started:
-        await _failed_to_send(answer, scope, send)
-    elif answer is not None:
-        return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
-    return None
+    inbox: Inbox | None = None
+    if own is not None and own.cancels is not None:
+        answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, own.cancels)
+    else:
+        # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
+        with trio.CancelScope(shield=True) as shield:
+            answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, shield)
+    if answer is None:
+        return None
+    return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
 
 
-async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+async def _failed_to_send(failure: Exception, scope: Scope, send: Send) -> None:
     if isinstance(failure, CLIENT_LEFT):
         await find_transport(scope, send).drop()
-    elif isinstance(failure, Exception):
+    else:
         report(failure, scope, "sending the response failed")
 
 
@@ -115,6 +86,61 @@ def _sends_json(scope: Scope) -> bool:
     if scope["http_version"][0] != "1":
         return False
     return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])
+
+
+async def _attempt(  # noqa: C901 - the way of every request: a call less is what it is for
+    policy: Policy,
+    endpoint: Endpoint,
+    params: Mapping[str, Any],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    app_nursery: AppNursery | None,
+    cancels: trio.CancelScope,
+) -> tuple[Response | Exception | None, Inbox | None]:
+    """Call the handler, and send what is small. Returns what is left to be answered with, and who has read so far."""
+    inbox: Inbox | None = None
+    shields = cancels.shield
+    started = False
+    try:
+        connection: Connection | None = None
+        if endpoint.reads:
+            connection, inbox = _connect(policy, endpoint, params, scope, receive)
+        coroutine = endpoint.call(params, connection)
+        try:
+            trap = coroutine.send(None)
+        except StopIteration as done:
+            value = done.value
+        else:
+            inbox = inbox or Inbox(receive)
+            if shields:
+                cancels.shield = False
+            watch = cancels_handler(endpoint, scope["method"])
+            value = await _rest(coroutine, trap, inbox, cancels, app_nursery if watch else None)
+        answer = to_response(value, endpoint.label, endpoint.streaming)
+        body = answer.body
+        if body is None or len(body) > SLICE:
+            return answer, inbox
+        status, headers = answer.status_code, answer.headers.raw
+        if scope["method"] == "HEAD" or status in BODILESS:
+            body, headers = b"", sendable(headers, "1.1", status)
+        else:
+            headers = checked_headers(headers, "1.1", status, len(body))
+        check_status(status)
+        if shields and inbox is not None:
+            cancels.shield = True
+        started = True
+        policy.writes.add(cancels, scope, send)
+        await send_small(send, status, headers, body)
+    except Exception as group:
+        error = unwrap(group)
+        if not started:
+            return error, inbox
+        await _failed_to_send(error, scope, send)
+    finally:
+        if started:
+            policy.writes.now.pop(cancels, None)
+    return None, inbox
 
 
 async def _rest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import trio.testing
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
-from tests.server.running import Running, read_all, read_until, serving, settle
+from tests.server import running as running_worker
+from tests.server.running import Running, read_all, read_until, settle
 from trioweb import App, Request
 
 Clock = trio.testing.MockClock
+serving = partial(running_worker.serving, http="h11")  # HTTP/1.1 of our own has tests of its own
 
 app = App()
 
@@ -323,7 +326,8 @@ async def test_tcp_keep_alive() -> None:
 
 def _keep_alive_of(running: Running) -> tuple[int, int]:
     [connection] = running.worker._connections
-    sock = connection._socket
+    serving_connection: Any = connection._serving
+    sock = serving_connection._socket
     return (
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
         sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),

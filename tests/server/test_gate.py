@@ -99,7 +99,7 @@ async def test_a_body_that_does_not_come(mock_clock: Clock) -> None:
         while (await receive())["type"] == "http.request":
             pass
 
-    async with serving(bare, body_timeout=30) as running, await running.connect() as client:
+    async with serving(bare, body_timeout=30, http="h11") as running, await running.connect() as client:
         await client.send_all(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         for byte in (b"6", b"7"):
             await settle()
@@ -116,7 +116,7 @@ async def test_a_body_that_does_not_come(mock_clock: Clock) -> None:
 async def test_an_app_of_ours(mock_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """An app that takes a client for gone whose body does not come has let go of its connection: that is no error."""
     app, _ = make_app()
-    async with serving(app, body_timeout=30) as running, await running.connect() as client:
+    async with serving(app, body_timeout=30, http="h11") as running, await running.connect() as client:
         await client.send_all(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         await settle()
         mock_clock.jump(31)
@@ -161,7 +161,7 @@ async def test_another_frameworks_app(mock_clock: Clock, answered: bool) -> None
             await send({"type": "http.response.start", "status": 200, "headers": []})
         messages.append((await receive())["type"])
 
-    async with serving(bare, body_timeout=10) as running, await running.connect() as client:
+    async with serving(bare, body_timeout=10, http="h11") as running, await running.connect() as client:
         await client.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
         await settle()
         mock_clock.jump(11)

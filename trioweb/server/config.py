@@ -21,6 +21,7 @@ class ServerConfig(Config):
     """Hypercorn's configuration with the limits of ``trioweb run``. Everything Hypercorn's documentation names is here.
 
     Attributes:
+        http: who speaks HTTP/1.1: "auto" for the server's own, "h11" for Hypercorn.
         head_timeout: seconds for the head of a request; ``None`` for no limit, as in the rest.
         body_timeout: seconds that a request body may not come while the app waits for it.
         max_connections: connections that a worker serves at once; more wait in the system's queue (``backlog``).
@@ -30,6 +31,7 @@ class ServerConfig(Config):
         reload_dirs: directories that ``use_reloader`` watches.
     """
 
+    http: str = "auto"
     head_timeout: float | None = HEAD_TIMEOUT
     body_timeout: float | None = BODY_TIMEOUT
     max_connections: int | None = None

@@ -26,7 +26,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.faults import log_fault
 from trioweb.server.protocols import Protocol
+from trioweb.server.streams import Stream, close, shake_hands
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
@@ -35,8 +37,6 @@ PARTING_SECONDS: Final = 0.25
 LINGER_SECONDS: Final = 1.0
 """Seconds for the client to stop sending, once we have said that nothing more will come."""
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Connection:
@@ -47,7 +47,8 @@ class Connection:
         config: the server's configuration.
         context: what Hypercorn's protocols share in a worker.
         state: what the app's lifespan left for its requests.
-        stream: the connection; with TLS, before its handshake.
+        stream: the connection; with TLS, a handshake that was not made yet is made.
+        received: what was read from it already.
     """
 
     def __init__(
@@ -57,12 +58,15 @@ class Connection:
         context: WorkerContext,
         state: dict[str, Any],
         stream: Stream,
+        *,
+        received: bytes = b"",
     ) -> None:
         self.stream = stream
         self._app = app
         self._config = config
         self._context = context
         self._state = state
+        self._received = received
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._sending = trio.Lock()
         self._protocol: Protocol | None = None
@@ -78,36 +82,21 @@ class Connection:
         A cancellation cancels its requests, and breaks what they write.
         """
         try:
-            if await self._shake_hands():
+            stream = self.stream
+            if not isinstance(stream, trio.SSLStream) or await shake_hands(stream, self._config.ssl_handshake_timeout):
                 await self._serve()
         except OSError:
             pass  # the client has gone
         except Exception as error:
-            await self._log_fault(error)
+            await log_fault(self._config, error)
         except BaseExceptionGroup as group:
             cancelled, rest = group.split(trio.Cancelled)
             if rest is not None:
-                await self._log_fault(rest)
+                await log_fault(self._config, rest)
             if cancelled is not None:
                 raise cancelled from None
         finally:
             self.break_off()
-
-    async def _log_fault(self, error: BaseException) -> None:
-        await self._config.log.error(
-            "a connection failed and was closed; the others go on", exc_info=(type(error), error, error.__traceback__)
-        )
-
-    async def _shake_hands(self) -> bool:
-        if isinstance(self.stream, trio.SSLStream):
-            with trio.move_on_after(self._config.ssl_handshake_timeout):
-                try:
-                    await self.stream.do_handshake()
-                except trio.BrokenResourceError:
-                    return False  # it speaks no TLS, or none that we do
-                return True
-            return False
-        return True
 
     async def _serve(self) -> None:
         tls = isinstance(self.stream, trio.SSLStream)
@@ -150,7 +139,8 @@ class Connection:
             data: bytes | None = None
             with trio.CancelScope(deadline=due) as self._timer:
                 try:
-                    data = bytes(await self.stream.receive_some(RECEIVE_SIZE))
+                    received, self._received = self._received, b""
+                    data = received or bytes(await self.stream.receive_some(RECEIVE_SIZE))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
             if data is None:
@@ -242,12 +232,12 @@ class Connection:
 
     def break_off(self) -> None:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
-        with suppress(OSError):
-            if self._protocol is not None and self._protocol.ends_with_connection:
+        if self._protocol is not None and self._protocol.ends_with_connection:
+            with suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            else:
-                self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+            self._socket.close()
+        else:
+            close(self.stream)
 
 
 class Requests:

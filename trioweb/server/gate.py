@@ -32,27 +32,27 @@ class Gate:
     """
 
     def __init__(self, app: AppWrapper, config: ServerConfig) -> None:
-        self._app = app
-        self._limit = config.max_requests_in_flight
+        self.app = app
+        self.limit = config.max_requests_in_flight
         self._body_timeout = config.body_timeout
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
         """Answer a request, or have the app do it."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send, sync_spawn, call_soon)
+            await self.app(scope, receive, send, sync_spawn, call_soon)
             return
-        if self._limit is not None and self._in_flight >= self._limit:
+        if self.limit is not None and self._in_flight >= self.limit:
             busy = HTTPError(503, "The server is busy.", {"retry-after": str(RETRY_AFTER)})
             await _refuse(scope, receive, send, busy)
             return
         self._in_flight += 1
         try:
             if self._body_timeout is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-                await self._app(scope, receive, send, sync_spawn, call_soon)
+                await self.app(scope, receive, send, sync_spawn, call_soon)
                 return
             body = _TimedBody(receive, self._body_timeout)
-            await self._app(scope, body.receive, send, sync_spawn, call_soon)
+            await self.app(scope, body.receive, send, sync_spawn, call_soon)
             if body.late and is_unanswered(send):
                 late = HTTPError(408, "The request body did not come.", {"connection": "close"})
                 await _refuse(scope, receive, send, late)

@@ -84,6 +84,10 @@ def _verify_mode(text: str) -> ssl.VerifyMode:
     return ssl.VerifyMode[text]
 
 
+def _http(text: str) -> str:
+    return {"auto": "auto", "h11": "h11"}[text.lower()]
+
+
 def _octal(text: str) -> int:
     return int(text, 8)
 
@@ -95,6 +99,7 @@ _EXPECTED: Final[dict[Callable[[str], Any], str]] = {
     _limit: "a number of seconds, or none",
     _switch: "true or false",
     _verify_mode: "CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED",
+    _http: "auto or h11",
     _octal: "an octal number such as 007",
 }
 
@@ -105,6 +110,7 @@ OPTIONS: Final = (
     Option("workers", _count, "processes that serve; 0 to serve in this one, without a supervisor (1)", "-w"),
     Option("use_reloader", _switch, "serve anew when a Python file changes; needs watchfiles", flag="reload"),
     Option("reload_dirs", _list, "a directory to watch with --reload (.); may be repeated", flag="reload-dir"),
+    Option("http", _http, "who speaks HTTP/1.1: auto for this server, h11 for Hypercorn (auto)"),
     Option("max_connections", _positive, "connections a worker serves at once; more wait (3/4 of its descriptors)"),
     Option("max_requests_in_flight", _positive, "requests a worker works on at once; more get a 503 (no limit)"),
     Option("head_timeout", _limit, "seconds for the head of a request (10)"),
@@ -194,7 +200,7 @@ class _Checked:
 
     def __init__(self, option: Option) -> None:
         self._option = option
-        self.metavar = "TEXT" if option.parse in (str, _verify_mode) else "NUMBER"
+        self.metavar = "TEXT" if option.parse in (str, _verify_mode, _http) else "NUMBER"
 
     def __call__(self, text: str) -> Any:
         try:

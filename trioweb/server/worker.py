@@ -23,8 +23,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.connection import Connection
+from trioweb.server.door import Door, as_asgi
 from trioweb.server.gate import Gate
+from trioweb.server.http1.pulse import Pulse
 
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 ACCEPT_PAUSE: Final = 0.1
@@ -48,11 +49,12 @@ class Worker:
 
     def __init__(self, app: AppWrapper, config: ServerConfig, sockets: Sockets) -> None:
         self._app = Gate(app, config)
+        self._asgi = as_asgi(self._app)
         self._config = config
         self._sockets = sockets
         jitter = random.randint(0, config.max_requests_jitter)  # noqa: S311 - so that workers do not all end at once
         self._context = WorkerContext(None if config.max_requests is None else config.max_requests + jitter)
-        self._connections: set[Connection] = set()
+        self._connections: set[Door] = set()
         self._quic: set[UDPServer] = set()
         self._ended = trio.lowlevel.ParkingLot()  # who waits for a connection to end
         self._stop = trio.Event()
@@ -118,6 +120,8 @@ class Worker:
 
     async def _serve_connections(self, state: dict[str, Any], on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
+            self._pulse = Pulse(self._config, connections)
+            connections.start_soon(self._pulse.run)
             async with trio.open_nursery() as listening:
                 context = self._config.create_ssl_context()
                 for sock in self._sockets.secure_sockets:
@@ -166,11 +170,11 @@ class Worker:
                     continue
                 self._keep_alive(stream.socket)
                 tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
-                connection = Connection(self._app, self._config, self._context, state, tls or stream)
+                connection = Door(self._app, self._asgi, self._config, self._context, self._pulse, state, tls or stream)
                 self._connections.add(connection)
                 connections.start_soon(self._serve, connection)
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: Door) -> None:
         try:
             await connection.run()
         finally:

@@ -98,6 +98,15 @@ class Outbox:
         await self._pass_on({"type": "http.response.start", "status": status, "headers": kept})
         self._done()
 
+    async def flush(self) -> None:
+        """Have the head leave now: a server may keep it for the first part of the body, which is then an empty one."""
+        self._advance("body")
+        if self.gone:
+            return
+        self._begin("body")
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+        self._done()
+
     async def body(self, data: bytes) -> None:
         """Send a piece of the body; returns when the server has passed on what its own ``send`` let pile up.
 

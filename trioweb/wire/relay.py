@@ -66,6 +66,8 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
     channel = producer.channel
     if stream.prelude and not stream.maps:
         await outbox.body(stream.prelude)
+    elif stream.head_first:
+        await outbox.flush()
     while not outbox.gone:
         if not channel.ready:
             await channel.wait()

@@ -18,6 +18,11 @@ class Transport:
 
     __slots__ = ()
 
+    cancels: trio.CancelScope | None = None
+    """A scope around all of a request, for who would cancel it because its client has left: after that the connection
+    ends. A server that has one lets its writes be cancelled: they need no shield. ``None`` for one that has not.
+    """
+
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
 

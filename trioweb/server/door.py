@@ -1,0 +1,123 @@
+"""Who speaks with a client: the choice between HTTP/1.1 of our own and Hypercorn's protocols.
+
+Hypercorn's are WebSockets, and HTTP/2 where TLS has agreed on it, where a client begins with its preface, and where
+one upgrades to it: they get the bytes that were read to find that out. All else is ours, but for ``--http h11``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.trio.worker_context import WorkerContext
+
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.server.config import ServerConfig
+from trioweb.server.connection import Connection
+from trioweb.server.faults import log_fault
+from trioweb.server.gate import Gate
+from trioweb.server.http1.connection import HTTP1Connection
+from trioweb.server.http1.pulse import Pulse
+from trioweb.server.streams import Stream, close, shake_hands
+
+
+def as_asgi(gate: Gate) -> ASGIApp:
+    """A gate as HTTP/1.1 of our own calls it. Where it limits nothing that is not limited there, the app itself."""
+    if gate.limit is None and isinstance(gate.app, ASGIWrapper):
+        return cast("ASGIApp", gate.app.app)
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+
+    return call
+
+
+class Door:
+    """One client's connection, whatever it speaks. ``run`` is all of it.
+
+    Args:
+        gate: what answers requests.
+        app: the same, as plain ASGI.
+        config: the server's configuration.
+        context: what connections share in a worker.
+        pulse: what those of our own share.
+        state: what the app's lifespan left for its requests.
+        stream: the connection; with TLS, before its handshake.
+    """
+
+    __slots__ = ("_app", "_config", "_context", "_gate", "_pulse", "_serving", "_state", "_stream")
+
+    def __init__(
+        self,
+        gate: Gate,
+        app: ASGIApp,
+        config: ServerConfig,
+        context: WorkerContext,
+        pulse: Pulse,
+        state: dict[str, Any],
+        stream: Stream,
+    ) -> None:
+        self._gate = gate
+        self._app = app
+        self._config = config
+        self._context = context
+        self._pulse = pulse
+        self._state = state
+        self._stream: Any = stream
+        self._serving: HTTP1Connection | Connection | None = None
+
+    async def run(self) -> None:
+        """Serve. Returns when the connection is closed and all that its requests started has ended.
+
+        A cancellation cancels its requests, and breaks what they write.
+        """
+        received = b""
+        try:
+            stream = self._stream
+            if isinstance(stream, trio.SSLStream) and not await shake_hands(stream, self._config.ssl_handshake_timeout):
+                return
+            if self._is_ours(stream):
+                own = self._open(stream)
+                del stream  # there may be thousands, for hours
+                early = await own.run()
+                if early is None:
+                    return
+                received = early
+                self._stream = own.wire.release_stream()
+            self._serving = Connection(
+                self._gate, self._config, self._context, self._state, self._stream, received=received
+            )  # fmt: skip
+            await self._serving.run()
+        except OSError:
+            pass  # the client has gone
+        except Exception as error:
+            await log_fault(self._config, error)
+        finally:
+            self.break_off()
+
+    def _is_ours(self, stream: Stream) -> bool:
+        if self._config.http != "auto" or self._config.h11_pass_raw_headers:
+            return False
+        return not isinstance(stream, trio.SSLStream) or stream.selected_alpn_protocol() != "h2"
+
+    def _open(self, stream: Stream) -> HTTP1Connection:
+        self._serving = own = HTTP1Connection(
+            self._app, self._config, self._context, self._pulse, self._state, stream
+        )  # fmt: skip
+        self._stream = None
+        if self._context.terminated.is_set():  # during the handshake
+            own.stop()
+        return own
+
+    def stop(self) -> None:
+        """The server stops: if nothing is under way, close; else after that. Does not block."""
+        if self._serving is not None:
+            self._serving.stop()
+
+    def break_off(self) -> None:
+        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        if self._serving is not None:
+            self._serving.break_off()
+        elif self._stream is not None:
+            close(self._stream)

@@ -1,0 +1,306 @@
+"""One client's HTTP/1.1 connection, as one trio task: requests one after the other, each answered by the app in it.
+
+Rules that this module alone enforces:
+
+* Requests are answered in order, and none is begun before the last one is over.
+* What is not clean ends the connection: a refused request, a broken response, a write that was interrupted, a body
+  that nobody has read.
+* An app that goes on after its response holds up nothing: another task goes on with the connection.
+* What goes wrong in an app is logged, answered where that is still possible, and harms no other connection.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from time import time
+from typing import Any, Final, cast
+
+import trio
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ResponseSummary
+from hypercorn.utils import parse_socket_addr
+
+from trioweb.ground.asgi import ASGIApp
+from trioweb.server.config import ServerConfig
+from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
+from trioweb.server.http1.checks import BadRequest, decode_path
+from trioweb.server.http1.cycle import Cycle
+from trioweb.server.http1.framing import DONE, STARTED, WAITING, refusal
+from trioweb.server.http1.head import Head
+from trioweb.server.http1.line import Line
+from trioweb.server.http1.parsing import RequestReader
+from trioweb.server.http1.pulse import Pulse
+from trioweb.server.http1.wire import ClientLeftError, SecureWire, Stream, Wire
+
+MAX_HEADERS: Final = 256
+"""Header fields of a request."""
+
+_EMPTY: Final[dict[str, Any]] = {}
+_ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
+
+
+class HTTP1Connection(Line):
+    """Serves one client until it leaves, is left, or asks for another protocol. ``run`` is all of it.
+
+    Args:
+        app: what answers requests, as plain ASGI.
+        config: the server's configuration.
+        context: what connections of a worker share with Hypercorn's.
+        pulse: what they share among themselves.
+        state: what the app's lifespan left for its requests.
+        stream: the connection; with TLS, after its handshake.
+    """
+
+    __slots__ = ("_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle", "_requests",
+                 "_server", "_state")  # fmt: skip
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: ServerConfig,
+        context: WorkerContext,
+        pulse: Pulse,
+        state: dict[str, Any],
+        stream: Stream,
+    ) -> None:
+        sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self._client = parse_socket_addr(sock.family, sock.getpeername())
+        self._server = parse_socket_addr(sock.family, sock.getsockname())
+        wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream)
+        super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
+        self._app = app
+        self._state = state
+        self._requests = 0
+        self._idle = True
+        self._cycle: Cycle | None = None
+        self._early: bytes | None = None
+        self._followers = 0
+
+    async def run(self) -> bytes | None:
+        """Serve. Returns when the connection is closed; or, with what it has read, when the client wants another
+        protocol, and the connection is for somebody else.
+
+        A cancellation cancels the request, and closes the connection.
+        """
+        self.pulse.add(self)
+        try:
+            await self._serve()
+            while self._followers:
+                await self._followers_ended.wait()
+            return self._early
+        finally:
+            self.pulse.discard(self)
+            self.reader.close()
+            if self._early is None:
+                self.wire.close()
+
+    async def _serve(self, last: Cycle | None = None) -> None:
+        """Answer requests until the connection is at its end, or another task goes on with it.
+
+        Args:
+            last: one whose response is sent, and which was not brought to an end yet.
+        """
+        try:
+            with trio.CancelScope() as scope:  # cancelled when an app gives up a client that has left
+                await self._go_on(last, scope)
+        except BadRequest as error:
+            await self._refuse(error)
+        except ClientLeftError:
+            pass
+
+    async def _go_on(self, last: Cycle | None, scope: trio.CancelScope) -> None:
+        goes_on: bool | None = last is None or await self._end(last)
+        while goes_on:
+            head = await self._next_head()
+            if head is None:
+                return
+            if self._is_for_others(head):
+                self._early = self.reader.raw_head + self.reader.pending
+                return
+            answering = self._answer(head, scope)
+            del head  # a response may take hours
+            goes_on = await answering
+        if goes_on is not None:
+            await self.close()
+
+    def _is_for_others(self, head: Head) -> bool:
+        if head.upgrade == b"websocket":
+            return head.method == "GET"
+        if head.upgrade == b"h2c":
+            return head.length == 0 and not self.wire.secure
+        if head.method == "PRI":
+            if self._requests:
+                raise BadRequest(505, "HTTP/2 begins with a connection")
+            return True
+        return False
+
+    # Reading
+
+    async def _next_head(self) -> Head | None:
+        """The next request; ``None`` if none comes, and nobody need be told."""
+        reader, wire, pulse = self.reader, self.wire, self.pulse
+        begun = bool(reader.pending)
+        due = pulse.after(self.config.keep_alive_timeout if self._requests and not begun else self.config.head_timeout)
+        if begun:  # one that sends and sends must not keep others waiting
+            await trio.lowlevel.checkpoint()
+        while not wire.broken:
+            if reader.pending:
+                head = reader.next_head()
+                if head is not None:
+                    return head
+                if not begun and reader.pending:
+                    begun = True
+                    due = pulse.after(self.config.head_timeout)
+            if self.late:
+                if begun:
+                    raise BadRequest(408, "the request's head did not come")
+                return None
+            if not begun and self.stopping and not self._look_again():
+                return None
+            self._idle = not begun
+            await self.read(due)
+            self._idle = False
+        return None
+
+    def _look_again(self) -> bool:
+        """The server stops: what the client has sent before it could hear of it is answered still."""
+        self.reader.feed(self.wire.read_nowait() or b"")
+        return self.reader.begun
+
+    # Answering
+
+    async def _answer(self, head: Head, cancels: trio.CancelScope) -> bool | None:
+        """Have the app answer. Returns whether the connection goes on; ``None`` if another task has seen to that."""
+        self._requests += 1
+        config = self.config
+        self._cycle = cycle = Cycle(
+            self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
+        )  # fmt: skip
+        scope = self._scope(head, cycle)
+        is_named = not config.server_names or self._is_named(head)
+        del head
+        begin = time() if self.logs else 0.0
+        if not is_named:
+            cycle.fault = BadRequest(404, "no server of this name is here")
+        else:
+            if self.context.max_requests is not None:
+                await self.context.mark_request()
+            try:
+                await self._app(scope, cycle.receive, cycle.send)
+            except trio.Cancelled:
+                if self.logs:
+                    with trio.CancelScope(shield=True):
+                        await self._log_access(cycle, scope, begin, left=True)
+                raise
+            except BaseException as error:
+                await self._contain(error)
+        left = self.wire.broken
+        goes_on: bool | None = None
+        if self._cycle is cycle:
+            self._cycle, self.due = None, math.inf
+            goes_on = await self._end(cycle)
+        if self.logs:
+            await self._log_access(cycle, scope, begin, left=left)
+        return goes_on
+
+    async def _log_access(self, cycle: Cycle, scope: Any, begin: float, *, left: bool) -> None:
+        response = cycle.response
+        whole = response.state is DONE and not left
+        summary = {"status": response.status, "headers": response.headers} if whole else None
+        await self.config.log.access(scope, cast("ResponseSummary", summary), time() - begin)
+
+    def _scope(self, head: Head, cycle: Cycle) -> Any:
+        extensions: dict[str, Any] = {"trioweb": cycle, "http.response.pathsend": _EMPTY}
+        if head.version == "1.1":
+            extensions["http.response.early_hint"] = _EMPTY
+            if head.takes_trailers:
+                extensions["http.response.trailers"] = _EMPTY
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": head.version,
+            "method": head.method,
+            "scheme": "https" if self.wire.secure else "http",
+            "path": decode_path(head.path),
+            "raw_path": head.path,
+            "query_string": head.query,
+            "root_path": self.config.root_path,
+            "headers": head.headers,
+            "client": self._client,
+            "server": self._server,
+            "state": self._state.copy(),
+            "extensions": extensions,
+        }
+
+    def _is_named(self, head: Head) -> bool:
+        hosts = [value.decode("latin-1") for name, value in head.headers if name == b"host"]
+        return bool(hosts) and hosts[0] in self.config.server_names
+
+    async def _contain(self, error: BaseException) -> None:
+        cancelled, fault = split_fault(error)
+        if fault is not None and not (self.wire.broken and is_departure(fault)):
+            await log_app_fault(self.config, fault)
+        if cancelled is not None:
+            raise cancelled
+
+    # Going on without waiting for the app
+
+    def overdue(self) -> None:
+        """See ``pulse.Timed``: the client is late; or the app, whose response is sent, has not returned."""
+        cycle = self._cycle
+        if cycle is None or cycle.response.state is not DONE:
+            super().overdue()
+            return
+        self.due = math.inf
+        self._cycle = None
+        if not self._followers:
+            self._followers_ended = trio.Event()
+        self._followers += 1
+        self.pulse.nursery.start_soon(self._follow, cycle)
+
+    async def _follow(self, last: Cycle) -> None:
+        """Serve the next requests, in a task of its own."""
+        try:
+            await self._serve(last)
+        except Exception as error:
+            await log_fault(self.config, error)
+            self.wire.cut(reset=False)
+        finally:
+            self._followers -= 1
+            if not self._followers:
+                self._followers_ended.set()
+
+    # Ending
+
+    async def _end(self, cycle: Cycle) -> bool:
+        """Bring a response to an end after the app has returned. Returns whether the connection goes on."""
+        response = cycle.response
+        if self.wire.broken:
+            return False
+        if response.state is DONE:
+            if response.keep_alive and not self.stopping and (self.reader.complete or await self.drain()):
+                return True
+        elif response.state is WAITING or response.state is STARTED:
+            status = 500 if cycle.fault is None else cycle.fault.status
+            response.status, response.headers, response.state = status, (), DONE
+            await self.wire.write(refusal(status, self.pulse.fields), b"", b"")
+        else:
+            await cycle.abort()
+        return False
+
+    async def _refuse(self, error: BadRequest) -> None:
+        with suppress(ClientLeftError):
+            await self.wire.write(refusal(error.status, self.pulse.fields), b"", b"")
+            await self.close()
+
+    def stop(self) -> None:
+        """The server stops: if nothing is under way, close; else after the response. Does not block."""
+        self.stopping = True
+        if self._idle:
+            self.wire.wake()
+
+    def break_off(self) -> None:
+        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        self.wire.cut(reset=False)
+        self.wire.close()

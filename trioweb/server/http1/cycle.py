@@ -1,0 +1,225 @@
+"""One request and its response as an ASGI app sees them: ``receive``, ``send``, and what ASGI has no words for.
+
+Rules that this module alone enforces:
+
+* ``receive`` reads the socket: the body when the app asks for it, then the news that the client has left.
+* What comes behind the request is kept, up to ``READ_AHEAD``, and is no message to this app.
+* After the response, ``receive`` says that the client has left, and ``send`` has nothing more to send.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from trioweb.server.http1.checks import BadRequest
+from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
+from trioweb.server.http1.head import Head
+from trioweb.server.http1.line import DRAINED, Line
+from trioweb.server.http1.wire import ClientLeftError
+from trioweb.wire.transport import Transport
+
+READ_AHEAD: Final = 65536
+"""Bytes behind a request that are taken in while somebody waits for its client to leave. A connection."""
+LOOK_SECONDS: Final = 0.5
+"""How often the system is asked whether the client has left, once so much has come."""
+PIECE: Final = 262144
+"""Bytes of a file that are read and written at a time."""
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Cycle(Transport):
+    """One request and its response.
+
+    Args:
+        line: where they pass.
+        head: the request's.
+        cancels: see ``Transport``.
+        close: the connection is to be closed afterwards.
+    """
+
+    __slots__ = ("_expects", "_line", "_received", "cancels", "fault", "release_asked", "response")
+
+    def __init__(self, line: Line, head: Head, cancels: trio.CancelScope, *, close: bool) -> None:
+        self._line = line
+        self.cancels = cancels
+        self._expects = head.expects_continue
+        self._received = False  # the app has heard of all of the request
+        self.response = Response(
+            head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
+        )
+        self.fault: BadRequest | None = None
+        """What was wrong with the request's body."""
+        self.release_asked = False
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will be sent."""
+        return self.response.state is DONE or self._line.wire.broken
+
+    # Receiving
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI's ``receive``. Waits for the client; cancelling it loses nothing, and several tasks may wait."""
+        line = self._line
+        reader = line.reader
+        while not self.over and self.fault is None:
+            if not self._received:
+                message = await self._receive_body()
+                if message is not None:
+                    return message
+            elif len(reader.pending) >= READ_AHEAD:
+                await trio.sleep(LOOK_SECONDS)
+                if line.wire.has_left():
+                    line.wire.broken = True
+            else:
+                data = line.wire.read_nowait()  # for those who only look: they cancel this before it could wait
+                if data is not None:
+                    reader.feed(data)
+                    continue
+                await line.read(math.inf)
+                if line.late:
+                    line.wire.cut(reset=self.response.broken_by_reset)
+        return {"type": "http.disconnect"}
+
+    async def _receive_body(self) -> dict[str, Any] | None:
+        line = self._line
+        reader = line.reader
+        if not reader.complete:
+            try:
+                body = reader.next_body() if reader.pending else b""
+            except BadRequest as error:
+                self.fault = error
+                return None
+            if body:
+                self._expects = False
+                self._received = reader.complete
+                return {"type": "http.request", "body": body, "more_body": not reader.complete}
+        if reader.complete:
+            self._received = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        if self._expects and (self.response.state is WAITING or self.response.state is STARTED):
+            self._expects = False
+            try:
+                await line.wire.write(_CONTINUE, b"", b"")
+            except ClientLeftError:
+                return None
+        await line.read(line.pulse.after(line.config.body_timeout))
+        if line.late:
+            self.fault = BadRequest(408, "the request's body did not come")
+        return None
+
+    # Sending
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """ASGI's ``send``. Waits until the system has taken the message; a cancellation then breaks the connection.
+
+        Raises:
+            OSError: the client has left.
+            RuntimeError: the message is not of this protocol, or it is not its turn.
+            ValueError: it holds what cannot be sent.
+        """
+        kind = message["type"]
+        response = self.response
+        if kind == "http.response.start":
+            response.start(message["status"], message.get("headers", ()), trailers=message.get("trailers", False))
+        elif kind == "http.response.body":
+            more = message.get("more_body", False)
+            if more or response.state is not STARTED:
+                await self._line.wire.take_turns()
+            await self._write(message.get("body", b""), more)
+        elif kind == "http.response.trailers":
+            more = message.get("more_trailers", False)
+            await self._write_out(response.trailers(message["headers"], more=more), b"", b"")
+        elif kind == "http.response.pathsend":
+            await self._write_file(message["path"])
+        elif kind == "http.response.early_hint" and response.state is WAITING:
+            await self._write_out(early_hint(message["links"]), b"", b"")
+        else:
+            raise RuntimeError(f"a response that is {response.state} takes no {kind}")
+
+    def _write(self, data: bytes, more: bool) -> Awaitable[None]:
+        response = self.response
+        line = self._line
+        if line.wire.broken and response.state is not DONE:
+            return self._write_out(b"", b"", b"")
+        if response.state is not STARTED:
+            return self._write_out(*response.body(data, b"", more=more, close=False))
+        parts = response.body(data, line.pulse.fields, more=more, close=line.stopping or self._must_close())
+        if more:  # one of those that take their time
+            line.reader.rest()
+            if not line.logs:
+                response.headers = ()
+        return self._write_out(*parts)
+
+    async def _write_out(self, before: bytes, data: bytes, after: bytes) -> None:
+        line = self._line
+        try:
+            await line.wire.write(before, data, after)
+        except ClientLeftError:
+            self._refuse()
+        if self.response.state is DONE:
+            line.due = line.pulse.now  # an app that goes on is not waited for
+            line.wire.wake()
+
+    def _refuse(self) -> None:
+        """The client has left. Whoever has asked for it to be given up need not be told."""
+        if not self.release_asked:
+            raise ClientLeftError("the client has left")
+
+    def _must_close(self) -> bool:
+        """The rest of the request's body would not be waited for: the connection ends with this response."""
+        reader = self._line.reader
+        return not reader.complete and (self._expects or (reader.remaining or 0) > DRAINED)
+
+    async def _write_file(self, path: str) -> None:
+        """Send a file as the body (ASGI's extension ``http.response.pathsend``)."""
+        async with await trio.open_file(path, "rb") as file:
+            size = await file.seek(0, 2)
+            await file.seek(0)
+            self.response.announce(size)
+            left = size
+            while left:
+                data = await file.read(min(PIECE, left))
+                if not data:
+                    raise RuntimeError(f"{path!r} became shorter while it was sent")
+                left -= len(data)
+                await self._write(data, left > 0)
+            if not size:
+                await self._write(b"", False)
+
+    # What ASGI has no words for
+
+    async def abort(self) -> None:
+        """See ``Transport``."""
+        response = self.response
+        if response.state in (WAITING, DONE):
+            return
+        wire = self._line.wire
+        if response.state is STARTED and not wire.broken:
+            await self._write(b"", True)  # so that it is seen to be broken, and not taken for no answer at all
+        if response.broken_by_reset:
+            wire.cut(reset=True)
+        else:
+            await wire.finish()
+            wire.broken = True
+
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - here the connection is what counts
+        """See ``Transport``: the connection is broken off, unless the response is over."""
+        if self.response.state is not DONE:
+            self.release_asked = True
+            self._line.wire.cut(reset=self.response.broken_by_reset)
+
+    def has_left(self) -> bool:
+        """See ``Transport``."""
+        return self._line.wire.has_left()
+
+    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
+        """See ``Transport``."""
+        await self._line.context.terminated.wait()
+        on_stop(self._line.config.graceful_timeout)
+        await trio.sleep_forever()

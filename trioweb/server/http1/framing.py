@@ -1,0 +1,270 @@
+"""Responses as bytes, without I/O (RFC 9112, sections 4, 6 and 7).
+
+Rules that this module alone enforces:
+
+* The head waits for the first part of the body, and leaves with it; so a whole response gets a length of its own.
+* Messages go in order, and a ``content-length`` is kept: what would break either is an error before a byte of it.
+* No header can hold the end of its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+from trioweb.server.http1.checks import TOKEN
+
+WAITING, STARTED, BODY, TRAILERS, DONE = "waiting", "started", "body", "trailers", "done"
+"""Nothing was sent; there is a head that has not left; it has; only trailers are to come; it is over."""
+KNOWN_NAMES: Final = 1024
+"""Names of headers that are remembered as valid. A process."""
+
+_LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(4)
+_BODILESS: Final = frozenset({204, 304})
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+_LINES: Final = {status: f"HTTP/1.1 {status} {_phrase(status)}\r\n".encode() for status in range(100, 1000)}
+_PREFIXES: dict[bytes, bytes] = {}
+_READ: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date", b"server"})
+
+
+class Response:
+    """One response on its way to bytes.
+
+    Args:
+        method: of its request.
+        version: of its request.
+        keep_alive: the request leaves the connection open.
+        takes_trailers: its client takes trailers.
+    """
+
+    __slots__ = ("_announced", "_http_10", "_mode", "_no_body", "_remaining", "_takes_trailers", "_trailers",
+                 "headers", "keep_alive", "state", "status")  # fmt: skip
+
+    def __init__(self, method: str, version: str, *, keep_alive: bool, takes_trailers: bool = False) -> None:
+        self._http_10 = version == "1.0"
+        self._no_body = method == "HEAD"
+        self._mode = _NONE
+        self._announced: int | None = None
+        self._remaining = 0
+        self._trailers = False  # they are announced
+        self._takes_trailers = takes_trailers
+        self.keep_alive = keep_alive
+        """The connection can go on after this."""
+        self.state = WAITING
+        self.status = 0
+        self.headers: Any = ()
+        """As the app gave them."""
+
+    @property
+    def broken_by_reset(self) -> bool:
+        """The end of the connection would look like the end of the body, at least to a client that knows no better."""
+        return self.state is BODY and (self._http_10 or self._mode == _UNTIL_CLOSE)
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> None:
+        """Take the status and the headers; nothing leaves yet.
+
+        Raises:
+            RuntimeError: the response has started already.
+            ValueError: the status is none of a final response, or a header cannot be sent.
+        """
+        if self.state is not WAITING:
+            raise RuntimeError(f"a response that is {self.state} cannot be started: it has one http.response.start")
+        if status not in _LINES or status < 200:
+            raise ValueError(f"a response needs a status from 200 to 999, got {status!r}")
+        self.status = status
+        self.headers = headers
+        self._trailers = trailers
+        self.state = STARTED
+
+    def announce(self, length: int) -> None:
+        """The length of the body, where the app's headers do not say it."""
+        self._announced = length
+
+    def body(self, data: bytes, fields: bytes, *, more: bool, close: bool) -> tuple[bytes, bytes, bytes]:
+        """Take a part of the body; returns what leaves: what stands before it, the part itself, and what stands behind.
+
+        Args:
+            data: the part.
+            fields: the server's own headers, for the head: with a ``date``, then others.
+            more: it is not the last.
+            close: the connection is to be closed after this response; of effect while the head has not left.
+
+        Raises:
+            RuntimeError: there is no head before it, or the response is over.
+            ValueError: the head that it would leave with cannot be sent, or the body is not as long as announced.
+        """
+        if self.state is STARTED:
+            head = self._head(data, fields, more=more, close=close)
+        elif self.state is BODY:
+            head = b""
+        else:
+            raise RuntimeError(f"a response that is {self.state} takes no http.response.body")
+        if self._no_body:
+            self.state = BODY if more else self._ended
+            return head, b"", b""
+        if self._mode == _CHUNKED:
+            if not more:
+                self.state = self._ended
+                end = b"0\r\n" if self._trailers else _LAST_CHUNK
+                return (b"%b%x\r\n" % (head, len(data)), data, b"\r\n" + end) if data else (head, b"", end)
+            self.state = BODY
+            return (b"%b%x\r\n" % (head, len(data)), data, b"\r\n") if data else (head, b"", b"")
+        if self._mode == _LENGTH:
+            if len(data) > self._remaining or (not more and len(data) != self._remaining):
+                which = "more" if len(data) > self._remaining else "fewer"
+                raise ValueError(f"the body has {which} bytes than its content-length: {len(data)} of the "
+                                 f"{self._remaining} that are left")  # fmt: skip
+            self._remaining -= len(data)
+        self.state = BODY if more else self._ended
+        return head, data, b""
+
+    @property
+    def _ended(self) -> str:
+        return TRAILERS if self._trailers else DONE
+
+    def trailers(self, headers: Iterable[tuple[bytes, bytes]], *, more: bool) -> bytes:
+        """Take trailers (RFC 9112, section 7.1.2): what leaves.
+
+        Raises:
+            RuntimeError: it is not their turn.
+            ValueError: one of them cannot be sent.
+        """
+        if self.state is not TRAILERS:
+            raise RuntimeError(f"a response that is {self.state} takes no http.response.trailers")
+        block, _ = _encode(headers)
+        if not more:
+            self.state = DONE
+        if self._mode != _CHUNKED or self._no_body:
+            return b""
+        # RFC 9110, section 6.5.1: not to a client that may not know what they are.
+        return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")
+
+    def _head(self, data: bytes, fields: bytes, *, more: bool, close: bool) -> bytes:
+        block, read = _encode(self.headers)
+        extra = b""
+        length = self._announced
+        if read is not None:
+            length, extra, block, fields = self._read_fields(read, block, fields)
+        elif length is not None:
+            block += b"content-length: %d\r\n" % length
+        if close:
+            self.keep_alive = False
+        if self.status in _BODILESS:
+            self._no_body = True
+        if not self._no_body:
+            block += self._choose_mode(length, None if more or self._trailers else len(data))
+        if not self.keep_alive:
+            extra = b"connection: close\r\n"
+        elif self._http_10:
+            extra = b"connection: keep-alive\r\n"
+        return b"%b%b%b%b\r\n" % (_LINES[self.status], block, extra, fields)
+
+    def _choose_mode(self, length: int | None, whole: int | None) -> bytes:
+        """How the end of the body is told, given its declared length, and that of the first part where it is all."""
+        if length is not None:
+            self._mode, self._remaining = _LENGTH, length
+            return b""
+        if whole is not None:
+            self._mode, self._remaining = _LENGTH, whole
+            return b"content-length: %d\r\n" % whole
+        if self._http_10:
+            self._mode, self.keep_alive = _UNTIL_CLOSE, False
+            return b""
+        self._mode = _CHUNKED
+        return b"transfer-encoding: chunked\r\n"
+
+    def _read_fields(self, read: list[tuple[bytes, bytes]], block: bytes, fields: bytes) -> tuple[Any, ...]:
+        """What the app's own headers say about the framing: the length, and what stands in for the rest."""
+        length: int | None = None
+        connection = b""
+        for name, value in read:
+            if name == b"content-length":
+                if not value.isdigit() or length not in (None, int(value)):
+                    raise ValueError(f"a response has one content-length, a number; got {value!r}")
+                length = int(value)
+            elif name == b"connection":
+                if b"close" in value.lower():
+                    self.keep_alive = False
+                else:
+                    connection += b"connection: " + value + b"\r\n"
+            elif name == b"transfer-encoding":  # ours to choose
+                if value.lower() != b"chunked":
+                    raise ValueError(f"a response's transfer-encoding is the server's: leave it out, got {value!r}")
+            else:
+                block += name + b": " + value + b"\r\n"
+                if name == b"date":
+                    fields = fields.partition(b"\r\n")[2] if fields.startswith(b"date: ") else fields
+                else:
+                    fields = b"".join(
+                        line for line in fields.splitlines(keepends=True) if not line.startswith(b"server: ")
+                    )
+        length = self._announced if length is None else length
+        if length is not None and self.status != 204:  # which has none (RFC 9110, section 8.6)
+            block += b"content-length: %d\r\n" % length
+        return length, connection, block, fields
+
+
+def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]] | None]:
+    """Header lines; and apart those that say something about the framing, their names in lower case.
+
+    Raises:
+        ValueError: one of them cannot be sent.
+    """
+    lines: list[bytes] = []
+    read: list[tuple[bytes, bytes]] | None = None
+    count = 0
+    for name, value in headers:
+        prefix = _PREFIXES.get(name)
+        if prefix is None:
+            prefix = _learn(name)
+        if prefix:
+            lines.append(b"%b%b\r\n" % (prefix, value))
+            count += 1
+        elif name == b"content-length" and value.isdigit():  # most have no other
+            read = read or []
+            read.append((name, value))
+        else:
+            if b"\r" in value or b"\n" in value or b"\0" in value:
+                raise ValueError(f"the header {name!r} holds the end of a line: {value!r}")
+            read = read or []
+            read.append((bytes(name).lower(), bytes(value).strip(b" \t")))
+    block = b"".join(lines)
+    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+        raise ValueError(f"a header holds the end of a line: {list(headers)!r}")
+    return block, read
+
+
+def _learn(name: bytes) -> bytes:
+    """What a line with this name begins with; empty for the names that say something about the framing."""
+    if TOKEN.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a header")
+    prefix = b"" if name.lower() in _READ else name + b": "
+    if len(_PREFIXES) >= KNOWN_NAMES:
+        _PREFIXES.clear()
+    _PREFIXES[bytes(name)] = prefix
+    return prefix
+
+
+def early_hint(links: Iterable[bytes]) -> bytes:
+    """A 103 with links (RFC 8297), ahead of the response.
+
+    Raises:
+        ValueError: one of them cannot be sent.
+    """
+    block, _ = _encode((b"link", link) for link in links)
+    return b"HTTP/1.1 103 Early Hints\r\n" + block + b"\r\n"
+
+
+def refusal(status: int, fields: bytes) -> bytes:
+    """A whole response without a body, after which the connection is closed."""
+    return b"%bcontent-length: 0\r\nconnection: close\r\n%b\r\n" % (_LINES[status], fields)

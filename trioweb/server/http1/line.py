@@ -1,0 +1,127 @@
+"""What a connection and its requests share: bytes in both directions, and how long they are waited for.
+
+Rules that this module alone enforces:
+
+* A client that is late is not waited for, whatever it was to send.
+* A body that nobody has read is read to its end where that is near; else the connection ends.
+* No response is lost because its connection is closed: the client is heard for a while, and nothing is done with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from hypercorn.logging import Logger
+from hypercorn.trio.worker_context import WorkerContext
+
+from trioweb.server.config import ServerConfig
+from trioweb.server.http1.checks import BadRequest
+from trioweb.server.http1.parsing import RequestReader
+from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
+from trioweb.server.http1.wire import Wire
+from trioweb.server.logs import ServerLogger
+
+DRAINED: Final = 262144
+"""Bytes of an unwanted request body that are read for the connection to go on; for more it is closed."""
+LINGER_BYTES: Final = 16 * 2**20
+"""Bytes that are read and thrown away while a connection is being closed."""
+
+_SILENT: Final = frozenset({Logger, ServerLogger})
+"""Loggers that do nothing where there is no log."""
+
+
+class Line:
+    """One connection's bytes.
+
+    Args:
+        wire: the connection.
+        reader: what makes requests of its bytes.
+        config: the server's configuration.
+        context: what connections of a worker share with Hypercorn's.
+        pulse: what they share among themselves.
+    """
+
+    __slots__ = ("config", "context", "due", "late", "logs", "pulse", "reader", "stopping", "wire")
+
+    def __init__(
+        self, wire: Wire, reader: RequestReader, config: ServerConfig, context: WorkerContext, pulse: Pulse
+    ) -> None:
+        self.wire = wire
+        self.reader = reader
+        self.config = config
+        self.context = context
+        self.pulse = pulse
+        self.stopping = False
+        """The server stops: the response under way is the last."""
+        self.logs = wants_access_log(config)
+        """Requests are logged."""
+        self.due = math.inf
+        """When ``overdue`` is to be called, by trio's clock."""
+        self.late = False
+        """What was waited for did not come."""
+
+    async def read(self, due: float) -> None:
+        """Take in what comes; returns when something has, or when ``late`` or ``wire`` says why not."""
+        wire = self.wire
+        limit = self.config.read_timeout
+        self.due = due if limit is None else min(due, self.pulse.after(limit))
+        try:
+            data = await wire.read()
+        finally:
+            if not wire.reading:  # else this was the second one to wait
+                self.due = math.inf
+        if data:
+            self.late = False
+            self.reader.feed(data)
+
+    def overdue(self) -> None:
+        """See ``pulse.Timed``."""
+        self.due = math.inf
+        self.late = True
+        self.wire.wake()
+
+    async def drain(self) -> bool:
+        """Throw away the rest of a request body that nobody has read. Returns whether that was all of it."""
+        reader = self.reader
+        due = self.pulse.after(LINGER_SECONDS)
+        left = DRAINED
+        while not reader.complete and left >= 0:
+            if reader.pending:
+                try:
+                    left -= len(reader.next_body())
+                except BadRequest:
+                    return False
+                continue
+            await self.read(due)
+            if self.late or self.wire.broken:
+                return False
+        return reader.complete
+
+    async def close(self) -> None:
+        """Say that nothing more will come, and close. What the client still sends is thrown away for a while: closed
+        with that unread, the connection would be reset, and the client could lose the response.
+        """
+        wire, reader = self.wire, self.reader
+        if wire.broken:
+            return
+        if not wire.secure:
+            await wire.finish()
+        # TLS has no half of a connection to close: there it comes last. A client that has sent all of its request, and
+        # not begun another, has nothing to lose.
+        if not (reader.complete and (wire.secure or not reader.pending)):
+            left = LINGER_BYTES
+            due = self.pulse.after(LINGER_SECONDS)
+            self.late = False
+            while left > 0 and not (wire.broken or self.late):
+                reader.pending = b""
+                await self.read(due)
+                left -= len(reader.pending)
+        if wire.secure:
+            await wire.finish()
+
+
+def wants_access_log(config: ServerConfig) -> bool:
+    """Whether somebody would hear of a request."""
+    log = config.log
+    return log.access_logger is not None or config.statsd_host is not None or type(log) not in _SILENT

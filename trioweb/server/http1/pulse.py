@@ -1,0 +1,88 @@
+"""What all HTTP/1.1 connections of a worker share: one clock for all their time limits, and the headers of a second.
+
+A timer a connection would cost more than the rest of a small request. One task looks a few times a second who is late.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol
+
+import trio
+
+from trioweb.server.config import ServerConfig
+
+LINGER_SECONDS: Final = 1.0
+"""Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
+LOOKS: Final = 8
+"""Looks in the shortest time limit: a client is late by up to one more of them."""
+SHORTEST, LONGEST = 0.02, 0.25
+"""Bounds on the seconds between two looks."""
+
+
+class Timed(Protocol):
+    """What has a time limit."""
+
+    due: float
+
+    def overdue(self) -> None:
+        """Hear that the time is over. Does not block."""
+
+
+class Pulse:
+    """A worker's clock for its connections. ``run`` is a task of the worker.
+
+    Args:
+        config: the server's configuration.
+        nursery: for connections that go on in another task.
+    """
+
+    def __init__(self, config: ServerConfig, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        limits = [config.head_timeout, config.body_timeout, config.read_timeout, config.keep_alive_timeout]
+        shortest = min([LINGER_SECONDS, *(limit for limit in limits if limit)])
+        self._interval = min(LONGEST, max(SHORTEST, shortest / LOOKS))
+        self._config = config
+        self._timed: set[Timed] = set()
+        self._some = trio.lowlevel.ParkingLot()
+        self._second = -1
+        self.now = 0.0
+        """The time by trio's clock, as of the last look: a limit may be longer by one interval."""
+        self.fields = b""
+        """The server's own headers: date, server, alt-svc."""
+        self._beat()
+
+    def add(self, timed: Timed) -> None:
+        """Watch over something until it is taken out of this."""
+        if not self._timed:
+            self._beat()
+            self._some.unpark_all()
+        self._timed.add(timed)
+
+    def discard(self, timed: Timed) -> None:
+        """Watch over it no longer."""
+        self._timed.discard(timed)
+
+    def after(self, seconds: float | None) -> float:
+        """The time in so many seconds; without a number, never."""
+        return math.inf if seconds is None else self.now + seconds
+
+    async def run(self) -> None:
+        """Look after what is there, until cancelled."""
+        while True:
+            if not self._timed:
+                await self._some.park()
+            await trio.sleep(self._interval)
+            self._beat()
+            now = self.now
+            for timed in [timed for timed in self._timed if timed.due <= now]:
+                timed.overdue()
+
+    def _beat(self) -> None:
+        self.now = trio.current_time()
+        if int(self.now) != self._second:
+            self._second = int(self.now)
+            headers = self._config.response_headers("h11")
+            self.fields = b"".join(
+                b"%b: %b\r\n" % (name, b"trioweb" if name == b"server" else value) for name, value in headers
+            )
