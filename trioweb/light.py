@@ -56,6 +56,10 @@ async def serve(
         # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
         with trio.CancelScope(shield=True) as shield:
             answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, shield)
+        if shield.cancelled_caught and shield.deadline <= trio.current_time():
+            inbox = Inbox(receive)
+            inbox.timeout = policy.limits.body_timeout
+            answer = inbox.overdue()
     if answer is None:
         return None
     return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
@@ -88,7 +92,7 @@ def _sends_json(scope: Scope) -> bool:
     return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])
 
 
-async def _attempt(  # noqa: C901 - the way of every request: a call less is what it is for
+async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call less is what it is for
     policy: Policy,
     endpoint: Endpoint,
     params: Mapping[str, Any],
@@ -106,6 +110,8 @@ async def _attempt(  # noqa: C901 - the way of every request: a call less is wha
         connection: Connection | None = None
         if endpoint.reads:
             connection, inbox = _connect(policy, endpoint, params, scope, receive)
+            if inbox is not None and shields:
+                inbox.timer = cancels
         coroutine = endpoint.call(params, connection)
         try:
             trap = coroutine.send(None)

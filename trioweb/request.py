@@ -104,8 +104,10 @@ class Request(Connection):
                 raise RuntimeError(
                     f"the request body was read by request.{self._streamed} already: keep what that gives"
                 )
-            self._refuse_beyond(self._announced())
+            announced = self._announced()
+            self._refuse_beyond(announced)
             self._refuse_beyond(len(self._gathered))
+            self._inbox.expected = announced or None
             while chunk := await self._inbox.read():
                 self._gathered += chunk
                 self._refuse_beyond(len(self._gathered))

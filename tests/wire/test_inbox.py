@@ -204,3 +204,33 @@ async def test_reads_in_turn_are_not_disturbed(wire: Wire, autojump_clock: MockC
         wire.leave()
         await left.wait()
         assert trio.current_time() - begin <= 2 * GLANCE_SECONDS
+
+
+async def test_a_body_whose_length_is_known(wire: Wire) -> None:
+    """A body is whole when as many bytes are there as it has: nobody waits for the server to say so."""
+    inbox = Inbox(wire.receive)
+    inbox.expected = 5
+    wire.body(b"ab", b"cde", more=True)
+    assert [await inbox.read() for _ in range(3)] == [b"ab", b"cde", b""]
+    assert (inbox.complete, wire.taken) == (True, 2)
+
+
+async def test_a_scope_as_a_timer(wire: Wire, autojump_clock: MockClock) -> None:
+    """A reader inside of a scope that is lent is timed by that, and no more once the body is whole."""
+    inbox = Inbox(wire.receive)
+    inbox.timeout = 5
+    with trio.CancelScope() as scope:
+        inbox.timer = scope
+        wire.body(b"ab", more=True)
+        await inbox.read()
+        await trio.sleep(3)
+        await inbox.read()
+    assert scope.cancelled_caught
+    assert trio.current_time() == 8
+    with trio.CancelScope() as scope:
+        inbox.timer = scope
+        wire.body(b"cd")
+        await inbox.read()
+        assert await inbox.read() == b""
+        await trio.sleep(100)
+    assert not scope.cancelled_caught

@@ -37,6 +37,7 @@ class Inbox:
     """The request body and the news that the client has left, for any number of tasks."""
 
     __slots__ = (
+        "_arrived",
         "_changed",
         "_chunks",
         "_discarded",
@@ -49,9 +50,11 @@ class Inbox:
         "_told",
         "_wait",
         "complete",
+        "expected",
         "gone",
         "has_left",
         "timeout",
+        "timer",
         "waiting_since",
         "wanted",
         "watched",
@@ -68,6 +71,7 @@ class Inbox:
         self._wait: trio.CancelScope | None = None
         self._given_up = False
         self._told = False  # by the server itself
+        self._arrived = 0
         self._reads = 0  # since the client's leaving was last looked for
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
@@ -79,6 +83,10 @@ class Inbox:
         """Somebody has begun to read the body."""
         self.timeout: float | None = None
         """Seconds that a reader waits for the next piece."""
+        self.timer: trio.CancelScope | None = None
+        """A scope around the reader, to be cancelled until the body is whole: one for each wait would cost more."""
+        self.expected: int | None = None
+        """Bytes of the body, where that is known: it is whole when they are there, before a server says so."""
         self.watched = False
         """Somebody looks at ``waiting_since`` and ends what is overdue: a scope around each wait would cost more."""
         self.waiting_since: float | None = None
@@ -102,12 +110,17 @@ class Inbox:
 
     async def _arrival(self) -> bool:
         """Wait for a piece of the body; there is none after the last."""
+        if self.complete and not self._discarding:
+            return False
         if self.watched or self.timeout is None:
             self.waiting_since = trio.current_time()
             try:
                 return await self._wait_for_chunk()
             finally:
                 self.waiting_since = None
+        if self.timer is not None:
+            self.timer.deadline = trio.current_time() + self.timeout
+            return await self._wait_for_chunk()
         with trio.move_on_after(self.timeout):
             return await self._wait_for_chunk()
         raise self.overdue()
@@ -220,8 +233,13 @@ class Inbox:
             self._pulling = False
             self._wake()
         if message["type"] == "http.request":
-            self._take(message.get("body", b""))
-            self.complete = not message.get("more_body", False)
+            body = message.get("body", b"")
+            self._take(body)
+            self._arrived += len(body)
+            self.complete = not message.get("more_body", False) or self._arrived == self.expected
+            if self.complete and self.timer is not None:
+                self.timer.deadline = math.inf
+                self.timer = None
         else:
             self.gone = self._told = True
 
