@@ -10,7 +10,6 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -18,11 +17,12 @@ from typing import Any
 
 import trio
 
+from trioweb.deadline import Deadline
 from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
+from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, report
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
@@ -42,8 +42,8 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_due", "_endpoint", "_inbox", "_limit", "_nursery", "_opened", "_outbox", "_overdue", "_params",
-        "_policy", "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
+        "_deadline", "_endpoint", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_params", "_policy",
+        "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
     )  # fmt: skip
 
     def __init__(
@@ -68,9 +68,8 @@ class Exchange:
         self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
         self._streaming = False
         self._overdue: Exception | None = None
-        self._due = math.inf
+        self._deadline = Deadline(endpoint, scope)
         self._unread = UnreadBody(inbox)
-        self._limit: trio.CancelScope | None = None
         self._resources = Resources()
 
     async def run(self, answer: Response | Exception | None = None) -> None:
@@ -128,12 +127,10 @@ class Exchange:
                 self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
-                    self._limit = None if self._endpoint.timeout is None else trio.CancelScope()
-                    with self._limit or nullcontext():
+                    with self._deadline.around():
                         async with self._resources:  # inside of all scopes, outside of those that a handler opens
                             await self._deliver(await answer(), nursery)
-                    if self._limit is not None and self._limit.cancelled_caught:
-                        raise self._outlasted()
+                    self._deadline.check(started=self._outbox.started)
                 finally:
                     self._watch.stop()
         except Exception as error:
@@ -155,8 +152,8 @@ class Exchange:
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""
         failure, self._overdue = failure or self._overdue, None
-        if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
-            failure = self._outlasted()
+        if isinstance(failure, StreamTimeout) and self._deadline.passed:
+            failure = self._deadline.outlasted(started=self._outbox.started)
         if failure is None and not (self._outbox.started or self._inbox.gone):
             failure = RuntimeError(
                 f"{self._endpoint.where}: the request's nursery was cancelled before {self._endpoint.label} returned: "
@@ -167,23 +164,14 @@ class Exchange:
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
         request = self._the_request() if endpoint.reads or endpoint.waits or endpoint.arguments.takes_request else None
-        if self._limit is not None and endpoint.timeout is not None:
-            self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
+        self._deadline.begin()
         value = await endpoint.call(self._params, request)
         response = await self._respond(value, endpoint.label, endpoint.streaming)
-        if self._limit is not None:
-            if self._limit.cancel_called:
-                raise self._outlasted()
-            self._limit.deadline = math.inf
+        self._deadline.met()
         return response
 
     async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
         return await respond(value, label, streaming, self._scope, self._opened)
-
-    def _outlasted(self) -> Exception:
-        if self._outbox.started:
-            return StreamTimeout(f"{self._endpoint.where} took longer than its timeout of {self._endpoint.timeout} s")
-        return overdue(self._endpoint, self._scope)
 
     def _the_request(self) -> Request:
         if self._request is None:
@@ -203,9 +191,7 @@ class Exchange:
             return
         self._streaming = True
         self._policy.limits.apply(stream)
-        if self._due < math.inf:
-            left = self._due - trio.current_time()
-            stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
+        self._deadline.cap(stream)
         self._watch.limit_writes(stream.write_timeout)
         if self._inbox.gone:
             nursery.cancel_scope.cancel()
@@ -276,7 +262,7 @@ class Exchange:
         """Answer a request whose handler failed. Returns what is still to be reported."""
         if is_departure(failure):
             return None
-        self._due = math.inf  # an error handler may take its time
+        self._deadline.lift()  # an error handler may take its time
         found = self._policy.handler_for(failure)
         if found is not None:
             error_handler, label = found
