@@ -20,7 +20,7 @@ resources streams limits connection bodies uploads parts forms request responses
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-signatures arguments planner handlers sweep policy deadline watch unread exchange lifespan light
+layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange lifespan light core chain
 routing dispatch app static
 server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
 server.connection

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
+from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
@@ -16,6 +17,7 @@ from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
 from trioweb.handlers import Endpoint, RouteOptions, plan
+from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
@@ -152,6 +154,32 @@ class App(Router):
         self._managers.append(as_manager(function))
         return function
 
+    def middleware(self, middleware: H) -> H:
+        """Put a function around all requests of the app: ``async def mw(request, call_next)``.
+
+        ::
+
+            @app.middleware
+            async def add_server_name(request, call_next):
+                response = await call_next(request)
+                response.headers["x-served-by"] = "one"
+                return response
+
+        It may answer itself or return any value that a handler may, and gets each response as data: nothing of it has
+        been sent. A 404, an ``HTTPError``, and an exception with an error handler of its class are responses too; any
+        other exception is raised by ``call_next``. What is registered first is outermost. Mounted apps of other
+        frameworks are not behind it; ``add_middleware`` is for those. The request's nursery is the handler's: for work
+        of its own a middleware opens one, or uses ``app.nursery``.
+
+        Args:
+            middleware: the function, or an object that can be called like it.
+
+        Raises:
+            RouteError: it is neither.
+        """
+        self._policy.middleware.append(as_middleware("app.middleware", middleware))
+        return middleware
+
     def error_handler(self, error: int | type[Exception]) -> Callable[[H], H]:
         """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
 
@@ -229,13 +257,19 @@ class App(Router):
             target = self._target(scope, send)
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
-                rest = await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+                way = serve_through if self._policy.middleware or endpoint.middleware else serve
+                rest = await way(self._policy, endpoint, params, scope, receive, send, self._nursery)
                 if rest is not None:
                     await rest()
             elif isinstance(target, Mount):
                 await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
             else:
                 answer = cast("Response | Exception", target)
+                if self._policy.middleware:
+                    rest = await serve_through(self._policy, NO_ROUTE, {}, scope, receive, send, self._nursery, answer)
+                    if rest is not None:
+                        await rest()
+                    return
                 await Exchange(self._policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN

@@ -85,13 +85,14 @@ async def serve(  # noqa: C901 - the way of every request: a call less is what i
         finally:
             policy.writes.now.pop(shield, None)
     if started:
-        await _failed_to_send(answer, scope, send)
+        await failed_to_send(answer, scope, send)
     elif answer is not None:
         return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
     return None
 
 
-async def _failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+async def failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+    """After a response that was begun and could not be sent whole."""
     if isinstance(failure, CLIENT_LEFT):
         await find_transport(scope, send).drop()
     elif isinstance(failure, Exception):
@@ -113,7 +114,7 @@ async def _rest(
     if nursery is not None:
         nursery.start_soon(_cancel_when_gone, inbox, scope, watch)
     try:
-        value = await _resumed(coroutine, trap)
+        value = await resumed(coroutine, trap)
     finally:
         watch.cancel()
     # A client that left in this very moment: a scope that is cancelled already would be no shield for its response.
@@ -129,7 +130,7 @@ async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.C
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+def resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
     """Await the rest of a coroutine whose first step has been taken."""
     while True:
         try:

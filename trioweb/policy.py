@@ -16,12 +16,14 @@ from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import Endpoint
+from trioweb.layers import Middleware
 from trioweb.limits import Limits
 from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
 from trioweb.wire.inbox import Inbox
+from trioweb.wire.outbox import ENDED, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -45,6 +47,7 @@ class Policy:
         writes: the small responses that are being sent.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
+        middleware: what all requests go through, outermost first.
     """
 
     app: Application
@@ -54,6 +57,7 @@ class Policy:
     writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
+    middleware: list[Middleware] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.writes = WritesInFlight(self.limits.write_timeout)
@@ -78,6 +82,15 @@ class Policy:
         inbox.timeout = self.limits.body_timeout
         limit = endpoint.max_body_size
         return Request(scope, self.app, params, inbox, self.limits.max_body_size if limit is None else limit)
+
+    def report(self, endpoint: Endpoint, scope: Scope, outbox: Outbox, failure: Exception) -> None:
+        """Log a fault of a request, and how far its response has come. An answer is none, nor a client that left."""
+        if outbox.state is ENDED:
+            report(failure, scope, f"failed after its response of {outbox.sent} bytes was sent")
+        elif outbox.started:
+            report(failure, scope, f"the response was broken off after {outbox.sent} bytes")
+        elif not isinstance(failure, HTTPError):
+            report(failure, scope, f"{endpoint.label} failed")
 
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""
