@@ -15,12 +15,13 @@ from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
-from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
+from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers import Endpoint, RouteOptions, plan
 from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
+from trioweb.names import RouteNames
 from trioweb.policy import Policy
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
@@ -89,7 +90,7 @@ class App(Router):
         limits = Limits(max_body_size, timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration)
         self._policy = Policy(self, debug, limits)
         self._converters: dict[str, Converter] = dict(CONVERTERS)
-        self._names: dict[str, list[Template]] = {}
+        self._names = RouteNames()
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
         self._hears_of_stop = False
@@ -188,19 +189,7 @@ class App(Router):
         Raises:
             TypeError: ``error`` is neither.
         """
-        is_class = isinstance(error, type) and issubclass(error, Exception)
-        if not is_class and not isinstance(error, int):
-            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
-
-        def register(function: H) -> H:
-            entry = (function, f"{function.__module__}.{function.__qualname__}")
-            if isinstance(error, int):
-                self._policy.by_status[error] = entry
-            else:
-                self._policy.by_class[error] = entry
-            return function
-
-        return register
+        return self._policy.register(error)
 
     def url_for(self, name: str, /, **params: Any) -> str:
         """The path of the route of this name, its parameters filled in and percent-encoded.
@@ -209,14 +198,7 @@ class App(Router):
             LookupError: no route has this name with these parameters.
             ValueError: a parameter would make a path that the route does not match.
         """
-        templates = self._names.get(name, [])
-        for template in templates:
-            if template.parameters.keys() == params.keys():
-                return template.format(params)
-        if not templates:
-            raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(self._names)) or 'none'}")
-        wanted = " or ".join(f"({', '.join(template.parameters)})" for template in templates)
-        raise LookupError(f"the route {name!r} takes {wanted}, got ({', '.join(params)})")
+        return self._names.path(name, params)
 
     def test_client(self, **options: Any) -> TestClient:
         """A client for tests in the same process, an ``httpx.AsyncClient``: see ``trioweb.testing.TestClient``.
@@ -239,7 +221,7 @@ class App(Router):
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
         endpoint = plan(route.handler, route.where, template.parameters, options)
         self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
-        self._names.setdefault(route.name, []).append(template)
+        self._names.add(route.name, template)
         self._adopt(route)
 
     # ASGI

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
@@ -33,6 +33,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
 ErrorHandler = Callable[[Request, Any], Any]
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -61,6 +62,26 @@ class Policy:
 
     def __post_init__(self) -> None:
         self.writes = WritesInFlight(self.limits.write_timeout)
+
+    def register(self, error: int | type[Exception]) -> Callable[[H], H]:
+        """A decorator for an error handler.
+
+        Raises:
+            TypeError: ``error`` is neither a status nor a class of exceptions.
+        """
+        is_class = isinstance(error, type) and issubclass(error, Exception)
+        if not is_class and not isinstance(error, int):
+            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
+
+        def register(function: H) -> H:
+            entry = (function, f"{function.__module__}.{function.__qualname__}")
+            if isinstance(error, int):
+                self.by_status[error] = entry
+            else:
+                self.by_class[error] = entry
+            return function
+
+        return register
 
     def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
         """The error handler for an exception: its status first, then the nearest of its classes."""
