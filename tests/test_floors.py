@@ -21,7 +21,7 @@ markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
 layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange lifespan light core chain
-routing dispatch names app static
+routing dispatch names stack app static
 server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
 server.connection
 server.worker server.process server.watching server.supervisor server.command

@@ -26,6 +26,7 @@ from trioweb.policy import Policy
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
 from trioweb.signatures import Kind
+from trioweb.stack import Stack
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
@@ -94,6 +95,7 @@ class App(Router):
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
         self._hears_of_stop = False
+        self._stack = Stack(self._serve)
         self.stopping = trio.Event()
 
     @property
@@ -181,6 +183,21 @@ class App(Router):
         self._policy.middleware.append(as_middleware("app.middleware", middleware))
         return middleware
 
+    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Put ASGI middleware around the app, its mounts and its lifespan too. What is added first is outermost, and
+        all of it stands outside of what ``middleware`` registers.
+
+        Args:
+            middleware: a class, called once with the app that it stands around.
+            args: what it is called with besides.
+            options: the same by name.
+
+        Raises:
+            RuntimeError: the app has served something already.
+            TypeError: it is none.
+        """
+        self._stack.add(middleware, args, options)
+
     def error_handler(self, error: int | type[Exception]) -> Callable[[H], H]:
         """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
 
@@ -234,6 +251,13 @@ class App(Router):
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(NEEDS_TRIO)
+        if self._stack:
+            entry, scope = self._stack.enter(scope, send)
+            await entry(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
             target = self._target(scope, send)

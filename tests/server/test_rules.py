@@ -7,9 +7,16 @@ import time
 
 import pytest
 
+from tests.conftest import StartServer
 from tests.servers import H2Client, Server, read_all, read_until
 
 TRUNCATED = {"1.1": 18, "2": 92}
+
+
+@pytest.fixture(params=["app", "wrapped_app"])
+def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
+    """A server of the test's own: of the app, and of the same behind an ASGI middleware that wraps its `send`."""
+    return start_server(f"tests.server.{request.param}:app")
 
 
 def task_ids(server: Server) -> set[str]:

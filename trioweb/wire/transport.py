@@ -18,6 +18,9 @@ class Transport:
 
     __slots__ = ()
 
+    def __deepcopy__(self, memo: object) -> Transport:
+        return self  # it goes with a scope, and some middleware copies that to its depth
+
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
 
