@@ -22,6 +22,8 @@ testing.strict testing.clock testing.conversation testing.transport testing.even
 testing.client testing
 layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange lifespan light core chain
 routing dispatch names stack app static
+middleware.cors middleware.hosts middleware.requestid middleware.security middleware.sessions middleware.timing
+middleware
 server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
 server.connection
 server.worker server.process server.watching server.supervisor server.command

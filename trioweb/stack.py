@@ -53,7 +53,8 @@ class Stack:
 
     def enter(self, scope: Scope, send: Send) -> tuple[ASGIApp, Scope]:
         """The outermost of them, and the scope that it gets. They are made at the first call, and once."""
-        if self._entry is None:
+        entry = self._entry
+        if entry is None:
             entry = self._app
             for make in reversed(self._makers):
                 entry = make(entry)
@@ -62,7 +63,7 @@ class Stack:
             transport = find_transport(scope, send)
             if transport is not PLAIN:
                 scope = {**scope, "extensions": {**(scope.get("extensions") or {}), "trioweb": transport}}
-        return self._entry, scope
+        return entry, scope
 
 
 def _takes_request(function: Any) -> bool:
