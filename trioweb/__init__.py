@@ -17,7 +17,7 @@ from trioweb.ground.errors import (
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
 from trioweb.markers import Body, Cookie, File, Form, Header, Provide, Query
-from trioweb.middleware import CORS, RequestID, SecurityHeaders, Sessions, Timing, TrustedHosts
+from trioweb.middleware import CORS, Compression, RequestID, SecurityHeaders, Sessions, Timing, TrustedHosts
 from trioweb.parts import Part
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
@@ -35,6 +35,7 @@ __all__ = [
     "Body",
     "CSVResponse",
     "ClientDisconnected",
+    "Compression",
     "ContentLengthError",
     "Cookie",
     "EventStreamResponse",

@@ -229,6 +229,9 @@ class Exchange:
     def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
         if media_type is not None and "content-type" not in response.headers:
             response.headers["content-type"] = media_type
+        stream = stream_of(response)
+        if stream is not None and stream.coding is not None:
+            stream.coder = stream.coding()
         if not (self._inbox.wanted or self._inbox.complete):
             self._inbox.discard()
         return response.status_code, response.headers.raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trioweb.layers import CallNext, Middleware
+from trioweb.middleware.compression import Compression
 from trioweb.middleware.cors import CORS
 from trioweb.middleware.hosts import TrustedHosts
 from trioweb.middleware.requestid import RequestID, request_id
@@ -13,6 +14,7 @@ from trioweb.middleware.timing import Timing, measure
 __all__ = [
     "CORS",
     "CallNext",
+    "Compression",
     "Middleware",
     "RequestID",
     "SecurityHeaders",

@@ -16,7 +16,7 @@ _spans: ContextVar[list[tuple[str, float]]] = ContextVar("trioweb_timing")
 
 @contextmanager
 def measure(name: str) -> Iterator[None]:
-    """Take the time of a block, as in ``with measure("db"):``, and tell it as a figure of its own.
+    """Take the time of a ``with`` block, to be told as a figure of its own.
 
     Several of one name add up. Where no ``Timing`` is around the request this does nothing; what a stream does after
     its head has left is too late.

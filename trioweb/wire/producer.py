@@ -23,6 +23,7 @@ from trioweb.ground.chunks import Encode, Encoder
 from trioweb.ground.errors import StreamTimeout, unwrap
 from trioweb.ground.events import PING
 from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
+from trioweb.wire.coding import Coder
 from trioweb.wire.sources import (
     as_generator,
     close_generator,
@@ -57,6 +58,10 @@ class Stream:
         ping_chunk: what keeps an idle stream alive.
         given: which of the limits the response was given itself.
         channel: of the producer that runs it, or has run it.
+        coding: chooses a coder for all of it when the head is about to leave, where one is wanted: by then the content
+            type is known.
+        coder: what was chosen.
+        declared: plain bytes that there are to be, where a coder is at work and that was declared.
     """
 
     source: Any
@@ -75,6 +80,9 @@ class Stream:
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
     channel: ByteChannel | None = None
+    coding: Callable[[], Coder | None] | None = None
+    coder: Coder | None = None
+    declared: int | None = None
 
 
 class Producer:

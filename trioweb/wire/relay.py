@@ -18,6 +18,7 @@ import trio
 from trioweb.ground.errors import StreamTimeout
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.channel import ByteChannel, Outcome
+from trioweb.wire.coding import CodedOutbox
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
 
@@ -59,7 +60,9 @@ async def relay(
                     return
             status, headers = head(producer.encoder.media_type)
             await outbox.start(status, headers, bodiless=False)
-            await _send_all(producer, stream, outbox)
+            coder = stream.coder
+            coded = None if coder is None else CodedOutbox(outbox, coder, stream.declared)
+            await _send_all(producer, stream, outbox, coded or outbox)
     finally:
         running.discard(producer)
         outbox.scope = None
@@ -67,18 +70,18 @@ async def relay(
         producer.cancel()
 
 
-async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
+async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
     channel = producer.channel
     if stream.prelude and not stream.maps:
-        await outbox.body(stream.prelude)
+        await out.body(stream.prelude)
     while not outbox.gone:
-        await _next(producer, stream, outbox)
+        await _next(producer, stream, out)
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
-            await outbox.end(data)
+            await out.end(data)
             return
         if data:
-            await outbox.body(data)
+            await out.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
     # Behind maps the last chunk could not be told from what they make of others: it is left out.
@@ -89,7 +92,7 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
         except Exception as wrong:
             raise wrong from channel.failure
         if farewell is not None:
-            await outbox.end(farewell)
+            await out.end(farewell)
     _raise_failure(channel)
 
 
@@ -98,12 +101,12 @@ def _raise_failure(channel: ByteChannel) -> None:
         raise channel.failure
 
 
-async def _next(producer: Producer, stream: Stream, outbox: Outbox | None) -> None:
+async def _next(producer: Producer, stream: Stream, out: Outbox | CodedOutbox | None) -> None:
     """Wait for something to take. Meanwhile keep an event stream alive, and a producer that gives nothing short."""
     channel = producer.channel
     if channel.ready:
         return
-    pings = outbox is not None and not stream.maps  # which give their own
+    pings = out is not None and not stream.maps  # which give their own
     if stream.ping is None and stream.idle_timeout is None:
         await channel.wait()
         return
@@ -118,5 +121,5 @@ async def _next(producer: Producer, stream: Stream, outbox: Outbox | None) -> No
                 StreamTimeout(f"{producer.encoder.where} gave nothing for its idle_timeout of {stream.idle_timeout} s")
             )
             await channel.wait()
-        elif outbox is not None:
-            await outbox.body(stream.ping_chunk)
+        elif out is not None:
+            await out.body(stream.ping_chunk)
