@@ -145,7 +145,7 @@ async def test_head_has_the_headers_of_get() -> None:
 
 
 async def test_files(tmp_path: Path) -> None:
-    """A large file is compressed as a stream, its ranges are as they are, and a client can ask whether it has changed."""
+    """A large file is compressed as a stream, its ranges are as they are, and a client can ask for news of it."""
     path = tmp_path / "file.txt"
     path.write_text(TEXT * 100)
     app = make()
