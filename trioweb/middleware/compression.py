@@ -50,6 +50,8 @@ class Compression:
         gzip_level: 0 (stored) to 9 (slow and small).
         brotli_quality: 0 to 11.
         zstd_level: 1 to 19.
+        types: a pattern of the content types that are compressed, without their parameters; text and its like unless
+            given.
 
     Raises:
         ValueError: a coding is none, or is not installed: ``pip install trioweb[compression]``.
@@ -62,6 +64,7 @@ class Compression:
         gzip_level: int = GZIP_LEVEL,
         brotli_quality: int = BROTLI_QUALITY,
         zstd_level: int = ZSTD_LEVEL,
+        types: str | None = None,
     ) -> None:
         found = available(gzip_level, brotli_quality, zstd_level)
         if missing := set(codings or ()) - found.keys():
@@ -70,6 +73,7 @@ class Compression:
                 "pip install trioweb[compression] adds zstd and br"
             )
         self._codings = found if codings is None else {name: found[name] for name in codings}
+        self._types = _COMPRESSIBLE if types is None else re.compile(types)
         self._minimum_size = minimum_size
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -108,11 +112,10 @@ class Compression:
             stream.declared = int(length)
         return None if coding is None else coding.start()
 
-    @staticmethod
-    def _mark(response: Response, coding: Coding | None) -> bool:
+    def _mark(self, response: Response, coding: Coding | None) -> bool:
         """Set the headers of a response of a kind that is compressed; says whether this one is."""
         headers = response.headers
-        if not _COMPRESSIBLE.fullmatch(headers.get("content-type", "").partition(";")[0].strip().lower()):
+        if not self._types.fullmatch(headers.get("content-type", "").partition(";")[0].strip().lower()):
             return False
         vary_on(headers, "accept-encoding")
         if coding is None:
