@@ -87,3 +87,4 @@ def bench(session: nox.Session) -> None:
     session.install(".", "starlette", "litestar", "fastapi", "python-multipart")
     session.run("python", "-m", "tests.benchmarks.run", *session.posargs)
     session.run("python", "-m", "tests.benchmarks.inputs", *(arg for arg in session.posargs if arg == "--quick"))
+    session.run("python", "-m", "tests.benchmarks.middleware", *(arg for arg in session.posargs if arg == "--quick"))

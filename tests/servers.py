@@ -11,12 +11,13 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, Event, StreamEnded, StreamReset
+from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
 from hyperframe.frame import DataFrame
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,8 @@ class Server:
         scheme: str = "http",
     ) -> None:
         self.runner = runner
+        self.decodes = False
+        """Its clients ask for gzip, and decode it."""
         self._scheme = scheme
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -131,11 +134,16 @@ class Server:
     ) -> socket.socket:
         """A connection on which a request was sent."""
         client = self.connect()
+        if self.decodes:
+            headers += "Accept-Encoding: gzip\r\n"
+            client = DecodingSocket(client)
         client.sendall(f"{method} {path} HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode() + body)
         return client
 
     def curl(self, path: str, *options: str) -> tuple[int, bytes]:
         """Curl's exit code (0: whole, 18: cut, 56: reset, 92: HTTP/2 stream reset) and what it printed."""
+        if self.decodes:
+            options = ("--compressed", "-H", "Accept-Encoding: gzip", *options)
         done = subprocess.run(
             ["curl", "-sS", "-m", str(PATIENCE), *options, self.url + path], capture_output=True, check=False
         )
@@ -201,11 +209,64 @@ def reset_connection(client: socket.socket) -> None:
     client.close()
 
 
+class DecodingSocket(socket.socket):
+    """A connection whose response arrives decoded, in chunks of its own, as if it had not been compressed."""
+
+    def __init__(self, client: socket.socket) -> None:
+        timeout = client.gettimeout()
+        super().__init__(fileno=client.detach())
+        self.settimeout(timeout)
+        self._head = b""
+        self._raw = b""
+        self._decode: Callable[[bytes], bytes] | None = None
+        self._chunked = False
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """What has come, decoded. Returns nothing only at the end."""
+        while part := super().recv(size, flags):
+            if data := self._take(part):
+                return data
+        return b""
+
+    def _take(self, part: bytes) -> bytes:
+        if b"\r\n\r\n" in self._head:
+            return self._decoded(part)
+        self._head, separator, body = (self._head + part).partition(b"\r\n\r\n")
+        self._head += separator
+        if not separator:
+            return b""
+        self._chunked = b"chunked" in self._head
+        if b"content-encoding: gzip" in self._head:
+            self._decode = zlib.decompressobj(31).decompress
+        return self._head + self._decoded(body)
+
+    def _decoded(self, part: bytes) -> bytes:
+        if self._decode is None:
+            return part
+        if not self._chunked:
+            return self._decode(part)
+        self._raw += part
+        out = b""
+        while found := re.match(rb"([0-9a-f]+)\r\n", self._raw):
+            end = found.end() + int(found[1], 16)
+            if len(self._raw) < end + 2:
+                break
+            data = self._decode(self._raw[found.end() : end])
+            if data:
+                out += b"%x\r\n%s\r\n" % (len(data), data)
+            elif int(found[1], 16) == 0:
+                out += b"0\r\n\r\n"
+            self._raw = self._raw[end + 2 :]
+        return out
+
+
 class H2Client:
     """An HTTP/2 client whose windows open only when a test says so."""
 
     def __init__(self, server: Server) -> None:
         self._socket = server.connect()
+        self._decodes = server.decodes
+        self.coded: dict[int, Callable[[bytes], bytes]] = {}
         self._connection = H2Connection(H2Configuration(header_encoding="utf-8"))
         self._connection.initiate_connection()
         self._flush()
@@ -217,6 +278,8 @@ class H2Client:
         """Send a request; returns its stream's id."""
         stream = self._connection.get_next_available_stream_id()
         fields = [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", path), *headers]
+        if self._decodes:
+            fields.append(("accept-encoding", "gzip"))
         self._connection.send_headers(stream, fields, end_stream=end)
         self._flush()
         self.received[stream] = b""
@@ -297,8 +360,11 @@ class H2Client:
         return self._connection.receive_data(data)
 
     def _take(self, event: Event, open_windows: bool) -> None:
+        if isinstance(event, ResponseReceived) and any(str(value) == "gzip" for _, value in event.headers):
+            self.coded[event.stream_id] = zlib.decompressobj(31).decompress
         if isinstance(event, DataReceived):
-            self.received[event.stream_id] += event.data
+            decode = self.coded.get(event.stream_id)
+            self.received[event.stream_id] += event.data if decode is None else decode(event.data)
             if open_windows and event.stream_id not in self.reset:
                 self._connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):

@@ -14,14 +14,16 @@ FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
 ground.urls ground.templates ground.routes ground.problems
-wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.sources wire.producer wire.inbox wire.outbox
-wire.relay
+wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.outbox wire.coding wire.sources
+wire.producer wire.inbox wire.relay
 resources streams limits connection bodies uploads parts forms request responses streaming ranges files tree
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-signatures arguments planner handlers sweep policy watch unread exchange lifespan light
-routing dispatch app static
+layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange lifespan light core chain
+routing dispatch names stack app static
+middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
+middleware.sessions middleware.timing middleware
 server server.config server.options server.loading server.logs server.sockets server.gate server.faults server.protocols
 server.streams server.connection server.http1 server.http1.checks server.http1.head server.http1.parsing
 server.http1.framing

@@ -17,6 +17,7 @@ from trioweb.ground.errors import (
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
 from trioweb.markers import Body, Cookie, File, Form, Header, Provide, Query
+from trioweb.middleware import CORS, Compression, RequestID, SecurityHeaders, Sessions, Timing, TrustedHosts
 from trioweb.parts import Part
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
@@ -29,10 +30,12 @@ from trioweb.uploads import UploadFile
 __version__ = "0.1.0"
 
 __all__ = [
+    "CORS",
     "App",
     "Body",
     "CSVResponse",
     "ClientDisconnected",
+    "Compression",
     "ContentLengthError",
     "Cookie",
     "EventStreamResponse",
@@ -54,14 +57,19 @@ __all__ = [
     "RangeResponse",
     "RedirectResponse",
     "Request",
+    "RequestID",
     "Response",
     "Route",
     "RouteError",
     "Router",
+    "SecurityHeaders",
     "ServerSentEvent",
+    "Sessions",
     "State",
     "StaticFiles",
     "StreamTimeout",
     "StreamingResponse",
+    "Timing",
+    "TrustedHosts",
     "UploadFile",
 ]

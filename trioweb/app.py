@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
+from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
-from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
+from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers import Endpoint, RouteOptions, plan
+from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
+from trioweb.names import RouteNames
 from trioweb.policy import Policy
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
 from trioweb.signatures import Kind
+from trioweb.stack import Stack
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
@@ -87,10 +91,11 @@ class App(Router):
         limits = Limits(max_body_size, timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration)
         self._policy = Policy(self, debug, limits)
         self._converters: dict[str, Converter] = dict(CONVERTERS)
-        self._names: dict[str, list[Template]] = {}
+        self._names = RouteNames()
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
         self._hears_of_stop = False
+        self._stack = Stack(self._serve)
         self.stopping = trio.Event()
 
     @property
@@ -152,6 +157,47 @@ class App(Router):
         self._managers.append(as_manager(function))
         return function
 
+    def middleware(self, middleware: H) -> H:
+        """Put a function around all requests of the app: ``async def mw(request, call_next)``.
+
+        ::
+
+            @app.middleware
+            async def add_server_name(request, call_next):
+                response = await call_next(request)
+                response.headers["x-served-by"] = "one"
+                return response
+
+        It may answer itself or return any value that a handler may, and gets each response as data: nothing of it has
+        been sent. A 404, an ``HTTPError``, and an exception with an error handler of its class are responses too; any
+        other exception is raised by ``call_next``. What is registered first is outermost. Mounted apps of other
+        frameworks are not behind it; ``add_middleware`` is for those. The request's nursery is the handler's: for work
+        of its own a middleware opens one, or uses ``app.nursery``.
+
+        Args:
+            middleware: the function, or an object that can be called like it.
+
+        Raises:
+            RouteError: it is neither.
+        """
+        self._policy.middleware.append(as_middleware("app.middleware", middleware))
+        return middleware
+
+    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Put ASGI middleware around the app, its mounts and its lifespan too. What is added first is outermost, and
+        all of it stands outside of what ``middleware`` registers.
+
+        Args:
+            middleware: a class, called once with the app that it stands around.
+            args: what it is called with besides.
+            options: the same by name.
+
+        Raises:
+            RuntimeError: the app has served something already.
+            TypeError: it is none.
+        """
+        self._stack.add(middleware, args, options)
+
     def error_handler(self, error: int | type[Exception]) -> Callable[[H], H]:
         """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
 
@@ -160,19 +206,7 @@ class App(Router):
         Raises:
             TypeError: ``error`` is neither.
         """
-        is_class = isinstance(error, type) and issubclass(error, Exception)
-        if not is_class and not isinstance(error, int):
-            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
-
-        def register(function: H) -> H:
-            entry = (function, f"{function.__module__}.{function.__qualname__}")
-            if isinstance(error, int):
-                self._policy.by_status[error] = entry
-            else:
-                self._policy.by_class[error] = entry
-            return function
-
-        return register
+        return self._policy.register(error)
 
     def url_for(self, name: str, /, **params: Any) -> str:
         """The path of the route of this name, its parameters filled in and percent-encoded.
@@ -181,14 +215,7 @@ class App(Router):
             LookupError: no route has this name with these parameters.
             ValueError: a parameter would make a path that the route does not match.
         """
-        templates = self._names.get(name, [])
-        for template in templates:
-            if template.parameters.keys() == params.keys():
-                return template.format(params)
-        if not templates:
-            raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(self._names)) or 'none'}")
-        wanted = " or ".join(f"({', '.join(template.parameters)})" for template in templates)
-        raise LookupError(f"the route {name!r} takes {wanted}, got ({', '.join(params)})")
+        return self._names.path(name, params)
 
     def test_client(self, **options: Any) -> TestClient:
         """A client for tests in the same process, an ``httpx.AsyncClient``: see ``trioweb.testing.TestClient``.
@@ -211,7 +238,7 @@ class App(Router):
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
         endpoint = plan(route.handler, route.where, template.parameters, options)
         self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
-        self._names.setdefault(route.name, []).append(template)
+        self._names.add(route.name, template)
         self._adopt(route)
 
     # ASGI
@@ -224,18 +251,31 @@ class App(Router):
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(NEEDS_TRIO)
+        if self._stack:
+            entry, scope = self._stack.enter(scope, send)
+            await entry(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
             target = self._target(scope, send)
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
-                rest = await serve(self._policy, endpoint, params, scope, receive, send, self._nursery)
+                way = serve_through if self._policy.middleware or endpoint.middleware else serve
+                rest = await way(self._policy, endpoint, params, scope, receive, send, self._nursery)
                 if rest is not None:
                     await rest()
             elif isinstance(target, Mount):
                 await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
             else:
                 answer = cast("Response | Exception", target)
+                if self._policy.middleware:
+                    rest = await serve_through(self._policy, NO_ROUTE, {}, scope, receive, send, self._nursery, answer)
+                    if rest is not None:
+                        await rest()
+                    return
                 await Exchange(self._policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN

@@ -10,7 +10,6 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -18,32 +17,34 @@ from typing import Any
 
 import trio
 
+from trioweb.deadline import Deadline
 from trioweb.ground.asgi import Scope, Send
-from trioweb.ground.errors import ClientDisconnected, HTTPError, StreamTimeout, unwrap
+from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body, overdue, report
+from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
-from trioweb.responses import BODILESS, Response, stream_of
+from trioweb.responses import Response, stream_of
 from trioweb.unread import UnreadBody
 from trioweb.watch import ClientWatch
+from trioweb.whole import is_bodiless, leave, send_whole
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import ENDED, SLICE, Outbox, checked_headers
+from trioweb.wire.outbox import ENDED, SLICE, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused
-from trioweb.wire.transport import PLAIN
 
 
 class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_due", "_endpoint", "_inbox", "_limit", "_nursery", "_opened", "_outbox", "_overdue", "_params",
-        "_policy", "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
+        "_deadline", "_endpoint", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_params", "_policy",
+        "_refused", "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
+        "abandoned", "left_behind", "outward",
     )  # fmt: skip
 
     def __init__(
@@ -68,10 +69,21 @@ class Exchange:
         self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
         self._streaming = False
         self._overdue: Exception | None = None
-        self._due = math.inf
+        self._deadline = Deadline(endpoint, scope)
         self._unread = UnreadBody(inbox)
-        self._limit: trio.CancelScope | None = None
         self._resources = Resources() if endpoint.waits else None
+        self._refused: Exception | None = None
+        self.outward: Callable[[Response | Exception], Awaitable[Response]] | None = None
+        """Asks the middlewares what to make of an outcome: a response, or a failure that nothing expects."""
+        self.left_behind: list[Any] = []
+        """What is not sent after all: channels that a task of the request's may feed."""
+        self.abandoned = False
+        """The request is answered elsewhere."""
+
+    def adopt(self, request: Request) -> None:
+        """Take a request that was made for middlewares for that of the handler."""
+        self._request = request
+        request._resources = self._resources
 
     async def run(self, answer: Response | Exception | None = None) -> None:
         """Answer the request. Returns when the response is sent and the request's nursery has closed.
@@ -91,24 +103,15 @@ class Exchange:
                 failure = answer
             if failure is not None and not self._outbox.started and not self._inbox.gone:
                 failure = await self._answer(failure)
+                while failure is not None and failure is self._refused:
+                    failure = await self._answer(failure)
             if failure is not None:
-                self._report(failure)
+                self._policy.report(self._endpoint, self._scope, self._outbox, failure)
             if self._outbox.state is not ENDED:
-                await self._leave()
+                await leave(self._outbox, self._inbox, self._unread, self._scope, self._send)
         finally:
-            if self._request is not None:
+            if self._request is not None and not self.abandoned:
                 await self._request._aclose()
-
-    async def _leave(self) -> None:
-        """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
-        if self._outbox.transport is PLAIN:  # an answer that needed no nursery
-            self._outbox.transport = find_transport(self._scope, self._send)
-        with trio.CancelScope(shield=True):
-            await self._outbox.break_off()
-            self._inbox.gone |= await self._outbox.transport.drop()
-        if self._inbox.gone:
-            self._unread.expected = may_have_body(self._scope)
-            await self._unread.abandon()
 
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
@@ -128,13 +131,13 @@ class Exchange:
                 self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
-                    self._limit = None if self._endpoint.timeout is None else trio.CancelScope()
-                    # Resources are inside of all scopes, and outside of those that a handler opens.
-                    with self._limit or nullcontext():
+                    with self._deadline.around():
+                        # Resources are inside of all scopes, and outside of those that a handler opens.
                         async with self._resources or nullcontext():
-                            await self._deliver(await answer(), nursery)
-                    if self._limit is not None and self._limit.cancelled_caught:
-                        raise self._outlasted()
+                            await self._deliver(await self._passed(await answer()), nursery)
+                            if self.left_behind:
+                                nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
+                    self._deadline.check(started=self._outbox.started)
                 finally:
                     self._watch.stop()
         except Exception as error:
@@ -143,21 +146,33 @@ class Exchange:
             cancelled, rest = group.split(trio.Cancelled)
             if cancelled is None or rest is None or not isinstance(rest, Exception):
                 raise
-            self._report(unwrap(rest))
+            self._policy.report(self._endpoint, self._scope, self._outbox, unwrap(rest))
             raise cancelled from None
         finally:
             self._nursery = None
             if self._request is not None:
                 self._request._nursery = None
-            while self._opened:  # sent or not
-                await self._opened.pop().aclose()
+            while self._opened or self.left_behind:  # sent or not
+                await (self._opened or self.left_behind).pop().aclose()
         return self._verdict(failure)
+
+    async def _passed(self, outcome: Response | Exception) -> Response:
+        """What the middlewares make of an outcome, where there are any."""
+        if self.outward is None:
+            if isinstance(outcome, Response):
+                return outcome
+            raise outcome
+        try:
+            return await self.outward(outcome)
+        except Exception as error:
+            self._refused = error
+            raise
 
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""
         failure, self._overdue = failure or self._overdue, None
-        if isinstance(failure, StreamTimeout) and trio.current_time() >= self._due:
-            failure = self._outlasted()
+        if isinstance(failure, StreamTimeout) and self._deadline.passed:
+            failure = self._deadline.outlasted(started=self._outbox.started)
         if failure is None and not (self._outbox.started or self._inbox.gone):
             failure = RuntimeError(
                 f"{self._endpoint.where}: the request's nursery was cancelled before {self._endpoint.label} returned: "
@@ -168,23 +183,14 @@ class Exchange:
     async def _call_handler(self) -> Response:
         endpoint = self._endpoint
         request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
-        if self._limit is not None and endpoint.timeout is not None:
-            self._due = self._limit.deadline = trio.current_time() + endpoint.timeout
+        self._deadline.begin()
         value = await endpoint.call(self._params, request)
         response = await self._respond(value, endpoint.label, endpoint.streaming)
-        if self._limit is not None:
-            if self._limit.cancel_called:
-                raise self._outlasted()
-            self._limit.deadline = math.inf
+        self._deadline.met()
         return response
 
     async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
         return await respond(value, label, streaming, self._scope, self._opened)
-
-    def _outlasted(self) -> Exception:
-        if self._outbox.started:
-            return StreamTimeout(f"{self._endpoint.where} took longer than its timeout of {self._endpoint.timeout} s")
-        return overdue(self._endpoint, self._scope)
 
     def _the_request(self) -> Request:
         if self._request is None:
@@ -194,19 +200,18 @@ class Exchange:
 
     async def _deliver(self, response: Response, nursery: trio.Nursery) -> None:
         stream = stream_of(response)
-        if stream is None or self._is_bodiless(response):
+        if stream is None or is_bodiless(self._scope, response):
             with trio.CancelScope(shield=True) as self._outbox.scope:
-                await self._send_whole(response)
+                await send_whole(response, self._scope, self._outbox, self._unread)
                 if stream is not None:
                     if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)):
-                        nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
-                    await close_unused(stream.source)
+                        self.left_behind.append(stream.source)
+                    else:
+                        await close_unused(stream.source)
             return
         self._streaming = True
         self._policy.limits.apply(stream)
-        if self._due < math.inf:
-            left = self._due - trio.current_time()
-            stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
+        self._deadline.cap(stream)
         producer = Producer(stream, self._endpoint.where)
         self._watch.watch_stream(producer)
         if self._inbox.gone:
@@ -224,24 +229,12 @@ class Exchange:
     def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
         if media_type is not None and "content-type" not in response.headers:
             response.headers["content-type"] = media_type
+        stream = stream_of(response)
+        if stream is not None and stream.coding is not None:
+            stream.coder = stream.coding()
         if not (self._inbox.wanted or self._inbox.complete):
             self._inbox.discard()
         return response.status_code, response.headers.raw
-
-    def _is_bodiless(self, response: Response) -> bool:
-        return self._scope["method"] == "HEAD" or response.status_code in BODILESS
-
-    async def _send_whole(self, response: Response) -> None:
-        """Send a response in one piece. The caller holds a shield."""
-        headers = response.headers.raw
-        bodiless = self._is_bodiless(response)
-        body = b"" if bodiless else response.body or b""
-        if not bodiless:
-            checked_headers(headers, self._scope["http_version"], response.status_code, len(body))
-        await self._outbox.start(response.status_code, headers, bodiless=bodiless)
-        await self._unread.take()
-        await self._outbox.whole(body)
-        await self._unread.let_go()
 
     # The client
 
@@ -276,12 +269,17 @@ class Exchange:
         """Answer a request whose handler failed. Returns what is still to be reported."""
         if is_departure(failure):
             return None
-        self._due = math.inf  # an error handler may take its time
+        self._deadline.lift()  # an error handler may take its time
+        if self.outward is not None and not self._policy.is_expected(failure):
+            try:
+                return await self._reply(await self._passed(failure))
+            except Exception as refusal:
+                return refusal
         found = self._policy.handler_for(failure)
         if found is not None:
             error_handler, label = found
             if not self._policy.is_expected(failure):
-                self._report(failure)
+                self._policy.report(self._endpoint, self._scope, self._outbox, failure)
             error = failure
 
             async def answer() -> Response:
@@ -289,32 +287,24 @@ class Exchange:
                 return await self._respond(value, label, streaming=False)
 
             second = await self._attempt(answer)
-            if second is None or self._outbox.started or self._inbox.gone:
+            if second is None or second is self._refused or self._outbox.started or self._inbox.gone:
                 return second
             failure = second
-        self._report(failure)
+        self._policy.report(self._endpoint, self._scope, self._outbox, failure)
         return await self._reply(self._policy.default_answer(failure, self._scope))
 
     async def _reply(self, response: Response) -> Exception | None:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
-        if stream_of(response) is not None or may_have_body(self._scope) or len(response.body or b"") > SLICE:
+        needs_nursery = stream_of(response) is not None or self.outward is not None or len(response.body or b"") > SLICE
+        if needs_nursery or may_have_body(self._scope):
             return await self._attempt(partial(self._respond, response, self._endpoint.label, streaming=False))
         writes = self._policy.writes
         with trio.CancelScope(shield=True) as shield:
             writes.add(shield, self._scope, self._send)
             try:
-                await self._send_whole(response)
+                await send_whole(response, self._scope, self._outbox, self._unread)
             except ClientDisconnected as left:
                 return left
             finally:
                 writes.now.pop(shield, None)
         return None
-
-    def _report(self, failure: Exception) -> None:
-        outbox = self._outbox
-        if outbox.state is ENDED:
-            report(failure, self._scope, f"failed after its response of {outbox.sent} bytes was sent")
-        elif outbox.started:
-            report(failure, self._scope, f"the response was broken off after {outbox.sent} bytes")
-        elif not isinstance(failure, HTTPError):
-            report(failure, self._scope, f"{self._endpoint.label} failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypedDict, cast
 
@@ -17,6 +17,7 @@ from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
 from trioweb.ground.errors import RouteError
 from trioweb.ground.headers import Headers
 from trioweb.ground.templates import Converter
+from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_seconds, check_size
 from trioweb.planner import Planner
 from trioweb.ranges import RangeResponse
@@ -43,6 +44,7 @@ class RouteOptions(TypedDict, total=False):
             plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
         max_body_size: bytes of a request body that is taken whole, a form with its files too; its router's unless
             given, else the app's.
+        middleware: what stands around the handler, outermost first, inside of its routers' and of the app's.
     """
 
     name: str | None
@@ -50,6 +52,15 @@ class RouteOptions(TypedDict, total=False):
     cancel_on_disconnect: bool | None
     timeout: float | None
     max_body_size: int | None
+    middleware: Sequence[Middleware]
+
+
+def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
+    """A route's options within a router: its own count, but its middlewares stand inside of the router's."""
+    inherited: RouteOptions = {**defaults, **options}
+    if "middleware" in defaults and "middleware" in options:
+        inherited["middleware"] = (*defaults["middleware"], *options["middleware"])
+    return inherited
 
 
 @dataclasses.dataclass(slots=True)
@@ -71,6 +82,7 @@ class Endpoint:
         reads: it takes what is in query, headers or cookies, or waits.
         passes_all: the path's parameters, as they are, are all of its arguments.
         waits: its arguments come from the body too, or from dependencies.
+        middleware: what stands around it, outermost first, inside of the app's.
     """
 
     handler: Callable[..., Any]
@@ -86,6 +98,7 @@ class Endpoint:
     reads: bool = False
     passes_all: bool = False
     waits: bool = False
+    middleware: tuple[Middleware, ...] = ()
 
     @property
     def sees_nursery(self) -> bool:
@@ -152,6 +165,7 @@ def plan(
     endpoint.light = not arguments.takes_request and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
     endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
     endpoint.reads = endpoint.waits or bool(arguments.inputs)
+    endpoint.middleware = as_middlewares(where, options.get("middleware", ()))
     return endpoint
 
 

@@ -65,10 +65,11 @@ async def serve(
     return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
 
 
-async def _failed_to_send(failure: Exception, scope: Scope, send: Send) -> None:
+async def failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+    """After a response that was begun and could not be sent whole."""
     if isinstance(failure, CLIENT_LEFT):
         await find_transport(scope, send).drop()
-    else:
+    elif isinstance(failure, Exception):
         report(failure, scope, "sending the response failed")
 
 
@@ -142,7 +143,7 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
         error = unwrap(group)
         if not started:
             return error, inbox
-        await _failed_to_send(error, scope, send)
+        await failed_to_send(error, scope, send)
     finally:
         if started:
             policy.writes.now.pop(cancels, None)
@@ -157,7 +158,7 @@ async def _rest(
     if nursery is not None:
         nursery.start_soon(_cancel_when_gone, inbox, scope, watch)
     try:
-        value = await _resumed(coroutine, trap)
+        value = await resumed(coroutine, trap)
     finally:
         watch.cancel()
     # A client that left in this very moment: a scope that is cancelled already would be no shield for its response.
@@ -173,7 +174,7 @@ async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.C
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+def resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
     """Await the rest of a coroutine whose first step has been taken."""
     while True:
         try:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
@@ -16,12 +16,14 @@ from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
 from trioweb.handlers import Endpoint
+from trioweb.layers import Middleware
 from trioweb.limits import Limits
 from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
 from trioweb.wire.inbox import Inbox
+from trioweb.wire.outbox import ENDED, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -31,6 +33,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
 ErrorHandler = Callable[[Request, Any], Any]
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Policy:
         writes: the small responses that are being sent.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
+        middleware: what all requests go through, outermost first.
     """
 
     app: Application
@@ -54,9 +58,30 @@ class Policy:
     writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
+    middleware: list[Middleware] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.writes = WritesInFlight(self.limits.write_timeout)
+
+    def register(self, error: int | type[Exception]) -> Callable[[H], H]:
+        """A decorator for an error handler.
+
+        Raises:
+            TypeError: ``error`` is neither a status nor a class of exceptions.
+        """
+        is_class = isinstance(error, type) and issubclass(error, Exception)
+        if not is_class and not isinstance(error, int):
+            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
+
+        def register(function: H) -> H:
+            entry = (function, f"{function.__module__}.{function.__qualname__}")
+            if isinstance(error, int):
+                self.by_status[error] = entry
+            else:
+                self.by_class[error] = entry
+            return function
+
+        return register
 
     def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
         """The error handler for an exception: its status first, then the nearest of its classes."""
@@ -78,6 +103,15 @@ class Policy:
         inbox.timeout = self.limits.body_timeout
         limit = endpoint.max_body_size
         return Request(scope, self.app, params, inbox, self.limits.max_body_size if limit is None else limit)
+
+    def report(self, endpoint: Endpoint, scope: Scope, outbox: Outbox, failure: Exception) -> None:
+        """Log a fault of a request, and how far its response has come. An answer is none, nor a client that left."""
+        if outbox.state is ENDED:
+            report(failure, scope, f"failed after its response of {outbox.sent} bytes was sent")
+        elif outbox.started:
+            report(failure, scope, f"the response was broken off after {outbox.sent} bytes")
+        elif not isinstance(failure, HTTPError):
+            report(failure, scope, f"{endpoint.label} failed")
 
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""

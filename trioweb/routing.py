@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import RouteOptions, plan
+from trioweb.handlers import RouteOptions, inherit, plan
+from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_limit
 from trioweb.signatures import name_of
 
@@ -38,13 +39,16 @@ class Router:
         prefix: what all its paths begin with, for instance ``"/api"``.
         max_body_size: bytes of a request body that is taken whole, for those of its routes that do not say otherwise;
             the app's unless given.
+        middleware: what stands around all its routes, outermost first, inside of the app's: see ``App.middleware``.
 
     Raises:
-        RouteError: the prefix does not start with a slash, or ends with one.
+        RouteError: the prefix does not start with a slash, or ends with one; or a middleware is none.
         ValueError: the limit is none.
     """
 
-    def __init__(self, prefix: str = "", *, max_body_size: int | None = None) -> None:
+    def __init__(
+        self, prefix: str = "", *, max_body_size: int | None = None, middleware: Sequence[Middleware] = ()
+    ) -> None:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
         check_names(prefix)
@@ -53,6 +57,8 @@ class Router:
         if max_body_size is not None:
             check_limit("max_body_size", max_body_size)
             self._defaults["max_body_size"] = max_body_size
+        if middleware:
+            self._defaults["middleware"] = as_middlewares(f"Router({prefix!r})", middleware)
         self._routes: list[Route] = []
         self._parents: list[tuple[Router, str]] = []
 
@@ -151,7 +157,7 @@ class Router:
     def _register(self, route: Route) -> None:
         # Converters come with the app; all else that can be wrong is wrong already.
         template = parse_template(route.path, None)
-        route = replace(route, options={**self._defaults, **route.options})
+        route = replace(route, options=inherit(self._defaults, route.options))
         plan(route.handler, route.where, template.parameters, route.options)
         self._adopt(route)
 

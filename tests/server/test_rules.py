@@ -7,9 +7,20 @@ import time
 
 import pytest
 
+from tests.conftest import StartServer
 from tests.servers import H2Client, Server, read_all, read_until
 
 TRUNCATED = {"1.1": 18, "2": 92}
+
+
+@pytest.fixture(params=["app", "layered_app", "wrapped_app"])
+def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
+    """A server of the test's own: of the app; of the same behind two function middlewares and compression, whose
+    clients decode; and of the same behind an ASGI middleware that wraps its `send`.
+    """
+    server = start_server(f"tests.server.{request.param}:app")
+    server.decodes = request.param == "layered_app"
+    return server
 
 
 def task_ids(server: Server) -> set[str]:
@@ -121,7 +132,7 @@ def test_a_closed_http2_window_stops_the_producer(quiet_server: Server) -> None:
     flood = client.request("/flood")
     client.pump("time", flood, open_windows=False, seconds=0.5)
     assert settled(quiet_server, "flood") <= 6
-    assert len(client.received[flood]) == 65535
+    assert 65535 - 64 <= len(client.received[flood]) <= 65535  # of what is stored in gzip a few bytes are its own
     client.cancel(flood)
     quiet_server.wait_for_event("flood closed")
     client.close()
@@ -215,7 +226,7 @@ def test_an_error_after_the_first_chunk_breaks_the_response(server: Server, path
     options = ["--http2-prior-knowledge"] if version == "2" else []
     code, body = server.curl(path, *options)
     assert (code, body if version == "1.1" else received_over_http2(server, path)) == (TRUNCATED[version], b"accepted")
-    server.wait_for_output(f"GET {path}: the response was broken off after 8 bytes")
+    server.wait_for_output(f"GET {path}: the response was broken off after {28 if server.decodes else 8} bytes")
     assert "Unforeseen: in" in server.output
     assert server.curl("/", *options) == (0, b"ok")
 
@@ -313,6 +324,7 @@ def test_a_head_request_never_starts_the_producer(quiet_server: Server, http: li
 )
 def test_a_declared_length_is_kept(server: Server, given: int, declared: int, code: int, body: bytes) -> None:
     """A stream sends never more than its content-length, and ends badly when it has fewer."""
+    server.decodes = False  # what is compressed has no length; the tests of compression count its plain bytes
     with server.request(f"/length/{given}/{declared}", headers="Connection: keep-alive\r\n") as client:
         received = read_until(client, body).partition(b"\r\n\r\n")[2]
         if given != declared:

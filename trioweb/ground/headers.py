@@ -164,3 +164,10 @@ def content_disposition(kind: str, filename: str | None) -> str:
     if plain != safe:
         value += f"; filename*=UTF-8''{quote(safe.encode('utf-8', 'replace'), safe='')}"
     return value
+
+
+def vary_on(headers: Headers, name: str) -> None:
+    """Say that a response depends on a request header (RFC 9110, section 12.5.5), unless it says so already."""
+    named = {field.strip().lower() for value in headers.getlist("vary") for field in value.split(",")}
+    if not named & {"*", name.lower()}:
+        headers["vary"] = ", ".join([*headers.getlist("vary"), name])

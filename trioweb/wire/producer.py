@@ -23,6 +23,7 @@ from trioweb.ground.chunks import Encode, Encoder
 from trioweb.ground.errors import StreamTimeout, unwrap
 from trioweb.ground.events import PING
 from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
+from trioweb.wire.coding import Coder
 from trioweb.wire.sources import (
     as_generator,
     close_generator,
@@ -56,6 +57,10 @@ class Stream:
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
         given: which of the limits the response was given itself.
+        coding: chooses a coder for all of it when the head is about to leave, where one is wanted: by then the content
+            type is known.
+        coder: what was chosen.
+        declared: plain bytes that there are to be, where a coder is at work and that was declared.
     """
 
     source: Any
@@ -73,6 +78,9 @@ class Stream:
     ping: float | None = None
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
+    coding: Callable[[], Coder | None] | None = None
+    coder: Coder | None = None
+    declared: int | None = None
 
 
 class Producer:

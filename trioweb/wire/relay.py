@@ -16,6 +16,7 @@ import trio
 
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.channel import ByteChannel, Outcome
+from trioweb.wire.coding import CodedOutbox
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
 
@@ -54,7 +55,9 @@ async def relay(
                     return
             status, headers = head(producer.encoder.media_type)
             await outbox.start(status, headers, bodiless=False)
-            await _send_all(producer, stream, outbox)
+            coder = stream.coder
+            coded = None if coder is None else CodedOutbox(outbox, coder, stream.declared)
+            await _send_all(producer, stream, outbox, coded or outbox)
     finally:
         running.discard(producer)
         outbox.scope = None
@@ -62,10 +65,10 @@ async def relay(
         producer.cancel()
 
 
-async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
+async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
     channel = producer.channel
     if stream.prelude and not stream.maps:
-        await outbox.body(stream.prelude)
+        await out.body(stream.prelude)
     elif stream.head_first:
         await outbox.flush()
     while not outbox.gone:
@@ -74,21 +77,21 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox) -> None:
         if channel.nudged:
             channel.nudged = False
             if not channel.ready:
-                await outbox.body(stream.ping_chunk)
+                await out.body(stream.ping_chunk)
                 continue
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
-            await outbox.end(data)
+            await out.end(data)
             return
         if data:
-            await outbox.body(data)
+            await out.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
-    await _say_farewell(producer, stream, outbox)
+    await _say_farewell(producer, stream, outbox, out)
     _raise_failure(channel)
 
 
-async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox) -> None:
+async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
     """End a stream that has failed with what its ``on_error`` makes of that, if anything."""
     failure = producer.channel.failure
     # Behind maps the last chunk could not be told from what they make of others: it is left out.
@@ -100,7 +103,7 @@ async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox) -> N
     except Exception as wrong:
         raise wrong from failure
     if farewell is not None:
-        await outbox.end(farewell)
+        await out.end(farewell)
 
 
 def _raise_failure(channel: ByteChannel) -> None:

@@ -23,6 +23,9 @@ class Transport:
     ends. A server that has one lets its writes be cancelled: they need no shield. ``None`` for one that has not.
     """
 
+    def __deepcopy__(self, memo: object) -> Transport:
+        return self  # it goes with a scope, and some middleware copies that to its depth
+
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
 

@@ -1,0 +1,579 @@
+"""Function middleware: its order, what counts as a response, what passes through, what is closed unsent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.asgi import Exchange, ask, running
+from trioweb import App, FileResponse, HTTPError, Provide, Request, Response, RouteError, Router, StreamingResponse
+from trioweb.layers import CallNext, Middleware
+
+
+@pytest.fixture
+def app() -> App:
+    """An app without routes."""
+    return App()
+
+
+def marking(name: str, log: list[str]) -> Middleware:
+    """A middleware that notes when it is entered and left, and with what status."""
+
+    async def mark(request: Request, call_next: CallNext) -> Response:
+        log.append(f"> {name}")
+        response = await call_next(request)
+        log.append(f"< {name} {response.status_code}")
+        return response
+
+    return mark
+
+
+async def test_order_is_as_registered_from_the_app_to_the_route(app: App) -> None:
+    """App, outer router, inner router, route: each in the order of its list, the first outermost."""
+    log: list[str] = []
+    app.middleware(marking("app 1", log))
+    inner = Router("/in", middleware=[marking("inner", log)])
+
+    @inner.get("/x", middleware=[marking("route 1", log), marking("route 2", log)])
+    async def x() -> str:
+        log.append("handler")
+        return "x"
+
+    outer = Router("/out", middleware=[marking("outer", log)])
+    outer.include(inner)
+    app.include(outer)
+    app.middleware(marking("app 2", log))
+    assert (await ask(app, "/out/in/x")).body == b"x"
+    names = ["app 1", "app 2", "outer", "inner", "route 1", "route 2"]
+    assert log == [f"> {name}" for name in names] + ["handler"] + [f"< {name} 200" for name in reversed(names)]
+
+
+@pytest.mark.parametrize("with_lifespan", [True, False])
+@pytest.mark.parametrize("path", ["/plain", "/request", "/stream"])
+async def test_a_response_can_be_changed(app: App, path: str, with_lifespan: bool) -> None:
+    """Status, headers and body of every kind of handler's response are a middleware's to change."""
+
+    @app.middleware
+    async def change(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.status_code = 202
+        response.headers["x-path"] = request.path
+
+        async def upper(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                yield chunk.upper()
+
+        response.map_stream(upper)  # type: ignore[arg-type]
+        return response
+
+    @app.get("/plain")
+    async def plain() -> str:
+        return "text"
+
+    @app.get("/request")
+    async def with_request(request: Request) -> str:
+        request.nursery.start_soon(trio.sleep, 0)
+        return "text"
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "te"
+        yield "xt"
+
+    if with_lifespan:
+        async with running(app):
+            answer = await ask(app, path)
+    else:
+        answer = await ask(app, path)
+    assert (answer.status, answer.body, answer.headers["x-path"]) == (202, b"TEXT", path)
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "body"),
+    [("text", 200, b"text"), ({"a": 1}, 200, b'{"a":1}'), (None, 204, b""), (Response("r", 201), 201, b"r")],
+)
+async def test_a_middleware_answers_with_any_return_value(app: App, value: object, status: int, body: bytes) -> None:
+    """What a handler may return a middleware may return too, without asking further; the outer ones see a response."""
+    log: list[str] = []
+    app.middleware(marking("outer", log))
+
+    @app.middleware
+    async def answer(request: Request, call_next: CallNext) -> object:
+        return value
+
+    got = await ask(app, "/nowhere")
+    assert (got.status, got.body, log) == (status, body, ["> outer", f"< outer {status}"])
+
+
+class Known(Exception):
+    """It has a handler."""
+
+
+@pytest.mark.parametrize("takes_request", [True, False])
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/nowhere", "GET", 404), ("/x", "DELETE", 405), ("/x?HTTPError", "GET", 418), ("/x?Known", "GET", 409)],
+)
+async def test_what_is_expected_is_a_response(
+    app: App, path: str, method: str, status: int, takes_request: bool
+) -> None:
+    """404s, 405s, HTTPErrors and exceptions with a handler of their class come out of `call_next` as responses."""
+    log: list[str] = []
+    app.middleware(marking("mw", log))
+
+    def fail(kind: str) -> str:
+        raise HTTPError(418) if kind == "HTTPError" else Known
+
+    if takes_request:
+
+        @app.get("/x")
+        async def with_request(request: Request) -> str:
+            return fail(request.scope["query_string"].decode())
+    else:
+
+        @app.get("/x")
+        async def without(HTTPError: str = "", Known: str | None = None) -> str:  # noqa: N803
+            return fail("Known" if Known is not None else "HTTPError")
+
+    @app.error_handler(Known)
+    async def known(request: Request, error: Known) -> Response:
+        return Response("known", 409)
+
+    target, _, query = path.partition("?")
+    answer = await ask(app, target, method, query_string=f"{query}{'' if takes_request or not query else '='}".encode())
+    assert (answer.status, log) == (status, ["> mw", f"< mw {status}"])
+
+
+@pytest.mark.parametrize("takes_request", [True, False])
+async def test_another_exception_passes_as_itself_and_becomes_the_500_outside(app: App, takes_request: bool) -> None:
+    """An exception that nothing expects is raised by `call_next`, and answered by the handler for 500 outside."""
+    seen: list[BaseException] = []
+
+    @app.middleware
+    async def watch(request: Request, call_next: CallNext) -> Response:
+        try:
+            return await call_next(request)
+        except KeyError as error:
+            seen.append(error)
+            raise
+
+    @app.error_handler(500)
+    async def broken(request: Request, error: Exception) -> Response:
+        return Response(f"broken by {error!r}", 500)
+
+    if takes_request:
+
+        @app.get("/")
+        async def with_request(request: Request) -> str:
+            raise KeyError("x")
+    else:
+
+        @app.get("/")
+        async def without() -> str:
+            raise KeyError("x")
+
+    answer = await ask(app, "/")
+    assert (answer.status, answer.body) == (500, b"broken by KeyError('x')")
+    assert [type(error) for error in seen] == [KeyError]
+
+
+@pytest.mark.parametrize("takes_request", [True, False])
+async def test_a_middleware_can_answer_an_exception(app: App, takes_request: bool) -> None:
+    """A middleware that catches an exception answers in its place, and nothing is reported."""
+
+    @app.middleware
+    async def rescue(request: Request, call_next: CallNext) -> Any:
+        try:
+            return await call_next(request)
+        except KeyError:
+            return {"rescued": True}
+
+    async def fail(request: Request) -> str:
+        raise KeyError("x")
+
+    async def fail_without() -> str:
+        raise KeyError("x")
+
+    app.get("/")(fail if takes_request else fail_without)
+    assert (await ask(app, "/")).body == b'{"rescued":true}'
+
+
+@pytest.mark.parametrize("after", [True, False])
+async def test_what_a_middleware_raises_is_a_response_to_those_around_it(app: App, after: bool) -> None:
+    """An HTTPError of a middleware, before or after its `call_next`, is a response to the middleware outside of it."""
+    log: list[str] = []
+    app.middleware(marking("outer", log))
+
+    @app.middleware
+    async def refuse(request: Request, call_next: CallNext) -> Response:
+        if after:
+            await call_next(request)
+        raise HTTPError(403)
+
+    @app.error_handler(403)
+    async def forbidden(request: Request, error: HTTPError) -> Response:
+        return Response("no", 403)
+
+    @app.get("/")
+    async def root(request: Request) -> str:
+        return "secret"
+
+    answer = await ask(app, "/")
+    assert (answer.status, answer.body, log) == (403, b"no", ["> outer", "< outer 403"])
+
+
+async def provided(request: Request) -> AsyncIterator[str]:
+    """Something that is rolled back when the request fails."""
+    try:
+        yield "x"
+    except Known:
+        request.app.state.log.append("rolled back")
+        raise
+
+
+async def helper() -> AsyncIterator[trio.Nursery]:
+    """A nursery that is open until the response is sent."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+
+
+async def test_the_nursery_of_a_failed_request_is_closed_before_its_error_handler_answers(app: App) -> None:
+    """What a handler started has ended, and what it was provided with is closed with its error, when it is answered."""
+    log: list[str] = []
+    app.state.log = log
+    app.middleware(marking("mw", log))
+
+    @app.error_handler(Known)
+    async def known(request: Request, error: Known) -> str:
+        log.append("answered")
+        return "known"
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery, x: Annotated[str, Provide(provided)]) -> str:
+        async def work() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                log.append("work ended")
+
+        nursery.start_soon(work)
+        await trio.testing.wait_all_tasks_blocked()
+        raise Known
+
+    await ask(app, "/")
+    assert sorted(log[1:3]) == ["rolled back", "work ended"]
+    assert log[3:] == ["answered", "< mw 200"]
+
+
+@pytest.mark.parametrize("takes_request", [True, False])
+async def test_a_time_limit_around_call_next_cancels_the_handler(
+    app: App, takes_request: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A scope of a middleware's that expires in `call_next` has the handler ended before the middleware goes on."""
+    log: list[str] = []
+
+    @app.middleware
+    async def limit(request: Request, call_next: CallNext) -> Any:
+        with trio.move_on_after(5):
+            return await call_next(request)
+        log.append("limit")
+        return "too late"
+
+    async def sleep() -> None:
+        try:
+            await trio.sleep(3600)
+        finally:
+            log.append("handler ended")
+
+    async def slow(request: Request) -> None:
+        await sleep()
+
+    app.get("/")(slow if takes_request else sleep)
+    assert (await ask(app, "/")).body == b"too late"
+    assert log == ["handler ended", "limit"]
+
+
+async def test_a_scope_around_call_next_ends_before_what_the_handler_holds(app: App) -> None:
+    """A provided nursery, open until the response is sent, and a scope around `call_next` do not get entangled."""
+
+    @app.middleware
+    async def limit(request: Request, call_next: CallNext) -> Response:
+        with trio.fail_after(5):
+            return await call_next(request)
+
+    @app.get("/")
+    async def root(tasks: Annotated[trio.Nursery, Provide(helper)]) -> AsyncIterator[str]:
+        tasks.start_soon(trio.sleep, 0)
+        yield "a"
+        yield "b"
+
+    assert (await ask(app, "/")).body == b"ab"
+
+
+class Source:
+    """A stream that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __aiter__(self) -> Source:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close it."""
+        self.closed = True
+
+
+@pytest.mark.parametrize("ending", ["replace", "raise", "fail", "twice"])
+async def test_a_response_that_is_not_sent_is_closed(app: App, ending: str) -> None:
+    """What a response held is closed when a middleware replaces it, raises after it, or asks for another one."""
+    sources: list[Source] = []
+
+    @app.middleware
+    async def replace(request: Request, call_next: CallNext) -> Any:
+        await call_next(request)
+        if ending == "replace":
+            return "another"
+        if ending == "twice":
+            return await call_next(request)
+        raise HTTPError(403) if ending == "raise" else KeyError
+
+    @app.get("/")
+    async def root(request: Request) -> Response:
+        sources.append(Source())
+        return StreamingResponse(sources[-1])
+
+    await ask(app, "/")
+    assert [source.closed for source in sources] == [True] * (2 if ending == "twice" else 1)
+
+
+async def test_a_channel_that_is_not_sent_is_no_error_to_who_feeds_it(app: App) -> None:
+    """Where a channel is replaced, the request's task that feeds it is cancelled, and the replacement is sent."""
+
+    @app.middleware
+    async def replace(request: Request, call_next: CallNext) -> str:
+        await call_next(request)
+        return "another"
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery) -> trio.MemoryReceiveChannel[str]:
+        send, receive = trio.open_memory_channel[str](0)
+
+        async def feed() -> None:
+            while True:
+                await send.send("x")
+
+        nursery.start_soon(feed)
+        return receive
+
+    answer = await ask(app, "/")
+    assert (answer.status, answer.body) == (200, b"another")
+
+
+async def test_a_file_is_prepared_when_a_middleware_sees_it(app: App, tmp_path: Path) -> None:
+    """A middleware sees the 206 or 304 that a file has become for this request; one that it replaces is closed."""
+    (tmp_path / "file").write_bytes(b"0123456789" * 10_000)
+    seen: list[int] = []
+    replaced: list[Any] = []
+
+    @app.middleware
+    async def look(request: Request, call_next: CallNext) -> Any:
+        response = await call_next(request)
+        seen.append(response.status_code)
+        replaced.append(response)
+        return response if "x-keep" in request.headers else "gone"
+
+    @app.get("/")
+    async def root() -> Response:
+        return FileResponse(tmp_path / "file")
+
+    answer = await ask(app, "/", headers=[(b"range", b"bytes=0-1"), (b"x-keep", b"1")])
+    assert (answer.status, answer.body, seen) == (206, b"01", [206])
+    assert (await ask(app, "/")).body == b"gone"
+    assert replaced[-1]._file is None
+
+
+@pytest.mark.parametrize("where", ["before", "handler", "after"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_client_that_leaves(app: App, where: str, method: str, autojump_clock: trio.testing.MockClock) -> None:
+    """A client that leaves cancels middleware and handler of a safe method, wherever they wait; others go on."""
+    log: list[str] = []
+
+    async def wait(here: str) -> None:
+        if here == where:
+            log.append("waits")
+            try:
+                await trio.sleep(10)
+            except trio.Cancelled:
+                log.append("cancelled")
+                raise
+            log.append("ended")
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        await wait("before")
+        response = await call_next(request)
+        await wait("after")
+        return response
+
+    @app.route("/", methods=["GET", "POST"])
+    async def root(request: Request) -> str:
+        await wait("handler")
+        return "x"
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange(method, "/")
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        assert log == ["waits"]
+        exchange.leave()
+        await exchange.done.wait()
+    assert log == ["waits", "cancelled" if method == "GET" else "ended"]
+
+
+async def test_cancelling_a_request_from_outside_ends_its_handler_first(app: App) -> None:
+    """A request that is cancelled from outside returns when its middlewares and its handler have ended."""
+    log: list[str] = []
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        try:
+            return await call_next(request)
+        finally:
+            log.append("middleware")
+
+    @app.get("/")
+    async def root(request: Request) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+            log.append("handler")
+
+    async with running(app):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(Exchange("GET", "/").run, app)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        assert log == ["handler", "middleware"]
+
+
+async def test_a_task_of_the_request_that_fails_is_answered_outside(app: App) -> None:
+    """What fails in the request's nursery while a middleware still works cancels that, and is the app's to answer."""
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        await call_next(request)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    @app.error_handler(Known)
+    async def known(request: Request, error: Known) -> Response:
+        return Response("known", 409)
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery) -> str:
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            raise Known
+
+        nursery.start_soon(fail)
+        return "x"
+
+    answer = await ask(app, "/")
+    assert (answer.status, answer.body) == (409, b"known")
+
+
+async def test_middlewares_run_in_the_tasks_own_context(app: App) -> None:
+    """All middlewares of a request run in one task, and a handler that takes nothing runs in it too."""
+    tasks: list[object] = []
+
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        tasks.append(trio.lowlevel.current_task())
+        return await call_next(request)
+
+    app.middleware(mw)
+    app.middleware(mw)
+
+    @app.get("/")
+    async def root() -> str:
+        tasks.append(trio.lowlevel.current_task())
+        return "x"
+
+    await ask(app, "/")
+    assert len(tasks) == 3
+    assert len(set(tasks)) == 1
+
+
+async def test_the_wrong_argument_to_call_next_is_explained(app: App) -> None:
+    """`call_next()` with anything but the request says what to write."""
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Any:
+        with pytest.raises(TypeError, match="write `await call_next\\(request\\)`"):
+            await call_next(request.path)  # type: ignore[arg-type]
+        return "x"
+
+    assert (await ask(app, "/")).body == b"x"
+
+
+class NotMade:
+    """A class where an object is wanted."""
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        """Call."""
+        return await call_next(request)
+
+
+def _plain(request: Request, call_next: CallNext) -> Response:
+    raise NotImplementedError
+
+
+async def _one_argument(request: Request) -> Response:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (NotMade, r"write NotMade\(\.\.\.\) to use an object"),
+        (_plain, "must be an `async def`"),
+        (_one_argument, r"must take \(request, call_next\)"),
+        (None, "must be an `async def`"),
+    ],
+)
+def test_what_is_no_middleware_is_refused_when_registered(app: App, given: Any, message: str) -> None:
+    """App, router and route refuse what is no middleware, and say what to write instead."""
+    registrations: list[Callable[[], object]] = [
+        lambda: app.middleware(given),
+        lambda: Router(middleware=[given]),
+        lambda: app.get("/", middleware=[given])(lambda: None),
+    ]
+    for register in registrations:
+        with pytest.raises(RouteError, match=message):
+            register()
+    with pytest.raises(RouteError, match="middleware is a list"):
+        Router(middleware=_one_argument)  # type: ignore[arg-type]
+
+
+async def test_an_object_is_a_middleware(app: App) -> None:
+    """An object with an async `__call__` is a middleware, and is given back by what registers it."""
+    made = NotMade()
+    assert app.middleware(made) is made
+
+    @app.get("/")
+    async def root() -> str:
+        return "x"
+
+    assert (await ask(app, "/")).body == b"x"

@@ -1,0 +1,319 @@
+"""Function middleware: the way of a request through them to its handler, and of the response back.
+
+Rules that this module alone enforces:
+
+* Middlewares run in the request's own task, one inside of the other, without a task, channel or nursery each. A handler
+  that has a nursery has a task too, apart from what middlewares open: so a scope around ``call_next`` can end before
+  the response is sent, and the request's nursery before an error handler answers.
+* What is expected of a request, a 404 or an exception with a handler of its class, is a response to what stands around
+  it; any other exception is itself, out to the app's edge.
+* A response that is not sent is closed before the one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from trioweb.core import Core
+from trioweb.exchange import Exchange
+from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.ground.errors import unwrap
+from trioweb.handlers import Endpoint, to_response
+from trioweb.layers import Middleware
+from trioweb.lifespan import AppNursery
+from trioweb.light import failed_to_send, resumed
+from trioweb.policy import Policy, cancels_handler, may_have_body
+from trioweb.ranges import RangeResponse
+from trioweb.request import Request
+from trioweb.responses import BODILESS, Response, stream_of
+from trioweb.signatures import label_of
+from trioweb.watch import ClientWatch
+from trioweb.wire.inbox import Inbox
+from trioweb.wire.outbox import SLICE, Outbox, check_status, checked_headers, send_small, sendable
+from trioweb.wire.sources import close_unused
+
+Start = Callable[..., None]
+
+
+async def serve_through(
+    policy: Policy,
+    endpoint: Endpoint,
+    params: Mapping[str, Any],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    app_nursery: AppNursery | None,
+    found: Response | Exception | None = None,
+) -> Callable[[], Awaitable[None]] | None:
+    """Answer a request through its middlewares, or say what does so.
+
+    A cancellation from outside cancels middlewares and handler; it never reaches ``send``.
+
+    Args:
+        policy: of the app.
+        endpoint: the handler, and the middlewares of its route.
+        params: the path's.
+        scope: the request's.
+        receive: of the server.
+        send: of the server.
+        app_nursery: where the handler's task runs; without one, where the app's lifespan does not run, in a nursery of
+            the request's own.
+        found: what the lack of a handler has led to already.
+    """
+    passage = Passage(policy, endpoint, params, scope, Inbox(receive), send, found)
+    if app_nursery is not None:
+        return await passage.run(app_nursery.start_own)
+    async with trio.open_nursery() as nursery:
+        rest = await passage.run(nursery.start_soon)
+        if rest is not None:
+            await rest()
+    return None
+
+
+class Passage:
+    """One request on its way through its middlewares."""
+
+    __slots__ = (
+        "_answer", "_chain", "_core", "_endpoint", "_found", "_inbox", "_opened", "_params", "_policy", "_request",
+        "_scope", "_seen", "_send", "_shield", "_stalled", "_start", "_watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        policy: Policy,
+        endpoint: Endpoint,
+        params: Mapping[str, Any],
+        scope: Scope,
+        inbox: Inbox,
+        send: Send,
+        found: Response | Exception | None,
+    ) -> None:
+        self._policy = policy
+        self._endpoint = endpoint
+        self._params = params
+        self._scope = scope
+        self._inbox = inbox
+        self._send = send
+        self._found = found
+        self._chain: tuple[Middleware, ...] = (*policy.middleware, *endpoint.middleware)
+        self._request = policy.make_request(endpoint, params, scope, inbox)
+        self._core: Core | None = None
+        self._watch: ClientWatch | None = None
+        self._stalled: Exception | None = None
+        self._seen: list[Response] = []  # that stream
+        self._opened: list[RangeResponse] = []
+
+    async def run(self, start: Start) -> Callable[[], Awaitable[None]] | None:
+        """Run the middlewares, and send what they return or say what does so. ``start`` starts a task."""
+        self._start = start
+        try:
+            answer = await self._through()
+        except BaseException:
+            if self._core is not None:
+                await self._core.abandon()
+            raise
+        core = self._core
+        if answer is None:  # it is sent, or the client has left
+            return core.finish if core is not None and core.answers else None
+        if core is None or core.over:
+            return partial(self._exchange().run, answer)
+        core.conclude(answer)
+        return core.finish
+
+    async def _through(self) -> Response | Exception | None:
+        """Run the middlewares. Returns what is to be sent, or answered."""
+        answer: Response | Exception | None = None
+        started = False
+        # As for a handler without middlewares: up from the start, down while one waits.
+        with trio.CancelScope(shield=True) as self._shield:
+            try:
+                coroutine = self._at(0, self._request)
+                try:
+                    trap = coroutine.send(None)
+                except StopIteration as done:
+                    answer = done.value
+                else:
+                    self._shield.shield = False
+                    answer = await self._watched(resumed(coroutine, trap))
+                assert isinstance(answer, Response)  # noqa: S101 - `_at` returns nothing else
+                await self._close_unsent(answer)
+                small = None if self._core is not None else self._small(answer)
+                if small is not None:
+                    self._shield.shield = started = True
+                    self._policy.writes.add(self._shield, self._scope, self._send)
+                    await send_small(self._send, answer.status_code, *small)
+                    return None
+            except Exception as error:
+                answer = unwrap(error)
+                if not started:
+                    await self._close_unsent(None)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._close_unsent(None)
+                raise
+            finally:
+                self._policy.writes.now.pop(self._shield, None)
+        if started:
+            await failed_to_send(answer, self._scope, self._send)
+            return None
+        return self._stalled or answer
+
+    def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+        """Headers and body of a response that can be sent at once; ``None`` for one that cannot."""
+        body = response.body
+        if body is None or len(body) > SLICE or may_have_body(self._scope):
+            return None
+        status, headers = response.status_code, response.headers.raw
+        check_status(status)
+        if self._scope["method"] == "HEAD" or status in BODILESS:
+            return sendable(headers, "1.1", status), b""
+        return checked_headers(headers, "1.1", status, len(body)), body
+
+    # The way in, and out
+
+    async def _at(self, index: int, request: Request) -> Response:
+        """What the middleware of this index, or behind the last of them the handler, answers."""
+        if not isinstance(request, Request):
+            raise TypeError(
+                f"call_next was given {type(request).__qualname__}: write `await call_next(request)` with the request"
+            )
+        if index == len(self._chain):
+            return await self._call_handler(request)
+        middleware = self._chain[index]
+        try:
+            value = await middleware(request, _Next(self, index + 1))
+            if isinstance(value, Response) and not isinstance(value, RangeResponse):
+                response = value
+            else:
+                response = await self._as_response(value, middleware)
+        except Exception as error:
+            failure = unwrap(error)
+            if not self._policy.is_expected(failure):
+                raise
+            return await self._turned(failure)
+        self._see(response)
+        return response
+
+    async def _as_response(self, value: Any, middleware: Middleware) -> Response:
+        response = to_response(value, label_of(middleware), streaming=False)
+        if isinstance(response, RangeResponse):
+            response = await response.prepare(self._request.method, self._request.headers)
+            self._opened.append(response)
+        return response
+
+    def _see(self, response: Response) -> None:
+        if stream_of(response) is not None and not any(response is seen for seen in self._seen):
+            self._seen.append(response)
+
+    async def _call_handler(self, request: Request) -> Response:
+        endpoint, found = self._endpoint, self._found
+        if isinstance(found, Exception):
+            if not self._policy.is_expected(found):
+                raise found
+            return await self._turned(found)
+        if found is None and endpoint.light and not endpoint.waits and self._core is None:
+            try:
+                value = await endpoint.call(self._params, request if endpoint.reads else None)
+                found = to_response(value, endpoint.label, endpoint.streaming)
+            except Exception as error:
+                failure = unwrap(error)
+                if not self._policy.is_expected(failure):
+                    raise
+                return await self._turned(failure)
+        if found is not None and found.body is not None:
+            return found
+        return await self._ask_core(found, request)
+
+    async def _turned(self, failure: Exception) -> Response:
+        """An expected failure as a response."""
+        if self._policy.handler_for(failure) is None and (self._core is None or self._core.over):
+            return self._policy.default_answer(failure, self._scope)
+        return await self._ask_core(failure, self._request)
+
+    # The handler's task
+
+    async def _ask_core(self, outcome: Response | Exception | None, request: Request) -> Response:
+        """Have the handler called in a task of its own, or an outcome dealt with there that needs a nursery.
+
+        A cancellation here, by a scope of a middleware's, cancels that task and waits for its end.
+        """
+        core = self._core
+        if core is not None and not core.over:
+            if isinstance(outcome, Exception):
+                core.reply(outcome)
+            else:  # a middleware that calls twice: the first answer has to go before there is a second
+                with trio.CancelScope(shield=True):
+                    await self._close_unsent(None)
+                    await core.abandon()
+                core = None
+        if core is None or core.over:
+            if self._watch is not None:
+                self._watch.stop()  # it watches from now on
+            core = self._core = Core(self._exchange(request), self._shield.cancel)
+            self._start(core.run, outcome)
+        response = await core.outcome()
+        self._see(response)
+        return response
+
+    def _exchange(self, request: Request | None = None) -> Exchange:
+        exchange = Exchange(self._policy, self._endpoint, self._params, self._scope, self._inbox, self._send)
+        exchange.adopt(request or self._request)
+        return exchange
+
+    async def _close_unsent(self, answer: Response | None) -> None:
+        """Close the responses that are not sent, and what they hold."""
+        sent = None if answer is None else stream_of(answer)
+        while self._seen:
+            stream = stream_of(self._seen.pop())
+            if stream is None or (sent is not None and (stream is sent or stream.source is sent.source)):
+                continue
+            if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)) and self._core is not None:
+                self._core.leave_behind(stream.source)
+            else:
+                await close_unused(stream.source)
+        while self._opened:
+            response = self._opened.pop()
+            if response is not answer:
+                await response.aclose()
+
+    # The client
+
+    async def _watched(self, rest: Awaitable[Response]) -> Response:
+        """Await the rest of the middlewares, and see meanwhile whether the client leaves. The handler's task sees for
+        itself.
+        """
+        if self._core is None:
+            self._watch = ClientWatch(self._inbox, Outbox(self._send, self._scope["http_version"]), None)
+            self._start(self._watch.run, self._client_left, self._client_left, self._client_stalled)
+        try:
+            answer = await rest
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return answer
+
+    def _client_left(self) -> None:
+        if cancels_handler(self._endpoint, self._scope["method"]):
+            self._shield.cancel()
+
+    def _client_stalled(self) -> None:
+        self._stalled = self._inbox.overdue()
+        self._shield.cancel()
+
+
+class _Next:
+    """What a middleware gets as ``call_next``."""
+
+    __slots__ = ("_index", "_passage")
+
+    def __init__(self, passage: Passage, index: int) -> None:
+        self._passage = passage
+        self._index = index
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        return self._passage._at(self._index, request)

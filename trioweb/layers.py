@@ -1,0 +1,51 @@
+"""What a function middleware is, and how one is written down where routes are registered."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+from trioweb.ground.errors import RouteError
+from trioweb.request import Request
+from trioweb.responses import Response
+
+CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""Leads on to what a middleware stands around, and returns its response."""
+Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Any]]
+"""An ``async def mw(request, call_next)`` that returns a response, or any other value that a handler may return."""
+
+_SHAPE = "write `async def middleware(request, call_next): return await call_next(request)`"
+
+
+def as_middleware(where: str, given: Any) -> Middleware:
+    """A middleware as it was given.
+
+    Raises:
+        RouteError: it is none; the message says what to write instead.
+    """
+    name = getattr(given, "__qualname__", repr(given))
+    if isinstance(given, type):
+        raise RouteError(
+            f"{where}: {name} is a class: write {name}(...) to use an object of it, or app.add_middleware({name}, ...) "
+            "for a class of ASGI middleware"
+        )
+    called = given if inspect.isroutine(given) or not callable(given) else given.__call__
+    if not inspect.iscoroutinefunction(inspect.unwrap(called)):
+        raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
+    try:
+        inspect.signature(called).bind(None, None)
+    except TypeError:
+        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}") from None
+    return given  # type: ignore[no-any-return]
+
+
+def as_middlewares(where: str, given: Iterable[Any]) -> tuple[Middleware, ...]:
+    """Middlewares as they were given in a list, outermost first.
+
+    Raises:
+        RouteError: one of them is none, or this is no list.
+    """
+    if not isinstance(given, Iterable):
+        raise RouteError(f"{where}: middleware is a list: write middleware=[{getattr(given, '__qualname__', '...')}]")
+    return tuple(as_middleware(where, one) for one in given)

@@ -1,0 +1,27 @@
+"""Middlewares for ``app.middleware(...)``. Each is also an example of how one is written."""
+
+from __future__ import annotations
+
+from trioweb.layers import CallNext, Middleware
+from trioweb.middleware.compression import Compression
+from trioweb.middleware.cors import CORS
+from trioweb.middleware.hosts import TrustedHosts
+from trioweb.middleware.requestid import RequestID, request_id
+from trioweb.middleware.security import SecurityHeaders
+from trioweb.middleware.sessions import Session, Sessions
+from trioweb.middleware.timing import Timing, measure
+
+__all__ = [
+    "CORS",
+    "CallNext",
+    "Compression",
+    "Middleware",
+    "RequestID",
+    "SecurityHeaders",
+    "Session",
+    "Sessions",
+    "Timing",
+    "TrustedHosts",
+    "measure",
+    "request_id",
+]

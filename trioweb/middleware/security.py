@@ -1,0 +1,52 @@
+"""Headers that ask a browser to be careful with a response."""
+
+from __future__ import annotations
+
+from trioweb.layers import CallNext
+from trioweb.request import Request
+from trioweb.responses import Response
+
+
+class SecurityHeaders:
+    """Adds headers that a response does not have yet; ``None`` leaves one out.
+
+    Args:
+        content_type_options: ``nosniff``: the content type is what the response says.
+        frame_options: who may show a page in a frame.
+        referrer_policy: what of its address a page tells others.
+        opener_policy: which pages it shares a process with.
+        content_security_policy: what a page may load and run; none unless given, since only its author knows.
+        permissions_policy: which features of the browser it may use; none unless given.
+        hsts: the ``strict-transport-security`` of responses over HTTPS; none unless given, since a browser keeps to it
+            for as long as it says. ``"max-age=63072000; includeSubDomains"`` is two years.
+    """
+
+    def __init__(
+        self,
+        content_type_options: str | None = "nosniff",
+        frame_options: str | None = "DENY",
+        referrer_policy: str | None = "strict-origin-when-cross-origin",
+        opener_policy: str | None = "same-origin",
+        content_security_policy: str | None = None,
+        permissions_policy: str | None = None,
+        hsts: str | None = None,
+    ) -> None:
+        given = {
+            "x-content-type-options": content_type_options,
+            "x-frame-options": frame_options,
+            "referrer-policy": referrer_policy,
+            "cross-origin-opener-policy": opener_policy,
+            "content-security-policy": content_security_policy,
+            "permissions-policy": permissions_policy,
+        }
+        self._headers = [(name, value) for name, value in given.items() if value is not None]
+        self._hsts = hsts
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        """Go on, and add what is missing."""
+        response = await call_next(request)
+        for name, value in self._headers:
+            response.headers.setdefault(name, value)
+        if self._hsts is not None and request.url.scheme == "https":
+            response.headers.setdefault("strict-transport-security", self._hsts)
+        return response
