@@ -402,6 +402,34 @@ async def test_a_file_is_prepared_when_a_middleware_sees_it(app: App, tmp_path: 
     assert replaced[-1]._file is None
 
 
+@pytest.mark.parametrize("calls", [True, False])
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_file_of_a_middlewares_own_is_closed(app: App, tmp_path: Path, keep: bool, calls: bool) -> None:
+    """A file that a middleware answers with is closed, be it sent or replaced by a middleware around it."""
+    (tmp_path / "file").write_bytes(b"0123456789" * 100_000)
+    seen: list[Any] = []
+
+    @app.middleware
+    async def outer(request: Request, call_next: CallNext) -> Any:
+        response = await call_next(request)
+        seen.append(response)
+        assert response._file is not None  # type: ignore[attr-defined]
+        return response if keep else "gone"
+
+    @app.middleware
+    async def inner(request: Request, call_next: CallNext) -> Response:
+        if calls:
+            await call_next(request)
+        return FileResponse(tmp_path / "file")
+
+    @app.get("/")
+    async def root(request: Request) -> str:
+        return "replaced"
+
+    assert len((await ask(app, "/")).body) == (1_000_000 if keep else 4)
+    assert seen[0]._file is None
+
+
 @pytest.mark.parametrize("where", ["before", "handler", "after"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_client_that_leaves(app: App, where: str, method: str, autojump_clock: trio.testing.MockClock) -> None:

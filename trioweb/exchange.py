@@ -163,10 +163,13 @@ class Exchange:
                 return outcome
             raise outcome
         try:
-            return await self.outward(outcome)
+            response = await self.outward(outcome)
         except Exception as error:
             self._refused = error
             raise
+        if isinstance(response, RangeResponse):
+            self._opened.append(response)
+        return response
 
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""

@@ -252,7 +252,12 @@ async def test_a_declared_length_is_kept(given: int, complete: bool) -> None:
 
     @app.get("/length")
     async def length() -> Response:
-        return StreamingResponse(["x"] * given, headers={"content-length": "5"}, media_type="text/plain")
+        async def source() -> AsyncIterator[str]:
+            for _ in range(given):
+                yield "x"
+                await trio.testing.wait_all_tasks_blocked()  # each leaves by itself
+
+        return StreamingResponse(source(), headers={"content-length": "5"}, media_type="text/plain")
 
     exchange = await raw(app, "/length")
     assert "content-length" not in exchange.headers

@@ -81,7 +81,7 @@ class Compression:
         response = await call_next(request)
         stream, body = stream_of(response), response.body
         headers = response.headers
-        if response.status_code == 206 or "content-encoding" in headers or "content-range" in headers:
+        if response.status_code == 206 or "content-encoding" in headers:
             return response
         if _NO_TRANSFORM.search(",".join(headers.getlist("cache-control"))):
             return response
