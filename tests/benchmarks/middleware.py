@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.middleware", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of little, to see that it works")
     quick = parser.parse_args(arguments).quick
-    rounds, rows, seconds = (1, 2_000, 1) if quick else (7, 100_000, 3)
+    rounds, rows, seconds = (1, 2_000, 1) if quick else (5, 100_000, 3)
     small: dict[str, list[float]] = {app: [] for app in APPS[:2]}
     stream: dict[str, list[float]] = {app: [] for app in (APPS[0], APPS[2])}
     alone: list[float] = []
