@@ -13,14 +13,17 @@ PACKAGE = Path(trioweb.__file__).parent
 FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
+ground.closing
 ground.urls ground.templates ground.routes ground.problems
 wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.sources wire.producer wire.inbox wire.outbox
-wire.relay
-resources streams limits connection bodies uploads parts forms request responses streaming ranges files tree
+wire.relay wire.duplex
+resources streams limits connection bodies uploads parts forms request websocket
+responses streaming ranges files tree
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-signatures arguments planner handlers sweep policy watch unread exchange lifespan light
+signatures arguments planner handlers sweep policy watch unread exchange conversation
+lifespan light
 routing dispatch app static
 server server.config server.options server.loading server.logs server.sockets server.gate server.protocols
 server.connection

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import trio
 
 from trioweb.connection import State
+from trioweb.conversation import Conversation
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
-from trioweb.handlers import Endpoint, RouteOptions, plan
+from trioweb.handlers import Endpoint, RouteOptions, plan, plan_websocket
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
 from trioweb.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
@@ -209,8 +210,12 @@ class App(Router):
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
-        endpoint = plan(route.handler, route.where, template.parameters, options)
-        self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
+        if route.is_websocket:
+            endpoint = plan_websocket(route.handler, route.where, template.parameters, route.options)
+            self._dispatcher.sockets.add(template, route.methods, endpoint, endpoint.label)
+        else:
+            endpoint = plan(route.handler, route.where, template.parameters, options)
+            self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
         self._names.setdefault(route.name, []).append(template)
         self._adopt(route)
 
@@ -233,7 +238,7 @@ class App(Router):
                 if rest is not None:
                     await rest()
             elif isinstance(target, Mount):
-                await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
+                await target.serve(scope, receive, send)
             else:
                 answer = cast("Response | Exception", target)
                 await Exchange(self._policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
@@ -241,8 +246,8 @@ class App(Router):
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            self._hear_of_stop(scope, send)
+            await self._converse(scope, receive, send)
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
 
@@ -254,8 +259,8 @@ class App(Router):
         self.stopping.set()
         if self._nursery is not None:
             self._nursery.start_own(self._policy.writes.break_all_after, grace)
-        for producer in list(self._policy.event_streams):
-            producer.end()
+        for stream in (*self._policy.event_streams, *self._policy.conversations):
+            stream.end()
 
     async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
         for mount in self._dispatcher.mounts:
@@ -263,16 +268,32 @@ class App(Router):
                 await stack.enter_async_context(mount.app._life(transport))
 
     def _target(self, scope: Scope, send: Send) -> Found | Mount | Response | Exception:
+        if not self._hears_of_stop:
+            self._hear_of_stop(scope, send)
+        try:
+            return self._dispatcher.find(scope)
+        except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
+            return error
+
+    def _hear_of_stop(self, scope: Scope, send: Send) -> None:
         if self._nursery is not None and not self._hears_of_stop:
             self._hears_of_stop = True
             transport = find_transport(scope, send)
             if transport is not PLAIN:
                 self._nursery.start_own(transport.watch_stop, self._announce_stop)
                 self._nursery.start_own(self._policy.writes.sweep)
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: Exception | None = None
+        target: Found | Mount = NO_ROUTE, {}
         try:
-            return self._dispatcher.find(scope)
-        except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
-            return error
+            target = self._dispatcher.find_socket(scope)
+        except Exception as error:  # as above
+            answer = error
+        if isinstance(target, Mount):
+            await target.serve(scope, receive, send)
+        else:
+            await Conversation(self._policy, *target, scope, receive, send).run(answer)
 
 
 NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
