@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.conftest import StartServer
-from tests.servers import PATIENCE, RUNNERS, Server, read_until, reset_connection
+from tests.servers import PATIENCE, RUNNERS, H2Client, Server, read_until, reset_connection
 
 APP = "tests.server.socket_app:app"
 
@@ -182,4 +182,34 @@ def test_no_peer_holds_up_a_stop(server: Server, path: str) -> None:
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(PATIENCE)
     assert time.monotonic() - begin < 6
+    client.close()
+
+
+CONNECT = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
+
+
+def test_over_http2(server: Server) -> None:
+    """A WebSocket over HTTP/2 (RFC 8441) works the same, beside other streams of its connection."""
+    client = H2Client(server)
+    stream = client.request("/echo", "CONNECT", CONNECT, end=False)
+    client.pump("time", stream, seconds=0.5)
+    client.upload(stream, frame(1, b"hello"))
+    client.pump("data", stream)
+    assert client.received[stream] == b"\x81\x05hello"
+    other = client.request("/-/ready")
+    client.pump("ended", other)
+    assert client.received[other] == b"ready"
+    client.upload(stream, frame(1, b"bye"))
+    client.pump("ended", stream)
+    assert client.received[stream].endswith(b"\x88\x0a\x0f\xa0as asked")
+    client.close()
+
+
+def test_a_peer_over_http2_that_never_reads(server: Server) -> None:
+    """One whose window stays shut is left after the write timeout: its stream is reset, the others go on."""
+    client = H2Client(server)
+    stream = client.request("/flood", "CONNECT", CONNECT, end=False)
+    client.pump("reset", stream, open_windows=False)
+    server.wait_for_event("flood ended")
+    assert len(client.received[stream]) < 100_000
     client.close()

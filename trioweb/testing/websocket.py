@@ -234,6 +234,11 @@ class WebSocketSession(Transport):
         if self._raises:
             self._error = self._error or error
 
+    def release(self, shield: trio.CancelScope | None) -> None:
+        """See ``Transport``."""
+        if shield is not None:
+            shield.cancel()
+
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``."""
         await self._stopping.wait()

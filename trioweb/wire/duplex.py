@@ -34,6 +34,8 @@ COUNTED: Final = 1024
 """What one message counts at least: so at most 64 are held, however short they are."""
 LOOK_SECONDS: Final = 0.5
 """How often a server is asked whether the peer has left, while its messages wait to be read. A WebSocket."""
+RELEASE_SECONDS: Final = 0.25
+"""How long a ``send`` to a peer that was left may take to return by itself; then it is cancelled. A WebSocket."""
 
 CONNECTING, OPEN, CLOSED, DENIED = "not accepted yet", "open", "closed by this side", "denied"
 
@@ -91,7 +93,7 @@ class Duplex:
         """It was closed, and not by the handler: who sends then has made no mistake."""
         self.timed_out = False
         """The peer took nothing for the write timeout."""
-        self.on_left: Callable[[], None] = _nothing
+        self.on_left: Callable[[], object] = bool
         """Called once, when the peer is known to have left."""
 
     @property
@@ -181,7 +183,8 @@ class Duplex:
     def _release(self) -> None:
         self.transport.release(self._sending)
         if self._sending is not None:
-            self._sending.cancel()  # whatever becomes of the connection: there is nobody at its other end
+            # A server that is woken goes on to take note; cancelled meanwhile it might never say that it is over.
+            self._sending.deadline = min(self._sending.deadline, trio.current_time() + RELEASE_SECONDS)
 
     def stop(self) -> None:
         """End ``watch``. Safe to call twice."""
@@ -300,7 +303,8 @@ class Duplex:
             try:
                 for message in messages:
                     await self._send(message)
-                await self.transport.drained()
+                if messages[0]["type"] == "websocket.send":  # a head is not kept waiting where that looks
+                    await self.transport.drained()
             except CLIENT_LEFT:
                 self._leave()
             finally:
@@ -312,7 +316,3 @@ class Duplex:
             self.state = _NEXT[self.state, event]
         except KeyError:
             raise RuntimeError(f"a WebSocket that is {self.state} cannot {event}: {_INSTEAD[self.state]}") from None
-
-
-def _nothing() -> None:
-    pass
