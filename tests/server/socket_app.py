@@ -49,7 +49,7 @@ async def echo(ws: WebSocket) -> None:
     try:
         await ws.receive()
     except WebSocketDisconnect as left:
-        note(f"left {left.code}")
+        note(f"left {left.code} {left.reason}")
 
 
 @app.websocket("/deny/{status:int}")

@@ -26,7 +26,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.protocols import Protocol
+from trioweb.server.protocols import Protocol, with_peers_close
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
@@ -273,6 +273,8 @@ class Requests:
         self.spawn(self._call, app, scope, take, send)
 
         async def deliver(message: Any) -> None:
+            if message["type"] == "websocket.disconnect":
+                message = with_peers_close(message, send)
             with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
                 await put.send(message)
 
