@@ -301,6 +301,26 @@ async def test_a_task_that_hears_of_the_peer_leaving_fails_nobody(app: App) -> N
     assert notes == ["tidied up"]
 
 
+async def test_a_task_that_hears_of_our_close_fails_nobody(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """Nor does one that receives when the handler itself closes; the handler may go on, and start more."""
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.nursery.start_soon(ws.receive)
+        await trio.sleep(1)
+        await ws.close(4000)
+        await trio.sleep(1)
+        ws.nursery.start_soon(trio.sleep_forever)
+        notes.append("went on")
+
+    async with app.test_client() as client, client.websocket("/") as ws:
+        with pytest.raises(WebSocketClosed):
+            await ws.receive()
+        await trio.sleep(5)
+    assert notes == ["went on"]
+
+
 async def test_a_stop_closes_with_1001(app: App, autojump_clock: trio.testing.MockClock) -> None:
     """When the server stops the peer is told 1001 at once, and the handler hears of it and may take its time."""
 

@@ -26,7 +26,7 @@ from trioweb.handlers import Endpoint
 from trioweb.policy import Policy, is_departure, report
 from trioweb.resources import Resources
 from trioweb.websocket import WebSocket
-from trioweb.wire.duplex import CONNECTING, DENIED, Duplex
+from trioweb.wire.duplex import CLOSED, CONNECTING, DENIED, Duplex
 from trioweb.wire.hypercorn import find_transport
 
 CLOSING_SECONDS: Final = 2.0
@@ -142,7 +142,7 @@ class Conversation:
                 try:
                     await trio.sleep_forever()
                 finally:
-                    if self._duplex.gone or self._duplex.ended:
+                    if self._duplex.gone or self._duplex.state is CLOSED:
                         # It stays open: the handler, which need not know yet, may start something in it.
                         with trio.CancelScope(shield=True):
                             await self._returned.wait()
