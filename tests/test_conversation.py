@@ -24,6 +24,13 @@ async def greeting(x_lang: Annotated[str, Header], ws: WebSocket) -> AsyncIterat
     notes.append("closed")
 
 
+async def ledger() -> AsyncIterator[str]:
+    """Provide what takes a moment to close."""
+    yield "ledger"
+    await trio.sleep(1)
+    notes.append("committed")
+
+
 async def database() -> AsyncIterator[str]:
     """Provide what cannot be closed."""
     yield "database"
@@ -215,18 +222,24 @@ async def test_the_nursery_goes_with_the_peer(app: App, autojump_clock: trio.tes
 async def test_a_handler_that_wants_to_go_with_the_peer(app: App, autojump_clock: trio.testing.MockClock) -> None:
     """With ``cancel_on_disconnect`` a peer that leaves cancels the handler too, wherever it waits."""
 
-    @app.websocket("/", cancel_on_disconnect=True)
-    async def handler(ws: WebSocket) -> None:
+    @app.websocket("/{seconds:int}", cancel_on_disconnect=True)
+    async def handler(ws: WebSocket, seconds: int, used: Annotated[str, Provide(ledger)]) -> None:
         await ws.accept()
         try:
-            await trio.sleep_forever()
+            await trio.sleep(seconds)
         finally:
-            notes.append("cancelled")
+            notes.append(trio.current_time() - start)
 
-    async with app.test_client() as client, client.websocket("/"):
-        await trio.sleep(1)
-        assert not notes
-    assert notes == ["cancelled"]
+    async with app.test_client() as client:
+        start = trio.current_time()
+        async with client.websocket("/10"):
+            await trio.sleep(1)
+        assert notes == [1]
+        notes.clear()
+        start = trio.current_time()
+        async with client.websocket("/2"):
+            await trio.sleep(2.5)
+        assert notes == [2, "committed"]
 
 
 async def test_the_nursery_goes_with_the_handler(app: App, autojump_clock: trio.testing.MockClock) -> None:
@@ -280,10 +293,10 @@ async def test_what_fails_in_the_nursery(app: App, autojump_clock: trio.testing.
 
 
 async def test_a_task_that_hears_of_the_peer_leaving_fails_nobody(app: App) -> None:
-    """Who sends in ``ws.nursery`` when the peer leaves does not take the handler with it."""
+    """Who sends in ``ws.nursery`` when the peer leaves does not take with it the handler, nor what that uses."""
 
     @app.websocket("/")
-    async def handler(ws: WebSocket) -> None:
+    async def handler(ws: WebSocket, used: Annotated[str, Provide(ledger)]) -> None:
         await ws.accept()
         ws.nursery.start_soon(stubborn, ws)
         async for _ in ws:
@@ -298,7 +311,7 @@ async def test_a_task_that_hears_of_the_peer_leaving_fails_nobody(app: App) -> N
 
     async with app.test_client() as client, client.websocket("/") as ws:
         await ws.receive()
-    assert notes == ["tidied up"]
+    assert notes == ["tidied up", "committed"]
 
 
 async def test_a_task_that_hears_of_our_close_fails_nobody(app: App, autojump_clock: trio.testing.MockClock) -> None:

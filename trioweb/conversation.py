@@ -157,7 +157,7 @@ class Conversation:
     def _peer_left(self) -> None:
         if self._hosted is not None:
             self._hosted.cancel_scope.cancel()
-        if self._endpoint.cancel_on_disconnect:
+        if self._endpoint.cancel_on_disconnect and not self._returned.is_set():  # else what it uses is being closed
             self._handling.cancel()
 
     # The end
