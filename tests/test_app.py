@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Literal
 
 import pytest
+import trio.testing
 
 from tests.asgi import ask
 from trioweb import App, HTTPError, Request, Response, RouteError, Router
@@ -225,15 +226,17 @@ async def test_a_root_path_is_taken_off(app: App) -> None:
 
 async def test_other_scopes(app: App) -> None:
     """A WebSocket is refused, and what ASGI does not have is an error."""
-    sent = []
+    sent: list[str] = []
+    told = iter(["websocket.connect", "websocket.disconnect"])
 
     async def receive() -> dict[str, str]:
-        return {"type": "websocket.connect"}
+        await trio.testing.wait_all_tasks_blocked()
+        return {"type": next(told)}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message["type"])
 
-    await app({"type": "websocket"}, receive, send)
+    await app({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == ["websocket.close"]
     with pytest.raises(RuntimeError, match="scopes of type 'odd'"):
         await app({"type": "odd"}, receive, send)

@@ -24,6 +24,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "async def thing(n: int): return n\n"
         "@web.route('/things', methods=['POST', 'PUT'])\n"
         "async def things(): return None\n"
+        "@web.websocket('/things')\n"
+        "async def live(ws): await ws.accept()\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -34,7 +36,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`trioweb routes` prints methods, path and name of each route."""
     assert main(["routes", "shop:web"]) == 0
-    assert capsys.readouterr().out == "GET       /things/{n:int}  thing\nPOST PUT  /things          things\n"
+    assert capsys.readouterr().out == (
+        "GET        /things/{n:int}  thing\nPOST PUT   /things          things\nWEBSOCKET  /things          live\n"
+    )
 
 
 @pytest.mark.parametrize(

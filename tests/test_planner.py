@@ -13,8 +13,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from trioweb import Body, Cookie, File, Form, Header, Provide, Query, Request, RouteError, UploadFile
+from trioweb import Body, Cookie, File, Form, Header, Provide, Query, Request, RouteError, UploadFile, WebSocket
 from trioweb.arguments import Arguments
+from trioweb.connection import Connection
 from trioweb.ground.templates import CONVERTERS, parse_template
 from trioweb.planner import Planner
 
@@ -219,3 +220,59 @@ def test_a_path_is_no_object() -> None:
     """A parameter of the path has no fields."""
     with pytest.raises(RouteError, match="has fields"):
         planned(_path_model, "/{a}")
+
+
+async def _takes_request(request: Request) -> int:
+    return 0
+
+
+async def _takes_connection(connection: Connection) -> str:
+    return connection.path
+
+
+def test_a_websocket_is_taken_by_annotation_or_name() -> None:
+    """A WebSocket's handler takes it as it likes; what takes a connection is for requests and WebSockets."""
+
+    async def by_type(socket: WebSocket, c: Annotated[str, Provide(_takes_connection)]) -> None: ...
+    async def by_name(ws) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+
+    for function, names in ((by_type, ("socket",)), (by_name, ("ws",))):
+        assert Planner("WEBSOCKET /", {}, websocket=True).plan(function).request_names == names
+
+    async def handler(request: Request, c: Annotated[str, Provide(_takes_connection)]) -> None: ...
+
+    assert planned(handler).provided["c"].arguments.request_names == ("connection",)
+
+
+async def _json(ws: WebSocket, item: Item) -> None: ...
+async def _file(ws: WebSocket, file: UploadFile) -> None: ...
+async def _field(ws: WebSocket, field: Annotated[str, Form]) -> None: ...
+async def _request(ws: WebSocket, r: Request) -> None: ...
+async def _provided(ws: WebSocket, n: Annotated[int, Provide(_takes_request)]) -> None: ...
+async def _bare(ws: WebSocket, x: Nothing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_json, "'item' .* comes from a body, and a WebSocket has none"),
+        (_file, "'file' .* comes from a body, and a WebSocket has none"),
+        (_field, "'field' .* comes from a body, and a WebSocket has none"),
+        (_request, "'r' .* cannot be a Request on this route: annotate it as WebSocket"),
+        (_provided, "'request' .*_takes_request cannot be a Request on this route"),
+        (_bare, r"annotate it as WebSocket or trio.Nursery, as what it is in the query string \(int, str, list"),
+    ],
+)
+def test_what_a_websocket_does_not_have(function: Callable[..., Any], words: str) -> None:
+    """A WebSocket has no body and is no request: its handler is refused when it is registered."""
+    with pytest.raises(RouteError, match=words):
+        Planner("WEBSOCKET /", {}, websocket=True).plan(function)
+
+
+def test_a_request_is_no_websocket() -> None:
+    """Nor does a request's handler get a WebSocket."""
+
+    async def handler(ws: WebSocket) -> None: ...
+
+    with pytest.raises(RouteError, match="cannot be a WebSocket on this route: annotate it as Request"):
+        planned(handler)

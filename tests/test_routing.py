@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -207,3 +208,32 @@ def test_names_of_routes() -> None:
         app.url_for("users")
     with pytest.raises(LookupError, match=r"there are none$"):
         App().url_for("user")
+
+
+def test_websocket_routes() -> None:
+    """They stand beside requests' at the same path, not beside another of their own, and their handlers are async."""
+    app = App()
+
+    @app.get("/x")
+    @app.websocket("/x", name="live")
+    async def handler() -> None: ...
+
+    assert [(route.where, route.name, route.is_websocket) for route in app.routes] == [
+        ("WEBSOCKET /x", "live", True),
+        ("GET /x", "handler", False),
+    ]
+    with pytest.raises(RouteError, match="WEBSOCKET /x matches the same requests"):
+        app.websocket("/x")(handler)
+    with pytest.raises(RouteError, match=r"write @app.websocket\('/x'\)"):
+        app.route("/x", ["websocket"])
+    with pytest.raises(RouteError, match="must start with"):
+        app.websocket("x")
+
+    def plain() -> None: ...
+    async def yields() -> AsyncIterator[None]:
+        yield
+
+    for wrong in (plain, yields, "handler"):
+        for router in (app, Router()):
+            with pytest.raises(RouteError, match=r"must be an async def, and without a yield: .* is not"):
+                router.websocket("/y")(wrong)  # type: ignore[type-var]

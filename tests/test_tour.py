@@ -240,6 +240,8 @@ class Browser:
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
+        self._second: str | None = None
+        self._second_session: str | None = None
         pages = self.call("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -264,6 +266,21 @@ class Browser:
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
+
+    @contextlib.contextmanager
+    def another_page(self, *, close: bool = False) -> Iterator[Browser]:
+        """Drive the second page, which is opened where there is none, until the block ends."""
+        first, self._session = self._session, None
+        if self._second is None:
+            self._second = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._second_session = self.call("Target.attachToTarget", targetId=self._second, flatten=True)["sessionId"]
+        self._session = self._second_session
+        yield self
+        self._session = None
+        if close:
+            self.call("Target.closeTarget", targetId=self._second)
+            self._second = None
+        self._session = first
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -357,6 +374,34 @@ def test_page_shows_that_the_server_notices(tour: Server, browser: Browser) -> N
         browser.wait_for(f"{state(card, 'stopped')} && {lines(name, 'started')} > {before}")
         browser.wait_for(f"{lines(name, 'left')} > {gone}")
     browser.wait_for("document.getElementById('open').children.length === 0")
+
+
+def lines_of_chat(count: int, *texts: str) -> str:
+    """An expression: the chat room shows these lines last, and so many people."""
+    seen = "[...document.querySelectorAll('#lines li')].map((line) => line.textContent)"
+    shown = f"JSON.stringify({seen}.slice(-{len(texts)})) === {json.dumps(json.dumps(texts, separators=(',', ':')))}"
+    return f"{shown} && document.getElementById('present').textContent === '{count}'"
+
+
+def test_two_pages_chat(tour: Server, browser: Browser) -> None:
+    """Two pages in a room see what each says and who comes and goes; a message that is none is a close with 1007."""
+    first = browser
+    first.call("Page.navigate", url=tour.url + "/chat?name=Ada&room=t")
+    first.wait_for(lines_of_chat(1, "Ada: came in"))
+    with browser.another_page() as second:
+        second.call("Page.navigate", url=tour.url + "/chat?name=Bob&room=t")
+        second.wait_for(lines_of_chat(2, "Bob: came in"))
+        say = "document.getElementById('text').value = '{}'; document.getElementById('say').requestSubmit()"
+        second.run(say.format("hello <b>Ada</b>"))
+        second.wait_for(lines_of_chat(2, "Bob: came in", "Bob: hello <b>Ada</b>"))
+    first.wait_for(lines_of_chat(2, "Bob: came in", "Bob: hello <b>Ada</b>"))
+    first.run(say.format("hello Bob"))
+    first.wait_for(lines_of_chat(2, "Bob: hello <b>Ada</b>", "Ada: hello Bob"))
+    with browser.another_page(close=True) as second:
+        second.wait_for(lines_of_chat(2, "Bob: hello <b>Ada</b>", "Ada: hello Bob"))
+    first.wait_for(lines_of_chat(1, "Bob: left"))
+    first.run(say.format(""))
+    first.wait_for("document.getElementById('state').textContent.startsWith('closed with 1007 text: ')")
 
 
 def test_tour_runs_on_trio_alone() -> None:

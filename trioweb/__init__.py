@@ -13,6 +13,7 @@ from trioweb.ground.errors import (
     InputError,
     RouteError,
     StreamTimeout,
+    WebSocketDisconnect,
 )
 from trioweb.ground.events import ServerSentEvent
 from trioweb.ground.headers import Headers
@@ -26,6 +27,7 @@ from trioweb.routing import Route, Router
 from trioweb.static import StaticFiles
 from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
 from trioweb.uploads import UploadFile
+from trioweb.websocket import WebSocket
 
 __version__ = "0.1.0"
 
@@ -72,4 +74,6 @@ __all__ = [
     "Timing",
     "TrustedHosts",
     "UploadFile",
+    "WebSocket",
+    "WebSocketDisconnect",
 ]

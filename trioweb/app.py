@@ -11,12 +11,13 @@ import trio
 
 from trioweb.chain import serve_through
 from trioweb.connection import State
+from trioweb.conversation import Conversation
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers import Endpoint, RouteOptions, plan
+from trioweb.handlers import Endpoint, RouteOptions, plan, plan_websocket
 from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
@@ -27,7 +28,7 @@ from trioweb.responses import Response
 from trioweb.routing import Route, Router
 from trioweb.signatures import Kind
 from trioweb.stack import Stack
-from trioweb.wire.hypercorn import find_transport
+from trioweb.stopping import Stopping
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
@@ -67,8 +68,6 @@ class App(Router):
 
     Attributes:
         state: attributes of the user's own.
-        stopping: a ``trio.Event`` that is set when the server is told to stop, for handlers that want to know. Event
-            streams end on it by themselves.
     """
 
     def __init__(
@@ -94,9 +93,8 @@ class App(Router):
         self._names = RouteNames()
         self._managers: list[Manager] = []
         self._nursery: AppNursery | None = None
-        self._hears_of_stop = False
         self._stack = Stack(self._serve)
-        self.stopping = trio.Event()
+        self._stopping = Stopping(self._policy)
 
     @property
     def nursery(self) -> AppNursery:
@@ -108,6 +106,11 @@ class App(Router):
         if self._nursery is None:
             raise RuntimeError("app.nursery is open only while a server, or a test client, runs the app's lifespan")
         return self._nursery
+
+    @property
+    def stopping(self) -> trio.Event:
+        """Set when the server is told to stop, for handlers that want to know. Event streams end by themselves."""
+        return self._stopping.event
 
     # Registration
 
@@ -236,8 +239,12 @@ class App(Router):
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
-        endpoint = plan(route.handler, route.where, template.parameters, options)
-        self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
+        if route.is_websocket:
+            endpoint = plan_websocket(route.handler, route.where, template.parameters, route.options)
+            self._dispatcher.sockets.add(template, route.methods, endpoint, endpoint.label)
+        else:
+            endpoint = plan(route.handler, route.where, template.parameters, options)
+            self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
         self._names.add(route.name, template)
         self._adopt(route)
 
@@ -260,7 +267,9 @@ class App(Router):
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            target = self._target(scope, send)
+            if not self._stopping.heard:
+                self._stopping.listen(scope, send, self._nursery)
+            target = self._dispatcher.target(scope)
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
                 way = serve_through if self._policy.middleware or endpoint.middleware else serve
@@ -268,7 +277,7 @@ class App(Router):
                 if rest is not None:
                     await rest()
             elif isinstance(target, Mount):
-                await target.app({**scope, "root_path": scope.get("root_path", "") + target.prefix}, receive, send)
+                await target.serve(scope, receive, send)
             else:
                 answer = cast("Response | Exception", target)
                 if self._policy.middleware:
@@ -281,38 +290,31 @@ class App(Router):
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            self._stopping.listen(scope, send, self._nursery)
+            await self._converse(scope, receive, send)
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
 
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
-        self.stopping, self._hears_of_stop = trio.Event(), False
+        self._stopping = Stopping(self._policy)
         return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
-
-    def _announce_stop(self, grace: float) -> None:
-        self.stopping.set()
-        if self._nursery is not None:
-            self._nursery.start_own(self._policy.writes.break_all_after, grace)
-        for producer in list(self._policy.event_streams):
-            producer.end()
 
     async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
         for mount in self._dispatcher.mounts:
             if isinstance(mount.app, App):
                 await stack.enter_async_context(mount.app._life(transport))
 
-    def _target(self, scope: Scope, send: Send) -> Found | Mount | Response | Exception:
-        if self._nursery is not None and not self._hears_of_stop:
-            self._hears_of_stop = True
-            transport = find_transport(scope, send)
-            if transport is not PLAIN:
-                self._nursery.start_own(transport.watch_stop, self._announce_stop)
-                self._nursery.start_own(self._policy.writes.sweep)
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: Exception | None = None
+        target: Found | Mount = NO_ROUTE, {}
         try:
-            return self._dispatcher.find(scope)
-        except Exception as error:  # a deliberate answer, or a fault in a converter of the user's
-            return error
+            target = self._dispatcher.find_socket(scope)
+        except Exception as error:  # as above
+            answer = error
+        if isinstance(target, Mount):
+            await target.serve(scope, receive, send)
+        else:
+            await Conversation(self._policy, *target, scope, receive, send).run(answer)
 
 
 NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)

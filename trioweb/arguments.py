@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from trioweb.connection import Connection
@@ -129,8 +129,8 @@ class Arguments:
             arguments[name] = connection and connection.nursery
         return arguments
 
-    async def fill(self, params: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
-        """All arguments.
+    async def fill(self, params: Mapping[str, Any], connection: Connection) -> Mapping[str, Any]:
+        """All arguments. Those of a body are a request's alone.
 
         Raises:
             InputError: some do not fit.
@@ -138,9 +138,10 @@ class Arguments:
             ClientDisconnected: the client left before the body was whole.
             Exception: what a dependency raised.
         """
-        arguments = dict(self.bind(params, request))
+        arguments = dict(self.bind(params, connection))
         for name, dependency in self.provided.items():
-            arguments[name] = await dependency.value(params, request)
+            arguments[name] = await dependency.value(params, connection)
+        request = cast("Request", connection)
         if self.form:
             values = await request.form()
             faults: list[Fault] = []
@@ -188,17 +189,17 @@ class Dependency:
     """Makes the context manager whose value it is, where it is one."""
     is_async: bool = False
 
-    async def value(self, params: Mapping[str, Any], request: Request) -> Any:
+    async def value(self, params: Mapping[str, Any], connection: Connection) -> Any:
         """Its value for this request, provided by the first that asks.
 
         Raises:
             Exception: what it raised.
         """
-        resources = request._resources
+        resources = connection._resources
         if resources is None:
             raise RuntimeError(f"{label_of(self.function)} provides for requests that an app answers")
         if self.function not in resources.values:
-            arguments = await self.arguments.fill(params, request)
+            arguments = await self.arguments.fill(params, connection)
             if self.opens is not None:
                 value = await resources.enter(self.opens(**arguments))
             elif self.is_async:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
-from trioweb.handlers import Endpoint
+from trioweb.handlers import WEBSOCKET, Endpoint
 from trioweb.responses import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
@@ -25,6 +25,10 @@ class Mount(NamedTuple):
 
     prefix: str
     app: ASGIApp
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        await self.app({**scope, "root_path": scope.get("root_path", "") + self.prefix}, receive, send)
 
 
 class Site(ABC):
@@ -53,6 +57,7 @@ class Dispatcher:
 
     Attributes:
         table: the routes.
+        sockets: those of WebSockets.
         mounts: the mounts, the longest prefix first.
 
     Raises:
@@ -64,6 +69,7 @@ class Dispatcher:
             raise ValueError(f'trailing_slash is "redirect", "strict" or "same", got {trailing_slash!r}')
         self._trailing_slash = trailing_slash
         self.table: RouteTable[Endpoint] = RouteTable()
+        self.sockets: RouteTable[Endpoint] = RouteTable()
         self.mounts: list[Mount] = []
 
     def mount(self, path: str, app: ASGIApp) -> None:
@@ -80,6 +86,13 @@ class Dispatcher:
         self.mounts.append(Mount(prefix, app))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
+    def target(self, scope: Scope) -> Found | Mount | Response | Exception:
+        """Where a request goes, or what it is answered with: a deliberate error, or a fault in a converter."""
+        try:
+            return self.find(scope)
+        except Exception as error:
+            return error
+
     def find(self, scope: Scope) -> Found | Mount | Response:
         """Where a request goes.
 
@@ -87,12 +100,27 @@ class Dispatcher:
             HTTPError: nowhere: 400, 404 or 405.
             Exception: what a converter of the user's raised.
         """
-        path = scope["path"]
-        if root := scope.get("root_path", ""):
-            path = _below(path, root)
-        if "\ufffd" in path and _is_garbled(scope):
-            raise HTTPError(400, "The path is not UTF-8.")
+        path = _path_of(scope)
         return self.table.find(scope["method"], path) or self._otherwise(scope, path)
+
+    def find_socket(self, scope: Scope) -> Found | Mount:
+        """Where a WebSocket goes. Nothing is redirected: the clients do not follow.
+
+        Raises:
+            HTTPError: nowhere: 400 or 404.
+            Exception: what a converter of the user's raised.
+        """
+        path = _path_of(scope)
+        found = self.sockets.find(WEBSOCKET, path)
+        if found is None and self._trailing_slash == "same":
+            found = self.sockets.find(WEBSOCKET, path[:-1] if path.endswith("/") else path + "/")
+        if found is not None:
+            return found
+        for mount in self.mounts:
+            inside = not mount.prefix or path == mount.prefix or path.startswith(mount.prefix + "/")
+            if inside and not isinstance(mount.app, Site):
+                return mount
+        raise HTTPError(404)
 
     def _otherwise(self, scope: Scope, path: str) -> Found | Mount | Response:
         if path[:1] != "/":
@@ -111,6 +139,8 @@ class Dispatcher:
             return self.table.find(method, other) or without_handler(method, allowed)
         if self.mounts and not self.mounts[-1].prefix:
             return _enter(self.mounts[-1], scope, path)
+        if self.sockets.allowed(path):
+            raise HTTPError(426, "Here is a WebSocket.", {"upgrade": "websocket", "connection": "upgrade"})
         raise HTTPError(404)
 
     def _odd_target(self, scope: Scope, path: str) -> Found | Mount | Response:
@@ -126,6 +156,15 @@ class Dispatcher:
 
 def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
     return mount.app.find(scope, mount.prefix, path) if isinstance(mount.app, Site) else mount
+
+
+def _path_of(scope: Scope) -> str:
+    path: str = scope["path"]
+    if root := scope.get("root_path", ""):
+        path = _below(path, root)
+    if "\ufffd" in path and _is_garbled(scope):
+        raise HTTPError(400, "The path is not UTF-8.")
+    return path
 
 
 def _below(path: str, root: str) -> str:

@@ -21,12 +21,13 @@ from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_seconds, check_size
 from trioweb.planner import Planner
 from trioweb.ranges import RangeResponse
-from trioweb.request import Request
 from trioweb.responses import Response, text_response
 from trioweb.signatures import Kind, call_in_thread, kind_of, label_of
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 
+WEBSOCKET: Final = "WEBSOCKET"
+"""What stands for a method in a WebSocket's route."""
 _JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
 
 
@@ -112,7 +113,7 @@ class Endpoint:
             InputError: an argument does not fit.
         """
         if self.waits:
-            return self._call_filled(params, cast("Request", connection))
+            return self._call_filled(params, cast("Connection", connection))
         arguments = params if self.passes_all else self.arguments.bind(params, connection)
         if self.kind is Kind.COROUTINE:  # of most handlers, so without a call in between
             return self.handler(**arguments)  # type: ignore[no-any-return]
@@ -125,8 +126,8 @@ class Endpoint:
             return _value(self.handler(**arguments))
         return call_in_thread(partial(self.handler, **arguments))
 
-    async def _call_filled(self, params: Mapping[str, Any], request: Request) -> Any:
-        return await self._call(await self.arguments.fill(params, request))
+    async def _call_filled(self, params: Mapping[str, Any], connection: Connection) -> Any:
+        return await self._call(await self.arguments.fill(params, connection))
 
 
 async def _value(value: Any) -> Any:
@@ -167,6 +168,33 @@ def plan(
     endpoint.reads = endpoint.waits or bool(arguments.inputs)
     endpoint.middleware = as_middlewares(where, options.get("middleware", ()))
     return endpoint
+
+
+def plan_websocket(
+    handler: Callable[..., Any], where: str, path_params: Mapping[str, Converter], options: RouteOptions
+) -> Endpoint:
+    """Work out how to call a WebSocket's handler.
+
+    Raises:
+        RouteError: it is no ``async def``, or has a parameter that nothing can fill.
+    """
+    if not callable(handler) or kind_of(handler) is not Kind.COROUTINE:
+        name = label_of(handler) if callable(handler) else type(handler).__qualname__
+        raise RouteError(
+            f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not"
+        )
+    arguments = Planner(where, path_params, websocket=True).plan(handler)
+    return Endpoint(
+        handler,
+        label_of(handler),
+        where,
+        Kind.COROUTINE,
+        arguments,
+        cancel_on_disconnect=options.get("cancel_on_disconnect"),
+        reads=bool(arguments.inputs),
+        passes_all=arguments.passes_all,
+        waits=arguments.waits,
+    )
 
 
 async def respond(value: Any, label: str, streaming: bool, scope: Scope, opened: list[RangeResponse]) -> Response:

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import trio
 
 from trioweb.arguments import Arguments, BodyInput, Dependency
+from trioweb.connection import Connection
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.inputs import ABSENT, Input, json_decoder, marker_of, shape_of
@@ -17,6 +18,7 @@ from trioweb.markers import Body, Cookie, File, Form, Header, Marker, Provide, Q
 from trioweb.request import Request
 from trioweb.signatures import is_a, label_of, parameters_of, unwrapped
 from trioweb.uploads import UploadFile
+from trioweb.websocket import WebSocket
 
 _EMPTY: Final = inspect.Parameter.empty
 
@@ -27,9 +29,11 @@ class Planner:
     Args:
         where: the route, for messages.
         path_params: the parameters of its path.
+        websocket: it is that of a WebSocket, which has no body.
     """
 
-    def __init__(self, where: str, path_params: Mapping[str, Converter]) -> None:
+    def __init__(self, where: str, path_params: Mapping[str, Converter], *, websocket: bool = False) -> None:
+        self._websocket = websocket
         self._where = where
         self._path = path_params
         self._asking: list[Callable[..., Any]] = []
@@ -68,20 +72,29 @@ class Planner:
     def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
         name = parameter.name
         where = f"{self._where}: the parameter {name!r} of {label}"
-        if is_a(parameter, Request, "Request"):
+        if is_a(parameter, WebSocket if self._websocket else Request, "WebSocket" if self._websocket else "Request"):
             plan.request_names += (name,)
+        elif is_a(parameter, Connection, "Connection"):
+            self._add_connection(plan, parameter, where)
         elif is_a(parameter, trio.Nursery, "Nursery"):
             plan.nursery_names += (name,)
         elif name in self._path:
             # A parameter that names its converter has it done; of the plain ones the annotation says what they are.
             if self._path[name].name == "str" and _is_type(parameter.annotation):
                 plan.path.append(_input(parameter, "path", name, parameter.annotation, where))
-        elif name == "request":
+        elif name == ("ws" if self._websocket else "request"):
             plan.request_names += (name,)
         elif _is_type(parameter.annotation, text=True):
             self._add_input(plan, parameter, where)
         elif parameter.default is _EMPTY:
             raise self._unfillable(label, parameter)
+
+    def _add_connection(self, plan: Arguments, parameter: inspect.Parameter, where: str) -> None:
+        """What a request and a WebSocket have in common may be asked for by either; one for the other may not."""
+        if parameter.annotation is not Connection:
+            asked, there = ("Request", "WebSocket") if self._websocket else ("WebSocket", "Request")
+            raise RouteError(f"{where} cannot be a {asked} on this route: annotate it as {there}")
+        plan.request_names += (parameter.name,)
 
     def _add_input(self, plan: Arguments, parameter: inspect.Parameter, where: str) -> None:
         try:
@@ -112,6 +125,11 @@ class Planner:
     ) -> None:
         name = parameter.name
         alias = getattr(marker, "alias", None)
+        if self._websocket and isinstance(marker, (Body, Form, File)):
+            raise RouteError(
+                f"{where} comes from a body, and a WebSocket has none: take it from the path or the query string, or "
+                "from a message by ws.receive_json(...)"
+            )
         if isinstance(marker, Body):
             if self._body:
                 raise RouteError(f"{where} takes the body, and {self._body} does so too: make one type of both")
@@ -152,10 +170,13 @@ class Planner:
         why = ""
         if isinstance(parameter.annotation, str):
             why = f" (its annotation {parameter.annotation!r} is not known at the top of its module)"
+        own, body = "Request", " or in the body (a Struct, a dataclass ...)"
+        if self._websocket:
+            own, body = "WebSocket", ""
         return RouteError(
             f"{self._where}: nothing can fill the parameter {parameter.name!r} of {label}{why}: name a parameter of "
-            f"the path (there is {known}), annotate it as Request or trio.Nursery, as what it is in the query string "
-            "(int, str, list[str] ...) or in the body (a Struct, a dataclass ...), or give it a default"
+            f"the path (there is {known}), annotate it as {own} or trio.Nursery, as what it is in the query string "
+            f"(int, str, list[str] ...){body}, or give it a default"
         )
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
@@ -36,6 +36,14 @@ ErrorHandler = Callable[[Request, Any], Any]
 H = TypeVar("H", bound=Callable[..., Any])
 
 
+class Ends(Protocol):
+    """What is told when the server stops."""
+
+    def end(self) -> None:
+        """Come to an end. Does not block."""
+        ...
+
+
 @dataclass(slots=True)
 class Policy:
     """What all requests of an app have in common.
@@ -45,6 +53,7 @@ class Policy:
         debug: errors show their traceback to the client.
         limits: of all requests that do not say otherwise.
         event_streams: those that run, to be ended when the server stops.
+        conversations: the WebSockets that are open, for the same.
         writes: the small responses that are being sent.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
@@ -55,6 +64,7 @@ class Policy:
     debug: bool
     limits: Limits
     event_streams: set[Producer] = field(default_factory=set)
+    conversations: set[Ends] = field(default_factory=set)
     writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
@@ -150,7 +160,7 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
 
 def _log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
     target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    logger.log(level, "%s %s: %s", scope["method"], target, text, exc_info=failure)
+    logger.log(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, exc_info=failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

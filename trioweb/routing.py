@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers import RouteOptions, inherit, plan
+from trioweb.handlers import WEBSOCKET, RouteOptions, inherit, plan, plan_websocket
 from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_limit
 from trioweb.signatures import name_of
@@ -30,6 +30,11 @@ class Route:
     def where(self) -> str:
         """The route for messages, as in ``GET /users/{id}``."""
         return f"{' '.join(sorted(self.methods))} {self.path}"
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it is no request's but a WebSocket's: its one method is called ``WEBSOCKET`` then."""
+        return WEBSOCKET in self.methods
 
 
 class Router:
@@ -82,13 +87,14 @@ class Router:
         if unknown:
             known = ", ".join(RouteOptions.__annotations__)
             raise TypeError(f"{path!r}: a route has no option {min(unknown)!r}: there are {known}")
-        if not path.startswith("/") and not (path == "" and self._prefix):
-            raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
+        self._check_path(path)
         if isinstance(methods, str):
             raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
         upper = frozenset(method.upper() for method in methods)
         if not upper:
             raise RouteError(f"{path!r}: give at least one method")
+        if WEBSOCKET in upper:
+            raise RouteError(f"{path!r}: a WebSocket has no method: write @app.websocket({path!r})")
 
         def register(handler: F) -> F:
             name = options.get("name") or name_of(handler)
@@ -125,6 +131,31 @@ class Router:
         """Register a handler for ``OPTIONS``, in place of the automatic answer."""
         return self.route(path, ["OPTIONS"], **options)
 
+    def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[F], F]:
+        """Register an ``async def`` handler for WebSockets.
+
+        Args:
+            path: a template such as ``"/chat/{room}"``. A request handler may stand at the same path.
+            name: what ``url_for`` knows it by; the handler's own name unless given.
+            cancel_on_disconnect: a peer that leaves cancels the handler too, not only what runs in ``ws.nursery``.
+
+        Raises:
+            RouteError: the route is not one, or matches the same as another.
+        """
+        self._check_path(path)
+
+        def register(handler: F) -> F:
+            options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
+            own = name or name_of(handler)
+            self._register(Route(self._prefix + path, frozenset({WEBSOCKET}), handler, own, options))
+            return handler
+
+        return register
+
+    def _check_path(self, path: str) -> None:
+        if not path.startswith("/") and not (path == "" and self._prefix):
+            raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
+
     def include(self, router: Router, prefix: str = "") -> None:
         """Take over a router's routes, also those that are registered on it afterwards.
 
@@ -157,8 +188,11 @@ class Router:
     def _register(self, route: Route) -> None:
         # Converters come with the app; all else that can be wrong is wrong already.
         template = parse_template(route.path, None)
-        route = replace(route, options=inherit(self._defaults, route.options))
-        plan(route.handler, route.where, template.parameters, route.options)
+        if route.is_websocket:
+            plan_websocket(route.handler, route.where, template.parameters, route.options)
+        else:
+            route = replace(route, options=inherit(self._defaults, route.options))
+            plan(route.handler, route.where, template.parameters, route.options)
         self._adopt(route)
 
     def _adopt(self, route: Route) -> None:

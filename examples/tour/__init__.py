@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from examples.tour import activity, clock, download, load, page, pieces, table
+from examples.tour import activity, chat, clock, download, load, page, pieces, table
 from trioweb import App
 
 app = App()
 
-for part in (page, table, download, load, pieces, clock, activity):
+for part in (page, table, download, load, pieces, clock, activity, chat):
     app.include(part.router)
 
 

@@ -78,7 +78,7 @@ async def test_a_refused_upload() -> None:
 
 
 async def test_a_refused_websocket() -> None:
-    """A WebSocket beyond the limit is denied before it is accepted."""
+    """A WebSocket beyond the limit is denied before it is accepted, as a request is."""
     app, gate = make_app()
     handshake = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
     async with serving(app, max_requests_in_flight=1) as running, trio.open_nursery() as nursery:
@@ -86,7 +86,9 @@ async def test_a_refused_websocket() -> None:
         await settle()
         async with await running.connect() as client:
             await client.send_all(f"GET /slow HTTP/1.1\r\nHost: x\r\n{handshake}\r\n".encode())
-            assert (await read_until(client, b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+            head = await read_until(client, b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: " in head.lower()
         gate.set()
 
 

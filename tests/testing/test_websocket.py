@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from trioweb import App, WebSocket
 from trioweb.testing import ASGIViolation, TestClient, WebSocketClosed, WebSocketDenied
 
 
@@ -137,3 +138,28 @@ async def test_what_does_not_answer(autojump_clock: trio.testing.MockClock) -> N
         async with TestClient(silent, timeout=60).websocket("/accepts") as ws:
             await ws.receive()
     assert trio.current_time() == pytest.approx(240)
+
+
+async def test_an_app_of_ours_tells_what_failed() -> None:
+    """An error that the app has turned into a code is raised in the test, unless it does not want to see any."""
+    app = App()
+
+    @app.websocket("/{accept}")
+    async def breaks(ws: WebSocket, accept: bool) -> None:
+        if accept:
+            await ws.accept()
+        raise ZeroDivisionError
+
+    for path in ("/true", "/false"):
+        with pytest.raises(ZeroDivisionError):
+            async with TestClient(app).websocket(path) as ws:
+                await ws.receive()
+    client = TestClient(app, raise_app_exceptions=False)
+    with pytest.raises(WebSocketDenied) as denied:
+        async with client.websocket("/false"):
+            pass
+    assert denied.value.status_code == 500
+    async with client.websocket("/true") as ws:
+        with pytest.raises(WebSocketClosed) as closed:
+            await ws.receive()
+    assert closed.value.code == 1011

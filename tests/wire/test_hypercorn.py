@@ -96,3 +96,17 @@ async def test_plain_asgi_does_nothing() -> None:
         await PLAIN.abort()
         assert await PLAIN.end_unread() is False
     PLAIN.release(trio.CancelScope())
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_websockets_are_recognised(version: str) -> None:
+    """A WebSocket has less of a connection over HTTP/1.1: what it does not have is not asked for."""
+    websocket = {**scope(version), "type": "websocket"}
+    transport = find_transport(websocket, chain(can_read=True) if version == "1.1" else chain())
+    assert transport is not PLAIN
+    assert find_transport(websocket, chain(context=True)) is PLAIN
+    if version == "2":
+        with trio.CancelScope() as shield:
+            transport.release(None)
+            transport.release(shield)
+        assert shield.cancel_called

@@ -82,6 +82,25 @@ class ClientDisconnected(Exception):
     """
 
 
+class WebSocketDisconnect(ClientDisconnected):
+    """A WebSocket is closed: its peer has left, or this side has closed it. Raised in whoever receives or sends; a
+    handler may let it pass, and it is never logged.
+
+    Attributes:
+        code: why, as a number (RFC 6455, section 7.4): the peer's, or that of this side's own ``close``; 1005 where the
+            peer gave none, 1006 where the connection broke off, or the server does not tell.
+        reason: why, in words.
+    """
+
+    def __init__(self, code: int = 1006, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the WebSocket is closed with code {self.code}" + (f": {self.reason}" if self.reason else "")
+
+
 class RouteError(ValueError):
     """A mistake in how a route was registered. Its message names the route, the reason, and what to write instead."""
 

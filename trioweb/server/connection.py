@@ -27,7 +27,7 @@ from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_fault
-from trioweb.server.protocols import Protocol
+from trioweb.server.protocols import Protocol, with_peers_close
 from trioweb.server.streams import Stream, close, shake_hands
 
 RECEIVE_SIZE: Final = 65536
@@ -263,6 +263,8 @@ class Requests:
         self.spawn(self._call, app, scope, take, send)
 
         async def deliver(message: Any) -> None:
+            if message["type"] == "websocket.disconnect":
+                message = with_peers_close(message, send)
             with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
                 await put.send(message)
 

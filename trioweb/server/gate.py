@@ -9,6 +9,7 @@ import trio
 from hypercorn.typing import AppWrapper
 
 from trioweb.app import NO_ROUTE, App
+from trioweb.conversation import Conversation
 from trioweb.exchange import Exchange
 from trioweb.ground.errors import HTTPError
 from trioweb.limits import Limits
@@ -84,11 +85,10 @@ class _TimedBody:
 
 async def _refuse(scope: Any, receive: Receive, send: Any, error: HTTPError) -> None:
     """Answer in the app's place."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1013, "reason": error.detail or ""})  # "try again later"
-        return
     policy = Policy(_REFUSING, debug=False, limits=Limits())
+    if scope["type"] == "websocket":
+        await Conversation(policy, NO_ROUTE, {}, scope, receive, send).run(error)
+        return
     await Exchange(policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
 
 

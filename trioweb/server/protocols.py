@@ -1,16 +1,22 @@
-"""Which of Hypercorn's protocols speaks on a connection, and what its HTTP/2 lacks.
+"""Which of Hypercorn's protocols speaks on a connection, and what they lack.
 
-It forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with all the
-stream's neighbours on the connection. Here such a frame falls on nobody.
+Its HTTP/2 forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with
+all the stream's neighbours on the connection. Here such a frame falls on nobody.
+
+A WebSocket's app hears of no code but 1006 when its peer closes. The reply to a close repeats its code and reason, so
+they are read from that, on its way out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import h11
 from hypercorn.events import Event, RawData
+from hypercorn.protocol.events import Data
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 
@@ -27,7 +33,7 @@ class Protocol:
 
     def __init__(self, make: Make, *, http2: bool) -> None:
         self._make = make
-        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else make(H11Protocol)
+        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else make(_H11)
 
     async def initiate(self) -> None:
         """Say what this side has to say first."""
@@ -48,7 +54,7 @@ class Protocol:
                 await self._own.handle(RawData(upgrade.data))
 
     def _make_http2(self) -> H2Protocol:
-        protocol: H2Protocol = self._make(H2Protocol)
+        protocol: H2Protocol = self._make(_H2)
         protocol.streams = _Streams()
         return protocol
 
@@ -74,6 +80,41 @@ class Protocol:
         """Whether a response is under way that its client would take for whole if the connection just ended."""
         stream = self._own.stream if isinstance(self._own, H11Protocol) else None
         return stream is not None and getattr(stream, "scope", {}).get("http_version") == "1.0"
+
+
+class _H11(H11Protocol):
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Data):
+            _note_close(self.stream, event.data)
+        await super().stream_send(event)
+
+
+class _H2(H2Protocol):
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Data):
+            _note_close(self.streams.get(event.stream_id), event.data)
+        await super().stream_send(event)
+
+
+_closes: WeakKeyDictionary[object, dict[str, object]] = WeakKeyDictionary()
+
+
+def _note_close(stream: object, data: bytes) -> None:
+    """Note the code and reason of the peer's close that a frame repeats, if it does (RFC 6455, section 5.5.1)."""
+    connection = getattr(stream, "connection", None)
+    if data[:1] == b"\x88" and connection is not None and connection.state.name == "CLOSED":
+        code = int.from_bytes(data[2:4], "big") if len(data) >= 4 else 1005
+        _closes[stream] = {"code": code, "reason": data[4:].decode("utf-8", "replace")}
+
+
+def with_peers_close(message: dict[str, Any], send: object) -> dict[str, Any]:
+    """The news that a WebSocket's peer has left, with its own code and reason where it gave them.
+
+    Args:
+        message: the news.
+        send: what the app sends with.
+    """
+    return {**message, **_closes.get(getattr(send, "__self__", None), {})}
 
 
 class _Nobody:

@@ -228,4 +228,5 @@ class TestClient(httpx.AsyncClient):
             "subprotocols": subprotocols or [],
             "state": self._app_transport.state.copy(),
         }
-        return WebSocketSession.open(self._app, scope, self._seconds)
+        stopping = self._app_transport.stopping
+        return WebSocketSession.open(self._app, scope, self._seconds, stopping, raise_app_exceptions=self._raises)

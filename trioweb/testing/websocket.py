@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import trio
 from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
 from trioweb.testing.strict import ASGIViolation
+from trioweb.wire.transport import Transport
 
 _APP_MAY_SEND = {
     "connecting": ("websocket.accept", "websocket.close", "websocket.http.response.start"),
@@ -68,7 +69,7 @@ class WebSocketClosed(Exception):
         self.reason = reason
 
 
-class WebSocketSession:
+class WebSocketSession(Transport):
     """The client's end of a WebSocket, which ``client.websocket`` opens.
 
     ::
@@ -84,11 +85,15 @@ class WebSocketSession:
         headers: what the app accepted with.
     """
 
-    def __init__(self, scope: dict[str, Any], seconds: float | None) -> None:
+    def __init__(
+        self, scope: dict[str, Any], seconds: float | None, stopping: trio.Event, *, raise_app_exceptions: bool
+    ) -> None:
         self.subprotocol: str | None = None
         self.headers: list[tuple[bytes, bytes]] = []
-        self._scope = {**scope, "extensions": {"websocket.http.response": {}}}
+        self._scope = {**scope, "extensions": {"websocket.http.response": {}, "trioweb": self}}
         self._seconds = float("inf") if seconds is None else seconds
+        self._stopping = stopping
+        self._raises = raise_app_exceptions
         self._state = "connecting"
         self._denial = WebSocketDenied(403)
         self._closed: WebSocketClosed | None = None
@@ -100,14 +105,22 @@ class WebSocketSession:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, app: ASGIApp, scope: dict[str, Any], seconds: float | None) -> AsyncIterator[Self]:
+    async def open(
+        cls,
+        app: ASGIApp,
+        scope: dict[str, Any],
+        seconds: float | None,
+        stopping: trio.Event,
+        *,
+        raise_app_exceptions: bool,
+    ) -> AsyncIterator[Self]:
         """Open one; at the end of the block the client closes it, and the app has returned.
 
         Raises:
             WebSocketDenied: the app refused it.
             Exception: what went wrong in the app, as itself.
         """
-        self = cls(scope, seconds)
+        self = cls(scope, seconds, stopping, raise_app_exceptions=raise_app_exceptions)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run, app)
@@ -208,13 +221,28 @@ class WebSocketSession:
             await app(self._scope, self._receive, self._send)
         except Exception as error:
             if self._state != "closed" or not isinstance(error, OSError):
-                self._error = self._error or unwrap(error)
+                self._error = self._error or unwrap(error)  # of any app: it has no other way to say so
         finally:
             self._state = "over"
             self._closed = self._closed or WebSocketClosed(1006, "the app returned")
             self._to_client.close()
             self._from_client.close()
             self._news.unpark_all()
+
+    def failed(self, error: Exception) -> None:
+        """Keep an error for the test; one that it does not want to see is told by status or code alone."""
+        if self._raises:
+            self._error = self._error or error
+
+    def release(self, shield: trio.CancelScope | None) -> None:
+        """See ``Transport``."""
+        if shield is not None:
+            shield.cancel()
+
+    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
+        """See ``Transport``."""
+        await self._stopping.wait()
+        on_stop(float("inf"))
 
     async def _receive(self) -> dict[str, Any]:
         if self._state == "connecting" and not self._denial.body and self._asked():

@@ -11,6 +11,7 @@ What it makes up for, found with Hypercorn 0.18:
 * HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
 * What a client has pipelined waits for the end of the response before it; where that does not come it waits for ever,
   and holds the connection open: ``drop`` tells h11 that there will be no end.
+* A WebSocket over HTTP/2 whose peer takes nothing keeps the app's end waiting: ``abort`` resets its stream.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
   one thing that wakes it.
 
@@ -48,7 +49,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
     own = own_transport(scope)
     if own is not None:
         return own
-    http_version = scope["http_version"]
+    http_version = scope.get("http_version", "1.1")
     try:
         stream: Any = send.__self__  # type: ignore[attr-defined]
         protocol = stream.send.__self__
@@ -56,6 +57,8 @@ def find_transport(scope: Scope, send: object) -> Transport:
         connection = getattr(server.stream, "transport_stream", server.stream)
         _ = stream.closed, stream.state.name, connection.socket.shutdown, protocol.connection
         _ = stream.context.terminated.wait, stream.context.terminate.set, stream.config.graceful_timeout
+        if http_version.startswith("1") and scope.get("type") == "websocket":
+            return _SocketTransport(stream, protocol, connection)
         if http_version.startswith("1"):
             _ = protocol.connection.send_failed, protocol.can_read.set
             return _H11Transport(stream, protocol, connection, http_version == "1.0")
@@ -63,7 +66,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
         _ = protocol.connection.reset_stream, protocol._flush
     except AttributeError:
         return PLAIN
-    return _H2Transport(stream, protocol)
+    return (_H2SocketTransport if scope.get("type") == "websocket" else _H2Transport)(stream, protocol)
 
 
 def is_unanswered(send: object) -> bool:
@@ -105,13 +108,18 @@ async def _terminate_gently(context: Any) -> None:
             await context.terminate.set()
 
 
-class _H11Transport(_HypercornTransport):
-    __slots__ = ("_close_delimited", "_connection")
+class _SocketTransport(_HypercornTransport):
+    """A WebSocket's over HTTP/1.1, which has the connection for itself."""
 
-    def __init__(self, stream: Any, protocol: Any, connection: Any, close_delimited: bool) -> None:
+    __slots__ = ("_connection",)
+
+    def __init__(self, stream: Any, protocol: Any, connection: Any) -> None:
         super().__init__(stream, protocol)
         self._connection = connection
-        self._close_delimited = close_delimited
+
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded inside
+        with suppress(OSError):  # not connected any more
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
 
     def has_left(self) -> bool:
         """See ``Transport``. A full queue keeps the server itself from looking, and the socket knows."""
@@ -120,6 +128,14 @@ class _H11Transport(_HypercornTransport):
         except (OSError, AttributeError):  # closed; or not TCP, or not Linux
             return super().has_left()
         return super().has_left() or state in _TCP_LEFT
+
+
+class _H11Transport(_SocketTransport):
+    __slots__ = ("_close_delimited",)
+
+    def __init__(self, stream: Any, protocol: Any, connection: Any, close_delimited: bool) -> None:
+        super().__init__(stream, protocol, connection)
+        self._close_delimited = close_delimited
 
     async def drop(self) -> bool:
         if self._stream.state.name != "REQUEST":  # else the server has an answer of its own to give
@@ -140,16 +156,16 @@ class _H11Transport(_HypercornTransport):
         except (OSError, trio.ClosedResourceError):
             pass  # the client was faster
 
-    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded inside
+    def release(self, shield: trio.CancelScope | None) -> None:
         # Once the whole response is written Hypercorn itself reports a disconnect, and goes on with the connection.
         if self._stream.state.name == "CLOSED":
             return
-        with suppress(OSError):  # not connected any more
-            if self._close_delimited:
-                self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-                self._connection.socket.close()
-            else:
-                self._connection.socket.shutdown(socket.SHUT_RDWR)
+        if not self._close_delimited:
+            super().release(shield)
+            return
+        with suppress(OSError):
+            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            self._connection.socket.close()
 
 
 class _H2Transport(_HypercornTransport):
@@ -193,3 +209,12 @@ class _H2Transport(_HypercornTransport):
             await buffer.close()
             protocol.priority.unblock(stream_id)  # its sending task then finds the buffer closed, and forgets it
             await protocol.has_data.set()
+
+
+class _H2SocketTransport(_H2Transport):
+    __slots__ = ()
+
+    def release(self, shield: trio.CancelScope | None) -> None:
+        # A head that is cut short would corrupt the connection, but a WebSocket's is written before it is released.
+        if shield is not None:
+            shield.cancel()

@@ -81,5 +81,5 @@ PLAIN = Transport()
 
 def own_transport(scope: Scope) -> Transport | None:
     """What a server, or the test kit, offers of itself: ``"trioweb"`` in the extensions of an ASGI scope."""
-    own = scope.get("extensions", {}).get("trioweb")
+    own = (scope.get("extensions") or {}).get("trioweb")
     return own if isinstance(own, Transport) else None

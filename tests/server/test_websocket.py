@@ -1,0 +1,233 @@
+"""WebSockets on real servers, by a client of others, by raw sockets that misbehave, and over HTTP/2."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.conftest import StartServer
+from tests.servers import PATIENCE, RUNNERS, H2Client, Server, read_all, read_until, reset_connection
+
+APP = "tests.server.socket_app:app"
+
+
+@pytest.fixture(params=RUNNERS)
+def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
+    """The app, run in each of the ways."""
+    return start_server(APP, "--graceful-timeout", "2", runner=request.param)
+
+
+def dial(server: Server, path: str, *subprotocols: str) -> ClientConnection:
+    """A connection of the client that others have written."""
+    offered = [Subprotocol(name) for name in subprotocols]
+    return connect(server.url.replace("http", "ws") + path, subprotocols=offered or None, proxy=None)
+
+
+def raw(server: Server, path: str, **options: int) -> socket.socket:
+    """A socket on which a handshake was answered."""
+    client = socket.socket()
+    client.settimeout(PATIENCE)
+    for name, value in options.items():
+        client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+    client.connect(("127.0.0.1", server.port))
+    client.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    read_until(client, b"\r\n\r\n")
+    return client
+
+
+def frame(opcode: int, data: bytes) -> bytes:
+    """A frame as a client sends it, of at most 65,535 bytes, masked with zeros."""
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + length + bytes(4) + data
+
+
+def test_a_conversation(server: Server) -> None:
+    """Text and bytes go both ways, with the chosen subprotocol and headers; the app's close arrives with its code."""
+    with dial(server, "/echo", "one", "two") as ws:
+        assert ws.subprotocol == "two"
+        assert ws.response is not None
+        assert ws.response.headers["x-version"] == "1.1"
+        for message in ("text", b"bytes", "long" * 100_000, ""):
+            ws.send(message)
+            assert ws.recv(PATIENCE) == message
+        ws.send("bye")
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(PATIENCE)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "as asked")
+    assert "rror" not in server.output
+
+
+def test_a_fault_is_1011_and_logged(server: Server) -> None:
+    """A handler that fails closes with 1011, and the log has its route."""
+    with dial(server, "/echo") as ws:
+        ws.send("break")
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1011
+    server.wait_for_output("ZeroDivisionError")
+    assert "WEBSOCKET /echo: " in server.output
+
+
+@pytest.mark.parametrize(("path", "status"), [("/deny/401", 401), ("/deny/503", 503), ("/nowhere", 404)])
+def test_a_refusal_has_its_status(server: Server, path: str, status: int) -> None:
+    """A handshake is refused with the status, headers and body of the error."""
+    with pytest.raises(InvalidStatus) as refused, dial(server, path):
+        pass
+    response = refused.value.response
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.body is not None
+    assert (b"Not you." in response.body) == (status != 404)
+    assert (response.headers.get("x-why") == "because") == (status != 404)
+
+
+def test_a_peer_that_closes(server: Server) -> None:
+    """A peer that closes ends the iteration; its code arrives, but through plain Hypercorn, which knows 1006 alone."""
+    with dial(server, "/echo") as ws:
+        ws.close(4001, "enough")
+    server.wait_for_event("left 1006" if server.runner == "hypercorn" else "left 4001 enough")
+
+
+def test_a_close_arrives_though_the_peer_goes_on_sending(server: Server) -> None:
+    """What the peer still sends after a close of ours is taken and thrown away: left unread it would be a reset."""
+    client = raw(server, "/echo")
+    client.sendall(frame(1, b"bye") + frame(1, b"m" * 1000) * 100)
+    reset = select.poll()
+    reset.register(client, 0)  # errors are always told
+    assert reset.poll(500) == []
+    assert read_until(client, b"as asked").startswith(b"\x88\x0a\x0f\xa0")
+    client.sendall(frame(8, b"\x0f\xa0"))
+    assert read_all(client) == b""
+    client.close()
+
+
+@pytest.mark.parametrize("how", ["closes", "vanishes"])
+def test_a_peer_that_leaves_while_the_handler_is_busy(server: Server, how: str) -> None:
+    """A peer that leaves is noticed though nobody receives, also behind messages that wait; none of them is lost."""
+    client = raw(server, "/busy")
+    server.wait_for_event("busy")
+    for _ in range(120):  # more than the queues hold, and less than the system takes
+        client.sendall(frame(1, b"m" * 1000))
+    if how == "closes":
+        client.sendall(frame(8, b"\x03\xe8"))
+    client.close()
+    server.wait_for_event("companion ended")
+    server.wait_for_event("got 120")
+
+
+def test_a_peer_that_never_reads(server: Server) -> None:
+    """A peer that takes nothing is left after the write timeout; the server's other clients do not notice."""
+    client = raw(server, "/flood", SO_RCVBUF=4096)
+    assert server.wait_for_event("flood ended") < 5
+    server.wait_for_output("the peer took nothing for the write_timeout of 1 s")
+    with dial(server, "/echo") as ws:
+        ws.send("x")
+        assert ws.recv(PATIENCE) == "x"
+    client.close()
+
+
+def test_a_peer_that_never_reads_and_sends(server: Server) -> None:
+    """The same for a peer whose messages wait in every queue that there is."""
+    client = raw(server, "/flood", SO_RCVBUF=4096)
+    client.settimeout(0.5)
+    try:
+        while True:
+            client.sendall(frame(1, b"m" * 60_000))
+    except OSError:
+        pass
+    assert server.wait_for_event("flood ended") < 5
+    client.close()
+
+
+def test_a_peer_that_sends_for_ever(server: Server) -> None:
+    """A peer that sends what nobody receives has to wait: the server holds no more than its queues."""
+    client = raw(server, "/busy")
+    server.wait_for_event("busy")
+    before = server.memory
+    client.settimeout(1)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        while sent < 512 * 2**20:
+            sent += client.send(frame(2, bytes(60_000)))
+    assert sent < 64 * 2**20
+    assert server.memory - before < 32 * 1024
+    reset_connection(client)  # an orderly end would stand behind what the system holds
+    server.wait_for_event("companion ended")
+
+
+def test_a_stop_closes_with_1001(server: Server) -> None:
+    """SIGTERM: the peer is told 1001, the handler tidies up, and the server is gone in time."""
+    with dial(server, "/stop") as ws:
+        assert ws.recv(PATIENCE) == "ready"
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1001
+    server.wait_for_event("tidied up")
+    server.process.wait(PATIENCE)
+    assert time.monotonic() - begin < 5
+    assert server.events[-1] == "stopped"
+
+
+@pytest.mark.parametrize("path", ["/flood", "/busy", "/idle"])
+def test_no_peer_holds_up_a_stop(server: Server, path: str) -> None:
+    """A peer that answers nothing, reads nothing or sends for ever does not keep a server from stopping."""
+    client = raw(server, path, SO_RCVBUF=4096)
+    if path == "/busy":
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                client.send(frame(2, bytes(60_000)))
+    begin = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(PATIENCE)
+    assert time.monotonic() - begin < 6
+    client.close()
+
+
+CONNECT = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
+
+
+def test_over_http2(server: Server) -> None:
+    """A WebSocket over HTTP/2 (RFC 8441) works the same, beside other streams of its connection."""
+    client = H2Client(server)
+    stream = client.request("/echo", "CONNECT", CONNECT, end=False)
+    client.pump("time", stream, seconds=0.5)
+    client.upload(stream, frame(1, b"hello"))
+    client.pump("data", stream)
+    assert client.received[stream] == b"\x81\x05hello"
+    other = client.request("/-/ready")
+    client.pump("ended", other)
+    assert client.received[other] == b"ready"
+    third = client.request("/echo", "CONNECT", CONNECT, end=False)
+    client.pump("time", third, seconds=0.5)
+    client.upload(third, frame(8, b"\x0f\xa1"))
+    server.wait_for_event("left 1006" if server.runner == "hypercorn" else "left 4001")
+    client.upload(stream, frame(1, b"bye"))
+    client.pump("ended", stream)
+    assert client.received[stream].endswith(b"\x88\x0a\x0f\xa0as asked")
+    client.close()
+
+
+def test_a_peer_over_http2_that_never_reads(server: Server) -> None:
+    """One whose window stays shut is left after the write timeout: its stream is reset, the others go on."""
+    client = H2Client(server)
+    stream = client.request("/flood", "CONNECT", CONNECT, end=False)
+    client.pump("reset", stream, open_windows=False)
+    server.wait_for_event("flood ended")
+    assert len(client.received[stream]) < 100_000
+    client.close()

@@ -1,0 +1,203 @@
+"""One WebSocket from its handshake to its close: the handler, its nursery, the peer that may leave, errors turned into
+closes.
+
+Rules that this module alone enforces:
+
+* A handler that fails, or returns, before it has accepted is answered over HTTP, as a request's would be; after that
+  errors are closes with 1011, and logged.
+* ``ws.nursery`` is closed before the handler's resources are, and these before the close is sent: it says how all
+  ended.
+* A peer that leaves cancels what runs in ``ws.nursery``. The handler hears of it where it sends and receives, unless
+  its route wants it cancelled too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.ground.closing import FAULT, GOING_AWAY, NORMAL
+from trioweb.ground.errors import HTTPError, StreamTimeout, WebSocketDisconnect, unwrap
+from trioweb.handlers import Endpoint
+from trioweb.policy import Policy, is_departure, report
+from trioweb.resources import Resources
+from trioweb.websocket import WebSocket
+from trioweb.wire.duplex import CLOSED, CONNECTING, DENIED, Duplex
+from trioweb.wire.hypercorn import find_transport
+
+CLOSING_SECONDS: Final = 2.0
+"""How long a WebSocket that is closed by us waits for the peer to say so too (RFC 6455, section 7.1.1). A WebSocket.
+
+Until then what the peer still sends is read and thrown away, or it would be told of a reset in place of our close.
+"""
+
+
+class Conversation:
+    """One WebSocket on its way. ``run`` is all of it."""
+
+    __slots__ = (
+        "_around", "_departed", "_duplex", "_endpoint", "_failure", "_handling", "_hosted", "_params", "_policy",
+        "_returned", "_scope",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        policy: Policy,
+        endpoint: Endpoint,
+        params: Mapping[str, Any],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._policy = policy
+        self._endpoint = endpoint
+        self._params = params
+        self._scope = scope
+        self._duplex = Duplex(receive, send, policy.limits.write_timeout)
+        self._duplex.transport = find_transport(scope, send)
+        self._duplex.on_left = self._peer_left
+        self._handling = trio.CancelScope()
+        self._around: trio.Nursery | None = None
+        self._hosted: trio.Nursery | None = None
+        self._returned = trio.Event()  # the handler
+        self._departed = trio.Event()  # what ran in ws.nursery
+        self._failure: Exception | None = None
+
+    async def run(self, answer: Exception | None = None) -> None:
+        """Serve it. Returns when it is closed and ``ws.nursery`` is too.
+
+        A cancellation from outside cancels the handler and breaks the connection off; it never reaches ``send``.
+
+        Args:
+            answer: why it is refused already; unless given the handler is called.
+        """
+        if not await self._duplex.connected():
+            return
+        self._policy.conversations.add(self)
+        try:
+            async with trio.open_nursery() as self._around:
+                self._around.start_soon(self._duplex.watch)
+                try:
+                    failure = await self._handle() if answer is None else answer
+                    await self._end(failure)
+                finally:
+                    self._duplex.stop()
+        finally:
+            self._policy.conversations.discard(self)
+            self._around = None
+        if self._duplex.timed_out:
+            await self._duplex.transport.abort()
+
+    def end(self) -> None:
+        """The server stops: close it, and leave the handler the time that the server has. Does not block."""
+        if self._around is not None:
+            self._around.start_soon(self._go_away)
+
+    async def _go_away(self) -> None:
+        await self._duplex.answered()
+        await self._duplex.close(GOING_AWAY, "", ended=True)
+        self._peer_left()
+
+    # The handler
+
+    async def _handle(self) -> Exception | None:
+        """Call the handler; returns what failed, unwrapped."""
+        assert self._around is not None  # noqa: S101 - by `run`
+        ws = WebSocket(self._scope, self._policy.app, self._params, self._duplex)
+        ws._nursery = hosted = self._hosted = await self._around.start(self._host)
+        ws._resources = resources = Resources()
+        failure: Exception | None = None
+        if self._duplex.gone:  # meanwhile
+            self._peer_left()
+        try:
+            with self._handling:
+                async with resources:  # outside of what the handler opens
+                    try:
+                        await self._endpoint.call(self._params, ws)
+                    finally:
+                        self._returned.set()
+                        ws._nursery = None
+                        hosted.cancel_scope.cancel()
+                        with trio.CancelScope(shield=True):
+                            await self._departed.wait()
+        except Exception as error:
+            failure = unwrap(error)
+        except BaseExceptionGroup as group:
+            cancelled, rest = group.split(trio.Cancelled)
+            if cancelled is None or rest is None or not isinstance(rest, Exception):
+                raise
+            report(unwrap(rest), self._scope, f"{self._endpoint.label} failed")
+            raise cancelled from None
+        return self._failure or failure
+
+    async def _host(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Keep ``ws.nursery`` open. What fails in it ends the handler, which then has failed with it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    if self._duplex.gone or self._duplex.state is CLOSED:
+                        # It stays open: the handler, which need not know yet, may start something in it.
+                        with trio.CancelScope(shield=True):
+                            await self._returned.wait()
+        except Exception as error:
+            failure = unwrap(error)
+            if not is_departure(failure):
+                self._failure = failure
+                self._handling.cancel()
+        finally:
+            self._departed.set()
+
+    def _peer_left(self) -> None:
+        if self._hosted is not None:
+            self._hosted.cancel_scope.cancel()
+        if self._endpoint.cancel_on_disconnect and not self._returned.is_set():  # else what it uses is being closed
+            self._handling.cancel()
+
+    # The end
+
+    async def _end(self, failure: Exception | None) -> None:
+        """Say how it ended, and log a fault."""
+        duplex = self._duplex
+        failure = self._verdict(failure)
+        if failure is not None and not is_departure(failure):
+            expected = isinstance(failure, HTTPError) and duplex.state is CONNECTING
+            if not expected:
+                report(failure, self._scope, f"{self._endpoint.label} failed")
+        if duplex.state is CONNECTING:
+            await self._deny(failure)
+        elif duplex.state is not DENIED:
+            await duplex.close(FAULT if failure is not None and not is_departure(failure) else NORMAL, "", ended=True)
+            with trio.move_on_after(CLOSING_SECONDS):
+                await duplex.over()
+
+    def _verdict(self, failure: Exception | None) -> Exception | None:
+        """What it failed with, which may be more than what the handler raised."""
+        duplex = self._duplex
+        if duplex.timed_out:
+            return StreamTimeout(
+                f"{self._endpoint.where}: the peer took nothing for the write_timeout of "
+                f"{self._policy.limits.write_timeout} s"
+            )
+        if failure is None and duplex.state is CONNECTING and not duplex.gone:
+            return RuntimeError(
+                f"{self._endpoint.label} returned without an answer to the handshake: write await ws.accept() "
+                "first, or raise HTTPError(403) to refuse it"
+            )
+        return failure
+
+    async def _deny(self, failure: Exception | None) -> None:
+        if failure is None or is_departure(failure):
+            return
+        answer = self._policy.default_answer(failure, self._scope)
+        if self._scope.get("http_version", "1.1")[0] == "1":
+            answer.headers["connection"] = "close"  # since nothing can follow on it
+        able = "websocket.http.response" in (self._scope.get("extensions") or {})
+        with suppress(WebSocketDisconnect):
+            await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)

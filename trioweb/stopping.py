@@ -1,0 +1,43 @@
+"""The news that the server stops: heard from the first request, since only then is the server known; told to all."""
+
+from __future__ import annotations
+
+import trio
+
+from trioweb.ground.asgi import Scope, Send
+from trioweb.lifespan import AppNursery
+from trioweb.policy import Policy
+from trioweb.wire.hypercorn import find_transport
+from trioweb.wire.transport import PLAIN
+
+
+class Stopping:
+    """What an app knows of its server's stop, in one of its lives.
+
+    Attributes:
+        event: set when the server is told to stop.
+        heard: nothing is left to be done when a request comes.
+    """
+
+    __slots__ = ("_policy", "event", "heard")
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.event = trio.Event()
+        self.heard = False
+
+    def listen(self, scope: Scope, send: Send, nursery: AppNursery | None) -> None:
+        """Listen from now on, in the app's nursery, where the server is one that can be listened to."""
+        if self.heard or nursery is None:
+            return
+        self.heard = True
+        transport = find_transport(scope, send)
+        if transport is not PLAIN:
+            nursery.start_own(transport.watch_stop, lambda grace: self._announce(grace, nursery))
+            nursery.start_own(self._policy.writes.sweep)
+
+    def _announce(self, grace: float, nursery: AppNursery) -> None:
+        self.event.set()
+        nursery.start_own(self._policy.writes.break_all_after, grace)
+        for stream in (*self._policy.event_streams, *self._policy.conversations):
+            stream.end()
