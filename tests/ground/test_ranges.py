@@ -107,7 +107,7 @@ def test_too_many_are_ignored() -> None:
     ],
 )
 def test_linear_time(make: Callable[[int], str]) -> None:
-    """100,000 ranges of any kind, or as many bytes of nothing, take ten times the steps that 10,000 take, and not a hundred."""
+    """100,000 ranges of any kind, or bytes of nothing, take ten times the steps that 10,000 take, and not a hundred."""
     lines = []
     for count in (1_000, 10_000, 100_000):
         value = f"bytes={make(count)}"
