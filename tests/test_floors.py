@@ -31,7 +31,7 @@ server.streams server.connection server.http1 server.http1.checks server.http1.h
 server.http1.framing
 server.http1.pulse server.http1.wire server.http1.line server.http1.cycle server.http1.connection server.door
 server.worker server.process server.watching server.supervisor server.command
-__init__ __main__
+project __init__ __main__
 """
 
 

@@ -1,12 +1,14 @@
-"""The command line: ``trioweb run module:app`` and ``trioweb routes module:app``."""
+"""The command line: ``trioweb run module:app``, ``trioweb routes module:app`` and ``trioweb new NAME``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from trioweb.app import App
+from trioweb.project import ProjectError, make_project
 from trioweb.server.command import run
 from trioweb.server.loading import NoAppError, find_app
 from trioweb.server.logs import complain
@@ -14,18 +16,21 @@ from trioweb.server.logs import complain
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
-    parser = argparse.ArgumentParser(prog="trioweb", description="Run and inspect trioweb apps.")
+    parser = argparse.ArgumentParser(prog="trioweb", description="Run, inspect and start trioweb apps.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve an app; trioweb run -h names the options", add_help=False)
     routes = commands.add_parser("routes", help="print an app's routes")
     routes.add_argument("target", metavar="module:app")
+    new = commands.add_parser("new", help="start a project in a directory of its name")
+    new.add_argument("directory", metavar="NAME", type=Path)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["run"]:  # whose options are its own
         return run(given[1:])
+    parsed = parser.parse_args(given)
     try:
-        for line in _route_lines(_load(parser.parse_args(given).target)):
+        for line in _made(parsed.directory) if parsed.command == "new" else _route_lines(_load(parsed.target)):
             print(line)  # noqa: T201 - what the command is for
-    except NoAppError as error:
+    except (NoAppError, ProjectError) as error:
         complain(str(error))
         return 2
     return 0
@@ -36,6 +41,10 @@ def _load(target: str) -> App:
     if not isinstance(app, App):
         raise NoAppError(f"{target!r} is not an App but {type(app).__qualname__}: only an App has routes to print")
     return app
+
+
+def _made(directory: Path) -> list[str]:
+    return [*map(str, make_project(directory)), "", f"cd {directory}, and read README.md"]
 
 
 def _route_lines(app: App) -> list[str]:

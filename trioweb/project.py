@@ -1,0 +1,100 @@
+"""``trioweb new``: a project to begin with, small enough to be read in a minute."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
+
+_APP: Final = """\
+import trio
+from trioweb import App
+
+app = App()
+
+
+@app.get("/hello/{name}")
+async def hello(name: str):
+    return f"Hello, {name}!"
+
+
+@app.get("/ticks")
+async def ticks():  # a handler that yields is a stream
+    for i in range(10):
+        yield {"tick": i}  # a dict is a JSON line
+        await trio.sleep(1)
+"""
+
+_TEST: Final = """\
+from app import app
+from trioweb.testing import TestClient
+
+
+async def test_hello():
+    async with TestClient(app) as client:
+        assert (await client.get("/hello/you")).text == "Hello, you!"
+
+
+async def test_ticks(autojump_clock):  # ten seconds of ticks, in no time
+    async with TestClient(app) as client:
+        async with client.stream("GET", "/ticks") as response:
+            lines = [line async for line in response.aiter_lines()]
+    assert lines[-1] == '{"tick":9}'
+"""
+
+_PYPROJECT: Final = """\
+[project]
+name = "{name}"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = ["trioweb"]
+
+[project.optional-dependencies]
+test = ["pytest", "pytest-trio", "trioweb[testing]"]
+
+[tool.pytest.ini_options]
+trio_mode = true
+pythonpath = ["."]
+"""
+
+_README: Final = """\
+# {name}
+
+```console
+$ pip install trioweb 'trioweb[testing,reload]' pytest pytest-trio
+$ trioweb run --reload app:app
+$ pytest
+```
+"""
+
+
+class ProjectError(Exception):
+    """A project cannot be made there. The message says why."""
+
+
+def make_project(directory: Path) -> list[Path]:
+    """Make a project in a directory of its name. Returns the files that were written; nothing is overwritten.
+
+    Raises:
+        ProjectError: the name is none of a project, or there is something.
+    """
+    name = directory.name
+    if not _NAME.fullmatch(name):
+        raise ProjectError(f"{name!r} is no name of a project: use letters, digits, and single - or _ between them")
+    if directory.exists():
+        raise ProjectError(f"there is a {str(directory)!r} already: choose another name")
+    contents = {
+        "app.py": _APP,
+        "test_app.py": _TEST,
+        "pyproject.toml": _PYPROJECT.format(name=name),
+        "README.md": _README.format(name=name),
+    }
+    directory.mkdir(parents=True)
+    written = []
+    for file, text in contents.items():
+        path = directory / file
+        path.write_text(text)
+        written.append(path)
+    return written
