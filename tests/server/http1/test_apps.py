@@ -145,7 +145,8 @@ def make_litestar() -> Any:
     async def fail() -> None:
         raise ValueError("as asked")
 
-    return litestar.Litestar([root, echo, stream, endless, fail])
+    # Without its logging: that is the root logger's, and all tests'.
+    return litestar.Litestar([root, echo, stream, endless, fail], logging_config=None)
 
 
 def make_quart() -> Any:
