@@ -38,9 +38,9 @@ def split_fault(error: BaseException) -> tuple[BaseException | None, BaseExcepti
 
 def is_departure(error: BaseException | None) -> bool:
     """Whether an exception is only the news that the client has left, in whatever that was wrapped."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_departure, error.exceptions))
     while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(is_departure, error.exceptions))
         if isinstance(error, ClientDisconnected):
             return True
         error = error.__cause__ or error.__context__
