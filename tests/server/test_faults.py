@@ -8,12 +8,12 @@ from trioweb.ground.errors import ClientDisconnected
 from trioweb.server.faults import is_departure
 
 
-def wrapped(inside: BaseException) -> BaseException:
+def wrapped(inside: Exception) -> Exception:
     """An exception that was raised while another one was handled."""
     try:
         try:
             raise inside
-        except BaseException:
+        except Exception:
             raise RuntimeError("a framework's own")  # noqa: B904 - as frameworks do
     except RuntimeError as error:
         return error
