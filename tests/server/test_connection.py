@@ -303,8 +303,7 @@ async def _ask_http2(client: trio.SocketStream, count: int) -> list[bytes]:
     ended = 0
     for _ in range(count):
         stream = connection.get_next_available_stream_id()
-        fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")]
-        connection.send_headers(stream, fields, end_stream=True)
+        connection.send_headers(stream, _fields("GET"), end_stream=True)
         bodies[stream] = b""
     await client.send_all(connection.data_to_send())
     while ended < count:
@@ -314,6 +313,45 @@ async def _ask_http2(client: trio.SocketStream, count: int) -> list[bytes]:
             ended += isinstance(event, h2.events.StreamEnded)
         await client.send_all(connection.data_to_send() or b"")
     return list(bodies.values())
+
+
+async def test_http2_frames_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    """A body that goes on over HTTP/2 after its response has ended harms no other request of the connection."""
+
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["method"].encode()})
+
+    async with serving(bare) as running, await running.connect() as client:
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        connection.initiate_connection()
+        connection.send_headers(1, _fields("POST"))
+        assert await _read_http2(client, connection) == b"POST"
+        for _ in range(3):
+            connection.send_data(1, bytes(100))
+        connection.send_data(1, b"", end_stream=True)
+        connection.send_headers(3, _fields("GET"), end_stream=True)
+        assert await _read_http2(client, connection) == b"GET"
+    assert not caplog.records
+
+
+def _fields(method: str) -> list[tuple[str, str]]:
+    return [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", "/")]
+
+
+async def _read_http2(client: trio.SocketStream, connection: h2.connection.H2Connection) -> bytes:
+    """Send what is to be sent, and read one response."""
+    body = b""
+    while True:
+        await client.send_all(connection.data_to_send() or b"")
+        data = await client.receive_some()
+        assert data, "the connection was closed"
+        for event in connection.receive_data(data):
+            if isinstance(event, h2.events.DataReceived):
+                body += event.data
+            if isinstance(event, h2.events.StreamEnded):
+                return body
 
 
 async def test_tcp_keep_alive() -> None:

@@ -247,3 +247,32 @@ async def test_an_app_without_lifespan() -> None:
 
     async with serving(bare) as running:
         assert (await running.ask()).endswith(b"ok")
+
+
+async def test_an_app_that_returns_from_its_lifespan() -> None:
+    """An app that returns when it is asked for a lifespan, as WSGI apps do, is served, and stopped without a fault."""
+
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(bare) as running:
+        assert (await running.ask()).endswith(b"ok")
+        running.worker.stop()
+        with trio.fail_after(5):
+            await running.done.wait()
+
+
+async def test_a_lifespan_that_fails_in_a_nursery() -> None:
+    """What an app says of its failure is the worker's error also where a nursery of the app's has wrapped it."""
+
+    async def bare(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with pytest.RaisesGroup(pytest.RaisesExc(LifespanFailureError, match="no database")):
+        async with serving(bare):
+            pytest.fail("it serves")

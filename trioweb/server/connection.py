@@ -2,7 +2,7 @@
 
 Rules that this module alone enforces:
 
-* What goes wrong in a connection is logged and closes that connection, and nothing else.
+* What goes wrong in a request is logged, and ends nothing else.
 * Nothing waits for a client for ever: not for the head of a request, not for its next one, and when the server's time
   is up not for a write that it does not take.
 * What an app has not asked for when it returns is thrown away, so that nobody waits for it.
@@ -26,9 +26,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.faults import log_fault
+from trioweb.server.faults import log_app_fault, split_fault
 from trioweb.server.protocols import Protocol, with_peers_close
-from trioweb.server.streams import Stream, close, shake_hands
+from trioweb.server.streams import Stream, close
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
@@ -47,7 +47,7 @@ class Connection:
         config: the server's configuration.
         context: what Hypercorn's protocols share in a worker.
         state: what the app's lifespan left for its requests.
-        stream: the connection; with TLS, a handshake that was not made yet is made.
+        stream: the connection; with TLS, after its handshake.
         received: what was read from it already.
     """
 
@@ -80,21 +80,12 @@ class Connection:
         """Serve. Returns when the connection is closed and all that its requests started has ended.
 
         A cancellation cancels its requests, and breaks what they write.
+
+        Raises:
+            Exception: something is wrong with the connection, which is closed.
         """
         try:
-            stream = self.stream
-            if not isinstance(stream, trio.SSLStream) or await shake_hands(stream, self._config.ssl_handshake_timeout):
-                await self._serve()
-        except OSError:
-            pass  # the client has gone
-        except Exception as error:
-            await log_fault(self._config, error)
-        except BaseExceptionGroup as group:
-            cancelled, rest = group.split(trio.Cancelled)
-            if rest is not None:
-                await log_fault(self._config, rest)
-            if cancelled is not None:
-                raise cancelled from None
+            await self._serve()
         finally:
             self.break_off()
 
@@ -288,19 +279,11 @@ class Requests:
         try:
             with take:
                 await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-        except (Exception, SystemExit, GeneratorExit) as error:  # of one request, whatever it asks for
-            await self._log(error)
-        except BaseExceptionGroup as group:
-            cancelled, rest = group.split(trio.Cancelled)
-            if rest is not None:
-                await self._log(rest)
+        except BaseException as error:
+            cancelled, fault = split_fault(error)
+            if fault is not None:
+                await log_app_fault(self._config, fault)
             if cancelled is not None:
                 raise cancelled from None
         if self._is_open():  # else an app has closed it, and the protocol would answer in its place
             await send(None)
-
-    async def _log(self, error: BaseException) -> None:
-        await self._config.log.error(
-            "the app failed with %s in a request", type(error).__name__,
-            exc_info=(type(error), error, error.__traceback__),
-        )  # fmt: skip

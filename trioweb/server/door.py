@@ -2,6 +2,8 @@
 
 Hypercorn's are WebSockets, and HTTP/2 where TLS has agreed on it, where a client begins with its preface, and where
 one upgrades to it: they get the bytes that were read to find that out. All else is ours, but for ``--http h11``.
+
+What goes wrong in a connection, whoever speaks on it, is logged here, closes that connection, and harms no other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.server.config import ServerConfig
 from trioweb.server.connection import Connection
-from trioweb.server.faults import log_fault
+from trioweb.server.faults import log_fault, split_fault
 from trioweb.server.gate import Gate
 from trioweb.server.http1.connection import HTTP1Connection
 from trioweb.server.http1.pulse import Pulse
@@ -91,8 +93,12 @@ class Door:
             await self._serving.run()
         except OSError:
             pass  # the client has gone
-        except Exception as error:
-            await log_fault(self._config, error)
+        except BaseException as error:
+            cancelled, fault = split_fault(error)
+            if fault is not None:
+                await log_fault(self._config, fault)
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             self.break_off()
 

@@ -22,6 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
+from trioweb.ground.errors import unwrap
 from trioweb.server.config import ServerConfig
 from trioweb.server.door import Door, as_asgi
 from trioweb.server.gate import Gate
@@ -99,9 +100,11 @@ class Worker:
     async def _watch_lifespan(self, lifespan: Lifespan) -> None:
         try:
             await lifespan.handle_lifespan()
-        except LifespanFailureError as error:
-            self._failure = error
+        except* LifespanFailureError as group:
+            self._failure = unwrap(group)
             self.stop()  # gracefully: what is under way may not need what has failed
+        else:
+            lifespan.supported = False  # it has returned: nobody is there to hear of the shutdown
 
     async def _start_up(self, lifespan: Lifespan) -> None:
         # A stop during the start-up is heard here; what hangs in it must not hang the stop.
