@@ -22,8 +22,13 @@ async def life(app: App) -> AsyncIterator[None]:
     if mark and os.path.exists(mark):  # noqa: PTH110
         raise OSError("no database")
     yield
+    note("ended")
+
+
+def note(text: str) -> None:
+    """Tell a test."""
     with open(os.environ["EVENT_LOG"], "a") as log:  # noqa: PTH123
-        print("ended", file=log)
+        print(text, file=log)
 
 
 @app.get("/")
@@ -56,6 +61,7 @@ async def blocking() -> str:
 @app.get("/slow")
 async def slow() -> str:
     """Answer in a moment."""
+    note("slow started")
     await trio.sleep(0.3)
     return "slow"
 

@@ -58,6 +58,20 @@ def test_the_first_and_the_last_line(start_server: StartServer, number: signal.S
     assert len(server.output.splitlines()) == 1
 
 
+def test_ctrl_c(start_server: StartServer) -> None:
+    """Ctrl+C, which a terminal sends to workers too, is a graceful stop: what is in flight is answered, quietly."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    workers = wait_for_workers(server, 2)
+    with server.request("/slow") as client:
+        server.wait_for_event("slow started")
+        for process in (*workers, server.process.pid):
+            os.kill(process, signal.SIGINT)
+        assert read_all(client).endswith(b"slow")
+    assert server.process.wait(PATIENCE) == 0
+    assert server.events[-2:] == ["ended", "ended"]
+    assert "Traceback" not in server.output
+
+
 def test_crashes(start_server: StartServer) -> None:
     """A worker that crashes is replaced, after a pause that grows with each crash; the other one's streams go on."""
     server = start_server(TARGET, "--workers", "2", runner="trioweb")
