@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from time import perf_counter
 from typing import Final, cast
@@ -46,7 +47,7 @@ class ByteChannel:
     """
 
     __slots__ = (
-        "_guard", "_room", "_some", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
+        "_guard", "_room", "_sender", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
         "silent_since", "waiting", "wanted",
     )  # fmt: skip
 
@@ -68,7 +69,8 @@ class ByteChannel:
         self.silent_since: float | None = None
         """When the sender began to wait for the next chunk, by trio's clock."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
-        self._some = trio.lowlevel.ParkingLot()  # the sender, waiting for something to take
+        # The sender, where it waits. One task needs no parking lot, and thousands of streams wait most of the time.
+        self._sender: trio.lowlevel.Task | None = None
         self._room: trio.lowlevel.ParkingLot | None = None  # the producer, waiting for room; most never do
         self._turn_at = perf_counter()
 
@@ -126,7 +128,9 @@ class ByteChannel:
 
     def _wake_sender(self) -> None:
         self.wanted = False
-        self._some.unpark_all()
+        if self._sender is not None:
+            trio.lowlevel.reschedule(self._sender)
+            self._sender = None
 
     # The sender's end
 
@@ -146,7 +150,7 @@ class ByteChannel:
                 self.mark = 0
             if self.silent_since is None:
                 self.silent_since = trio.current_time()
-            await self._some.park()
+            await self._news()
 
     def nudge(self) -> None:
         """Wake a sender that waits: it is time to say something though there is nothing to say. Does not block."""
@@ -167,7 +171,16 @@ class ByteChannel:
     async def finished(self) -> None:
         """Wait until the producer has ended, for a sender that takes nothing more."""
         while self.outcome is Outcome.RUNNING:
-            await self._some.park()
+            await self._news()
+
+    def _news(self) -> Awaitable[object]:
+        """What the sender awaits to sleep until it is woken."""
+        self._sender = trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._sender = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _cut(self) -> bytes:
         chunks = self.chunks

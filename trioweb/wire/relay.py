@@ -11,6 +11,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -19,6 +20,9 @@ from trioweb.wire.channel import ByteChannel, Outcome
 from trioweb.wire.coding import CodedOutbox
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
+
+PRODUCER: Final = "a stream's producer"
+"""The name of its task: one for all of them costs each nothing."""
 
 
 async def relay(
@@ -44,7 +48,7 @@ async def relay(
         Exception: what the producer raised; the head has not left if that was before its first chunk.
     """
     channel, stream = producer.channel, producer.stream
-    nursery.start_soon(producer.run)
+    nursery.start_soon(producer.run, name=PRODUCER)
     running.add(producer)
     try:
         with trio.CancelScope(shield=True) as outbox.scope:
