@@ -55,7 +55,15 @@ class ClientWatch:
             while not self._stopped:
                 sending, waiting = outbox.sending_since, inbox.waiting_since
                 write_due, read_due = _due(sending, self.write_timeout), _due(waiting, inbox.timeout)
-                left = await self._wait_until(min(write_due, read_due, self._look_at_producer()))
+                left = False
+                with trio.CancelScope(deadline=min(write_due, read_due, self._look_at_producer())) as self._scope:
+                    try:
+                        await inbox.departed()
+                    except trio.Cancelled:
+                        if not self._scope.cancel_called:
+                            await self._cancelled()
+                        raise
+                    left = True
                 if self._stopped:
                     return
                 now = trio.current_time()
@@ -94,20 +102,11 @@ class ClientWatch:
             ping_due = now + stream.ping
         return min(idle_due, ping_due)
 
-    async def _wait_until(self, due: float) -> bool:
-        """Wait until the client has left, or something else is to be looked at: says whether it has left."""
-        with trio.CancelScope(deadline=due) as self._scope:
-            try:
-                await self._inbox.departed()
-            except trio.Cancelled:
-                if not self._scope.cancel_called:
-                    self._outbox.gone = True
-                    self._inbox.give_up()
-                    self._outbox.release()
-                    await self._drain()
-                raise
-            return True
-        return False
+    async def _cancelled(self) -> None:
+        self._outbox.gone = True
+        self._inbox.give_up()
+        self._outbox.release()
+        await self._drain()
 
     async def _drain(self) -> None:
         """While a ``send`` is under way: take what the server has for us.

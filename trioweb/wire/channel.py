@@ -176,7 +176,7 @@ class ByteChannel:
     def _news(self) -> Awaitable[object]:
         """What the sender awaits to sleep until it is woken."""
         self._sender = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - a frame less each
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._sender = None
