@@ -21,8 +21,8 @@ resources streams limits connection bodies uploads parts forms request websocket
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange conversation
-lifespan light core chain
+layers signatures arguments planner handlers sweep lifespan policy call deadline watch unread whole exchange
+conversation light core chain
 routing dispatch names stack stopping app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
+from trioweb.call import Call
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
 from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
-from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
@@ -29,7 +29,6 @@ from trioweb.routing import Route, Router
 from trioweb.signatures import Kind
 from trioweb.stack import Stack
 from trioweb.stopping import Stopping
-from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
 if TYPE_CHECKING:
@@ -92,7 +91,6 @@ class App(Router):
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names = RouteNames()
         self._managers: list[Manager] = []
-        self._nursery: AppNursery | None = None
         self._stack = Stack(self._serve)
         self._stopping = Stopping(self._policy)
 
@@ -103,9 +101,10 @@ class App(Router):
         Raises:
             RuntimeError: the app does not run, or its server does not run lifespans.
         """
-        if self._nursery is None:
+        nursery = self._policy.nursery
+        if nursery is None:
             raise RuntimeError("app.nursery is open only while a server, or a test client, runs the app's lifespan")
-        return self._nursery
+        return nursery
 
     @property
     def stopping(self) -> trio.Event:
@@ -258,7 +257,7 @@ class App(Router):
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(NEEDS_TRIO)
-        if self._stack:
+        if self._stack.makers:
             entry, scope = self._stack.enter(scope, send)
             await entry(scope, receive, send)
         else:
@@ -268,36 +267,37 @@ class App(Router):
         kind = scope["type"]
         if kind == "http":
             if not self._stopping.heard:
-                self._stopping.listen(scope, send, self._nursery)
-            target = self._dispatcher.target(scope)
+                self._stopping.listen(scope, send)
+            target: Found | Mount | Response | Exception
+            try:
+                target = self._dispatcher.find(scope)
+            except Exception as error:  # a deliberate one, or a fault in a converter
+                target = error
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
-                way = serve_through if self._policy.middleware or endpoint.middleware else serve
-                rest = await way(self._policy, endpoint, params, scope, receive, send, self._nursery)
-                if rest is not None:
-                    await rest()
+                call = Call(self._policy, endpoint, params, scope, receive, send)
             elif isinstance(target, Mount):
                 await target.serve(scope, receive, send)
+                return
             else:
-                answer = cast("Response | Exception", target)
-                if self._policy.middleware:
-                    rest = await serve_through(self._policy, NO_ROUTE, {}, scope, receive, send, self._nursery, answer)
-                    if rest is not None:
-                        await rest()
-                    return
-                await Exchange(self._policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(answer)
+                found = cast("Response | Exception", target)
+                call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, found)
+            way = serve_through if self._policy.middleware or call.endpoint.middleware else serve
+            rest = await way(call)
+            if rest is not None:
+                await rest()
         elif kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
-            self._stopping.listen(scope, send, self._nursery)
+            self._stopping.listen(scope, send)
             await self._converse(scope, receive, send)
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
 
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
         self._stopping = Stopping(self._policy)
-        return open_life(self, self._managers, transport, partial(self._enter_mounted, transport))
+        return open_life(self, self._policy, self._managers, transport, partial(self._enter_mounted, transport))
 
     async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
         for mount in self._dispatcher.mounts:
@@ -305,16 +305,16 @@ class App(Router):
                 await stack.enter_async_context(mount.app._life(transport))
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: Exception | None = None
+        found: Exception | None = None
         target: Found | Mount = NO_ROUTE, {}
         try:
             target = self._dispatcher.find_socket(scope)
         except Exception as error:  # as above
-            answer = error
+            found = error
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
         else:
-            await Conversation(self._policy, *target, scope, receive, send).run(answer)
+            await Conversation(Call(self._policy, *target, scope, receive, send, found)).run()
 
 
 NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)

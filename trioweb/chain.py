@@ -12,62 +12,39 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import trio
 
+from trioweb.call import Call, may_have_body
 from trioweb.core import Core
 from trioweb.exchange import Exchange
-from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import unwrap
-from trioweb.handlers import Endpoint, to_response
+from trioweb.handlers import to_response
 from trioweb.layers import Middleware
-from trioweb.lifespan import AppNursery
 from trioweb.light import failed_to_send, resumed
-from trioweb.policy import Policy, cancels_handler, may_have_body
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.signatures import label_of
 from trioweb.watch import ClientWatch
-from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import SLICE, Outbox, check_status, checked_headers, send_small, sendable
 from trioweb.wire.sources import close_unused
 
 Start = Callable[..., None]
 
 
-async def serve_through(
-    policy: Policy,
-    endpoint: Endpoint,
-    params: Mapping[str, Any],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    app_nursery: AppNursery | None,
-    found: Response | Exception | None = None,
-) -> Callable[[], Awaitable[None]] | None:
+async def serve_through(call: Call) -> Callable[[], Awaitable[None]] | None:
     """Answer a request through its middlewares, or say what does so.
 
     A cancellation from outside cancels middlewares and handler; it never reaches ``send``.
-
-    Args:
-        policy: of the app.
-        endpoint: the handler, and the middlewares of its route.
-        params: the path's.
-        scope: the request's.
-        receive: of the server.
-        send: of the server.
-        app_nursery: where the handler's task runs; without one, where the app's lifespan does not run, in a nursery of
-            the request's own.
-        found: what the lack of a handler has led to already.
     """
-    passage = Passage(policy, endpoint, params, scope, Inbox(receive), send, found)
-    if app_nursery is not None:
-        return await passage.run(app_nursery.start_own)
-    async with trio.open_nursery() as nursery:
+    passage = Passage(call)
+    if call.policy.nursery is not None:
+        return await passage.run(call.policy.nursery.start_own)
+    async with trio.open_nursery() as nursery:  # the app's lifespan does not run
         rest = await passage.run(nursery.start_soon)
         if rest is not None:
             await rest()
@@ -78,29 +55,13 @@ class Passage:
     """One request on its way through its middlewares."""
 
     __slots__ = (
-        "_answer", "_chain", "_core", "_endpoint", "_found", "_inbox", "_opened", "_params", "_policy", "_request",
-        "_scope", "_seen", "_send", "_shield", "_stalled", "_start", "_watch",
+        "_call", "_chain", "_core", "_opened", "_request", "_seen", "_shield", "_stalled", "_start", "_watch",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        policy: Policy,
-        endpoint: Endpoint,
-        params: Mapping[str, Any],
-        scope: Scope,
-        inbox: Inbox,
-        send: Send,
-        found: Response | Exception | None,
-    ) -> None:
-        self._policy = policy
-        self._endpoint = endpoint
-        self._params = params
-        self._scope = scope
-        self._inbox = inbox
-        self._send = send
-        self._found = found
-        self._chain: tuple[Middleware, ...] = (*policy.middleware, *endpoint.middleware)
-        self._request = policy.make_request(endpoint, params, scope, inbox)
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._chain: tuple[Middleware, ...] = (*call.policy.middleware, *call.endpoint.middleware)
+        self._request = call.make_request()
         self._core: Core | None = None
         self._watch: ClientWatch | None = None
         self._stalled: Exception | None = None
@@ -126,6 +87,7 @@ class Passage:
 
     async def _through(self) -> Response | Exception | None:
         """Run the middlewares. Returns what is to be sent, or answered."""
+        call = self._call
         answer: Response | Exception | None = None
         started = False
         # As for a handler without middlewares: up from the start, down while one waits.
@@ -144,8 +106,8 @@ class Passage:
                 small = None if self._core is not None else self._small(answer)
                 if small is not None:
                     self._shield.shield = started = True
-                    self._policy.writes.add(self._shield, self._scope, self._send)
-                    await send_small(self._send, answer.status_code, *small)
+                    call.policy.writes.add(self._shield, call)
+                    await send_small(call.send, answer.status_code, *small)
                     return None
             except Exception as error:
                 answer = unwrap(error)
@@ -156,20 +118,20 @@ class Passage:
                     await self._close_unsent(None)
                 raise
             finally:
-                self._policy.writes.now.pop(self._shield, None)
+                call.policy.writes.now.pop(self._shield, None)
         if started:
-            await failed_to_send(answer, self._scope, self._send)
+            await failed_to_send(answer, call)
             return None
         return self._stalled or answer
 
     def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
         """Headers and body of a response that can be sent at once; ``None`` for one that cannot."""
         body = response.body
-        if body is None or len(body) > SLICE or may_have_body(self._scope):
+        if body is None or len(body) > SLICE or may_have_body(self._call.scope):
             return None
         status, headers = response.status_code, response.headers.raw
         check_status(status)
-        if self._scope["method"] == "HEAD" or status in BODILESS:
+        if self._call.scope["method"] == "HEAD" or status in BODILESS:
             return sendable(headers, "1.1", status), b""
         return checked_headers(headers, "1.1", status, len(body)), body
 
@@ -192,7 +154,7 @@ class Passage:
                 response = await self._as_response(value, middleware)
         except Exception as error:
             failure = unwrap(error)
-            if not self._policy.is_expected(failure):
+            if not self._call.policy.is_expected(failure):
                 raise
             return await self._turned(failure)
         self._see(response)
@@ -210,18 +172,18 @@ class Passage:
             self._seen.append(response)
 
     async def _call_handler(self, request: Request) -> Response:
-        endpoint, found = self._endpoint, self._found
+        endpoint, found = self._call.endpoint, self._call.found
         if isinstance(found, Exception):
-            if not self._policy.is_expected(found):
+            if not self._call.policy.is_expected(found):
                 raise found
             return await self._turned(found)
         if found is None and endpoint.light and not endpoint.waits and self._core is None:
             try:
-                value = await endpoint.call(self._params, request if endpoint.reads else None)
+                value = await endpoint.call(self._call.params, request if endpoint.reads else None)
                 found = to_response(value, endpoint.label, endpoint.streaming)
             except Exception as error:
                 failure = unwrap(error)
-                if not self._policy.is_expected(failure):
+                if not self._call.policy.is_expected(failure):
                     raise
                 return await self._turned(failure)
         if found is not None and found.body is not None:
@@ -230,8 +192,8 @@ class Passage:
 
     async def _turned(self, failure: Exception) -> Response:
         """An expected failure as a response."""
-        if self._policy.handler_for(failure) is None and (self._core is None or self._core.over):
-            return self._policy.default_answer(failure, self._scope)
+        if self._call.policy.handler_for(failure) is None and (self._core is None or self._core.over):
+            return self._call.policy.default_answer(failure, self._call.scope)
         return await self._ask_core(failure, self._request)
 
     # The handler's task
@@ -260,7 +222,7 @@ class Passage:
         return response
 
     def _exchange(self, request: Request | None = None) -> Exchange:
-        exchange = Exchange(self._policy, self._endpoint, self._params, self._scope, self._inbox, self._send)
+        exchange = Exchange(self._call)
         exchange.adopt(request or self._request)
         return exchange
 
@@ -286,8 +248,9 @@ class Passage:
         """Await the rest of the middlewares, and see meanwhile whether the client leaves. The handler's task sees for
         itself.
         """
+        call = self._call
         if self._core is None:
-            self._watch = ClientWatch(self._inbox, Outbox(self._send, self._scope["http_version"]), None)
+            self._watch = ClientWatch(call.inbox, Outbox(call.send, call.scope["http_version"]), None)
             self._start(self._watch.run, self._client_left, self._client_left, self._client_stalled)
         try:
             answer = await rest
@@ -298,11 +261,11 @@ class Passage:
         return answer
 
     def _client_left(self) -> None:
-        if cancels_handler(self._endpoint, self._scope["method"]):
+        if self._call.cancels_handler:
             self._shield.cancel()
 
     def _client_stalled(self) -> None:
-        self._stalled = self._inbox.overdue()
+        self._stalled = self._call.inbox.overdue()
         self._shield.cancel()
 
 

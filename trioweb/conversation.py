@@ -13,21 +13,18 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.call import Call
 from trioweb.ground.closing import FAULT, GOING_AWAY, NORMAL
 from trioweb.ground.errors import HTTPError, StreamTimeout, WebSocketDisconnect, unwrap
-from trioweb.handlers import Endpoint
-from trioweb.policy import Policy, is_departure, report
+from trioweb.policy import is_departure, report
 from trioweb.resources import Resources
 from trioweb.websocket import WebSocket
 from trioweb.wire.duplex import CLOSED, CONNECTING, DENIED, Duplex
-from trioweb.wire.hypercorn import find_transport
 
 CLOSING_SECONDS: Final = 2.0
 """How long a WebSocket that is closed by us waits for the peer to say so too (RFC 6455, section 7.1.1). A WebSocket.
@@ -40,25 +37,13 @@ class Conversation:
     """One WebSocket on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_around", "_departed", "_duplex", "_endpoint", "_failure", "_handling", "_hosted", "_params", "_policy",
-        "_returned", "_scope",
+        "_around", "_call", "_departed", "_duplex", "_failure", "_handling", "_hosted", "_returned",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        policy: Policy,
-        endpoint: Endpoint,
-        params: Mapping[str, Any],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        self._policy = policy
-        self._endpoint = endpoint
-        self._params = params
-        self._scope = scope
-        self._duplex = Duplex(receive, send, policy.limits.write_timeout)
-        self._duplex.transport = find_transport(scope, send)
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._duplex = Duplex(call.receive, call.send, call.policy.limits.write_timeout)
+        self._duplex.transport = call.find_transport()
         self._duplex.on_left = self._peer_left
         self._handling = trio.CancelScope()
         self._around: trio.Nursery | None = None
@@ -67,27 +52,24 @@ class Conversation:
         self._departed = trio.Event()  # what ran in ws.nursery
         self._failure: Exception | None = None
 
-    async def run(self, answer: Exception | None = None) -> None:
+    async def run(self) -> None:
         """Serve it. Returns when it is closed and ``ws.nursery`` is too.
 
         A cancellation from outside cancels the handler and breaks the connection off; it never reaches ``send``.
-
-        Args:
-            answer: why it is refused already; unless given the handler is called.
         """
         if not await self._duplex.connected():
             return
-        self._policy.conversations.add(self)
+        self._call.policy.conversations.add(self)
         try:
             async with trio.open_nursery() as self._around:
                 self._around.start_soon(self._duplex.watch)
                 try:
-                    failure = await self._handle() if answer is None else answer
-                    await self._end(failure)
+                    found = self._call.found
+                    await self._end(found if isinstance(found, Exception) else await self._handle())
                 finally:
                     self._duplex.stop()
         finally:
-            self._policy.conversations.discard(self)
+            self._call.policy.conversations.discard(self)
             self._around = None
         if self._duplex.timed_out:
             await self._duplex.transport.abort()
@@ -107,7 +89,7 @@ class Conversation:
     async def _handle(self) -> Exception | None:
         """Call the handler; returns what failed, unwrapped."""
         assert self._around is not None  # noqa: S101 - by `run`
-        ws = WebSocket(self._scope, self._policy.app, self._params, self._duplex)
+        ws = WebSocket(self._call.scope, self._call.policy.app, self._call.params, self._duplex)
         ws._nursery = hosted = self._hosted = await self._around.start(self._host)
         ws._resources = resources = Resources()
         failure: Exception | None = None
@@ -117,7 +99,7 @@ class Conversation:
             with self._handling:
                 async with resources:  # outside of what the handler opens
                     try:
-                        await self._endpoint.call(self._params, ws)
+                        await self._call.endpoint.call(self._call.params, ws)
                     finally:
                         self._returned.set()
                         ws._nursery = None
@@ -130,7 +112,7 @@ class Conversation:
             cancelled, rest = group.split(trio.Cancelled)
             if cancelled is None or rest is None or not isinstance(rest, Exception):
                 raise
-            report(unwrap(rest), self._scope, f"{self._endpoint.label} failed")
+            report(unwrap(rest), self._call.scope, f"{self._call.endpoint.label} failed")
             raise cancelled from None
         return self._failure or failure
 
@@ -157,7 +139,7 @@ class Conversation:
     def _peer_left(self) -> None:
         if self._hosted is not None:
             self._hosted.cancel_scope.cancel()
-        if self._endpoint.cancel_on_disconnect and not self._returned.is_set():  # else what it uses is being closed
+        if self._call.endpoint.cancel_on_disconnect and not self._returned.is_set():  # else it is tidying up
             self._handling.cancel()
 
     # The end
@@ -169,7 +151,7 @@ class Conversation:
         if failure is not None and not is_departure(failure):
             expected = isinstance(failure, HTTPError) and duplex.state is CONNECTING
             if not expected:
-                report(failure, self._scope, f"{self._endpoint.label} failed")
+                report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
         if duplex.state is CONNECTING:
             await self._deny(failure)
         elif duplex.state is not DENIED:
@@ -182,12 +164,12 @@ class Conversation:
         duplex = self._duplex
         if duplex.timed_out:
             return StreamTimeout(
-                f"{self._endpoint.where}: the peer took nothing for the write_timeout of "
-                f"{self._policy.limits.write_timeout} s"
+                f"{self._call.endpoint.where}: the peer took nothing for the write_timeout of "
+                f"{self._call.policy.limits.write_timeout} s"
             )
         if failure is None and duplex.state is CONNECTING and not duplex.gone:
             return RuntimeError(
-                f"{self._endpoint.label} returned without an answer to the handshake: write await ws.accept() "
+                f"{self._call.endpoint.label} returned without an answer to the handshake: write await ws.accept() "
                 "first, or raise HTTPError(403) to refuse it"
             )
         return failure
@@ -195,9 +177,9 @@ class Conversation:
     async def _deny(self, failure: Exception | None) -> None:
         if failure is None or is_departure(failure):
             return
-        answer = self._policy.default_answer(failure, self._scope)
-        if self._scope.get("http_version", "1.1")[0] == "1":
+        answer = self._call.policy.default_answer(failure, self._call.scope)
+        if self._call.scope.get("http_version", "1.1")[0] == "1":
             answer.headers["connection"] = "close"  # since nothing can follow on it
-        able = "websocket.http.response" in (self._scope.get("extensions") or {})
+        able = "websocket.http.response" in (self._call.scope.get("extensions") or {})
         with suppress(WebSocketDisconnect):
             await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from contextlib import AbstractContextManager, nullcontext
 
 import trio
 
-from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import StreamTimeout
-from trioweb.handlers import Endpoint
-from trioweb.policy import overdue
+from trioweb.call import Call
+from trioweb.ground.errors import HTTPError, StreamTimeout
+from trioweb.policy import log
 from trioweb.wire.producer import Stream
 
 
@@ -18,27 +18,26 @@ class Deadline:
     """When a request must be answered, and what becomes of one that is not.
 
     Args:
-        endpoint: whose timeout it is.
-        scope: the request's.
+        call: whose timeout it is.
     """
 
-    __slots__ = ("_due", "_endpoint", "_limit", "_scope")
+    __slots__ = ("_call", "_due", "_limit")
 
-    def __init__(self, endpoint: Endpoint, scope: Scope) -> None:
-        self._endpoint = endpoint
-        self._scope = scope
+    def __init__(self, call: Call) -> None:
+        self._call = call
         self._due = math.inf
         self._limit: trio.CancelScope | None = None
 
     def around(self) -> AbstractContextManager[object]:
         """What the handler and its response are to run in."""
-        self._limit = None if self._endpoint.timeout is None else trio.CancelScope()
+        self._limit = None if self._call.endpoint.timeout is None else trio.CancelScope()
         return self._limit or nullcontext()
 
     def begin(self) -> None:
         """The handler is about to start."""
-        if self._limit is not None and self._endpoint.timeout is not None:
-            self._due = self._limit.deadline = trio.current_time() + self._endpoint.timeout
+        seconds = self._call.endpoint.timeout
+        if self._limit is not None and seconds is not None:
+            self._due = self._limit.deadline = trio.current_time() + seconds
 
     def met(self) -> None:
         """The handler has returned; what is left of the time is its response's.
@@ -73,6 +72,9 @@ class Deadline:
 
     def outlasted(self, *, started: bool) -> Exception:
         """The error of a request that has outlasted its time, before or after its response has started."""
+        endpoint = self._call.endpoint
         if started:
-            return StreamTimeout(f"{self._endpoint.where} took longer than its timeout of {self._endpoint.timeout} s")
-        return overdue(self._endpoint, self._scope)
+            return StreamTimeout(f"{endpoint.where} took longer than its timeout of {endpoint.timeout} s")
+        text = f"{endpoint.label} took longer than its timeout of {endpoint.timeout} s"
+        log(logging.WARNING, self._call.scope, text)
+        return HTTPError(503, "It took too long to answer this request.")

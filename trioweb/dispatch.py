@@ -86,13 +86,6 @@ class Dispatcher:
         self.mounts.append(Mount(prefix, app))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
-    def target(self, scope: Scope) -> Found | Mount | Response | Exception:
-        """Where a request goes, or what it is answered with: a deliberate error, or a fault in a converter."""
-        try:
-            return self.find(scope)
-        except Exception as error:
-            return error
-
     def find(self, scope: Scope) -> Found | Mount | Response:
         """Where a request goes.
 

@@ -10,19 +10,19 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import trio
 
+from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
-from trioweb.ground.asgi import Scope, Send
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
 from trioweb.ground.headers import RawHeaders
-from trioweb.handlers import Endpoint, respond
-from trioweb.policy import Policy, call_error_handler, cancels_handler, is_departure, may_have_body
+from trioweb.handlers import respond
+from trioweb.policy import call_error_handler, is_departure
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
@@ -30,8 +30,6 @@ from trioweb.responses import Response, stream_of
 from trioweb.unread import UnreadBody
 from trioweb.watch import ClientWatch
 from trioweb.whole import is_bodiless, leave, send_whole
-from trioweb.wire.hypercorn import find_transport
-from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.relay import relay
@@ -42,36 +40,23 @@ class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_deadline", "_endpoint", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_params", "_policy",
-        "_refused", "_request", "_resources", "_scope", "_send", "_streaming", "_unread", "_watch",
-        "abandoned", "left_behind", "outward",
+        "_call", "_deadline", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_refused", "_request",
+        "_resources", "_streaming", "_unread", "_watch", "abandoned", "left_behind", "outward",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        policy: Policy,
-        endpoint: Endpoint,
-        params: Mapping[str, Any],
-        scope: Scope,
-        inbox: Inbox,
-        send: Send,
-    ) -> None:
-        self._policy = policy
-        self._endpoint = endpoint
-        self._params = params
-        self._scope = scope
-        self._send = send
-        self._inbox = inbox
-        self._outbox = Outbox(send, scope["http_version"])
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._inbox = call.inbox
+        self._outbox = Outbox(call.send, call.scope["http_version"])
         self._opened: list[RangeResponse] = []
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
-        self._watch = ClientWatch(inbox, self._outbox, policy.limits.write_timeout)
+        self._watch = ClientWatch(self._inbox, self._outbox, call.policy.limits.write_timeout)
         self._streaming = False
         self._overdue: Exception | None = None
-        self._deadline = Deadline(endpoint, scope)
-        self._unread = UnreadBody(inbox)
-        self._resources = Resources() if endpoint.waits else None
+        self._deadline = Deadline(call)
+        self._unread = UnreadBody(self._inbox)
+        self._resources = Resources() if call.endpoint.waits else None
         self._refused: Exception | None = None
         self.outward: Callable[[Response | Exception], Awaitable[Response]] | None = None
         """Asks the middlewares what to make of an outcome: a response, or a failure that nothing expects."""
@@ -91,9 +76,10 @@ class Exchange:
         A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
 
         Args:
-            answer: what the handler, or the lack of one, has led to already; unless given the handler is called.
+            answer: what the handler has led to already; unless given, or found without one, it is called.
         """
         failure: Exception | None
+        answer = self._call.found if answer is None else answer
         try:
             if answer is None:
                 failure = await self._attempt(self._call_handler)
@@ -106,9 +92,9 @@ class Exchange:
                 while failure is not None and failure is self._refused:
                     failure = await self._answer(failure)
             if failure is not None:
-                self._policy.report(self._endpoint, self._scope, self._outbox, failure)
+                self._call.report(self._outbox, failure)
             if self._outbox.state is not ENDED:
-                await leave(self._outbox, self._inbox, self._unread, self._scope, self._send)
+                await leave(self._call, self._outbox, self._unread)
         finally:
             if self._request is not None and not self.abandoned:
                 await self._request._aclose()
@@ -116,19 +102,19 @@ class Exchange:
     async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
         """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
         failure: Exception | None = None
-        self._outbox.transport = transport = find_transport(self._scope, self._send)
+        self._outbox.transport = transport = self._call.find_transport()
         self._inbox.has_left = transport.has_left
-        if may_have_body(self._scope):
+        if may_have_body(self._call.scope):
             self._unread.expected = True
             self._outbox.before_end = self._unread.take
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
-            shared = self._request is None and not self._endpoint.sees_nursery  # then nobody can cancel it
+            shared = self._request is None and not self._call.endpoint.sees_nursery  # then nobody can cancel it
             async with trio.open_nursery() as around, nullcontext(around) if shared else trio.open_nursery() as nursery:
                 self._nursery = nursery
                 if self._request is not None:
                     self._request._nursery = nursery
-                self._watch = ClientWatch(self._inbox, self._outbox, self._policy.limits.write_timeout)
+                self._watch = ClientWatch(self._inbox, self._outbox, self._call.policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
                 try:
                     with self._deadline.around():
@@ -146,7 +132,7 @@ class Exchange:
             cancelled, rest = group.split(trio.Cancelled)
             if cancelled is None or rest is None or not isinstance(rest, Exception):
                 raise
-            self._policy.report(self._endpoint, self._scope, self._outbox, unwrap(rest))
+            self._call.report(self._outbox, unwrap(rest))
             raise cancelled from None
         finally:
             self._nursery = None
@@ -177,35 +163,36 @@ class Exchange:
         if isinstance(failure, StreamTimeout) and self._deadline.passed:
             failure = self._deadline.outlasted(started=self._outbox.started)
         if failure is None and not (self._outbox.started or self._inbox.gone):
+            endpoint = self._call.endpoint
             failure = RuntimeError(
-                f"{self._endpoint.where}: the request's nursery was cancelled before {self._endpoint.label} returned: "
+                f"{endpoint.where}: the request's nursery was cancelled before {endpoint.label} returned: "
                 "cancel a scope around what should stop instead"
             )
         return failure
 
     async def _call_handler(self) -> Response:
-        endpoint = self._endpoint
+        endpoint = self._call.endpoint
         request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
         self._deadline.begin()
-        value = await endpoint.call(self._params, request)
+        value = await endpoint.call(self._call.params, request)
         response = await self._respond(value, endpoint.label, endpoint.streaming)
         self._deadline.met()
         return response
 
     async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
-        return await respond(value, label, streaming, self._scope, self._opened)
+        return await respond(value, label, streaming, self._call.scope, self._opened)
 
     def _the_request(self) -> Request:
         if self._request is None:
-            self._request = self._policy.make_request(self._endpoint, self._params, self._scope, self._inbox)
+            self._request = self._call.make_request()
             self._request._nursery, self._request._resources = self._nursery, self._resources
         return self._request
 
     async def _deliver(self, response: Response, nursery: trio.Nursery) -> None:
         stream = stream_of(response)
-        if stream is None or is_bodiless(self._scope, response):
+        if stream is None or is_bodiless(self._call.scope, response):
             with trio.CancelScope(shield=True) as self._outbox.scope:
-                await send_whole(response, self._scope, self._outbox, self._unread)
+                await send_whole(response, self._call.scope, self._outbox, self._unread)
                 if stream is not None:
                     if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)):
                         self.left_behind.append(stream.source)
@@ -213,13 +200,13 @@ class Exchange:
                         await close_unused(stream.source)
             return
         self._streaming = True
-        self._policy.limits.apply(stream)
+        self._call.policy.limits.apply(stream)
         self._deadline.cap(stream)
-        producer = Producer(stream, self._endpoint.where)
+        producer = Producer(stream, self._call.endpoint.where)
         self._watch.watch_stream(producer)
         if self._inbox.gone:
             nursery.cancel_scope.cancel()
-        running = self._policy.event_streams if stream.ends_on_stop else set[Producer]()
+        running = self._call.policy.event_streams if stream.ends_on_stop else set[Producer]()
         try:
             await relay(producer, nursery, self._outbox, lambda kind: self._head(response, kind), running)
         finally:
@@ -246,16 +233,13 @@ class Exchange:
         # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
         if self._outbox.state is not ENDED and not self._outbox.fulfilled:
             self._outbox.gone = True
-            if self._nursery is not None and (
-                self._streaming or cancels_handler(self._endpoint, self._scope["method"])
-            ):
+            if self._nursery is not None and (self._streaming or self._call.cancels_handler):
                 self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
     def _give_up(self) -> None:
-        self._overdue = StreamTimeout(
-            f"{self._endpoint.where}: the client took nothing for the write_timeout of {self._watch.write_timeout} s"
-        )
+        where, seconds = self._call.endpoint.where, self._watch.write_timeout
+        self._overdue = StreamTimeout(f"{where}: the client took nothing for the write_timeout of {seconds} s")
         self._outbox.gone = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
@@ -273,16 +257,16 @@ class Exchange:
         if is_departure(failure):
             return None
         self._deadline.lift()  # an error handler may take its time
-        if self.outward is not None and not self._policy.is_expected(failure):
+        if self.outward is not None and not self._call.policy.is_expected(failure):
             try:
                 return await self._reply(await self._passed(failure))
             except Exception as refusal:
                 return refusal
-        found = self._policy.handler_for(failure)
+        found = self._call.policy.handler_for(failure)
         if found is not None:
             error_handler, label = found
-            if not self._policy.is_expected(failure):
-                self._policy.report(self._endpoint, self._scope, self._outbox, failure)
+            if not self._call.policy.is_expected(failure):
+                self._call.report(self._outbox, failure)
             error = failure
 
             async def answer() -> Response:
@@ -293,19 +277,19 @@ class Exchange:
             if second is None or second is self._refused or self._outbox.started or self._inbox.gone:
                 return second
             failure = second
-        self._policy.report(self._endpoint, self._scope, self._outbox, failure)
-        return await self._reply(self._policy.default_answer(failure, self._scope))
+        self._call.report(self._outbox, failure)
+        return await self._reply(self._call.policy.default_answer(failure, self._call.scope))
 
     async def _reply(self, response: Response) -> Exception | None:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
         needs_nursery = stream_of(response) is not None or self.outward is not None or len(response.body or b"") > SLICE
-        if needs_nursery or may_have_body(self._scope):
-            return await self._attempt(partial(self._respond, response, self._endpoint.label, streaming=False))
-        writes = self._policy.writes
+        if needs_nursery or may_have_body(self._call.scope):
+            return await self._attempt(partial(self._respond, response, self._call.endpoint.label, streaming=False))
+        writes = self._call.policy.writes
         with trio.CancelScope(shield=True) as shield:
-            writes.add(shield, self._scope, self._send)
+            writes.add(shield, self._call)
             try:
-                await send_whole(response, self._scope, self._outbox, self._unread)
+                await send_whole(response, self._call.scope, self._outbox, self._unread)
             except ClientDisconnected as left:
                 return left
             finally:

@@ -10,7 +10,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -117,9 +117,19 @@ def as_manager(function: Callable[[Any], Any]) -> Manager:
     return function
 
 
+class Host(Protocol):
+    """Where an app's nursery is found."""
+
+    nursery: AppNursery | None
+
+
 @asynccontextmanager
 async def open_life(
-    app: Any, managers: list[Manager], transport: Transport, enter_children: Callable[[AsyncExitStack], Awaitable[None]]
+    app: Any,
+    host: Host,
+    managers: list[Manager],
+    transport: Transport,
+    enter_children: Callable[[AsyncExitStack], Awaitable[None]],
 ) -> AsyncIterator[AppNursery]:
     """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
 
@@ -127,13 +137,14 @@ async def open_life(
 
     Args:
         app: what the lifespans get.
+        host: where the nursery is found meanwhile.
         managers: the lifespans, outermost first.
         transport: who hears of what fails in the nursery, besides the log.
         enter_children: enters the lives of mounted apps.
     """
     async with trio.open_nursery() as own:
         nursery = AppNursery(own, transport)
-        app._nursery = nursery
+        host.nursery = nursery
         try:
             async with AsyncExitStack() as stack:
                 for manager in managers:
@@ -145,7 +156,7 @@ async def open_life(
                     background.cancel_scope.cancel()
                 nursery._background = None
         finally:
-            app._nursery = None
+            host.nursery = None
         own.cancel_scope.cancel()
 
 

@@ -10,77 +10,54 @@ else is an ``Exchange``.
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
 import trio
 
+from trioweb.call import Call, may_have_body
 from trioweb.connection import Connection
 from trioweb.exchange import Exchange
-from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import unwrap
-from trioweb.handlers import Endpoint, to_response
-from trioweb.lifespan import AppNursery
-from trioweb.policy import Policy, cancels_handler, may_have_body, report
+from trioweb.handlers import to_response
+from trioweb.policy import report
 from trioweb.responses import BODILESS, Response
-from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
 from trioweb.wire.transport import own_transport
 
 
-async def serve(
-    policy: Policy,
-    endpoint: Endpoint,
-    params: Mapping[str, Any],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    app_nursery: AppNursery | None,
-) -> Callable[[], Awaitable[None]] | None:
+async def serve(call: Call) -> Callable[[], Awaitable[None]] | None:
     """Answer a request with a handler, or say what does so: what is under way for long keeps nothing of this.
 
-    A cancellation from outside cancels the handler; it never reaches ``send``. Without an ``app_nursery``, where the
-    app's lifespan does not run, a client that leaves could be watched nowhere.
+    A cancellation from outside cancels the handler; it never reaches ``send``. Where the app's lifespan does not run, a
+    client that leaves could be watched nowhere.
     """
-    light = endpoint.light and app_nursery is not None
+    endpoint, scope = call.endpoint, call.scope
+    light = endpoint.light and call.policy.nursery is not None
     if not light or (may_have_body(scope) and not (endpoint.waits and _sends_json(scope))):
-        return Exchange(policy, endpoint, params, scope, Inbox(receive), send).run
+        return Exchange(call).run
     own = own_transport(scope)
     answer: Response | Exception | None = None
-    inbox: Inbox | None = None
     if own is not None and own.cancels is not None:
-        answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, own.cancels)
+        answer = await _attempt(call, own.cancels, False)
     else:
         # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
         with trio.CancelScope(shield=True) as shield:
-            answer, inbox = await _attempt(policy, endpoint, params, scope, receive, send, app_nursery, shield)
+            answer = await _attempt(call, shield, True)
         if shield.cancelled_caught and shield.deadline <= trio.current_time():
-            inbox = Inbox(receive)
-            inbox.timeout = policy.limits.body_timeout
-            answer = inbox.overdue()
-    if answer is None:
-        return None
-    return partial(Exchange(policy, endpoint, params, scope, inbox or Inbox(receive), send).run, answer)
+            answer = call.inbox.overdue()
+    return None if answer is None else partial(Exchange(call).run, answer)
 
 
-async def failed_to_send(failure: object, scope: Scope, send: Send) -> None:
+async def failed_to_send(failure: object, call: Call) -> None:
     """After a response that was begun and could not be sent whole."""
     if isinstance(failure, CLIENT_LEFT):
-        await find_transport(scope, send).drop()
+        await call.find_transport().drop()
     elif isinstance(failure, Exception):
-        report(failure, scope, "sending the response failed")
-
-
-def _connect(
-    policy: Policy, endpoint: Endpoint, params: Mapping[str, Any], scope: Scope, receive: Receive
-) -> tuple[Connection, Inbox | None]:
-    """Where a handler's inputs are found; with a body only for one that takes it."""
-    if not endpoint.waits:
-        return Connection(scope, policy.app, params), None
-    inbox = Inbox(receive)
-    return policy.make_request(endpoint, params, scope, inbox), inbox
+        report(failure, call.scope, "sending the response failed")
 
 
 def _sends_json(scope: Scope) -> bool:
@@ -94,69 +71,59 @@ def _sends_json(scope: Scope) -> bool:
 
 
 async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call less is what it is for
-    policy: Policy,
-    endpoint: Endpoint,
-    params: Mapping[str, Any],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    app_nursery: AppNursery | None,
-    cancels: trio.CancelScope,
-) -> tuple[Response | Exception | None, Inbox | None]:
-    """Call the handler, and send what is small. Returns what is left to be answered with, and who has read so far."""
-    inbox: Inbox | None = None
-    shields = cancels.shield
+    call: Call, cancels: trio.CancelScope, shields: bool
+) -> Response | Exception | None:
+    """Call the handler, and send what is small. Returns what is left to be answered with."""
+    endpoint = call.endpoint
     started = False
     try:
         connection: Connection | None = None
-        if endpoint.reads:
-            connection, inbox = _connect(policy, endpoint, params, scope, receive)
-            if inbox is not None and shields:
-                inbox.timer = cancels
-        coroutine = endpoint.call(params, connection)
+        if endpoint.waits:  # with a body only for one that takes it
+            connection = call.make_request()
+            if shields:
+                call.inbox.timer = cancels
+        elif endpoint.reads:
+            connection = Connection(call.scope, call.policy.app, call.params)
+        coroutine = endpoint.call(call.params, connection)
         try:
             trap = coroutine.send(None)
         except StopIteration as done:
             value = done.value
         else:
-            inbox = inbox or Inbox(receive)
             if shields:
                 cancels.shield = False
-            watch = cancels_handler(endpoint, scope["method"])
-            value = await _rest(coroutine, trap, inbox, cancels, app_nursery if watch else None)
+            value = await _rest(coroutine, trap, call, cancels)
+            if shields:
+                cancels.shield = True
         answer = to_response(value, endpoint.label, endpoint.streaming)
         body = answer.body
         if body is None or len(body) > SLICE:
-            return answer, inbox
+            return answer
         status, headers = answer.status_code, answer.headers.raw
-        if scope["method"] == "HEAD" or status in BODILESS:
+        if call.scope["method"] == "HEAD" or status in BODILESS:
             body, headers = b"", sendable(headers, "1.1", status)
         else:
             headers = checked_headers(headers, "1.1", status, len(body))
         check_status(status)
-        if shields and inbox is not None:
-            cancels.shield = True
         started = True
-        policy.writes.add(cancels, scope, send)
-        await send_small(send, status, headers, body)
+        call.policy.writes.add(cancels, call)
+        await send_small(call.send, status, headers, body)
     except Exception as group:
         error = unwrap(group)
         if not started:
-            return error, inbox
-        await failed_to_send(error, scope, send)
+            return error
+        await failed_to_send(error, call)
     finally:
         if started:
-            policy.writes.now.pop(cancels, None)
-    return None, inbox
+            call.policy.writes.now.pop(cancels, None)
+    return None
 
 
-async def _rest(
-    coroutine: Coroutine[Any, Any, Any], trap: Any, inbox: Inbox, scope: trio.CancelScope, nursery: AppNursery | None
-) -> Any:
+async def _rest(coroutine: Coroutine[Any, Any, Any], trap: Any, call: Call, scope: trio.CancelScope) -> Any:
     """Go on with a handler that waits for ``trap``, and cancel ``scope`` when its client leaves."""
     watch = trio.CancelScope()
-    if nursery is not None:
-        nursery.start_soon(_cancel_when_gone, inbox, scope, watch)
+    if call.cancels_handler and call.policy.nursery is not None:
+        call.policy.nursery.start_soon(_cancel_when_gone, call.inbox, scope, watch)
     try:
         value = await resumed(coroutine, trap)
     finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
@@ -15,22 +15,17 @@ from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import format_trace, render_problem, wants_page
-from trioweb.handlers import Endpoint
 from trioweb.layers import Middleware
+from trioweb.lifespan import AppNursery
 from trioweb.limits import Limits
 from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
-from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import ENDED, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
 logger = logging.getLogger("trioweb")
-
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
 ErrorHandler = Callable[[Request, Any], Any]
 H = TypeVar("H", bound=Callable[..., Any])
@@ -58,6 +53,7 @@ class Policy:
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
         middleware: what all requests go through, outermost first.
+        nursery: the app's, while its lifespan runs.
     """
 
     app: Application
@@ -69,6 +65,7 @@ class Policy:
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
     middleware: list[Middleware] = field(default_factory=list)
+    nursery: AppNursery | None = None
 
     def __post_init__(self) -> None:
         self.writes = WritesInFlight(self.limits.write_timeout)
@@ -108,21 +105,6 @@ class Policy:
             cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
         )
 
-    def make_request(self, endpoint: Endpoint, params: Mapping[str, Any], scope: Scope, inbox: Inbox) -> Request:
-        """A request with the limits of its route, else of its app."""
-        inbox.timeout = self.limits.body_timeout
-        limit = endpoint.max_body_size
-        return Request(scope, self.app, params, inbox, self.limits.max_body_size if limit is None else limit)
-
-    def report(self, endpoint: Endpoint, scope: Scope, outbox: Outbox, failure: Exception) -> None:
-        """Log a fault of a request, and how far its response has come. An answer is none, nor a client that left."""
-        if outbox.state is ENDED:
-            report(failure, scope, f"failed after its response of {outbox.sent} bytes was sent")
-        elif outbox.started:
-            report(failure, scope, f"the response was broken off after {outbox.sent} bytes")
-        elif not isinstance(failure, HTTPError):
-            report(failure, scope, f"{endpoint.label} failed")
-
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
@@ -145,20 +127,15 @@ def is_departure(failure: Exception) -> bool:
     return isinstance(failure, ClientDisconnected)
 
 
-def overdue(endpoint: Endpoint, scope: Scope) -> HTTPError:
-    """The answer to a request whose handler took longer than its route's ``timeout``, which is logged."""
-    _log(logging.WARNING, scope, f"{endpoint.label} took longer than its timeout of {endpoint.timeout} s")
-    return HTTPError(503, "It took too long to answer this request.")
-
-
 def report(failure: Exception, scope: Scope, text: str) -> None:
     """Log a fault with its request. A client that left is none."""
     if not is_departure(failure):
-        _log(logging.ERROR, scope, text, failure)
+        log(logging.ERROR, scope, text, failure)
         (own_transport(scope) or PLAIN).failed(failure)
 
 
-def _log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
+def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
+    """Log something about a request."""
     target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
     logger.log(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, exc_info=failure)
 
@@ -170,19 +147,3 @@ async def call_error_handler(handler: ErrorHandler, request: Request, error: Exc
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         return handler(request, error)
     return await call_in_thread(partial(handler, request, error))
-
-
-def cancels_handler(endpoint: Endpoint, method: str) -> bool:
-    """Whether a client that leaves before the response starts cancels the handler."""
-    chosen = endpoint.cancel_on_disconnect
-    return method in SAFE if chosen is None else chosen
-
-
-def may_have_body(scope: Scope) -> bool:
-    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
-    if scope["http_version"][0] != "1":
-        return True
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False

@@ -20,17 +20,17 @@ class Stack:
 
     Args:
         app: what they stand around.
+
+    Attributes:
+        makers: what makes each of them, outermost first.
     """
 
-    __slots__ = ("_app", "_entry", "_makers")
+    __slots__ = ("_app", "_entry", "makers")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._makers: list[Callable[[ASGIApp], Any]] = []
+        self.makers: list[Callable[[ASGIApp], Any]] = []
         self._entry: ASGIApp | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._makers)
 
     def add(self, middleware: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Add one inside of those that are there.
@@ -49,14 +49,14 @@ class Stack:
                 "write app.middleware(...)"
             )
         make: Callable[..., Any] = middleware
-        self._makers.append(lambda app: make(app, *args, **options))
+        self.makers.append(lambda app: make(app, *args, **options))
 
     def enter(self, scope: Scope, send: Send) -> tuple[ASGIApp, Scope]:
         """The outermost of them, and the scope that it gets. They are made at the first call, and once."""
         entry = self._entry
         if entry is None:
             entry = self._app
-            for make in reversed(self._makers):
+            for make in reversed(self.makers):
                 entry = make(entry)
             self._entry = entry
         if scope["type"] == "http" and own_transport(scope) is None:

@@ -26,8 +26,9 @@ class Stopping:
         self.event = trio.Event()
         self.heard = False
 
-    def listen(self, scope: Scope, send: Send, nursery: AppNursery | None) -> None:
+    def listen(self, scope: Scope, send: Send) -> None:
         """Listen from now on, in the app's nursery, where the server is one that can be listened to."""
+        nursery = self._policy.nursery
         if self.heard or nursery is None:
             return
         self.heard = True

@@ -5,15 +5,22 @@ A handler that returns at once pays for two operations on a dict; the look itsel
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
-from trioweb.ground.asgi import Scope, Send
-from trioweb.wire.hypercorn import find_transport
+from trioweb.wire.transport import Transport
 
 LOOKS: Final = 4
 """Looks in the time that a write may take: a write is broken after that time, and at most a look later."""
+
+
+class Writer(Protocol):
+    """Who writes: a ``Call``."""
+
+    def find_transport(self) -> Transport:
+        """The transport on which it does."""
+        ...
 
 
 class WritesInFlight:
@@ -27,14 +34,14 @@ class WritesInFlight:
 
     def __init__(self, write_timeout: float | None) -> None:
         self._write_timeout = write_timeout
-        self.now: dict[object, tuple[Scope, Send]] = {}
+        self.now: dict[object, Writer] = {}
         """By any object of the request's own."""
         self._asleep = False  # there was nothing to look at
         self._some = trio.lowlevel.ParkingLot()
 
-    def add(self, key: object, scope: Scope, send: Send) -> None:
+    def add(self, key: object, call: Writer) -> None:
         """Put a write in; who does takes it out of ``now``."""
-        self.now[key] = (scope, send)
+        self.now[key] = call
         if self._asleep:
             self._asleep = False
             self._some.unpark_all()
@@ -61,5 +68,4 @@ class WritesInFlight:
             self._break(key)
 
     def _break(self, key: object) -> None:
-        scope, send = self.now[key]
-        find_transport(scope, send).release(None)
+        self.now[key].find_transport().release(None)

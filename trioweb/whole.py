@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from trioweb.ground.asgi import Scope, Send
-from trioweb.policy import may_have_body
+from trioweb.call import Call, may_have_body
+from trioweb.ground.asgi import Scope
 from trioweb.responses import BODILESS, Response
 from trioweb.unread import UnreadBody
-from trioweb.wire.hypercorn import find_transport
-from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import Outbox, checked_headers
 from trioweb.wire.transport import PLAIN
 
@@ -32,13 +30,13 @@ async def send_whole(response: Response, scope: Scope, outbox: Outbox, unread: U
     await unread.let_go()
 
 
-async def leave(outbox: Outbox, inbox: Inbox, unread: UnreadBody, scope: Scope, send: Send) -> None:
+async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
     """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
     if outbox.transport is PLAIN:  # an answer that needed no nursery
-        outbox.transport = find_transport(scope, send)
+        outbox.transport = call.find_transport()
     with trio.CancelScope(shield=True):
         await outbox.break_off()
-        inbox.gone |= await outbox.transport.drop()
-    if inbox.gone:
-        unread.expected = may_have_body(scope)
+        call.inbox.gone |= await outbox.transport.drop()
+    if call.inbox.gone:
+        unread.expected = may_have_body(call.scope)
         await unread.abandon()

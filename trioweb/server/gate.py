@@ -9,6 +9,7 @@ import trio
 from hypercorn.typing import AppWrapper
 
 from trioweb.app import NO_ROUTE, App
+from trioweb.call import Call
 from trioweb.conversation import Conversation
 from trioweb.exchange import Exchange
 from trioweb.ground.errors import HTTPError
@@ -16,7 +17,6 @@ from trioweb.limits import Limits
 from trioweb.policy import Policy
 from trioweb.server.config import ServerConfig
 from trioweb.wire.hypercorn import is_unanswered
-from trioweb.wire.inbox import Inbox
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client that was refused may try again."""
@@ -86,10 +86,8 @@ class _TimedBody:
 async def _refuse(scope: Any, receive: Receive, send: Any, error: HTTPError) -> None:
     """Answer in the app's place."""
     policy = Policy(_REFUSING, debug=False, limits=Limits())
-    if scope["type"] == "websocket":
-        await Conversation(policy, NO_ROUTE, {}, scope, receive, send).run(error)
-        return
-    await Exchange(policy, NO_ROUTE, {}, scope, Inbox(receive), send).run(error)
+    call = Call(policy, NO_ROUTE, {}, scope, receive, send, error)
+    await (Conversation(call) if scope["type"] == "websocket" else Exchange(call)).run()
 
 
 _REFUSING: Final = App()

@@ -1,0 +1,99 @@
+"""One call of the app: what is asked, who asks, and what is to answer. All who serve it hand on this one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trioweb.ground.asgi import Receive, Scope, Send
+from trioweb.ground.errors import HTTPError
+from trioweb.handlers import Endpoint
+from trioweb.policy import Policy, report
+from trioweb.request import Request
+from trioweb.responses import Response
+from trioweb.wire.hypercorn import find_transport
+from trioweb.wire.inbox import Inbox
+from trioweb.wire.outbox import ENDED, Outbox
+from trioweb.wire.transport import Transport
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
+
+
+class Call:
+    """A request, or a WebSocket, and the handler that is to answer it.
+
+    Attributes:
+        policy: of the app.
+        endpoint: the handler, with what its route says of it.
+        params: the path's.
+        scope: ASGI's.
+        receive: of the server.
+        send: of the server.
+        found: what the lack of a handler has led to already, in place of one.
+    """
+
+    __slots__ = ("_inbox", "endpoint", "found", "params", "policy", "receive", "scope", "send")
+
+    def __init__(
+        self,
+        policy: Policy,
+        endpoint: Endpoint,
+        params: Mapping[str, Any],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        found: Response | Exception | None = None,
+    ) -> None:
+        self.policy = policy
+        self.endpoint = endpoint
+        self.params = params
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.found = found
+        self._inbox: Inbox | None = None
+
+    @property
+    def inbox(self) -> Inbox:
+        """Who calls ``receive``, of a request: made for the first who asks, since most never do."""
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._inbox = Inbox(self.receive)
+            inbox.timeout = self.policy.limits.body_timeout
+        return inbox
+
+    def make_request(self) -> Request:
+        """The request as its handler sees it, with the limits of its route, else of its app."""
+        limit = self.endpoint.max_body_size
+        most = self.policy.limits.max_body_size if limit is None else limit
+        return Request(self.scope, self.policy.app, self.params, self.inbox, most)
+
+    def find_transport(self) -> Transport:
+        """What the server offers beyond ASGI."""
+        return find_transport(self.scope, self.send)
+
+    @property
+    def cancels_handler(self) -> bool:
+        """Whether a client that leaves before the response starts cancels the handler."""
+        chosen = self.endpoint.cancel_on_disconnect
+        return self.scope["method"] in SAFE if chosen is None else chosen
+
+    def report(self, outbox: Outbox, failure: Exception) -> None:
+        """Log a fault of a request, and how far its response has come. An answer is none, nor a client that left."""
+        if outbox.state is ENDED:
+            report(failure, self.scope, f"failed after its response of {outbox.sent} bytes was sent")
+        elif outbox.started:
+            report(failure, self.scope, f"the response was broken off after {outbox.sent} bytes")
+        elif not isinstance(failure, HTTPError):
+            report(failure, self.scope, f"{self.endpoint.label} failed")
+
+
+def may_have_body(scope: Scope) -> bool:
+    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
+    if scope["http_version"][0] != "1":
+        return True
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False
