@@ -363,6 +363,5 @@ def test_a_hint_for_what_comes_close() -> None:
     with pytest.raises(TypeError, match=r"to stream a tuple, register the route with streaming=True$"):
         to_response((1, 2), LABEL, streaming=False)
     forgotten = _coroutine("ada")
-    with pytest.raises(TypeError, match=r"returned coroutine: it was not awaited: return await \.\.\.$"):
+    with pytest.raises(TypeError, match=r"returned a coroutine that nobody has awaited: write `return await \.\.\.`$"):
         to_response(forgotten, LABEL, streaming=False)
-    forgotten.close()

@@ -12,12 +12,12 @@ import trio
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
-from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
+from trioweb.dispatch import NO_ROUTE, Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers import Endpoint, RouteOptions, plan, plan_websocket
+from trioweb.handlers import RouteOptions, plan, plan_websocket
 from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
@@ -26,9 +26,9 @@ from trioweb.names import RouteNames
 from trioweb.policy import Policy
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
-from trioweb.signatures import Kind
 from trioweb.stack import Stack
 from trioweb.stopping import Stopping
+from trioweb.watchdog import Marker, watch_loop
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
@@ -47,7 +47,8 @@ class App(Router):
     """A web application for trio, to be run by ``hypercorn -k trio module:app``.
 
     Args:
-        debug: show the tracebacks of errors to clients. Never in public.
+        debug: show the tracebacks of errors to clients, and warn of code that holds the event loop up and of coroutines
+            that were not awaited. Never in public.
         trailing_slash: what to do with ``/x/`` where only ``/x`` is a route, and the other way round: ``"redirect"``
             (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
         max_body_size: bytes of a request body that is taken whole, a form with its files too; more is a 413. A router
@@ -95,6 +96,9 @@ class App(Router):
         self._nursery: AppNursery | None = None
         self._stack = Stack(self._serve)
         self._stopping = Stopping(self._policy)
+        if debug:
+            self._stack.add(Marker, (self._dispatcher.look_up,), {})
+            self._managers.append(watch_loop)
 
     @property
     def nursery(self) -> AppNursery:
@@ -305,16 +309,10 @@ class App(Router):
                 await stack.enter_async_context(mount.app._life(transport))
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: Exception | None = None
-        target: Found | Mount = NO_ROUTE, {}
-        try:
-            target = self._dispatcher.find_socket(scope)
-        except Exception as error:  # as above
-            answer = error
+        target = self._dispatcher.socket_target(scope)
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
+        elif isinstance(target, Exception):
+            await Conversation(self._policy, NO_ROUTE, {}, scope, receive, send).run(target)
         else:
-            await Conversation(self._policy, *target, scope, receive, send).run(answer)
-
-
-NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
+            await Conversation(self._policy, *target, scope, receive, send).run()

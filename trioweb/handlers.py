@@ -242,7 +242,11 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C
         return StreamingResponse(value)
     hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
     if inspect.isawaitable(value):
-        hint = "it was not awaited: return await ..."
+        if inspect.iscoroutine(value):
+            value.close()  # or Python would tell the same once more
+        raise TypeError(f"{label} returned a {_name(value)} that nobody has awaited: write `return await ...`")
+    if inspect.isroutine(value):
+        hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
     elif is_iterable(value):
         hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
     raise TypeError(f"{label} returned {_name(value)}: {hint}")
@@ -252,7 +256,8 @@ def _json(value: Any, label: str) -> Response:
     try:
         body = encode_json(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}") from error
+        hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
+        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
     return Response(body, media_type=JSON_TYPE)
 
 

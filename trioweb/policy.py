@@ -11,10 +11,12 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
+from trioweb.debug import log_fault
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
-from trioweb.ground.problems import format_trace, render_problem, wants_page
+from trioweb.ground.problems import render_problem, wants_page
+from trioweb.ground.traces import format_trace
 from trioweb.handlers import Endpoint
 from trioweb.layers import Middleware
 from trioweb.limits import Limits
@@ -26,8 +28,6 @@ from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, Outbox
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
-
-logger = logging.getLogger("trioweb")
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
@@ -160,7 +160,7 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
 
 def _log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
     target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    logger.log(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, exc_info=failure)
+    log_fault(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, error=failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
+from inspect import isawaitable
 from typing import Any, ClassVar, Final, Unpack
 from urllib.parse import quote
 
@@ -79,10 +80,10 @@ class Response:
         elif is_iterable(content):
             self._set_up_stream(content, status_code, headers, media_type, options)
         else:
-            raise TypeError(
-                f"{type(self).__name__} cannot have {type(content).__qualname__} as its content: "
-                "give str, bytes or something to stream; JSONResponse(...) makes JSON of it"
-            )
+            hint = "give str, bytes or something to stream; JSONResponse(...) makes JSON of it"
+            if isawaitable(content):
+                hint = "it was not awaited: write `await` before the call that made it"
+            raise TypeError(f"{type(self).__name__} cannot have {type(content).__qualname__} as its content: {hint}")
 
     def _set_up_stream(
         self,

@@ -152,7 +152,10 @@ class Router:
 
         return register
 
-    def _check_path(self, path: str) -> None:
+    def _check_path(self, path: object) -> None:
+        if not isinstance(path, str):
+            name = getattr(path, "__name__", repr(path))
+            raise RouteError(f'a route begins with its path, got {name}: write @app.get("/...") above the handler')
         if not path.startswith("/") and not (path == "" and self._prefix):
             raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
 
