@@ -23,7 +23,7 @@ markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
 layers signatures arguments planner handlers sweep policy deadline watch unread whole exchange conversation
-lifespan light core chain
+lifespan light core chain callables
 routing dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware

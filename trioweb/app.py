@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
 import trio
 
+from trioweb.callables import Answer, E, L, M, R
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
 from trioweb.dispatch import NO_ROUTE, Dispatcher, Found, Mount, TrailingSlash
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
-from trioweb.ground.errors import RouteError
+from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers import RouteOptions, plan, plan_websocket
 from trioweb.layers import as_middleware
@@ -32,15 +33,10 @@ from trioweb.watchdog import Marker, watch_loop
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
+P = ParamSpec("P")
+
 if TYPE_CHECKING:
     from trioweb.testing import TestClient
-
-H = TypeVar("H", bound=Callable[..., Any])
-
-NEEDS_TRIO: Final = (
-    "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
-    "name of your file and app the name of your App"
-)
 
 
 class App(Router):
@@ -155,7 +151,7 @@ class App(Router):
         """
         self._dispatcher.mount(path, app)
 
-    def lifespan(self, function: H) -> H:
+    def lifespan(self, function: L) -> L:
         """Run a function around the app's life: an async generator function of the app, or one that returns an async
         context manager. What stands before its ``yield`` runs before the first request, the rest after the last.
 
@@ -164,7 +160,7 @@ class App(Router):
         self._managers.append(as_manager(function))
         return function
 
-    def middleware(self, middleware: H) -> H:
+    def middleware(self, middleware: M) -> M:
         """Put a function around all requests of the app: ``async def mw(request, call_next)``.
 
         ::
@@ -190,7 +186,9 @@ class App(Router):
         self._policy.middleware.append(as_middleware("app.middleware", middleware))
         return middleware
 
-    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+    def add_middleware(
+        self, middleware: Callable[Concatenate[Any, P], Any], *args: P.args, **options: P.kwargs
+    ) -> None:
         """Put ASGI middleware around the app, its mounts and its lifespan too. What is added first is outermost, and
         all of it stands outside of what ``middleware`` registers.
 
@@ -205,7 +203,11 @@ class App(Router):
         """
         self._stack.add(middleware, args, options)
 
-    def error_handler(self, error: int | type[Exception]) -> Callable[[H], H]:
+    @overload
+    def error_handler(self, error: type[E]) -> Callable[[Answer[E, R]], Answer[E, R]]: ...
+    @overload
+    def error_handler(self, error: int) -> Callable[[Answer[HTTPError, R]], Answer[HTTPError, R]]: ...
+    def error_handler(self, error: int | type[Exception]) -> Any:
         """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
 
         ``Exception`` or 500 answers what nothing else expects; that is logged all the same.

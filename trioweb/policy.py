@@ -81,7 +81,9 @@ class Policy:
         """
         is_class = isinstance(error, type) and issubclass(error, Exception)
         if not is_class and not isinstance(error, int):
-            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
+            raise TypeError(
+                f"error_handler takes a status or an exception class, got {error!r}: write @app.error_handler(404)"
+            )
 
         def register(function: H) -> H:
             entry = (function, f"{function.__module__}.{function.__qualname__}")
