@@ -248,6 +248,8 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C
     if inspect.isroutine(value):
         hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
     elif is_iterable(value):
+        if isinstance(value, tuple):
+            hint += "; a status goes with Response(content, status)"
         hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
     raise TypeError(f"{label} returned {_name(value)}: {hint}")
 

@@ -35,6 +35,10 @@ class AppNursery:
         self._background: trio.Nursery | None = None
         self._lifespan_task = trio.lowlevel.current_task()
 
+    def __repr__(self) -> str:
+        count = 0 if self._background is None else len(self._background.child_tasks)
+        return f"<AppNursery, {count} {'task' if count == 1 else 'tasks'}>"
+
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> None:
         """Start a task. Does not block."""
         if trio.lowlevel.current_task() is self._lifespan_task:

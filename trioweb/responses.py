@@ -204,8 +204,13 @@ class Response:
         self.set_cookie(key, "", 0, 0, path, domain, secure, httponly, samesite, partitioned)
 
     def __repr__(self) -> str:
-        body = "a stream" if self._stream is not None else f"{len(self._body)} bytes"
-        return f"<{type(self).__name__} {self.status_code}, {body}>"
+        kind = self.headers.get("content-type", "")
+        about = f"{self.status_code} {kind}".rstrip()
+        if self._stream is None:
+            return f"<{type(self).__name__} {about}, {len(self._body)} bytes>"
+        source = self._stream.source
+        name = getattr(source, "__qualname__", None) or type(source).__qualname__
+        return f"<{type(self).__name__} {about}, a stream from {name}>"
 
 
 def text_response(text: str) -> Response:

@@ -12,10 +12,10 @@ from trioweb.ground.templates import check_names, parse_template
 from trioweb.handlers import WEBSOCKET, RouteOptions, inherit, plan, plan_websocket
 from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_limit
-from trioweb.signatures import name_of
+from trioweb.signatures import label_of, name_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Route:
     """A registered handler: its path with all prefixes, its methods, and the options that were given."""
 
@@ -29,6 +29,9 @@ class Route:
     def where(self) -> str:
         """The route for messages, as in ``GET /users/{id}``."""
         return f"{' '.join(sorted(self.methods))} {self.path}"
+
+    def __repr__(self) -> str:
+        return f"<Route {self.where}, {label_of(self.handler)}>"
 
     @property
     def is_websocket(self) -> bool:
@@ -176,6 +179,11 @@ class Router:
         for route in router._routes:
             self._register(replace(route, path=self._prefix + prefix + route.path))
         router._parents.append((self, self._prefix + prefix))
+
+    def __repr__(self) -> str:
+        count = len(self._routes)
+        name = type(self).__name__ + (f" {self._prefix!r}" if self._prefix else "")
+        return f"<{name}, {count} {'route' if count == 1 else 'routes'}>"
 
     def _ancestors(self) -> set[Router]:
         found: set[Router] = set()
