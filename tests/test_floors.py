@@ -14,19 +14,20 @@ FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
 ground.closing
-ground.urls ground.templates ground.routes ground.problems
+ground.urls ground.templates ground.routes ground.problems ground.traces
 wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.outbox wire.coding wire.sources
 wire.producer wire.inbox wire.relay wire.duplex
-resources streams limits connection bodies uploads parts forms request websocket responses streaming ranges files tree
+debug resources streams limits connection bodies uploads parts forms request websocket responses streaming ranges
+files tree
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
 layers signatures arguments planner handlers sweep lifespan policy call deadline watch unread whole exchange
-conversation light core chain
-routing dispatch names stack stopping app static
+conversation light core chain callables
+routing dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware
-server server.config server.options server.loading server.logs server.sockets server.gate server.faults server.protocols
+server server.config server.loading server.options server.logs server.sockets server.gate server.faults server.protocols
 server.streams server.connection server.http1 server.http1.checks server.http1.head server.http1.parsing
 server.http1.framing
 server.http1.pulse server.http1.wire server.http1.line server.http1.cycle server.http1.connection server.door

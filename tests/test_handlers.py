@@ -359,10 +359,16 @@ def test_anything_else_is_an_error(value: Any, message: str) -> None:
 
 
 def test_a_hint_for_what_comes_close() -> None:
-    """A tuple is told of ``streaming=True``, a coroutine of ``await``."""
-    with pytest.raises(TypeError, match=r"to stream a tuple, register the route with streaming=True$"):
+    """A tuple is told of statuses and ``streaming=True``, a function of calling it, a coroutine of ``await``."""
+    status = r"a status goes with Response\(content, status\); "
+    with pytest.raises(TypeError, match=rf"{status}to stream a tuple, register the route with streaming=True$"):
         to_response((1, 2), LABEL, streaming=False)
+    with pytest.raises(TypeError, match=r"returned function: call it: write `return _coroutine\(\.\.\.\)`, with"):
+        to_response(_coroutine, LABEL, streaming=False)
     forgotten = _coroutine("ada")
-    with pytest.raises(TypeError, match=r"returned coroutine: it was not awaited: return await \.\.\.$"):
+    with pytest.raises(TypeError, match=r"returned a coroutine that nobody has awaited: write `return await \.\.\.`$"):
         to_response(forgotten, LABEL, streaming=False)
-    forgotten.close()
+    inside = _coroutine("ada")
+    with pytest.raises(TypeError, match=r"that has no JSON form: .*: write `await` before the call that made it$"):
+        to_response({"a": [inside]}, LABEL, streaming=False)
+    inside.close()

@@ -186,4 +186,4 @@ def test_a_lifespan_must_be_one() -> None:
         """Return, where it should yield."""
 
     with pytest.raises(RouteError, match="async generator function"):
-        App().lifespan(wrong)
+        App().lifespan(wrong)  # type: ignore[type-var]

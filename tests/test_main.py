@@ -50,6 +50,44 @@ def test_an_app_that_is_not_there(directory: Path, capsys: pytest.CaptureFixture
     assert text in capsys.readouterr().err
 
 
+def test_a_command_line_without_an_app(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`trioweb run` alone says in one line what to write."""
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err == "trioweb: name the app: trioweb run shop:web\n"
+
+
+def test_an_import_that_fails(directory: Path) -> None:
+    """A mistake in the user's module is shown from their own line on, and ends the command with status 3."""
+    (directory / "wrong.py").write_text("from trioweb import App\napp = App()\n\n@app.get\nasync def x(): ...\n")
+    command = [sys.executable, "-m", "trioweb", "run", "--bind", "127.0.0.1:0", "wrong:app"]
+    env = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert (
+        f'importing wrong:app failed\nTraceback (most recent call last):\n  File "{directory}/wrong.py"' in done.stderr
+    )
+    assert done.stderr.endswith(
+        'RouteError: a route begins with its path, got x: write @app.get("/...") above the handler\n'
+    )
+
+
+def test_files_with_the_names_of_packages(directory: Path) -> None:
+    """A trio.py beside the app is not taken for trio; one that the app's own name stands for is told."""
+    (directory / "trio.py").write_text("1 / 0\n")
+    (directory / "wrong.py").write_text("import sys\nprint('imported')\nsys.exit(7)\n")
+    (directory / "trioweb.py").write_text("from trioweb import App\napp = App()\n")
+    env = {"PYTHONPATH": str(ROOT)}
+    found = []
+    for target in ("wrong:app", "trioweb:app"):
+        # As the command does that is installed: the working directory is not where Python looks first.
+        command = [sys.executable, "-P", "-m", "trioweb", "run", "--bind", "127.0.0.1:0", target]
+        done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
+        found.append(done.stdout + done.stderr)
+    assert "imported" in found[0]
+    assert "ZeroDivisionError" not in found[0]
+    assert "trioweb.py has the name of the package 'trioweb', which comes first" in found[1]
+
+
 def test_run_serves_with_trio(directory: Path) -> None:
     """`trioweb run` serves an app with Hypercorn's trio worker and takes its options."""
     server = Server("shop:web", (), directory, directory)

@@ -104,7 +104,6 @@ def test_streams(response: Response, media_type: str | None) -> None:
     assert response.body is None
     assert response.headers.getlist("content-type") == ([] if media_type is None else [media_type])
     assert "content-length" not in response.headers
-    assert repr(response) == f"<{type(response).__name__} 200, a stream>"
 
 
 @pytest.mark.parametrize("status", [204, 205, 304])
@@ -175,6 +174,18 @@ def test_content_that_is_none(content: Any) -> None:
         TypeError, match=f"^Response cannot have {type(content).__qualname__} as its content: .*JSONResponse"
     ):
         Response(content)
+
+
+def test_content_that_was_not_awaited() -> None:
+    """A coroutine as content is told of `await`."""
+
+    async def render() -> str:
+        return "x"
+
+    content: Any = render()
+    with pytest.raises(TypeError, match=r"^HTMLResponse cannot have coroutine as its content: it was not awaited"):
+        HTMLResponse(content)
+    content.close()
 
 
 @pytest.mark.parametrize("make", [StreamingResponse, JSONLinesResponse, CSVResponse, EventStreamResponse])
@@ -264,7 +275,7 @@ def test_setting_the_body() -> None:
     assert stream_of(response) is None
     response.body = b""
     assert response.headers.getlist("content-length") == ["0"]
-    assert repr(response) == "<StreamingResponse 200, 0 bytes>"
+    assert repr(response) == "<StreamingResponse 200 text/x, 0 bytes>"
 
 
 def test_map_stream() -> None:

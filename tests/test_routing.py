@@ -137,6 +137,14 @@ def test_a_path_below_a_prefix_starts_with_a_slash() -> None:
     assert paths(router) == [("/api", ["GET"])]
 
 
+def test_a_decorator_without_its_path() -> None:
+    """A decorator that was not called, as `@app.get` above a handler, is told how it is written."""
+    with pytest.raises(RouteError, match=r'a route begins with its path, got handler: write @app.get\("/..."\) above'):
+        App().get(handler)  # type: ignore[arg-type]
+    with pytest.raises(RouteError, match="a route begins with its path, got 7"):
+        App().websocket(7)  # type: ignore[arg-type]
+
+
 def test_includes_are_nested_and_live() -> None:
     """Routes reach the app through all routers and prefixes, also those that are registered later."""
     app, outer, inner = App(), Router("/outer"), Router("/inner")

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
 import trio
 
 from trioweb.call import Call
+from trioweb.callables import Answer, E, L, M, R
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
-from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
+from trioweb.dispatch import NO_ROUTE, Dispatcher, Found, Mount, TrailingSlash
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
-from trioweb.ground.errors import RouteError
+from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers import Endpoint, RouteOptions, plan, plan_websocket
+from trioweb.handlers import RouteOptions, plan, plan_websocket
 from trioweb.layers import as_middleware
 from trioweb.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.light import serve
@@ -26,27 +27,23 @@ from trioweb.names import RouteNames
 from trioweb.policy import Policy
 from trioweb.responses import Response
 from trioweb.routing import Route, Router
-from trioweb.signatures import Kind
 from trioweb.stack import Stack
 from trioweb.stopping import Stopping
+from trioweb.watchdog import Marker, watch_loop
 from trioweb.wire.transport import PLAIN, Transport, own_transport
+
+P = ParamSpec("P")
 
 if TYPE_CHECKING:
     from trioweb.testing import TestClient
-
-H = TypeVar("H", bound=Callable[..., Any])
-
-NEEDS_TRIO: Final = (
-    "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
-    "name of your file and app the name of your App"
-)
 
 
 class App(Router):
     """A web application for trio, to be run by ``hypercorn -k trio module:app``.
 
     Args:
-        debug: show the tracebacks of errors to clients. Never in public.
+        debug: show the tracebacks of errors to clients, and warn of code that holds the event loop up and of coroutines
+            that were not awaited. Never in public.
         trailing_slash: what to do with ``/x/`` where only ``/x`` is a route, and the other way round: ``"redirect"``
             (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
         max_body_size: bytes of a request body that is taken whole, a form with its files too; more is a 413. A router
@@ -93,6 +90,9 @@ class App(Router):
         self._managers: list[Manager] = []
         self._stack = Stack(self._serve)
         self._stopping = Stopping(self._policy)
+        if debug:
+            self._stack.add(Marker, (self._dispatcher.look_up,), {})
+            self._managers.append(watch_loop)
 
     @property
     def nursery(self) -> AppNursery:
@@ -150,7 +150,7 @@ class App(Router):
         """
         self._dispatcher.mount(path, app)
 
-    def lifespan(self, function: H) -> H:
+    def lifespan(self, function: L) -> L:
         """Run a function around the app's life: an async generator function of the app, or one that returns an async
         context manager. What stands before its ``yield`` runs before the first request, the rest after the last.
 
@@ -159,7 +159,7 @@ class App(Router):
         self._managers.append(as_manager(function))
         return function
 
-    def middleware(self, middleware: H) -> H:
+    def middleware(self, middleware: M) -> M:
         """Put a function around all requests of the app: ``async def mw(request, call_next)``.
 
         ::
@@ -185,7 +185,9 @@ class App(Router):
         self._policy.middleware.append(as_middleware("app.middleware", middleware))
         return middleware
 
-    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+    def add_middleware(
+        self, middleware: Callable[Concatenate[Any, P], Any], *args: P.args, **options: P.kwargs
+    ) -> None:
         """Put ASGI middleware around the app, its mounts and its lifespan too. What is added first is outermost, and
         all of it stands outside of what ``middleware`` registers.
 
@@ -200,7 +202,11 @@ class App(Router):
         """
         self._stack.add(middleware, args, options)
 
-    def error_handler(self, error: int | type[Exception]) -> Callable[[H], H]:
+    @overload
+    def error_handler(self, error: type[E]) -> Callable[[Answer[E, R]], Answer[E, R]]: ...
+    @overload
+    def error_handler(self, error: int) -> Callable[[Answer[HTTPError, R]], Answer[HTTPError, R]]: ...
+    def error_handler(self, error: int | type[Exception]) -> Any:
         """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
 
         ``Exception`` or 500 answers what nothing else expects; that is logged all the same.
@@ -305,16 +311,10 @@ class App(Router):
                 await stack.enter_async_context(mount.app._life(transport))
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found: Exception | None = None
-        target: Found | Mount = NO_ROUTE, {}
-        try:
-            target = self._dispatcher.find_socket(scope)
-        except Exception as error:  # as above
-            found = error
+        target = self._dispatcher.socket_target(scope)
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
+        elif isinstance(target, Exception):
+            await Conversation(Call(self._policy, NO_ROUTE, {}, scope, receive, send, target)).run()
         else:
-            await Conversation(Call(self._policy, *target, scope, receive, send, found)).run()
-
-
-NO_ROUTE = Endpoint(lambda: None, "no route", "no route", Kind.COROUTINE)
+            await Conversation(Call(self._policy, *target, scope, receive, send)).run()

@@ -93,7 +93,7 @@ class Passage:
         # As for a handler without middlewares: up from the start, down while one waits.
         with trio.CancelScope(shield=True) as self._shield:
             try:
-                coroutine = self._at(0, self._request)
+                coroutine = self.call_next(0, self._request)
                 try:
                     trap = coroutine.send(None)
                 except StopIteration as done:
@@ -101,7 +101,7 @@ class Passage:
                 else:
                     self._shield.shield = False
                     answer = await self._watched(resumed(coroutine, trap))
-                assert isinstance(answer, Response)  # noqa: S101 - `_at` returns nothing else
+                assert isinstance(answer, Response)  # noqa: S101 - `call_next` returns nothing else
                 await self._close_unsent(answer)
                 small = None if self._core is not None else self._small(answer)
                 if small is not None:
@@ -137,7 +137,7 @@ class Passage:
 
     # The way in, and out
 
-    async def _at(self, index: int, request: Request) -> Response:
+    async def call_next(self, index: int, request: Request) -> Response:
         """What the middleware of this index, or behind the last of them the handler, answers."""
         if not isinstance(request, Request):
             raise TypeError(
@@ -279,4 +279,4 @@ class _Next:
         self._index = index
 
     def __call__(self, request: Request) -> Awaitable[Response]:
-        return self._passage._at(self._index, request)
+        return self._passage.call_next(self._index, request)

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
+from trioweb.debug import Serving
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
 from trioweb.handlers import WEBSOCKET, Endpoint
 from trioweb.responses import RedirectResponse, Response
+from trioweb.signatures import Kind
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
 Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
+
+NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
+"""What stands for a handler where there is none."""
 
 
 class Mount(NamedTuple):
@@ -85,6 +90,30 @@ class Dispatcher:
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
         self.mounts.append(Mount(prefix, app))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    def target(self, scope: Scope) -> Found | Mount | Response | Exception:
+        """Where a request goes, or what it is answered with: a deliberate error, or a fault in a converter."""
+        try:
+            return self.find(scope)
+        except Exception as error:
+            return error
+
+    def look_up(self, scope: Scope) -> Serving:
+        """What is served, for messages: the route, else the request as it came."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            return Serving(f"the app's {kind}")
+        found = self.target(scope) if kind == "http" else self.socket_target(scope)
+        if isinstance(found, tuple) and not isinstance(found, Mount):
+            return Serving(found[0].where, found[0].handler)
+        return Serving(f"{scope.get('method', WEBSOCKET)} {quote(scope['path'])}")
+
+    def socket_target(self, scope: Scope) -> Found | Mount | Exception:
+        """The same for a WebSocket."""
+        try:
+            return self.find_socket(scope)
+        except Exception as error:
+            return error
 
     def find(self, scope: Scope) -> Found | Mount | Response:
         """Where a request goes.

@@ -56,6 +56,9 @@ class FileResponse(RangeResponse):
             media_type = guess_type(filename or self.path)
         self._set_up_ranges(None, None, filename, media_type, content_disposition_type, status_code, headers, options)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status_code} {self.headers.get('content-type', '')}, {self.path!r}>"
+
     async def _open(self, method: str, request: Headers) -> None:
         await in_file_thread(self._open_in_thread, method, request)
 

@@ -219,7 +219,7 @@ async def respond(value: Any, label: str, streaming: bool, scope: Scope, opened:
     return response
 
 
-def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C901 - one table
+def to_response(value: Any, label: str, streaming: bool) -> Response:
     """As ``respond``, without waiting: a file is not measured."""
     if isinstance(value, Response):
         return value
@@ -240,19 +240,31 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:  # noqa: C
         return _json(value, label)
     if is_iterator(value):
         return StreamingResponse(value)
-    hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
+    raise _refused(value, label)
+
+
+def _refused(value: Any, label: str) -> TypeError:
+    """What to say of a value that is no response."""
     if inspect.isawaitable(value):
-        hint = "it was not awaited: return await ..."
+        if inspect.iscoroutine(value):
+            value.close()  # or Python would tell the same once more
+        return TypeError(f"{label} returned a {_name(value)} that nobody has awaited: write `return await ...`")
+    hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
+    if inspect.isroutine(value):
+        hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
     elif is_iterable(value):
+        if isinstance(value, tuple):
+            hint += "; a status goes with Response(content, status)"
         hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
-    raise TypeError(f"{label} returned {_name(value)}: {hint}")
+    return TypeError(f"{label} returned {_name(value)}: {hint}")
 
 
 def _json(value: Any, label: str) -> Response:
     try:
         body = encode_json(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}") from error
+        hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
+        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
     return Response(body, media_type=JSON_TYPE)
 
 

@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 import trio
 
+from trioweb.debug import log_fault
 from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.errors import RouteError, unwrap
 from trioweb.wire.transport import Transport
-
-logger = logging.getLogger("trioweb")
 
 Manager = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -35,6 +34,10 @@ class AppNursery:
         self._transport = transport
         self._background: trio.Nursery | None = None
         self._lifespan_task = trio.lowlevel.current_task()
+
+    def __repr__(self) -> str:
+        count = 0 if self._background is None else len(self._background.child_tasks)
+        return f"<AppNursery, {count} {'task' if count == 1 else 'tasks'}>"
 
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> None:
         """Start a task. Does not block."""
@@ -87,7 +90,7 @@ class AppNursery:
     def _log(self, async_fn: Callable[..., Any], group: Exception) -> None:
         error = unwrap(group)
         name = getattr(async_fn, "__qualname__", repr(async_fn))
-        logger.error("app.nursery: the task %s failed", name, exc_info=error)
+        log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
         self._transport.failed(error)
 
 
@@ -177,7 +180,7 @@ async def serve_lifespan(
     except Exception as group:
         error = unwrap(group)
         when = "while it ran" if started else "at start-up"
-        logger.error("the app's lifespan failed %s", when, exc_info=error)  # noqa: TRY400 - the unwrapped one
+        log_fault(logging.ERROR, "the app's lifespan failed %s", when, error=error)
         kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
         transport.failed(error)
         await send({"type": kind, "message": f"{type(error).__name__}: {error}"})

@@ -11,10 +11,12 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from trioweb.connection import Application
+from trioweb.debug import log_fault
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
 from trioweb.ground.headers import Headers
-from trioweb.ground.problems import format_trace, render_problem, wants_page
+from trioweb.ground.problems import render_problem, wants_page
+from trioweb.ground.traces import format_trace
 from trioweb.layers import Middleware
 from trioweb.lifespan import AppNursery
 from trioweb.limits import Limits
@@ -24,8 +26,6 @@ from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
 from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
-
-logger = logging.getLogger("trioweb")
 
 ErrorHandler = Callable[[Request, Any], Any]
 H = TypeVar("H", bound=Callable[..., Any])
@@ -78,7 +78,9 @@ class Policy:
         """
         is_class = isinstance(error, type) and issubclass(error, Exception)
         if not is_class and not isinstance(error, int):
-            raise TypeError(f"error_handler takes a status or an exception class, got {error!r}")
+            raise TypeError(
+                f"error_handler takes a status or an exception class, got {error!r}: write @app.error_handler(404)"
+            )
 
         def register(function: H) -> H:
             entry = (function, f"{function.__module__}.{function.__qualname__}")
@@ -137,7 +139,7 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
 def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
     """Log something about a request."""
     target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    logger.log(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, exc_info=failure)
+    log_fault(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, error=failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

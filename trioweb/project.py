@@ -44,7 +44,24 @@ async def test_ticks(autojump_clock):  # ten seconds of ticks, in no time
     assert lines[-1] == '{"tick":9}'
 """
 
+_NOXFILE: Final = """\
+import nox
+
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session
+def tests(session):
+    \"\"\"Run the tests in an environment of their own: nox -s tests.\"\"\"
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+"""
+
 _PYPROJECT: Final = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
 [project]
 name = "{name}"
 version = "0.1.0"
@@ -53,6 +70,10 @@ dependencies = ["trioweb"]
 
 [project.optional-dependencies]
 test = ["pytest", "pytest-trio", "trioweb[testing]"]
+dev = ["{name}[test]", "nox", "trioweb[reload]"]
+
+[tool.setuptools]
+py-modules = ["app"]
 
 [tool.pytest.ini_options]
 trio_mode = true
@@ -63,10 +84,14 @@ _README: Final = """\
 # {name}
 
 ```console
-$ pip install trioweb 'trioweb[testing,reload]' pytest pytest-trio
+$ python3 -m venv .venv && . .venv/bin/activate
+$ pip install -e '.[dev]'
 $ trioweb run --reload app:app
 $ pytest
 ```
+
+`app.py` is the app, `test_app.py` its tests, `pyproject.toml` what it needs, and `nox` runs the tests in an
+environment of their own.
 """
 
 
@@ -88,6 +113,7 @@ def make_project(directory: Path) -> list[Path]:
     contents = {
         "app.py": _APP,
         "test_app.py": _TEST,
+        "noxfile.py": _NOXFILE,
         "pyproject.toml": _PYPROJECT.format(name=name),
         "README.md": _README.format(name=name),
     }

@@ -128,6 +128,10 @@ class RangeResponse(Response):
         if filename is not None and "content-disposition" not in self.headers:
             self.headers["content-disposition"] = content_disposition(content_disposition_type, filename)
 
+    def __repr__(self) -> str:
+        size = "" if self._size is None else f", of {self._size} bytes"
+        return f"<{type(self).__name__} {self.status_code} {self.headers.get('content-type', '')}{size}>"
+
     # Preparing
 
     async def prepare(self, method: str = "GET", headers: Headers | None = None) -> Self:

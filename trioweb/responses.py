@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime
+from inspect import isawaitable
 from typing import Any, ClassVar, Final, Unpack
 from urllib.parse import quote
 
@@ -79,10 +80,10 @@ class Response:
         elif is_iterable(content):
             self._set_up_stream(content, status_code, headers, media_type, options)
         else:
-            raise TypeError(
-                f"{type(self).__name__} cannot have {type(content).__qualname__} as its content: "
-                "give str, bytes or something to stream; JSONResponse(...) makes JSON of it"
-            )
+            hint = "give str, bytes or something to stream; JSONResponse(...) makes JSON of it"
+            if isawaitable(content):
+                hint = "it was not awaited: write `await` before the call that made it"
+            raise TypeError(f"{type(self).__name__} cannot have {type(content).__qualname__} as its content: {hint}")
 
     def _set_up_stream(
         self,
@@ -203,8 +204,13 @@ class Response:
         self.set_cookie(key, "", 0, 0, path, domain, secure, httponly, samesite, partitioned)
 
     def __repr__(self) -> str:
-        body = "a stream" if self._stream is not None else f"{len(self._body)} bytes"
-        return f"<{type(self).__name__} {self.status_code}, {body}>"
+        kind = self.headers.get("content-type", "")
+        about = f"{self.status_code} {kind}".rstrip()
+        if self._stream is None:
+            return f"<{type(self).__name__} {about}, {len(self._body)} bytes>"
+        source = self._stream.source
+        name = getattr(source, "__qualname__", None) or type(source).__qualname__
+        return f"<{type(self).__name__} {about}, a stream from {name}>"
 
 
 def text_response(text: str) -> Response:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
+from trioweb.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
 from trioweb.handlers import WEBSOCKET, RouteOptions, inherit, plan, plan_websocket
 from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_limit
-from trioweb.signatures import name_of
-
-F = TypeVar("F", bound=Callable[..., Any])
+from trioweb.signatures import label_of, name_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Route:
     """A registered handler: its path with all prefixes, its methods, and the options that were given."""
 
@@ -30,6 +29,9 @@ class Route:
     def where(self) -> str:
         """The route for messages, as in ``GET /users/{id}``."""
         return f"{' '.join(sorted(self.methods))} {self.path}"
+
+    def __repr__(self) -> str:
+        return f"<Route {self.where}, {label_of(self.handler)}>"
 
     @property
     def is_websocket(self) -> bool:
@@ -72,7 +74,7 @@ class Router:
         """The routes in the order in which they were registered, those of included routers among them."""
         return tuple(self._routes)
 
-    def route(self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def route(self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for some methods. The handler stays as it is, so decorators can be stacked.
 
         Args:
@@ -96,42 +98,42 @@ class Router:
         if WEBSOCKET in upper:
             raise RouteError(f"{path!r}: a WebSocket has no method: write @app.websocket({path!r})")
 
-        def register(handler: F) -> F:
+        def register(handler: H) -> H:
             name = options.get("name") or name_of(handler)
             self._register(Route(self._prefix + path, upper, handler, name, options))
             return handler
 
         return register
 
-    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``GET``, and for ``HEAD`` unless one of its own is there."""
         return self.route(path, ["GET"], **options)
 
-    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``POST``."""
         return self.route(path, ["POST"], **options)
 
-    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``PUT``."""
         return self.route(path, ["PUT"], **options)
 
-    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``PATCH``."""
         return self.route(path, ["PATCH"], **options)
 
-    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``DELETE``."""
         return self.route(path, ["DELETE"], **options)
 
-    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``HEAD``, in place of the one that follows from ``GET``."""
         return self.route(path, ["HEAD"], **options)
 
-    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[F], F]:
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``OPTIONS``, in place of the automatic answer."""
         return self.route(path, ["OPTIONS"], **options)
 
-    def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[F], F]:
+    def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[W], W]:
         """Register an ``async def`` handler for WebSockets.
 
         Args:
@@ -144,7 +146,7 @@ class Router:
         """
         self._check_path(path)
 
-        def register(handler: F) -> F:
+        def register(handler: W) -> W:
             options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
             own = name or name_of(handler)
             self._register(Route(self._prefix + path, frozenset({WEBSOCKET}), handler, own, options))
@@ -152,7 +154,10 @@ class Router:
 
         return register
 
-    def _check_path(self, path: str) -> None:
+    def _check_path(self, path: object) -> None:
+        if not isinstance(path, str):
+            name = getattr(path, "__name__", repr(path))
+            raise RouteError(f'a route begins with its path, got {name}: write @app.get("/...") above the handler')
         if not path.startswith("/") and not (path == "" and self._prefix):
             raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
 
@@ -174,6 +179,11 @@ class Router:
         for route in router._routes:
             self._register(replace(route, path=self._prefix + prefix + route.path))
         router._parents.append((self, self._prefix + prefix))
+
+    def __repr__(self) -> str:
+        count = len(self._routes)
+        name = type(self).__name__ + (f" {self._prefix!r}" if self._prefix else "")
+        return f"<{name}, {count} {'route' if count == 1 else 'routes'}>"
 
     def _ancestors(self) -> set[Router]:
         found: set[Router] = set()

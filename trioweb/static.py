@@ -75,6 +75,9 @@ class StaticFiles(Site):
         self._endpoint = Endpoint(self._answer, where, where, Kind.COROUTINE, light=True, passes_all=True)
         self._alone: App | None = None
 
+    def __repr__(self) -> str:
+        return f"<{self._endpoint.where}>"
+
     def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
         """See ``Site``."""
         if scope["method"] not in {"GET", "HEAD"}:

@@ -91,6 +91,9 @@ class WebSocket(Connection):
                 )
         await self._duplex.accept(subprotocol, raw)
 
+    def __repr__(self) -> str:
+        return f"<WebSocket {self.path}, {'its peer has left' if self.is_disconnected else self._duplex.state}>"
+
     def __aiter__(self) -> Self:
         return self
 

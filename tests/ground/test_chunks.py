@@ -106,6 +106,25 @@ def test_a_chunk_that_is_nothing() -> None:
     assert (encoder.media_type, encoder.encode) == (None, None)
 
 
+@pytest.mark.parametrize("first", [None, "text"])
+def test_a_chunk_that_was_not_awaited(first: Any) -> None:
+    """A coroutine, as the first chunk or a later one, is told of `await`."""
+
+    async def fetch() -> str:
+        return "x"
+
+    encoder = Encoder("GET /x")
+    if first is not None:
+        encoder.first(first)
+    chunk = fetch()
+    with pytest.raises(TypeError) as caught:
+        (encoder.encode or encoder.first)(chunk)
+    error = encoder.explain(chunk, caught.value)
+    chunk.close()
+    message = "GET /x: this stream was given a coroutine that nobody has awaited: write `yield await ...`"
+    assert str(error) == message
+
+
 def test_other_errors_are_left_alone() -> None:
     """What an encoding raises for other reasons stays as it is."""
     error = ValueError("no such column")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from trioweb.ground.problems import format_trace, render_problem, wants_page
+from trioweb.ground.problems import render_problem, wants_page
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,3 @@ def test_text_that_utf_8_cannot_hold(detail: str | None, trace: str | None, page
     """An error whose text holds lone surrogates, as the names of files do, still has an answer."""
     body, _ = render_problem(500, detail, trace, page)
     assert b"Internal Server Error" in body
-
-
-def test_format_trace() -> None:
-    """A traceback reads as the interpreter's own, its causes included."""
-    try:
-        try:
-            raise KeyError("first")
-        except KeyError as cause:
-            raise ValueError("second") from cause
-    except ValueError as error:
-        text = format_trace(error)
-    assert text.startswith("Traceback (most recent call last):\n")
-    assert "KeyError: 'first'" in text
-    assert text.endswith("ValueError: second\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trioweb import App
-from trioweb.server.loading import NoAppError, find_app, load_app
+from trioweb.server.loading import NoAppError, apps_here, find_app, load_app
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "broken.py").write_text("import not_installed\n")
     (tmp_path / "wrong.py").write_text("1 / 0\n")
+    (tmp_path / "json.py").write_text("from trioweb import App\nsite: App = App()\n")
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "inner.py").write_text("from trioweb import App\napp = App()\n")
     monkeypatch.chdir(tmp_path)
@@ -39,8 +40,9 @@ def test_an_app_that_is_there(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("nothing:app", "there is no module 'nothing' in .*: run this where your file is"),
+        ("nothing:app", r"there is no module 'nothing' in .*: did you mean json:site or shop:web or pkg.inner:app\?"),
         ("nothing.py", "there is no module 'nothing'"),
+        ("json:app", "json.py has the name of the package 'json', which comes first: give it another name"),
         ("shop:app", r"'shop' has no 'app': did you mean shop:web\?"),
         ("shop:web.nothing", r"'shop' has no 'web.nothing'"),
         ("shop:number", "'shop:number' is not an app but int"),
@@ -51,6 +53,25 @@ def test_an_app_that_is_not_there(target: str, message: str) -> None:
     """What was named and is not there, or is no app, is told with what to write instead."""
     with pytest.raises(NoAppError, match=message):
         load_app(target, 0)
+
+
+def test_where_there_is_nothing(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no app is to be seen the error says where to run it instead."""
+    (shop / "empty").mkdir()
+    monkeypatch.chdir(shop / "empty")
+    with pytest.raises(NoAppError, match=r"in .*/empty: run this where your file is, or give its path"):
+        find_app("nothing:app")
+
+
+def test_apps_that_are_to_be_seen(shop: Path) -> None:
+    """What is called like an app is found in the files here and one directory down, whatever a file holds."""
+    (shop / "other.py").write_bytes(b"\xff\xfe\x00")
+    (shop / "not-a-module.py").write_text("app = App()\n")
+    (shop / "many.py").write_text(
+        "first = FastAPI()\n  inner = App()\nx = Apple()\nsecond: App = trioweb.App(debug=True)\n"
+    )
+    (shop / "locked.py").mkdir()
+    assert apps_here() == ["json:site", "many:first", "many:second", "shop:web", "pkg.inner:app"]
 
 
 @pytest.mark.parametrize(("target", "error"), [("broken:app", ModuleNotFoundError), ("wrong:app", ZeroDivisionError)])

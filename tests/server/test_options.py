@@ -107,6 +107,16 @@ def test_what_is_wrong_on_the_command_line(capsys: pytest.CaptureFixture[str]) -
     assert "--workers must be a whole number, 0 or more, got 'x'" in capsys.readouterr().err
 
 
+def test_without_an_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line without an app is told what to write, by what is there where something is."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^name the app: trioweb run app:app, for `app = App\(\)` in app.py$"):
+        parse([], {})
+    (tmp_path / "shop.py").write_text("from trioweb import App\nweb = App()\n")
+    with pytest.raises(UsageError, match=r"^name the app: trioweb run shop:web$"):
+        parse(["--workers", "2"], {})
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Help names every option."""
     with pytest.raises(SystemExit):

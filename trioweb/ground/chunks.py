@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import isawaitable
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -140,7 +141,10 @@ class Encoder:
             return error
         got = type(chunk).__qualname__
         other = self._takes is not None and self._takes != kind_of(chunk).takes
-        if other:
+        if isawaitable(chunk):
+            other = True
+            text = f"{self.where}: this stream was given a {got} that nobody has awaited: write `yield await ...`"
+        elif other:
             text = f"{self.where}: this stream began with {self._takes}, then came {got}: yield one kind only"
         else:
             text = (

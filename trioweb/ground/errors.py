@@ -8,6 +8,10 @@ from typing import Final, TypedDict
 
 SHOWN: Final = 10
 """Inputs that do not fit which the sentence of an error names; its list names all."""
+NEEDS_TRIO: Final = (
+    "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
+    "name of your file and app the name of your App"
+)
 
 
 class HTTPError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from html import escape
 
@@ -75,8 +74,3 @@ def render_problem(
 def _speakable(text: str | None) -> str | None:
     """Text without lone surrogates, which file names may have and UTF-8 has not."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def format_trace(error: BaseException) -> str:
-    """The traceback of an error as text."""
-    return "".join(traceback.format_exception(error))

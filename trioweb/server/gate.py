@@ -8,9 +8,10 @@ from typing import Any, Final
 import trio
 from hypercorn.typing import AppWrapper
 
-from trioweb.app import NO_ROUTE, App
+from trioweb.app import App
 from trioweb.call import Call
 from trioweb.conversation import Conversation
+from trioweb.dispatch import NO_ROUTE
 from trioweb.exchange import Exchange
 from trioweb.ground.errors import HTTPError
 from trioweb.limits import Limits

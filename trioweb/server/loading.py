@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from contextlib import suppress
 from inspect import iscoroutinefunction
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import wrap_app
 
 from trioweb.ground.asgi import ASGIApp
+
+MOST_FILES: Final = 200
+"""Files in which an app is looked for when none was found: of a directory, and of the directories in it. A command."""
+LONGEST_FILE: Final = 2**18
+"""Characters that are read of each."""
+
+_MADE: Final = re.compile(
+    r"^([A-Za-z]\w*)(?:: *\w+)? *= *(?:\w+\.)?(?:App|Starlette|FastAPI|QuartTrio|Litestar)\(", re.MULTILINE
+)
 
 
 class NoAppError(Exception):
@@ -42,9 +54,8 @@ def find_app(target: str) -> Any:
         # Only where it is this very module: a module that it imports may be missing too.
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
             raise
-        raise NoAppError(
-            f"there is no module {error.name!r} in {Path.cwd()}: run this where your file is, or give its path"
-        ) from None
+        raise NoAppError(f"there is no module {error.name!r} in {Path.cwd()}{_elsewhere()}") from None
+    _check_shadowed(module, module_name)
     value: Any = module
     name = name or "app"
     for part in name.removesuffix("()").split("."):
@@ -58,6 +69,35 @@ def find_app(target: str) -> Any:
 def _hint(module: Any, module_name: str) -> str:
     found = [f"{module_name}:{key}" for key, value in vars(module).items() if _is_asgi(value)]
     return f": did you mean {' or '.join(found)}?" if found else ": an app is made by `app = trioweb.App()`"
+
+
+def _check_shadowed(module: Any, name: str) -> None:
+    """A file of the user's whose name a package has that was imported before it: it is never found."""
+    file = Path.cwd() / f"{name}.py"
+    if "." not in name and file.is_file() and not _same(file, getattr(module, "__file__", None)):
+        raise NoAppError(f"{file.name} has the name of the package {name!r}, which comes first: give it another name")
+
+
+def _same(file: Path, other: str | None) -> bool:
+    return other is not None and Path(other).exists() and file.samefile(other)
+
+
+def apps_here() -> list[str]:
+    """What looks like an app in the files of this directory and of the directories in it, as ``module:name``."""
+    files = [path for pattern in ("*.py", "*/*.py") for path in islice(Path().glob(pattern), MOST_FILES)]
+    found = []
+    for path in sorted(files, key=lambda path: (len(path.parts), path)):
+        with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+            module = ".".join(path.with_suffix("").parts)
+            if all(part.isidentifier() for part in module.split(".")):
+                found += [f"{module}:{name}" for name in _MADE.findall(file.read(LONGEST_FILE))]
+    return found
+
+
+def _elsewhere() -> str:
+    if found := apps_here():
+        return f": did you mean {' or '.join(found[:3])}?"
+    return ": run this where your file is, or give its path"
 
 
 def _is_asgi(value: Any) -> bool:

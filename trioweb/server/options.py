@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.loading import apps_here
 
 PREFIX: Final = "TRIOWEB_"
 
@@ -158,6 +159,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerCon
     """
     given = vars(_parser().parse_args(arguments))
     config = ServerConfig()
+    if "application" not in given:
+        found = [f"trioweb run {target}" for target in apps_here()[:3]]
+        raise UsageError(f"name the app: {' or '.join(found) or 'trioweb run app:app, for `app = App()` in app.py'}")
     config.application_path = given.pop("application")
     path = given.pop("config") or environment.get(PREFIX + "CONFIG")
     if path:
@@ -181,7 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("application", metavar="module:app", help="the module, or its file, and the app in it")
+    parser.add_argument(
+        "application", metavar="module:app", nargs="?", help="the module, or its file, and the app in it"
+    )
     parser.add_argument("-c", "--config", default=None, metavar="FILE", help="a TOML file of options")
     for option in OPTIONS:
         flags = [flag for flag in (option.short, option.long) if flag]

@@ -19,6 +19,7 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from trioweb.ground.errors import unwrap
+from trioweb.ground.traces import format_trace
 from trioweb.server.config import ServerConfig
 from trioweb.server.loading import NoAppError, load_app
 from trioweb.server.logs import complain, set_up
@@ -74,8 +75,10 @@ def _serve(
     except (NoAppError, OSError) as error:
         complain(str(error))
         return CANNOT_START
-    except Exception:
-        logging.getLogger("hypercorn.error").exception("importing %s failed", config.application_path)
+    except Exception as error:
+        logging.getLogger("hypercorn.error").error(  # noqa: TRY400 - from the user's code on
+            "importing %s failed\n%s", config.application_path, format_trace(error).rstrip()
+        )
         return CANNOT_START
     return trio.run(_main, app, config, sockets, on_ready, on_drained, signals, line)
 

@@ -19,6 +19,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -184,7 +185,7 @@ class Supervisor:
             handed: dict[str, Any] = {**hand_over(self._sockets), "line": theirs.fileno()}
             descriptors = [theirs.fileno(), *handed["secure"], *handed["insecure"], *handed["quic"]]
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "trioweb", "run", *self._arguments],
+                [*_python(), "-m", "trioweb", "run", *self._arguments],
                 env={**os.environ, HANDED: json.dumps(handed)},
                 pass_fds=descriptors,
             )
@@ -278,6 +279,12 @@ class Supervisor:
                 await worker.ended.wait()
             self._changed.set()
             self._changed = trio.Event()
+
+
+def _python() -> list[str]:
+    """Python, with nothing of the working directory before what is installed: there may be a trio.py of the user's."""
+    is_here = Path.cwd() == Path(__file__).parents[2]  # a checkout that is not installed
+    return [sys.executable] if is_here else [sys.executable, "-P"]
 
 
 async def _first_of(*events: trio.Event) -> None:

@@ -89,6 +89,9 @@ class TestClient(httpx.AsyncClient):
         options.setdefault("base_url", "http://testserver")
         super().__init__(transport=self._app_transport, timeout=timeout, **options)
 
+    def __repr__(self) -> str:
+        return f"<TestClient of {self._app!r}, {'running' if self._app_transport.nursery else 'not running'}>"
+
     async def __aenter__(self) -> Self:
         """Start the app. Cancelling it stops the app again."""
         await super().__aenter__()

@@ -50,6 +50,10 @@ class EventSource:
         self._parser = EventParser()
         self._connected_before = False
 
+    def __repr__(self) -> str:
+        seen = "" if self.last_event_id is None else f", last id {self.last_event_id!r}"
+        return f"<EventSource {' '.join(self._request)}{seen}>"
+
     async def __aenter__(self) -> Self:
         """Connect; returns with the head of the response."""
         await self._connect()

@@ -103,6 +103,10 @@ class WebSocketSession(Transport):
         self._to_client, self._from_app = trio.open_memory_channel[str | bytes](0)
         self._connected = False
 
+    def __repr__(self) -> str:
+        state = self._state if self._closed is None else f"closed with code {self._closed.code}"
+        return f"<WebSocketSession {self._scope['path']}, {state}>"
+
     @classmethod
     @asynccontextmanager
     async def open(

@@ -1,0 +1,263 @@
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnusedFunction=false
+"""What is right, and the types that it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict, assert_type
+
+import httpx
+import msgspec
+import trio
+from starlette.middleware.gzip import GZipMiddleware
+
+from trioweb import (
+    CORS,
+    App,
+    Compression,
+    EventStreamResponse,
+    FormData,
+    Headers,
+    HTTPError,
+    JSONLinesResponse,
+    Provide,
+    Query,
+    Request,
+    Response,
+    Route,
+    Router,
+    ServerSentEvent,
+    StreamingResponse,
+    UploadFile,
+    WebSocket,
+)
+from trioweb.middleware import CallNext
+from trioweb.testing import EventSource, TestClient
+
+
+class Item(msgspec.Struct):
+    """A struct."""
+
+    name: str
+
+
+@dataclass
+class Point:
+    """A dataclass."""
+
+    x: int
+
+
+class Fields(TypedDict):
+    """A dict with known keys."""
+
+    name: str
+
+
+app = App()
+router = Router("/api")
+
+# What a handler may return
+
+
+@app.get("/str")
+async def text() -> str:
+    """Text."""
+    return "x"
+
+
+@app.get("/dict")
+async def mapping() -> dict[str, int]:
+    """JSON."""
+    return {"a": 1}
+
+
+@app.get("/fields")
+async def fields() -> Fields:
+    """JSON, again."""
+    return {"name": "x"}
+
+
+@app.get("/list")
+def numbers() -> list[int]:
+    """JSON from a thread."""
+    return [1]
+
+
+@app.get("/struct")
+async def struct() -> Item | None:
+    """A struct, or nothing."""
+    return None
+
+
+@app.get("/point")
+async def point() -> Point:
+    """A dataclass."""
+    return Point(1)
+
+
+@app.get("/response")
+async def response() -> Response | str:
+    """One or the other."""
+    return Response("x")
+
+
+@app.get("/any")
+async def anything() -> Any:
+    """What is not said is not checked."""
+    return object()
+
+
+@app.get("/lines")
+async def lines() -> AsyncIterator[dict[str, int]]:
+    """A stream."""
+    yield {"a": 1}
+
+
+@app.get("/thread")
+def from_thread() -> Iterator[str]:
+    """A stream from a thread."""
+    yield "x"
+
+
+@app.get("/channel")
+async def channel() -> trio.MemoryReceiveChannel[str]:
+    """A stream from a channel."""
+    return trio.open_memory_channel[str](0)[1]
+
+
+@app.get("/list-stream", streaming=True)
+async def streamed() -> tuple[str, ...]:
+    """An iterable that is streamed."""
+    return ("a", "b")
+
+
+# A decorator gives back what it got, so it can be called as it is
+
+
+async def check_decorated() -> None:
+    """Types of decorated functions."""
+    assert_type(await text(), str)
+    assert_type(numbers(), list[int])
+    assert_type(lines(), AsyncIterator[dict[str, int]])
+
+
+@router.route("/many", methods=["GET", "POST"], timeout=5.0, max_body_size=1024, middleware=[Compression()])
+async def many(request: Request, limit: Annotated[int, Query, msgspec.Meta(ge=1)] = 10) -> int:
+    """Inputs."""
+    return limit
+
+
+# Middleware, error handlers, lifespans
+
+
+@app.middleware
+async def middleware(request: Request, call_next: CallNext) -> Response:
+    """A function."""
+    answer = await call_next(request)
+    assert_type(answer, Response)
+    return answer
+
+
+@app.middleware
+async def other(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> dict[str, str] | Response:
+    """A function whose types are spelled out."""
+    return {"a": "b"}
+
+
+app.middleware(CORS(allow_origins=["*"]))
+app.add_middleware(GZipMiddleware, minimum_size=500)
+
+
+@app.error_handler(404)
+async def not_found(request: Request, error: HTTPError) -> str:
+    """For a status."""
+    return error.detail or ""
+
+
+@app.error_handler(ValueError)
+def wrong_value(request: Request, error: ValueError) -> Response:
+    """For a class, in a thread."""
+    return Response(str(error), 400)
+
+
+@app.error_handler(LookupError)
+async def lookup(request: Request, error: Exception) -> None:
+    """For a class, by what it derives from."""
+
+
+@app.lifespan
+async def lifespan(app: App) -> AsyncIterator[None]:
+    """A generator."""
+    yield
+
+
+@app.lifespan
+@asynccontextmanager
+async def managed(app: App) -> AsyncGenerator[None, None]:
+    """A context manager."""
+    yield
+
+
+@app.lifespan
+def made(app: App) -> AbstractAsyncContextManager[None]:
+    """What makes one."""
+    return managed(app)
+
+
+# WebSockets and requests
+
+
+@app.websocket("/chat/{room}")
+async def chat(ws: WebSocket, room: str) -> None:
+    """Talk."""
+    await ws.accept()
+    async for message in ws:
+        assert_type(message, str | bytes)
+    async for item in ws.messages(Item):
+        assert_type(item, Item)
+    assert_type(await ws.receive_json(Item), Item)
+
+
+async def ask(request: Request) -> None:
+    """What a request gives."""
+    assert_type(request.query.getlist("a"), list[str])
+    assert_type(request.headers, Headers)
+    assert_type(request.client, tuple[str, int] | None)
+    assert_type(request.nursery, trio.Nursery)
+    assert_type(await request.json(Item), Item)
+    assert_type(await request.json(list[int]), list[int])
+    assert_type(await request.form(), FormData)
+    assert_type((await request.form())["file"], str | UploadFile)
+    async for item in request.json_lines(Item):
+        assert_type(item, Item)
+    async for chunk in request.stream():
+        assert_type(chunk, bytes)
+
+
+async def connect() -> AsyncIterator[Mapping[str, int]]:
+    """A dependency."""
+    yield {}
+
+
+@app.get("/provided")
+async def provided(pool: Annotated[Mapping[str, int], Provide(connect)], nursery: trio.Nursery) -> Response:
+    """Responses that stream."""
+    StreamingResponse(lines(), buffer_size=1024, idle_timeout=5, on_error=lambda error: f"{error}")
+    JSONLinesResponse([1, 2], write_timeout=None)
+    return EventStreamResponse([ServerSentEvent({"a": 1}, event="x", id=1)], ping=None)
+
+
+async def check_testing() -> None:
+    """What the test client gives."""
+    async with TestClient(app) as client:
+        assert_type(client, TestClient)
+        assert_type(await client.get("/"), httpx.Response)
+        async with client.events("/x") as events:
+            assert_type(events, EventSource)
+            assert_type(await anext(events), ServerSentEvent)
+    assert_type(app.test_client(), TestClient)
+    assert_type(app.routes, tuple[Route, ...])
+    assert_type(app.url_for("text"), str)
