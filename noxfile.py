@@ -15,7 +15,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 SUPPORTED = ("3.11", "3.12", "3.13")
 
 
-ABOUT_PROCESSES = ("tests/faults", "tests/server", "tests/test_tour.py")
+ABOUT_PROCESSES = ("tests/examples", "tests/faults", "tests/server")
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
 

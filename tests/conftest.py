@@ -1,15 +1,21 @@
-"""Fixtures for all tests: real servers in processes of their own, started and stopped by process id."""
+"""Fixtures for all tests: real servers in processes of their own, started and stopped by process id; and a browser."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.servers import Server
 
 StartServer = Callable[..., Server]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER_PATIENCE = 60_000
+"""Milliseconds after which a page that does not do what a test waits for has failed it."""
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +45,27 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser of this machine."""
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    assert found, f"this test needs a browser: install one of {', '.join(BROWSERS)}"
+    options = ["--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found[0], args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a profile of its own. What goes wrong in its scripts fails the test."""
+    with browser.new_context() as context:
+        context.set_default_timeout(BROWSER_PATIENCE)
+        page = context.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        yield page
+        assert wrong == []

@@ -1,8 +1,10 @@
 """The tour: what streaming is for, on one page, with real input.
 
-Run it from the root of the checkout, then open http://127.0.0.1:8000/:
+Run it from the root of the checkout, then open http://localhost:8000 in a browser::
 
     hypercorn -k trio examples.tour:app
+    curl -N localhost:8000/orders.csv
+    curl -N localhost:8000/load
 
 The first start makes a database and a large file next to this code, or in the directory that ``TOUR_DATA`` names.
 A browser opens at most six connections to a server that speaks HTTP/1.1, and this page has six streams: look at it in

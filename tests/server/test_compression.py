@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.conftest import StartServer
 from tests.servers import Server, read_all, read_until
-from tests.test_tour import Browser
 
 
 @pytest.fixture
@@ -39,16 +37,15 @@ def test_curl_gets_compressed_events_one_by_one(compressing: Server) -> None:
     assert (code, re.search(rb"content-encoding: (gzip|br|zstd)", head.lower()) is not None) == (0, True)
 
 
-def test_a_browser_gets_compressed_events_one_by_one(compressing: Server, tmp_path: Path) -> None:
+def test_a_browser_gets_compressed_events_one_by_one(compressing: Server, page: Page) -> None:
     """Chromium's EventSource hands out each event when it is sent, through a compressed response."""
-    with contextlib.closing(Browser(tmp_path / "profile")) as browser:
-        browser.call("Page.navigate", url=compressing.url + "/page")
-        for number in range(3):
-            browser.wait_for(f"window.seen && window.seen.length === {number + 1}")
-            assert browser.run("window.seen.join()") == ",".join(map(str, range(number + 1)))
-            compressing.wait_for_event("waits", number + 1)
-            with compressing.request("/clock/next", "POST", "Content-Length: 0\r\n") as client:
-                read_until(client, b"\r\n\r\n")
+    page.goto(compressing.url + "/page")
+    for number in range(3):
+        page.wait_for_function(f"window.seen && window.seen.length === {number + 1}")
+        assert page.evaluate("window.seen.join()") == ",".join(map(str, range(number + 1)))
+        compressing.wait_for_event("waits", number + 1)
+        with compressing.request("/clock/next", "POST", "Content-Length: 0\r\n") as client:
+            read_until(client, b"\r\n\r\n")
     assert any("clock accepts" in line and "gzip" in line for line in compressing.events)
 
 

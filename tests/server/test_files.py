@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from httplint import HttpRequestLinter, HttpResponseLinter, levels
+from playwright.sync_api import Page
 
 from tests.conftest import starting
 from tests.server.conftest import FAULT_WORDS
 from tests.servers import H2Client, Server
-from tests.test_tour import Browser
 
 PAGE = b"<!doctype html><title>A page</title>" + b"<p>Text of a page." * 500
 LONG_AGO = 784111777
@@ -265,22 +265,18 @@ def test_memory_of_a_download(files: Server) -> None:
     assert peak - before < 4096
 
 
-def test_a_browser_plays_and_seeks(files: Server, tmp_path: Path) -> None:
+def test_a_browser_plays_and_seeks(files: Server, page: Page) -> None:
     """A browser plays an audio file, and goes on from where its user sends it."""
-    with contextlib.closing(
-        Browser(tmp_path / "profile", "--autoplay-policy=no-user-gesture-required", "--mute-audio")
-    ) as browser:
-        browser.call("Page.navigate", url=files.url + "/static/player.html")
-        browser.wait_for("document.querySelector('audio')?.readyState >= 3")
-        assert browser.run("document.querySelector('audio').duration") == SECONDS
-        assert browser.run("document.querySelector('audio').seekable.end(0)") == SECONDS
-        browser.run("document.querySelector('audio').play().then(() => { window.played = true })")
-        browser.wait_for("window.played && document.querySelector('audio').currentTime > 0.1")
-        browser.run("document.querySelector('audio').currentTime = 50")
-        browser.wait_for(
-            "(({currentTime, seeking, error}) => currentTime > 50.1 && !seeking && !error)"
-            "(document.querySelector('audio'))"
-        )
+    page.goto(files.url + "/static/player.html")
+    page.wait_for_function("document.querySelector('audio')?.readyState >= 3")
+    assert page.evaluate("document.querySelector('audio').duration") == SECONDS
+    assert page.evaluate("document.querySelector('audio').seekable.end(0)") == SECONDS
+    page.evaluate("document.querySelector('audio').play()")
+    page.wait_for_function("document.querySelector('audio').currentTime > 0.1")
+    page.evaluate("document.querySelector('audio').currentTime = 50")
+    page.wait_for_function(
+        "(({currentTime, seeking, error}) => currentTime > 50.1 && !seeking && !error)(document.querySelector('audio'))"
+    )
 
 
 # What a linter of HTTP says

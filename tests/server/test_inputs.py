@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page
 
 from tests.conftest import StartServer
 from tests.server.conftest import FAULT_WORDS
 from tests.servers import PATIENCE, H2Client, Server, read_all, read_until
-from tests.test_tour import Browser
 
 MULTIPART = "Content-Type: multipart/form-data; boundary=X\r\n"
 JSON = "Content-Type: application/json\r\n"
@@ -233,29 +233,21 @@ def test_httpx_uploads_files(server: Server, uploads: list[Path]) -> None:
     assert answer.json() == ["ä", *([path.name, path.stat().st_size] for path in uploads)]
 
 
-def test_a_browser_sends_forms(server: Server, uploads: list[Path], tmp_path: Path) -> None:
+def test_a_browser_sends_forms(server: Server, uploads: list[Path], page: Page) -> None:
     """A browser's form arrives as it was filled in: several files at once, names outside of ASCII, empty fields."""
-    browser = Browser(tmp_path / "profile")
-    try:
-        browser.call("Page.navigate", url=server.url + "/page")
-        browser.wait_for("document.title === 'form' && document.getElementById('plain') !== null")
-        node = browser.call("Runtime.evaluate", expression="document.getElementById('files')")["result"]["objectId"]
-        small = [str(path) for path in uploads[1:]]
-        browser.call("DOM.setFileInputFiles", files=small, objectId=node)
-        browser.run("document.forms[0].submit()")
-        browser.wait_for("document.body.innerText.startsWith('[')")
-        fields = json.loads(re.sub(r"[^\]]*$", "", browser.run("document.body.innerText")))
-        assert fields == [
-            ["größe", "zwölf €"], ["empty", ""], ["text", "one\r\ntwo"],
-            ["files", "日本語.bin", "application/octet-stream", 9, "1 content"],
-            ["files", "plain.txt", "text/plain", 9, "2 content"],
-            ["files", 'with "quotes".txt', "text/plain", 9, "3 content"],
-            ["none", "", "application/octet-stream", 0, ""], ["on", "on"],
-        ]  # fmt: skip
-        browser.call("Page.navigate", url=server.url + "/page")
-        browser.wait_for("document.title === 'form' && document.getElementById('plain') !== null")
-        browser.run("document.getElementById('plain').submit()")
-        browser.wait_for("document.body.innerText.startsWith('[')")
-        assert json.loads(browser.run("document.body.innerText")) == [["größe", "a+b & c"]]
-    finally:
-        browser.close()
+    page.goto(server.url + "/page")
+    page.set_input_files("#files", uploads[1:])
+    page.evaluate("document.forms[0].submit()")
+    page.wait_for_function("document.body.innerText.startsWith('[')")
+    fields = json.loads(re.sub(r"[^\]]*$", "", page.inner_text("body")))
+    assert fields == [
+        ["größe", "zwölf €"], ["empty", ""], ["text", "one\r\ntwo"],
+        ["files", "日本語.bin", "application/octet-stream", 9, "1 content"],
+        ["files", "plain.txt", "text/plain", 9, "2 content"],
+        ["files", 'with "quotes".txt', "text/plain", 9, "3 content"],
+        ["none", "", "application/octet-stream", 0, ""], ["on", "on"],
+    ]  # fmt: skip
+    page.goto(server.url + "/page")
+    page.evaluate("document.getElementById('plain').submit()")
+    page.wait_for_function("document.body.innerText.startsWith('[')")
+    assert json.loads(page.inner_text("body")) == [["größe", "a+b & c"]]

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import StartServer
 from tests.servers import Server, read_until
 
+EXAMPLE = "transform"
 LINES = 400_000
 
 
@@ -19,9 +19,8 @@ def orders(path: Path) -> Path:
     return path
 
 
-def test_an_upload_is_transformed_while_it_arrives(start_server: StartServer, tmp_path: Path) -> None:
+def test_an_upload_is_transformed_while_it_arrives(server: Server, tmp_path: Path) -> None:
     """All lines come back transformed; both directions go on at the same time, and the server holds none of it."""
-    server: Server = start_server("examples.transform:app")
     server.curl("/totals", "-d", "{}")
     before = server.memory
     path = orders(tmp_path / "orders.jsonl")
@@ -39,18 +38,16 @@ def test_an_upload_is_transformed_while_it_arrives(start_server: StartServer, tm
         assert b'{"id":1,"total":2.0}' in read_until(client, b"}\n")  # the upload is not at its end
 
 
-def test_files_are_measured(start_server: StartServer, tmp_path: Path) -> None:
+def test_files_are_measured(server: Server, tmp_path: Path) -> None:
     """Each file of a form is measured as it arrives."""
-    server: Server = start_server("examples.transform:app")
     path = orders(tmp_path / "größe.jsonl")
     code, printed = server.curl("/measure", "-F", f"file=@{path}", "-F", "title=x")
     assert code == 0
     assert json.loads(printed) == {"file": "größe.jsonl", "bytes": path.stat().st_size, "lines": LINES}
 
 
-def test_a_line_that_is_wrong_breaks_it_off(start_server: StartServer) -> None:
+def test_a_line_that_is_wrong_breaks_it_off(server: Server) -> None:
     """Before the first line that is a 422; after it, the response is visibly not whole."""
-    server: Server = start_server("examples.transform:app")
     code, printed = server.curl("/totals", "-d", '{"id": "x"}')
     assert (code, json.loads(printed)["errors"][0]["loc"]) == (0, ["body", 0, "id"])
     good = '{"id": 1, "price": 1}\n' * 10_000

@@ -1,0 +1,27 @@
+"""What the examples stand on: servers in directories of their own, a PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.examples.cluster import Cluster
+from tests.servers import Server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL."""
+    cluster = Cluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """The example that the module's ``EXAMPLE`` names, run as it says, in an empty directory."""
+    return start_server(f"examples.{request.module.EXAMPLE}:app", directory=tmp_path_factory.mktemp("run"))
