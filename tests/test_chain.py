@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,37 @@ import trio.testing
 
 from tests.asgi import Exchange, ask, running
 from trioweb import App, FileResponse, HTTPError, Provide, Request, Response, RouteError, Router, StreamingResponse
+from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.layers import CallNext, Middleware
+from trioweb.wire.transport import Transport, own_transport
+
+
+class InConnection(Transport):
+    """The transport of a server that runs a request in a scope of its own."""
+
+    __slots__ = ("cancels",)
+
+    def __init__(self, cancels: trio.CancelScope) -> None:
+        self.cancels = cancels
+
+
+@pytest.fixture(autouse=True, params=["plain server", "server with a scope"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of these tests is done for a server that knows ASGI alone, and for one that offers a scope to cancel."""
+    call = App.__call__
+
+    async def call_in_scope(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        with trio.CancelScope() as cancels:
+            transport: Any = own_transport(scope)
+            if transport is None:
+                scope = {**scope, "extensions": {"trioweb": InConnection(cancels)}}
+            else:
+                transport.cancels = cancels
+            await call(app, scope, receive, send)
+
+    if request.param == "server with a scope":
+        monkeypatch.setattr(App, "__call__", call_in_scope)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -430,9 +461,18 @@ async def test_a_file_of_a_middlewares_own_is_closed(app: App, tmp_path: Path, k
     assert seen[0]._file is None
 
 
+@pytest.mark.parametrize("takes_request", [True, False])
+@pytest.mark.parametrize("with_lifespan", [True, False])
 @pytest.mark.parametrize("where", ["before", "handler", "after"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_client_that_leaves(app: App, where: str, method: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_client_that_leaves(
+    app: App,
+    where: str,
+    method: str,
+    with_lifespan: bool,
+    takes_request: bool,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     """A client that leaves cancels middleware and handler of a safe method, wherever they wait; others go on."""
     log: list[str] = []
 
@@ -453,12 +493,15 @@ async def test_a_client_that_leaves(app: App, where: str, method: str, autojump_
         await wait("after")
         return response
 
-    @app.route("/", methods=["GET", "POST"])
     async def root(request: Request) -> str:
+        return await root_without()
+
+    async def root_without() -> str:
         await wait("handler")
         return "x"
 
-    async with running(app), trio.open_nursery() as nursery:
+    app.route("/", methods=["GET", "POST"])(root if takes_request else root_without)
+    async with running(app) if with_lifespan else nullcontext(), trio.open_nursery() as nursery:
         exchange = Exchange(method, "/")
         nursery.start_soon(exchange.run, app)
         await trio.sleep(1)
@@ -521,6 +564,41 @@ async def test_a_task_of_the_request_that_fails_is_answered_outside(app: App) ->
 
     answer = await ask(app, "/")
     assert (answer.status, answer.body) == (409, b"known")
+
+
+async def test_a_task_that_an_error_handler_starts_and_that_fails_is_answered_outside(app: App, ways: str) -> None:
+    """The same where the handler itself needs no nursery; what the middlewares say after that comes too late."""
+    log: list[str] = []
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        try:
+            await trio.sleep(0.1)
+        except trio.Cancelled:
+            log.append("cancelled")
+            raise
+        log.append(f"ended {response.status_code}")
+        return response
+
+    @app.error_handler(404)
+    async def missing(request: Request, error: HTTPError) -> Response:
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            raise Known
+
+        request.nursery.start_soon(fail)
+        return Response("missing", 404)
+
+    @app.get("/")
+    async def root() -> str:
+        raise HTTPError(404)
+
+    async with running(app):
+        exchange = Exchange("GET", "/")
+        await exchange.run(app)
+    assert (exchange.status, exchange.complete, len(exchange.messages)) == (500, True, 2)
+    assert log == ["cancelled" if ways == "plain server" else "ended 404"]  # that scope holds the connection too
 
 
 async def test_middlewares_run_in_the_tasks_own_context(app: App) -> None:

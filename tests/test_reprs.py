@@ -125,7 +125,10 @@ async def test_what_is_under_way() -> None:
 def test_every_slot_is_there() -> None:
     """A request says what it is before anything was asked of it."""
 
-    async def receive() -> None: ...
+    class Nobody:
+        @property
+        def inbox(self) -> Inbox:
+            raise AssertionError("nobody has asked for the body")
 
-    request = Request({"type": "http", "method": "GET", "path": "/x"}, App(), {}, Inbox(receive), 0)
+    request = Request({"type": "http", "method": "GET", "path": "/x"}, App(), {}, Nobody(), 0)
     assert repr(request) == "<Request GET /x>"

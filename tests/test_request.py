@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -53,7 +54,7 @@ def make(
         "scheme": "http",
         **scope,
     }
-    return Request(complete, App(), {"id": 5}, Inbox(receive), limit)
+    return Request(complete, App(), {"id": 5}, SimpleNamespace(inbox=Inbox(receive)), limit)
 
 
 def test_what_the_scope_says() -> None:

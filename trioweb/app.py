@@ -182,7 +182,7 @@ class App(Router):
         Raises:
             RouteError: it is neither.
         """
-        self._policy.middleware.append(as_middleware("app.middleware", middleware))
+        self._policy.middleware += (as_middleware("app.middleware", middleware),)
         return middleware
 
     def add_middleware(

@@ -56,7 +56,7 @@ class Call:
 
     @property
     def inbox(self) -> Inbox:
-        """Who calls ``receive``, of a request: made for the first who asks, since most never do."""
+        """Who calls ``receive``, of a request: see ``BodySource``."""
         inbox = self._inbox
         if inbox is None:
             inbox = self._inbox = Inbox(self.receive)
@@ -67,7 +67,7 @@ class Call:
         """The request as its handler sees it, with the limits of its route, else of its app."""
         limit = self.endpoint.max_body_size
         most = self.policy.limits.max_body_size if limit is None else limit
-        return Request(self.scope, self.policy.app, self.params, self.inbox, most)
+        return Request(self.scope, self.policy.app, self.params, self, most)
 
     def find_transport(self) -> Transport:
         """What the server offers beyond ASGI."""

@@ -12,7 +12,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -24,105 +24,125 @@ from trioweb.exchange import Exchange
 from trioweb.ground.errors import unwrap
 from trioweb.handlers import to_response
 from trioweb.layers import Middleware
-from trioweb.light import failed_to_send, resumed
+from trioweb.light import failed_to_send, rest_of
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.signatures import label_of
-from trioweb.watch import ClientWatch
-from trioweb.wire.outbox import SLICE, Outbox, check_status, checked_headers, send_small, sendable
+from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
 from trioweb.wire.sources import close_unused
+from trioweb.wire.transport import own_transport
 
-Start = Callable[..., None]
+Rest = Callable[[], Awaitable[None]]
 
 
-async def serve_through(call: Call) -> Callable[[], Awaitable[None]] | None:
+def serve_through(call: Call) -> Awaitable[Rest | None]:
     """Answer a request through its middlewares, or say what does so.
 
     A cancellation from outside cancels middlewares and handler; it never reaches ``send``.
     """
     passage = Passage(call)
-    if call.policy.nursery is not None:
-        return await passage.run(call.policy.nursery.start_own)
-    async with trio.open_nursery() as nursery:  # the app's lifespan does not run
-        rest = await passage.run(nursery.start_soon)
-        if rest is not None:
-            await rest()
-    return None
+    return passage.run_alone() if call.policy.nursery is None else passage.run(call.policy.nursery.start_own)
 
 
 class Passage:
     """One request on its way through its middlewares."""
 
-    __slots__ = (
-        "_call", "_chain", "_core", "_opened", "_request", "_seen", "_shield", "_stalled", "_start", "_watch",
-    )  # fmt: skip
+    __slots__ = ("_call", "_chain", "_core", "_opened", "_owns_scope", "_request", "_scope", "_seen", "_start")
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._chain: tuple[Middleware, ...] = (*call.policy.middleware, *call.endpoint.middleware)
+        self._chain: tuple[Middleware, ...] = call.policy.middleware + call.endpoint.middleware
         self._request = call.make_request()
         self._core: Core | None = None
-        self._watch: ClientWatch | None = None
-        self._stalled: Exception | None = None
-        self._seen: list[Response] = []  # that stream
-        self._opened: list[RangeResponse] = []
+        self._seen: list[Response] | None = None  # that stream
+        self._opened: list[RangeResponse] | None = None
 
-    async def run(self, start: Start) -> Callable[[], Awaitable[None]] | None:
+    async def run_alone(self) -> None:
+        """As ``run``, where the app's lifespan does not run: in a nursery of the request's own."""
+        async with trio.open_nursery() as nursery:
+            rest = await self.run(nursery.start_soon)
+            if rest is not None:
+                await rest()
+
+    async def run(self, start: Callable[..., None]) -> Rest | None:
         """Run the middlewares, and send what they return or say what does so. ``start`` starts a task."""
         self._start = start
+        own = own_transport(self._call.scope)
+        endpoint = self._call.endpoint
+        answer: Response | Exception | None = None
         try:
-            answer = await self._through()
+            # As for a handler without middlewares: the server's scope; or one that is up from the start, and down while
+            # one waits. A handler that has a nursery may have its middlewares cancelled by what fails in that.
+            if own is not None and own.cancels is not None and endpoint.light and not endpoint.waits:
+                self._scope, self._owns_scope = own.cancels, False
+                answer = await self._through()
+            else:
+                self._owns_scope = True
+                with trio.CancelScope(shield=True) as self._scope:
+                    answer = await self._through()
         except BaseException:
             if self._core is not None:
                 await self._core.abandon()
             raise
         core = self._core
+        if core is not None and core.answers:
+            return core.finish
         if answer is None:  # it is sent, or the client has left
-            return core.finish if core is not None and core.answers else None
+            return None
         if core is None or core.over:
-            return partial(self._exchange().run, answer)
+            return partial(self._exchange(self._request).run, answer)
         core.conclude(answer)
         return core.finish
 
     async def _through(self) -> Response | Exception | None:
-        """Run the middlewares. Returns what is to be sent, or answered."""
+        """Run the middlewares, and send what is small. Returns what is left to be sent, or answered."""
         call = self._call
         answer: Response | Exception | None = None
         started = False
-        # As for a handler without middlewares: up from the start, down while one waits.
-        with trio.CancelScope(shield=True) as self._shield:
+        try:
+            coroutine = self.call_next(0, self._request)
             try:
-                coroutine = self.call_next(0, self._request)
-                try:
-                    trap = coroutine.send(None)
-                except StopIteration as done:
-                    answer = done.value
-                else:
-                    self._shield.shield = False
-                    answer = await self._watched(resumed(coroutine, trap))
-                assert isinstance(answer, Response)  # noqa: S101 - `call_next` returns nothing else
+                trap = coroutine.send(None)
+            except StopIteration as done:
+                answer = done.value
+            else:
+                answer = await self._rest(coroutine, trap)
+            assert isinstance(answer, Response)  # noqa: S101 - `call_next` returns nothing else
+            if self._seen or self._opened:
                 await self._close_unsent(answer)
-                small = None if self._core is not None else self._small(answer)
-                if small is not None:
-                    self._shield.shield = started = True
-                    call.policy.writes.add(self._shield, call)
-                    await send_small(call.send, answer.status_code, *small)
-                    return None
-            except Exception as error:
-                answer = unwrap(error)
-                if not started:
-                    await self._close_unsent(None)
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await self._close_unsent(None)
-                raise
-            finally:
-                call.policy.writes.now.pop(self._shield, None)
-        if started:
+            small = None if self._core is not None else self._small(answer)
+            if small is None:
+                return answer
+            started = True
+            call.policy.writes.add(self._scope, call)
+            await send_small(call.send, answer.status_code, *small)
+        except Exception as error:
+            answer = unwrap(error)
+            if not started:
+                await self._close_unsent(None)
+                return answer
             await failed_to_send(answer, call)
-            return None
-        return self._stalled or answer
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._close_unsent(None)
+            raise
+        finally:
+            if started:
+                call.policy.writes.now.pop(self._scope, None)
+        return None
+
+    async def _rest(self, coroutine: Coroutine[Any, Any, Response], trap: Any) -> Response:
+        """Go on with middlewares that wait for ``trap``. The handler's task, where there is one, sees for itself
+        whether the client leaves.
+        """
+        if self._owns_scope:
+            self._scope.shield = False
+        start = self._start if self._core is None else None
+        answer = await rest_of(coroutine, trap, self._call, self._scope, start)
+        if self._owns_scope:
+            self._scope.shield = True
+        return answer
 
     def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
         """Headers and body of a response that can be sent at once; ``None`` for one that cannot."""
@@ -138,40 +158,40 @@ class Passage:
     # The way in, and out
 
     async def call_next(self, index: int, request: Request) -> Response:
-        """What the middleware of this index, or behind the last of them the handler, answers."""
-        if not isinstance(request, Request):
-            raise TypeError(
-                f"call_next was given {type(request).__qualname__}: write `await call_next(request)` with the request"
-            )
-        if index == len(self._chain):
-            return await self._call_handler(request)
+        """What the middleware of this index answers."""
+        if request is not self._request:
+            _check(request)
         middleware = self._chain[index]
+        index += 1
         try:
-            value = await middleware(request, _Next(self, index + 1))
-            if isinstance(value, Response) and not isinstance(value, RangeResponse):
-                response = value
-            else:
-                response = await self._as_response(value, middleware)
+            value = await middleware(
+                request, self._call_handler if index == len(self._chain) else partial(self.call_next, index)
+            )
+            response: Response = value if value.__class__ is Response else await self._as_response(value, middleware)
         except Exception as error:
             failure = unwrap(error)
             if not self._call.policy.is_expected(failure):
                 raise
             return await self._turned(failure)
-        self._see(response)
+        if response._stream is not None:
+            self._see(response)
         return response
 
     async def _as_response(self, value: Any, middleware: Middleware) -> Response:
         response = to_response(value, label_of(middleware), streaming=False)
-        if isinstance(response, RangeResponse):
+        if isinstance(response, RangeResponse) and not any(response is opened for opened in self._opened or ()):
             response = await response.prepare(self._request.method, self._request.headers)
-            self._opened.append(response)
+            self._opened = [*(self._opened or ()), response]
         return response
 
     def _see(self, response: Response) -> None:
-        if stream_of(response) is not None and not any(response is seen for seen in self._seen):
-            self._seen.append(response)
+        """Remember what has a stream, to be closed where it is not sent."""
+        if stream_of(response) is not None and not any(response is seen for seen in self._seen or ()):
+            self._seen = [*(self._seen or ()), response]
 
     async def _call_handler(self, request: Request) -> Response:
+        if request is not self._request:
+            _check(request)
         endpoint, found = self._call.endpoint, self._call.found
         if isinstance(found, Exception):
             if not self._call.policy.is_expected(found):
@@ -213,17 +233,21 @@ class Passage:
                     await core.abandon()
                 core = None
         if core is None or core.over:
-            if self._watch is not None:
-                self._watch.stop()  # it watches from now on
-            core = self._core = Core(self._exchange(request), self._shield.cancel)
+            core = self._core = Core(self._exchange(request), self._lost)
             self._start(core.run, outcome)
         response = await core.outcome()
         self._see(response)
         return response
 
-    def _exchange(self, request: Request | None = None) -> Exchange:
+    def _lost(self) -> None:
+        """The handler's task has ended, or answers by itself: what the middlewares would say comes too late."""
+        # A scope of the server's is around the connection too, and that has an answer to come.
+        if self._owns_scope or not (self._core and self._core.answers):
+            self._scope.cancel()
+
+    def _exchange(self, request: Request) -> Exchange:
         exchange = Exchange(self._call)
-        exchange.adopt(request or self._request)
+        exchange.adopt(request)
         return exchange
 
     async def _close_unsent(self, answer: Response | None) -> None:
@@ -242,41 +266,9 @@ class Passage:
             if response is not answer:
                 await response.aclose()
 
-    # The client
 
-    async def _watched(self, rest: Awaitable[Response]) -> Response:
-        """Await the rest of the middlewares, and see meanwhile whether the client leaves. The handler's task sees for
-        itself.
-        """
-        call = self._call
-        if self._core is None:
-            self._watch = ClientWatch(call.inbox, Outbox(call.send, call.scope["http_version"]), None)
-            self._start(self._watch.run, self._client_left, self._client_left, self._client_stalled)
-        try:
-            answer = await rest
-        finally:
-            if self._watch is not None:
-                self._watch.stop()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return answer
-
-    def _client_left(self) -> None:
-        if self._call.cancels_handler:
-            self._shield.cancel()
-
-    def _client_stalled(self) -> None:
-        self._stalled = self._call.inbox.overdue()
-        self._shield.cancel()
-
-
-class _Next:
-    """What a middleware gets as ``call_next``."""
-
-    __slots__ = ("_index", "_passage")
-
-    def __init__(self, passage: Passage, index: int) -> None:
-        self._passage = passage
-        self._index = index
-
-    def __call__(self, request: Request) -> Awaitable[Response]:
-        return self._passage.call_next(self._index, request)
+def _check(request: object) -> None:
+    if not isinstance(request, Request):
+        raise TypeError(
+            f"call_next was given {type(request).__qualname__}: write `await call_next(request)` with the request"
+        )

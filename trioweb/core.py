@@ -26,7 +26,7 @@ class Core:
 
     __slots__ = (
         "_asked", "_concluded", "_ended", "_failure", "_news", "_on_lost", "_outcome", "_replied", "_reply",
-        "_scope", "_taken", "exchange",
+        "_scope", "_taken", "answers", "exchange",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, on_lost: Callable[[], None]) -> None:
@@ -37,6 +37,8 @@ class Core:
         self._outcome: Response | Exception | None = None
         self._reply: Response | Exception | None = None
         self._asked = self._taken = self._concluded = False
+        self.answers = False
+        """It has an answer of its own, and what the middlewares would say comes too late."""
         self._news = trio.lowlevel.ParkingLot()
         self._replied = trio.lowlevel.ParkingLot()
         self._ended = trio.Event()
@@ -60,14 +62,9 @@ class Core:
         """It has ended, or is about to: nothing can be asked of it any more."""
         return self._ended.is_set() or self._concluded
 
-    @property
-    def answers(self) -> bool:
-        """It is still at work on the request's answer, and what the middlewares would say comes too late."""
-        return self._concluded and not self._ended.is_set()
-
     async def _ask(self, outcome: Response | Exception) -> Response:
         if self._taken:  # a task of the request's has failed, after the response was handed over and before it was sent
-            self._concluded, self.exchange.outward = True, None
+            self._concluded, self.answers, self.exchange.outward = True, True, None
             self._on_lost()
             if isinstance(outcome, Exception):
                 raise outcome

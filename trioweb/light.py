@@ -12,7 +12,7 @@ from __future__ import annotations
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -27,6 +27,8 @@ from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
 from trioweb.wire.transport import own_transport
+
+T = TypeVar("T")
 
 
 async def serve(call: Call) -> Callable[[], Awaitable[None]] | None:
@@ -92,7 +94,8 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
         else:
             if shields:
                 cancels.shield = False
-            value = await _rest(coroutine, trap, call, cancels)
+            start = None if call.policy.nursery is None else call.policy.nursery.start_soon
+            value = await rest_of(coroutine, trap, call, cancels, start)
             if shields:
                 cancels.shield = True
         answer = to_response(value, endpoint.label, endpoint.streaming)
@@ -119,15 +122,29 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
     return None
 
 
-async def _rest(coroutine: Coroutine[Any, Any, Any], trap: Any, call: Call, scope: trio.CancelScope) -> Any:
-    """Go on with a handler that waits for ``trap``, and cancel ``scope`` when its client leaves."""
-    watch = trio.CancelScope()
-    if call.cancels_handler and call.policy.nursery is not None:
-        call.policy.nursery.start_soon(_cancel_when_gone, call.inbox, scope, watch)
+async def rest_of(
+    coroutine: Coroutine[Any, Any, T],
+    trap: Any,
+    call: Call,
+    scope: trio.CancelScope,
+    start: Callable[..., None] | None,
+) -> T:
+    """Go on with what has taken its first step and waits for ``trap``, and cancel ``scope`` when its client leaves.
+
+    Args:
+        coroutine: what to go on with.
+        trap: what it waits for.
+        call: whose client it is.
+        scope: around the coroutine.
+        start: starts a task, to see whether the client leaves; ``None`` where somebody sees that already.
+    """
+    watching = trio.CancelScope()
+    if start is not None and call.cancels_handler:
+        start(_cancel_when_gone, call.inbox, scope, watching)
     try:
-        value = await resumed(coroutine, trap)
+        value = await _resumed(coroutine, trap)
     finally:
-        watch.cancel()
+        watching.cancel()
     # A client that left in this very moment: a scope that is cancelled already would be no shield for its response.
     await trio.lowlevel.checkpoint_if_cancelled()
     return value
@@ -141,7 +158,7 @@ async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.C
 
 
 @types.coroutine
-def resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+def _resumed(coroutine: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
     """Await the rest of a coroutine whose first step has been taken."""
     while True:
         try:
@@ -156,4 +173,4 @@ def resumed(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
         try:
             trap = step()
         except StopIteration as done:
-            return done.value
+            return done.value  # type: ignore[no-any-return]

@@ -64,7 +64,7 @@ class Policy:
     writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
-    middleware: list[Middleware] = field(default_factory=list)
+    middleware: tuple[Middleware, ...] = ()
     nursery: AppNursery | None = None
 
     def __post_init__(self) -> None:

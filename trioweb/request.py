@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -23,6 +23,15 @@ from trioweb.wire.inbox import Inbox
 T = TypeVar("T")
 
 
+class BodySource(Protocol):
+    """Where a request's body comes from: a ``Call``."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """Who receives it: made for the first who asks, since most never do."""
+        ...
+
+
 class Request(Connection):
     """One HTTP request.
 
@@ -31,24 +40,28 @@ class Request(Connection):
     client down.
     """
 
-    __slots__ = ("_body", "_form", "_gathered", "_inbox", "_limit", "_reader", "_streamed")
+    __slots__ = ("_body", "_form", "_gathered", "_limit", "_reader", "_source", "_streamed")
 
     def __init__(
         self,
         scope: Scope,
         app: Application,
         path_params: Mapping[str, Any],
-        inbox: Inbox,
+        source: BodySource,
         max_body_size: int,
     ) -> None:
         super().__init__(scope, app, path_params)
-        self._inbox = inbox
+        self._source = source
         self._limit = max_body_size
         self._body: bytes | None = None
         self._gathered = bytearray()  # of a body that is being read whole, also by a call that was cancelled
         self._streamed = ""  # what has read it as a stream
         self._form: FormData | None = None
         self._reader: FormReader | None = None
+
+    @property
+    def _inbox(self) -> Inbox:
+        return self._source.inbox
 
     @property
     def method(self) -> str:

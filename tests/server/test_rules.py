@@ -13,13 +13,17 @@ from tests.servers import H2Client, Server, read_all, read_until
 TRUNCATED = {"1.1": 18, "2": 92}
 
 
-@pytest.fixture(params=["app", "layered_app", "wrapped_app"])
+WAYS = [("app", "hypercorn"), ("wrapped_app", "hypercorn"), ("layered_app", "hypercorn"), ("layered_app", "trioweb")]
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
-    """A server of the test's own: of the app; of the same behind two function middlewares and compression, whose
-    clients decode; and of the same behind an ASGI middleware that wraps its `send`.
+    """A server of the test's own: of the app; of the same behind an ASGI middleware that wraps its `send`; and of the
+    same behind two function middlewares and compression, whose clients decode.
     """
-    server = start_server(f"tests.server.{request.param}:app")
-    server.decodes = request.param == "layered_app"
+    app, runner = request.param
+    server = start_server(f"tests.server.{app}:app", runner=runner)
+    server.decodes = app == "layered_app"
     return server
 
 
