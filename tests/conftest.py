@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.servers import Server
 
@@ -53,6 +53,7 @@ def browser() -> Iterator[Browser]:
     found = [path for name in BROWSERS if (path := shutil.which(name))]
     assert found, f"this test needs a browser: install one of {', '.join(BROWSERS)}"
     options = ["--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    expect.set_options(timeout=BROWSER_PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found[0], args=options)
         yield browser

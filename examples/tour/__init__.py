@@ -7,7 +7,7 @@ Run it from the root of the checkout, then open http://localhost:8000 in a brows
     curl -N localhost:8000/load
 
 The first start makes a database and a large file next to this code, or in the directory that ``TOUR_DATA`` names.
-A browser opens at most six connections to a server that speaks HTTP/1.1, and this page has six streams: look at it in
+A browser opens at most six connections to a server that speaks HTTP/1.1, and this page has five streams: look at it in
 one window at a time, or give Hypercorn a certificate, since over HTTP/2 there is no such limit.
 """
 
@@ -17,13 +17,18 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from examples.tour import activity, chat, clock, download, load, page, pieces, table
-from trioweb import App
+from examples.tour import activity, chat, clock, download, load, pieces, table
+from examples.tour.files import PAGE
+from examples.tour.meter import Meter
+from trioweb import App, StaticFiles
 
 app = App()
+app.add_middleware(Meter)
 
-for part in (page, table, download, load, pieces, clock, activity, chat):
+for part in (activity, table, download, load, pieces, clock, chat):
     app.include(part.router)
+
+app.mount("/", StaticFiles(PAGE, html=True, cache_control="no-cache"))
 
 
 @app.lifespan

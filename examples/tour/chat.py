@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.chat import router as room
-from examples.tour.files import CODE
+from examples.tour.files import PAGE
 from trioweb import FileResponse, Router
 
 router = Router()
@@ -13,4 +13,4 @@ router.include(room)
 @router.get("/chat")
 async def page() -> FileResponse:
     """The page; open it twice."""
-    return FileResponse(CODE / "chat.html", headers={"cache-control": "no-cache"})
+    return FileResponse(PAGE / "chat.html", headers={"cache-control": "no-cache"})

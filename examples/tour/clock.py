@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from examples.tour.activity import Visit
+from examples.tour.visits import Visit
 from trioweb import Request, Router, StreamingResponse
 
 INTERVAL: Final = 0.25
@@ -27,8 +27,8 @@ async def ticks(visit: Visit, last: int | None = None) -> AsyncIterator[str]:
     By then the status 200 has long been sent. The connection is cut instead, so that the client knows.
     """
     with visit:
-        while visit.count != last:
-            visit.count += 1
+        while visit.made != last:
+            visit.step()
             yield f"{datetime.now().astimezone():%H:%M:%S.%f}"[:-4] + "\n"
             await trio.sleep(INTERVAL)
         raise SpringBroke("the spring broke")
@@ -37,12 +37,12 @@ async def ticks(visit: Visit, last: int | None = None) -> AsyncIterator[str]:
 @router.get("/clock")
 async def clock(request: Request) -> StreamingResponse:
     """Ticks until the client leaves."""
-    visit = Visit(request, "clock", "ticks")
+    visit = Visit(request, "clock", "ticks", b"\n")
     return StreamingResponse(ticks(visit), headers=visit.headers)
 
 
 @router.get("/clock/breaks-after/{last:int}")
 async def broken_clock(request: Request, last: int) -> StreamingResponse:
     """Ticks until it breaks."""
-    visit = Visit(request, "broken clock", "ticks")
+    visit = Visit(request, "broken clock", "ticks", b"\n")
     return StreamingResponse(ticks(visit, last), headers=visit.headers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from examples.tour.activity import Visit
 from examples.tour.files import DATA, whole
+from examples.tour.visits import Visit
 from trioweb import FileResponse, Request, Router
 
 PATH: Final = DATA / "large.bin"
@@ -32,7 +32,7 @@ async def large(request: Request) -> FileResponse:
     async def counted(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         with visit:
             async for chunk in chunks:
-                visit.count += len(chunk)
+                visit.step(len(chunk))
                 yield chunk
 
     response = FileResponse(PATH, filename="large.bin", headers=visit.headers)

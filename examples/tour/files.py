@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 CODE: Final = Path(__file__).parent
-"""Where this code is, and the page with it."""
+"""Where this code is."""
+PAGE: Final = CODE / "page"
+"""Where the files of the page are."""
 DATA: Final = Path(os.environ.get("TOUR_DATA", CODE))
 """Where the files that the tour makes are."""
 

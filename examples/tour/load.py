@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
-from examples.tour.activity import Visit
+from examples.tour.visits import Visit
 from trioweb import EventStreamResponse, Request, Router, ServerSentEvent
 
 PROC: Final = Path("/proc")
@@ -63,7 +63,7 @@ async def samples(visit: Visit, proc: Path = PROC) -> AsyncIterator[ServerSentEv
             await trio.sleep(INTERVAL)
             now = await trio.to_thread.run_sync(sample, proc)
             passed = max(now.total - before.total, 1)
-            visit.count += 1
+            visit.step()
             yield ServerSentEvent(Load((now.busy - before.busy) / passed, now.memory, now.load), event="load")
             before = now
 
@@ -71,5 +71,5 @@ async def samples(visit: Visit, proc: Path = PROC) -> AsyncIterator[ServerSentEv
 @router.get("/load")
 async def load(request: Request) -> EventStreamResponse:
     """The machine's load, for as long as someone looks."""
-    visit = Visit(request, "load events", "events")
+    visit = Visit(request, "load events", "events", b"\n\n")
     return EventStreamResponse(samples(visit), headers=visit.headers)

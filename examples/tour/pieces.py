@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
-from examples.tour.activity import Visit
 from examples.tour.table import CITIES, PATH
+from examples.tour.visits import Visit
 from trioweb import HTMLResponse, Request, Router
 
 PAUSE: Final = 0.4
@@ -24,9 +24,10 @@ HEAD: Final = f"""<!doctype html>
 <style>
   body {{ margin: 0; font: 13px/17px system-ui, sans-serif; color: light-dark(#1d2430, #e6e9ef) }}
   .piece {{ display: grid; grid-template-columns: 5em 1fr 5em; gap: 8px; margin-bottom: 3px }}
-  .piece i {{ border-radius: 3px; background: light-dark(#0b7a75, #35c2b5); animation: grow .3s }}
+  .piece i {{ border-radius: 3px; background: light-dark(#08706b, #3ac4b7); animation: grow .3s }}
   .piece b {{ font-weight: 500; text-align: right; font-variant-numeric: tabular-nums }}
   @keyframes grow {{ from {{ width: 0 }} }}
+  @media (prefers-reduced-motion: reduce) {{ .piece i {{ animation: none }} }}
 </style>
 """
 
@@ -49,7 +50,7 @@ async def pieces(visit: Visit) -> AsyncIterator[str]:
             sold = await trio.to_thread.run_sync(sales, city)
             most = most or sold
             await trio.sleep(PAUSE)
-            visit.count += 1
+            visit.step()
             bar = f'<i style="width: {sold / most:.0%}"></i>'
             yield f'<div class="piece">{city}{bar}<b>€ {sold / 1000:,.0f} k</b></div>\n'
         yield '<i id="whole" hidden></i>'
@@ -58,5 +59,5 @@ async def pieces(visit: Visit) -> AsyncIterator[str]:
 @router.get("/pieces")
 async def page_in_pieces(request: Request) -> HTMLResponse:
     """The page."""
-    visit = Visit(request, "page in pieces", "pieces")
-    return HTMLResponse(pieces(visit), headers=visit.headers)
+    visit = Visit(request, "page in pieces", "pieces", b"</div>")
+    return HTMLResponse(pieces(visit), headers=visit.headers | {"x-total": str(len(CITIES))})

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from examples.tour.activity import Visit
 from examples.tour.files import DATA, whole
+from examples.tour.visits import Visit
 from trioweb import CSVResponse, JSONLinesResponse, Request, Response, Router
 
 PATH: Final = DATA / "orders.sqlite3"
@@ -84,19 +84,19 @@ def orders(visit: Visit) -> Iterator[Order]:
     """
     with visit, closing(sqlite3.connect(f"{PATH.as_uri()}?mode=ro", uri=True)) as database:
         for row in database.execute(f"SELECT {COLUMNS} FROM orders ORDER BY id"):  # noqa: S608 - names of our own
-            visit.count += 1
+            visit.step()
             yield Order(*row)
 
 
 @router.get("/orders.csv")
 async def orders_csv(request: Request) -> Response:
     """The table as CSV."""
-    visit = Visit(request, "CSV export", "rows")
-    return CSVResponse(orders(visit), filename="orders.csv", headers=visit.headers | {"x-rows": str(ROWS)})
+    visit = Visit(request, "CSV export", "rows", b"\n")
+    return CSVResponse(orders(visit), filename="orders.csv", headers=visit.headers | {"x-total": str(ROWS)})
 
 
 @router.get("/orders.jsonl")
 async def orders_jsonl(request: Request) -> Response:
     """The table as JSON lines: the same generator."""
-    visit = Visit(request, "JSON lines export", "rows")
-    return JSONLinesResponse(orders(visit), headers=visit.headers | {"x-rows": str(ROWS)})
+    visit = Visit(request, "JSON lines export", "rows", b"\n")
+    return JSONLinesResponse(orders(visit), headers=visit.headers | {"x-total": str(ROWS)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,17 @@ def server(
 ) -> Server:
     """The example that the module's ``EXAMPLE`` names, run as it says, in an empty directory."""
     return start_server(f"examples.{request.module.EXAMPLE}:app", directory=tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server under test keeps its database and its large file."""
+    return tmp_path_factory.mktemp("tour")
+
+
+@pytest.fixture(scope="module")
+def tour(start_server: StartServer, data: Path) -> Server:
+    """The tour, run as its documentation says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOUR_DATA", str(data))
+        return start_server("examples.tour:app")

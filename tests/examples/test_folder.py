@@ -53,6 +53,12 @@ def test_each_has_tests(name: str) -> None:
     assert re.search(rf'EXAMPLE = "{name}"|examples\.{name}\b', path.read_text())
 
 
+def test_the_list_is_whole() -> None:
+    """The folder's own list names each of them, and nothing that is not there."""
+    listed = re.findall(r"\]\(([\w.]+)[/)]", (FOLDER / "README.md").read_text())
+    assert sorted(name.removesuffix(".py") for name in listed) == FILES
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_each_fits_a_screen(path: Path) -> None:
     """An example is read at a glance, and runs on trio alone."""
