@@ -97,6 +97,8 @@ def result(answer: Answer) -> Any:
         (bool, "x=true", True),
         (bool, "x=0", False),
         (bool, "x=on", True),
+        (bool, "x=Yes", True),
+        (bool, "x=no", False),
         (bool, "x=OFF", False),
         (int | None, "x=3", 3),
         (int | None, "x=", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -89,6 +90,24 @@ async def test_order_is_as_added_and_the_lifespan_is_behind_it(app: App) -> None
         assert log[2:] == ["outer http", "inner http", "function"]
         with pytest.raises(RuntimeError, match="came after the first request"):
             app.add_middleware(Marking, "late", log)
+
+
+async def test_a_middleware_that_looks_at_what_it_stands_around(app: App) -> None:
+    """Some ask whether the app is an async function, or has such a call, before they call it as ASGI 3: it is one."""
+    seen: list[bool] = []
+
+    class Looks:
+        def __init__(self, app: ASGIApp) -> None:
+            seen.append(inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)))  # noqa: B004
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app(scope, receive, send)
+
+    app.add_middleware(Looks)
+    app.add_middleware(Looks)
+    assert (await ask(app, "/")).status == 200
+    assert seen == [True, True]
 
 
 def test_what_is_no_asgi_middleware_is_refused(app: App) -> None:

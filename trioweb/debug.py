@@ -35,7 +35,7 @@ serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")
 def log_fault(level: int, text: str, *args: object, error: BaseException | None) -> None:
     """Log a fault. In debug mode handlers that format exceptions themselves still get all of it."""
     if serving.get(None) is None or error is None:
-        logger.log(level, text, *args, exc_info=error)
+        logger.log(level, text, *args, exc_info=error, stacklevel=2)
     elif logger.isEnabledFor(level):
         caller = sys._getframe(1).f_code
         info = (type(error), error, error.__traceback__)

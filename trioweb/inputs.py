@@ -1,8 +1,8 @@
 """One parameter of a handler: how its value is found in what the client has sent, and made what it is annotated as.
 
 It is worked out once, when the route is registered. Text becomes what the annotation says by msgspec's rules, with two
-additions: ``on`` and ``off`` are booleans too, as of a form's checkbox; and an empty value of what cannot be empty text
-counts as none, as of a form's field that was left blank.
+additions: ``on`` and ``off`` are booleans too, as of a form's checkbox, and ``yes`` and ``no``, as people write them;
+and an empty value of what cannot be empty text counts as none, as of a form's field that was left blank.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OBJECTS: Final = (
 )
 _SEQUENCES: Final = (types_of.ListType, types_of.SetType, types_of.FrozenSetType, types_of.VarTupleType)
 _TEXT: Final = (types_of.StrType, types_of.AnyType, types_of.BytesType, types_of.ByteArrayType)
-_SWITCH: Final = {"on": True, "off": False}
+_SWITCH: Final = {"on": True, "off": False, "yes": True, "no": False}
 
 
 class Values(Protocol):

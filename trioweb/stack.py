@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from trioweb.ground.asgi import ASGIApp, Scope, Send
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -28,7 +28,10 @@ class Stack:
     __slots__ = ("_app", "_entry", "makers")
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # some look whether it is a function
+            await app(scope, receive, send)
+
+        self._app = innermost
         self.makers: list[Callable[[ASGIApp], Any]] = []
         self._entry: ASGIApp | None = None
 

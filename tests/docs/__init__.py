@@ -1,0 +1,1 @@
+"""The guide, and the examples in docstrings: every one is executed."""
