@@ -15,14 +15,17 @@ A block with a title is written to a file of that name. What a reader need not s
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 import types
 from collections.abc import Callable
@@ -62,16 +65,26 @@ class Page:
         self.path = path
         self.directory = directory
         self.server: Server | None = None
+        self.other: subprocess.Popen[bytes] | None = None  # a server of another framework, which the page compares
+        self.skipping = False  # the commands for one that is not installed
         self.program: types.ModuleType | None = None
         self.modules: set[str] = set()
 
     def close(self) -> None:
         """Stop what runs, and forget what was imported."""
+        self._stop()
+        for name in self.modules:
+            sys.modules.pop(name, None)
+
+    def _stop(self) -> None:
         if self.server is not None:
             self.server.stop()
             self.server = None
-        for name in self.modules:
-            sys.modules.pop(name, None)
+        if self.other is not None:
+            self.other.kill()
+            self.other.wait()
+            self.other = None
+        self.skipping = False
 
     # Python
 
@@ -79,6 +92,9 @@ class Page:
         """Execute a block, and run its tests."""
         if title is not None and title.startswith("test_"):
             self._run(["pytest", "-q", "-o", "trio_mode=true", "-o", "pythonpath=.", title], [])
+            return
+        if title == "old.py":
+            compile(source, title, "exec")
             return
         if title == "app.py" or self.program is None:
             self.program = types.ModuleType("app")
@@ -115,13 +131,14 @@ class Page:
             check_installed(words[2:])
         elif (words[0], *words[1:2]) == ("trioweb", "run") or words[0] == "hypercorn":
             self.serve(words)
-        else:
+        elif words == ["python", "old.py"]:
+            self.serve_other()
+        elif not self.skipping:
             self._run(words, expected)
 
     def serve(self, words: list[str]) -> None:
         """Start a server, in place of the one that runs."""
-        if self.server is not None:
-            self.server.stop()
+        self._stop()
         runner = words[0]
         assert tuple(words[: len(RUNNERS[runner])]) == RUNNERS[runner]
         options, target = words[len(RUNNERS[runner]) : -1], words[-1]
@@ -131,10 +148,30 @@ class Page:
         self.server = Server(target, options, self.directory, self.directory, runner=runner)
         self.server.wait_until_ready()
 
+    def serve_other(self) -> None:
+        """Start ``old.py``, where what it imports is installed and its port is free: ``nox -s docs`` sees to both."""
+        self._stop()
+        host, port = _ADDRESS.split(":")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken = probe.connect_ex((host, int(port))) == 0
+        source = (self.directory / "old.py").read_text()
+        missing = importlib.util.find_spec(re.findall(r"^from (\w+) import", source, re.MULTILINE)[-1]) is None
+        self.skipping = taken or missing
+        assert not (self.skipping and "GUIDE_COMPLETE" in os.environ), f"missing: {missing}, port taken: {taken}"
+        if not self.skipping:
+            command = [sys.executable, "old.py"]
+            self.other = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.DEVNULL)
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
+                with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                    return
+                time.sleep(0.05)
+            raise AssertionError("old.py does not serve")
+
     def _run(self, words: list[str], expected: list[str]) -> None:
-        words = [
-            word.replace(_ADDRESS, self.server.url.removeprefix("http://") if self.server else "") for word in words
-        ]
+        address = self.server.url.removeprefix("http://") if self.server else _ADDRESS
+        words = [word.replace(_ADDRESS, address) for word in words]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
         if words[0] in ("trioweb", "pytest", "hypercorn"):
             words = [sys.executable, "-m", *words]
