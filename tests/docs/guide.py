@@ -47,14 +47,13 @@ ELSEWHERE = {
     "nginx": "test_deploy.py",
     "ini": "test_deploy.py",
     "dockerfile": "test_deploy.py",
-    "html": "test_browser.py",
     "text": "what is no code",
 }
 """The languages of blocks that are executed by other tests than that of their page."""
 
 _INFO = re.compile(r"(?P<language>\w+)(?: +title=\"(?P<title>[^\"]+)\")?[^\n]*\n")
 _ADDRESS = "127.0.0.1:8000"
-_UNTOUCHED = ("python3 -m venv", "sudo", "docker", "export")
+_UNTOUCHED = ("python3 -m venv", "sudo", "cd /", "docker", "export")
 """Commands that concern the machine, and not the app: what they are about is tested by ``test_deploy.py``."""
 
 

@@ -66,6 +66,13 @@ async def slow() -> str:
     return "slow"
 
 
+@app.get("/waits")
+async def waits() -> None:
+    """Take a minute, and heed a cancellation."""
+    note("waits")
+    await trio.sleep(60)
+
+
 @app.get("/events")
 async def events() -> Response:
     """Stream events for ever."""

@@ -72,6 +72,30 @@ def test_ctrl_c(start_server: StartServer) -> None:
     assert "Traceback" not in server.output
 
 
+def test_a_signal_to_all_processes(start_server: StartServer) -> None:
+    """SIGTERM to the workers too, as systemd sends it by default, is one stop: what is in flight has its time."""
+    server = start_server(TARGET, "--workers", "2", runner="trioweb")
+    workers = wait_for_workers(server, 2)
+    with server.request("/slow") as client:
+        server.wait_for_event("slow started")
+        for process in (*workers, server.process.pid):
+            os.kill(process, signal.SIGTERM)
+        assert read_all(client).endswith(b"slow")
+    assert server.process.wait(PATIENCE) == 0
+
+
+def test_a_second_signal(start_server: StartServer) -> None:
+    """Who asks again, a moment later, does not wait for the graceful time."""
+    server = start_server(TARGET, "--graceful-timeout", "60", runner="trioweb")
+    with server.request("/waits"):
+        server.wait_for_event("waits")
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+
+
 def test_crashes(start_server: StartServer) -> None:
     """A worker that crashes is replaced, after a pause that grows with each crash; the other one's streams go on."""
     server = start_server(TARGET, "--workers", "2", runner="trioweb")

@@ -7,6 +7,7 @@ line's end means that the other side is gone: a worker without a supervisor stop
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -29,6 +30,10 @@ from trioweb.server.worker import Worker
 READY, DRAINED = b"r", b"d"
 OK, FAILED, CANNOT_START = 0, 1, 3
 """Exit statuses: it ended as it was told; something failed; the app cannot be started at all."""
+SAME_NEWS: Final = 0.25
+"""Seconds within which a second signal says nothing new: who stops all processes of a service, as systemd does unless
+told otherwise, tells a worker, and its supervisor tells it too.
+"""
 HANDED: Final = "TRIOWEB_WORKER"
 """The environment variable by which a supervisor hands a worker its descriptors."""
 
@@ -119,10 +124,14 @@ async def _main(
 
 async def _stop_on_signals(worker: Worker, signals: tuple[signal.Signals, ...]) -> None:
     with trio.open_signal_receiver(*signals) as received:
-        told = False
+        told = math.inf
         async for _ in received:
-            (worker.hurry if told else worker.stop)()
-            told = True
+            now = trio.current_time()
+            if told == math.inf:
+                worker.stop()
+                told = now
+            elif now - told > SAME_NEWS:
+                worker.hurry()
 
 
 async def _stop_without_supervisor(worker: Worker, line: socket.socket) -> None:
