@@ -15,8 +15,8 @@ ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
 ground.closing
 ground.urls ground.templates ground.routes ground.problems ground.traces
-wire wire.transport wire.hypercorn wire.threads wire.disk wire.channel wire.outbox wire.coding wire.sources
-wire.producer wire.inbox wire.relay wire.duplex
+wire wire.threads wire.sendfile wire.transport wire.hypercorn wire.disk wire.channel wire.outbox wire.coding
+wire.sources wire.producer wire.inbox wire.relay wire.duplex
 debug resources streams limits connection bodies uploads parts forms request websocket responses streaming ranges
 files tree
 markers inputs

@@ -156,7 +156,9 @@ class RangeResponse(Response):
             return self
         response = copy.copy(self)
         response.headers = Headers(self.headers)
-        response._stream = dataclasses.replace(stream, source=response._content, maps=list(stream.maps))
+        response._stream = dataclasses.replace(
+            stream, source=response._content, maps=list(stream.maps), pulled=self._source is None
+        )
         try:
             await response._open(method, headers or Headers())
         except BaseException:
@@ -258,7 +260,8 @@ class RangeResponse(Response):
             first, self._first = self._first, b""  # a slow download does not hold it to its end
             if self._file is None:  # all of it was read with its opening
                 return [first] if first else []
-            return read_spans(self._file, spans, heads, tail, first, stream.buffer_size)
+            extents = not stream.needs_producer
+            return read_spans(self._file, spans, heads, tail, first, stream.buffer_size, extents=extents)
         if not heads and not stream.maps:  # the stream itself counts what its source gives
             return self._source(*spans[0])
         return _call_for_parts(self._source, self._plan, stream.buffer_size)

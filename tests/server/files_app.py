@@ -1,4 +1,7 @@
-"""Files under test with real servers: the directory is in ``SITE``."""
+"""Files under test with real servers: the directory is in ``SITE``.
+
+What the system sends by itself is noted in the file that ``EVENT_LOG`` names.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,28 @@ import os
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from trioweb import App, FileResponse, RangeResponse, Response, StaticFiles
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 
 SITE = Path(os.environ["SITE"])
+LOG = open(os.environ.get("EVENT_LOG", os.devnull), "a")  # noqa: PTH123, SIM115 - open as long as the process
+
+own_sendfile = os.sendfile
+
+
+def noted_sendfile(*args: Any) -> int:
+    """What it stands for, and a note of how much that was."""
+    sent = own_sendfile(*args)
+    LOG.write(f"sent by the system: {sent}\n")
+    LOG.flush()
+    return sent
+
+
+vars(os)["sendfile"] = noted_sendfile
 
 app = App()
 app.mount("/static", StaticFiles(SITE, html=True, cache_control="max-age=60", precompressed=("br", "zst", "gz")))
@@ -59,3 +78,50 @@ async def cut() -> Response:
     response = await FileResponse(path).prepare()
     os.truncate(path, 2**20)
     return response
+
+
+@app.get("/impatient")
+async def impatient() -> Response:
+    """A file for clients that read."""
+    return FileResponse(SITE / "sparse.bin", write_timeout=0.5)
+
+
+@app.get("/short", timeout=1)
+async def short() -> Response:
+    """A file for clients that are quick."""
+    return FileResponse(SITE / "sparse.bin")
+
+
+@app.get("/own-cancel")
+async def own_cancel(nursery: trio.Nursery) -> Response:
+    """A file whose request is cancelled by itself in the middle."""
+
+    async def cancel_soon() -> None:
+        await trio.sleep(0.3)
+        nursery.cancel_scope.cancel()
+        LOG.write("own cancelled\n")
+        LOG.flush()
+
+    nursery.start_soon(cancel_soon)
+    return FileResponse(SITE / "sparse.bin")
+
+
+def inverted(inner: App) -> ASGIApp:
+    """ASGI middleware that changes each byte on its way."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def invert(message: dict[str, Any]) -> None:
+            if body := message.get("body"):
+                message = {**message, "body": bytes(body).translate(INVERSE)}
+            await send(message)
+
+        await inner(scope, receive, invert)
+
+    return serve
+
+
+INVERSE = bytes(range(255, -1, -1))
+
+behind = App()
+behind.get("/file/{name}")(file)
+app.mount("/inverted", inverted(behind))

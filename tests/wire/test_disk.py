@@ -17,7 +17,7 @@ import trio
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.ranges import Span
 from trioweb.wire import disk
-from trioweb.wire.disk import DiskFile, Facts, ObjectFile, Readable, open_regular, read_spans
+from trioweb.wire.disk import DiskFile, Extent, Facts, ObjectFile, Readable, open_regular, read_spans
 
 DATA = bytes(range(256)) * 4096
 
@@ -246,6 +246,7 @@ async def test_a_reader_that_is_left(path: Path) -> None:
 
     class Slow:
         closed = 0
+        descriptor = -1
 
         def read_ready(self, *_: object) -> int | None:
             return None
@@ -266,3 +267,47 @@ async def test_a_reader_that_is_left(path: Path) -> None:
     assert scope.cancelled_caught
     assert isinstance(slow, Slow)
     assert slow.closed == 1
+
+
+async def test_what_is_long_need_not_be_read(path: Path) -> None:
+    """All between the first block of a span and its last may be an extent: what is not sent of that is read."""
+    spans = [Span(3, len(DATA)), Span(0, 300_000), Span(7, 200_000)]
+    heads = [b"<1>", b"<2>", b"<3>"]
+    steps = iter([400_000, 100_000, 0])
+    sent = b""
+    extents = []
+    async for piece in read_spans(opened(path), spans, heads, b"<end>", b"", 65536, extents=True):
+        if isinstance(piece, Extent):
+            extents.append((piece.start, piece.stop))
+            step = next(steps)
+            sent += DATA[piece.start : piece.start + step]
+            piece.start += step
+        else:
+            sent += piece
+    assert sent == b"".join(head + DATA[slice(*span)] for head, span in zip(heads, spans, strict=True)) + b"<end>"
+    # After one that was not taken at all there is no other: what cannot be sent once can never be.
+    first, last = 3 + 131_072, len(DATA) - 131_072
+    assert extents == [(first, last), (first + 400_000, last), (first + 500_000, last)]
+    assert descriptors(path) == 0
+
+
+@pytest.mark.parametrize("size", [1, 131_072, 3 * 131_072])
+async def test_what_is_short_is_read(path: Path, size: int) -> None:
+    """A span of three blocks, and a file object, have no extent."""
+    for file in (opened(path), ObjectFile(io.BytesIO(DATA))):
+        chunks = read_spans(file, [Span(0, size)], [], b"", b"", 65536, extents=True)
+        assert await read_all(chunks) == DATA[:size]
+
+
+@pytest.mark.parametrize("taken", [0, 100_000])
+async def test_an_extent_of_a_file_that_becomes_shorter(path: Path, taken: int) -> None:
+    """Where a file ends within an extent, however much of that was sent, it has become shorter."""
+    pieces = read_spans(opened(path), [Span(0, len(DATA))], [], b"", b"", 65536, extents=True)
+    await anext(pieces)
+    extent = await anext(pieces)
+    os.truncate(path, extent.start + taken)
+    extent.start += taken
+    with pytest.raises(ContentLengthError, match="became shorter"):
+        async for piece in pieces:
+            assert isinstance(piece, Extent)  # and nothing comes of it any more
+    assert descriptors(path) == 0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from trioweb.wire import hypercorn
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.transport import PLAIN, Transport
 
@@ -110,3 +111,31 @@ async def test_websockets_are_recognised(version: str) -> None:
             transport.release(None)
             transport.release(shield)
         assert shield.cancel_called
+
+
+@pytest.mark.parametrize("missing", ["send_lock", "send_with_data_passthrough", "same stream", "own send", ""])
+async def test_files_are_sent_where_all_is_as_known(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """The system sends a file only in clear, through a send that nobody has wrapped, and where h11 can count it."""
+    counted: list[int] = []
+    send = chain()
+    protocol = send.__self__.send.__self__
+    server = protocol.send.__self__
+    server.send_lock = trio.Lock()
+    protocol.connection.send_with_data_passthrough = lambda event: counted.append(len(event.data))
+
+    async def send_some(sock: object, file: int, position: int, count: int) -> int:
+        assert (sock, server.send_lock.locked()) == (server.stream.socket, True)
+        return min(count, 7)
+
+    monkeypatch.setattr(hypercorn, "send_file", send_some)
+    transport = find_transport(scope("1.1"), send)
+    if missing == "send_lock":
+        del server.send_lock
+    elif missing == "send_with_data_passthrough":
+        del protocol.connection.send_with_data_passthrough
+    elif missing == "same stream":
+        server.stream = SimpleNamespace(transport_stream=server.stream)
+        transport = find_transport(scope("1.1"), send)
+        assert transport is not PLAIN
+    sent = await transport.send_file(plain_send if missing == "own send" else send, 3, 0, 100)
+    assert (sent, counted) == ((0, []) if missing else (7, [7]))

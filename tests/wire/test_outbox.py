@@ -8,6 +8,7 @@ import pytest
 
 from trioweb.ground.errors import ContentLengthError
 from trioweb.wire.outbox import SLICE, Outbox, checked_headers, send_small, sendable
+from trioweb.wire.transport import PLAIN, Transport
 
 Message = dict[str, Any]
 
@@ -120,3 +121,49 @@ def test_headers_that_only_a_server_may_set_are_left_out() -> None:
     headers = [(b"x", b"1"), (b"connection", b"close"), (b"transfer-encoding", b"chunked")]
     assert sendable(headers, "1.1", 200) == headers[:2]
     assert sendable(headers, "2", 200) == headers[:1]
+
+
+class FileTransport(Transport):
+    """A transport that says it has sent so much of each part of a file."""
+
+    def __init__(self, sent: int) -> None:
+        self.sent = sent
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def send_file(self, send: Any, file: int, position: int, count: int) -> int:
+        """Keep what it is asked for."""
+        self.asked.append((send, file, position, count))
+        return self.sent
+
+
+async def test_a_part_of_a_file_counts(wire: Wire) -> None:
+    """What the system sends of a file counts for the length, and the last piece goes with the end."""
+    outbox = Outbox(wire.send, "1.1")
+    transport = outbox.transport = FileTransport(600)
+    await outbox.start(200, [(b"content-length", b"1000")], bodiless=False)
+    assert await outbox.file(3, 50, 999) == 600
+    assert transport.asked == [(wire.send, 3, 50, 999)]
+    assert await outbox.file(3, 650, 400) == 0  # all of the rest
+    await outbox.body(bytes(300))
+    with pytest.raises(ContentLengthError, match="100 bytes short"):
+        await outbox.end()
+    await outbox.end(bytes(100))
+    assert outbox.sent == 1000
+    assert wire.bodies == [bytes(300), bytes(100)]
+    assert len(transport.asked) == 1
+
+
+async def test_a_file_needs_a_length_and_a_client(wire: Wire) -> None:
+    """Without a length, without a client, and on plain ASGI no part of a file is sent."""
+    for headers, gone, transport in (
+        ([], False, FileTransport(1)),
+        ([(b"content-length", b"1000")], True, FileTransport(1)),
+        ([(b"content-length", b"1000")], False, PLAIN),
+    ):
+        outbox = Outbox(wire.send, "1.1")
+        outbox.transport = transport
+        await outbox.start(200, headers, bodiless=False)
+        outbox.gone = gone
+        assert await outbox.file(3, 0, 10) == 0
+    with pytest.raises(RuntimeError, match="cannot take 'body' next"):
+        await Outbox(wire.send, "1.1").file(3, 0, 10)

@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import trio
@@ -23,6 +24,7 @@ import trio
 from trioweb.ground.conditions import file_tag
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.ranges import Span
+from trioweb.wire.sendfile import read_ahead
 from trioweb.wire.threads import run_in_thread, thread_work
 
 T = TypeVar("T")
@@ -31,16 +33,18 @@ MOST_BLOCK: Final = 1048576
 """Bytes that are read at a time at most, a stream."""
 READ_AT_ONCE: Final = 65536
 """Bytes that are read with the opening of a file: most files are not larger, and need no other hop to a thread."""
-AHEAD: Final = 1048576
-"""Bytes that the system is asked to have ready after a block that had to be waited for, in its own memory."""
 
 _NO_WAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
-_fadvise = getattr(os, "posix_fadvise", None)
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Readable(Protocol):
     """What can be read from any position. ``read`` and ``close`` block: call them in a worker thread."""
+
+    @property
+    def descriptor(self) -> int:
+        """Of a file that the system can send by itself; negative where there is none."""
+        ...
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
         """Read what is there without waiting; how many bytes that are, or ``None`` where a thread has to wait for them.
@@ -81,10 +85,10 @@ class Facts(NamedTuple):
 class DiskFile:
     """A descriptor of a regular file."""
 
-    __slots__ = ("_fd", "_waits")
+    __slots__ = ("_waits", "descriptor")
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         self._waits = _NO_WAIT is None
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
@@ -92,7 +96,7 @@ class DiskFile:
         if self._waits:
             return None
         try:
-            return os.preadv(self._fd, [into], position, _NO_WAIT or 0)
+            return os.preadv(self.descriptor, [into], position, _NO_WAIT or 0)
         except BlockingIOError:
             return None
         except OSError:  # this file system does not, or there is an error that the thread will meet as well
@@ -101,16 +105,15 @@ class DiskFile:
 
     def read(self, position: int, count: int) -> bytes:
         """See ``Readable``. What comes after it is being read, too, while this is on its way to the client."""
-        data = os.pread(self._fd, count, position)
-        if _fadvise is not None:
-            _fadvise(self._fd, position + len(data), AHEAD, os.POSIX_FADV_WILLNEED)
+        data = os.pread(self.descriptor, count, position)
+        read_ahead(self.descriptor, position + len(data))
         return data
 
     def close(self) -> None:
         """See ``Readable``."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()  # of a response that nobody sent, outside of any request
@@ -119,10 +122,11 @@ class DiskFile:
 class ObjectFile:
     """A file object that can seek; its position is this one's alone."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_file", "descriptor")
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self.descriptor = -1
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
         """See ``Readable``: nobody knows whether it would wait."""
@@ -165,7 +169,7 @@ def open_regular(
         return None, status
     file = DiskFile(os.open(name, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW, dir_fd=dir_fd))
     try:
-        status = os.fstat(file._fd)
+        status = os.fstat(file.descriptor)
         _check_regular(name, status)
     except BaseException:
         file.close()
@@ -194,9 +198,31 @@ async def close_file(file: Readable) -> None:
         await in_file_thread(file.close)
 
 
+@dataclass(slots=True)
+class Extent:
+    """A part of a file that need not be read, where its sender can have the system send it.
+
+    Attributes:
+        file: its descriptor.
+        start: where it begins. Who sends some of it moves this on; where that is not done, it is read after all.
+        stop: where it ends.
+    """
+
+    file: int
+    start: int
+    stop: int
+
+
 async def read_spans(
-    file: Readable, spans: Sequence[Span], heads: Sequence[bytes], tail: bytes, first: bytes, buffer_size: int
-) -> AsyncGenerator[bytes, None]:
+    file: Readable,
+    spans: Sequence[Span],
+    heads: Sequence[bytes],
+    tail: bytes,
+    first: bytes,
+    buffer_size: int,
+    *,
+    extents: bool = False,
+) -> AsyncGenerator[Any, None]:
     """The bytes of spans of a file, in large blocks, and then close it.
 
     What is in the system's memory takes no thread; the rest a hop for each block. No thread waits for the client.
@@ -208,18 +234,26 @@ async def read_spans(
         tail: what goes after the last.
         first: what was read of the first span already.
         buffer_size: of the stream. A block is twice that, which leaves as one message, without a copy.
+        extents: of what is long, all between the first block and the last may be given as an ``Extent``.
 
     Raises:
         ContentLengthError: it has become shorter.
     """
     block = min(max(2 * buffer_size, READ_AT_ONCE), MOST_BLOCK)
     memory = thread_work().memory(block)
+    extents = extents and file.descriptor >= 0
     try:
         for index, (start, stop) in enumerate(spans):
             if heads:
                 yield heads[index]
             position = start
             while position < stop:
+                if extents and position > start and stop - position > 2 * block:
+                    extent = Extent(file.descriptor, position, stop - block)
+                    yield extent
+                    extents = extent.start > position
+                    position = extent.start
+                    continue
                 count = min(block, stop - position)
                 if first:
                     data, first = first, b""

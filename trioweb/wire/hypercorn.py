@@ -12,6 +12,7 @@ What it makes up for, found with Hypercorn 0.18:
 * What a client has pipelined waits for the end of the response before it; where that does not come it waits for ever,
   and holds the connection open: ``drop`` tells h11 that there will be no end.
 * A WebSocket over HTTP/2 whose peer takes nothing keeps the app's end waiting: ``abort`` resets its stream.
+* A body goes through this process's memory, h11 and a task's turns in blocks: ``send_file`` has the system send it.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
   one thing that wakes it.
 
@@ -30,9 +31,11 @@ from contextlib import suppress
 from multiprocessing import parent_process
 from typing import Any
 
+import h11
 import trio
 
-from trioweb.ground.asgi import Scope
+from trioweb.ground.asgi import Scope, Send
+from trioweb.wire.sendfile import send_file
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
@@ -166,6 +169,20 @@ class _H11Transport(_SocketTransport):
         with suppress(OSError):
             self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             self._connection.socket.close()
+
+    async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
+        server = self._protocol.send.__self__
+        lock = getattr(server, "send_lock", None)
+        account = getattr(self._protocol.connection, "send_with_data_passthrough", None)
+        if getattr(send, "__self__", None) is not self._stream or lock is None or account is None:
+            return 0
+        if server.stream is not self._connection:  # under TLS
+            return 0
+        async with lock:
+            sent = await send_file(self._connection.socket, file, position, count)
+            if sent:  # h11 counts whatever has a length, and would give it back, for somebody to send
+                account(h11.Data(data=range(sent)))  # type: ignore[arg-type]
+        return sent
 
 
 class _H2Transport(_HypercornTransport):

@@ -130,6 +130,22 @@ class Outbox:
         if excess:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
 
+    async def file(self, descriptor: int, position: int, count: int) -> int:
+        """Have the system send a part of a file as a piece of the body, but for the last one, without its being read.
+
+        Returns:
+            How many bytes were sent; none where that cannot be done: read them then, and call ``body``.
+        """
+        self._advance("body")
+        if self.gone or self._remaining is None or count >= self._remaining:
+            return 0
+        self._begin("body")
+        sent = await self.transport.send_file(self._send, descriptor, position, count)
+        self._done()
+        self._remaining -= sent
+        self.sent += sent
+        return sent
+
     async def end(self, data: bytes = b"") -> None:
         """Send the last piece of the body and the end.
 

@@ -57,6 +57,7 @@ class Stream:
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
         ping_chunk: what keeps an idle stream alive.
         given: which of the limits the response was given itself.
+        pulled: the source is a file: it is never long in giving its next piece, and may give an ``Extent`` for one.
         coding: chooses a coder for all of it when the head is about to leave, where one is wanted: by then the content
             type is known.
         coder: what was chosen.
@@ -78,9 +79,15 @@ class Stream:
     ping: float | None = None
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
+    pulled: bool = False
     coding: Callable[[], Coder | None] | None = None
     coder: Coder | None = None
     declared: int | None = None
+
+    @property
+    def needs_producer(self) -> bool:
+        """Whether a task of its own is to iterate it; else its sender does, which is faster."""
+        return not self.pulled or bool(self.maps or self.idle_timeout or self.on_error)
 
 
 class Producer:
@@ -137,10 +144,11 @@ class Producer:
                 if self._ended:
                     outcome = Outcome.FINISHED
                 else:
-                    outcome, failure = Outcome.FAILED, self._timeout or self._overdue()
+                    outcome, failure = Outcome.FAILED, self._timeout or self.overdue()
             self.channel.finish(outcome, failure)
 
-    def _overdue(self) -> StreamTimeout:
+    def overdue(self) -> StreamTimeout:
+        """The error of a stream that takes longer than it may."""
         return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self.stream.max_duration} s")
 
     async def _fill(self) -> None:

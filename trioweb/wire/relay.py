@@ -5,12 +5,15 @@ Rules that this module alone enforces:
 * The head leaves with the first chunk, so an error before it is still an ordinary error.
 * All that piled up leaves as one message; nothing waits for a timer.
 * The end is sent only if the producer finished. What was accepted before an error is sent first.
+* What is a file has no producer: the sender reads it, or has the system send it without reading.
 * One shield stands around all of it: no cancellation reaches ``send``, and the channel is closed when it ends.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -18,8 +21,10 @@ import trio
 from trioweb.ground.headers import RawHeaders
 from trioweb.wire.channel import ByteChannel, Outcome
 from trioweb.wire.coding import CodedOutbox
+from trioweb.wire.disk import Extent
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
+from trioweb.wire.sources import as_generator
 
 PRODUCER: Final = "a stream's producer"
 """The name of its task: one for all of them costs each nothing."""
@@ -48,6 +53,10 @@ async def relay(
         Exception: what the producer raised; the head has not left if that was before its first chunk.
     """
     channel, stream = producer.channel, producer.stream
+    if not stream.needs_producer:
+        channel.finish(Outcome.FINISHED)
+        await _pull(producer, nursery, outbox, head)
+        return
     nursery.start_soon(producer.run, name=PRODUCER)
     running.add(producer)
     try:
@@ -67,6 +76,39 @@ async def relay(
         outbox.scope = None
         channel.close()
         producer.cancel()
+
+
+async def _pull(
+    producer: Producer, nursery: trio.Nursery, outbox: Outbox, head: Callable[[str | None], tuple[int, RawHeaders]]
+) -> None:
+    """Send a file, piece by piece as it is read: no task has to wait for another one."""
+    stream = producer.stream
+    due = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
+    source = as_generator(stream.source() if callable(stream.source) else stream.source)
+    assert source is not None  # noqa: S101 - no sync iterator is pulled
+    async with aclosing(source) as pieces:
+        try:
+            with trio.CancelScope(shield=True) as outbox.scope:
+                first = await anext(pieces, b"")
+                if nursery.cancel_scope.cancel_called:
+                    return
+                status, headers = head(None)
+                await outbox.start(status, headers, bodiless=False)
+                out = outbox if stream.coder is None else CodedOutbox(outbox, stream.coder, stream.declared)
+                await out.body(first)
+                async for piece in pieces:
+                    # What is cancelled outside of the request is the watch's to tell.
+                    if outbox.gone or nursery.cancel_scope.cancel_called:
+                        return
+                    if trio.current_time() >= due:
+                        raise producer.overdue()
+                    if not isinstance(piece, Extent):
+                        await out.body(piece)
+                    elif out is outbox:
+                        piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
+                await out.end()
+        finally:
+            outbox.scope = None
 
 
 async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:

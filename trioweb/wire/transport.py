@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from trioweb.ground.asgi import Scope
+from trioweb.ground.asgi import Scope, Send
 
 
 class Transport:
@@ -28,6 +28,21 @@ class Transport:
 
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""
+
+    async def send_file(self, send: Send, file: int, position: int, count: int) -> int:  # noqa: ARG002
+        """Have the system send a part of a file as a piece of a body that is under way, and of a declared length.
+
+        Args:
+            send: what the app was given. Where that is not the server's own, somebody stands between, who may have
+                something else in mind for the body; nothing is sent then.
+            file: a descriptor.
+            position: where the part begins.
+            count: its bytes.
+
+        Returns:
+            How many bytes were sent; none where that cannot be done, and ``send`` is the way.
+        """
+        return 0
 
     async def end_unread(self) -> bool:
         """End a response, all of its body sent, to a client that still sends a request body which nobody will read.

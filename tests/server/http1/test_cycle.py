@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import struct
 from pathlib import Path
 from typing import Any
@@ -30,20 +32,115 @@ def transport_of(scope: Any) -> Transport:
     return found
 
 
-@pytest.mark.parametrize("size", [0, 1, 262_144, 700_000])
-async def test_a_file_is_sent_by_its_path(tmp_path: Path, size: int) -> None:
-    """The server sends a file that an app names, with its length, and the connection goes on."""
+@pytest.fixture
+def sent_by_system(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the system has sent without their being read, call by call."""
+    sent: list[int] = []
+
+    def note(*args: Any) -> int:
+        sent.append(own(*args))
+        return sent[-1]
+
+    own = os.sendfile
+    monkeypatch.setattr(os, "sendfile", note)
+    return sent
+
+
+@pytest.mark.parametrize("size", [0, 1, 262_144, 700_000, 3_000_000])
+async def test_a_file_is_sent_by_its_path(
+    tmp_path: Path, size: int, tls: tuple[str, ssl.SSLContext] | None, sent_by_system: list[int]
+) -> None:
+    """The server sends a file that an app names, with its length, and the connection goes on.
+
+    In clear, a large one is sent by the system.
+    """
     path = tmp_path / "file"
-    path.write_bytes(b"x" * size)
+    data = os.urandom(size)
+    path.write_bytes(data)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.pathsend", "path": str(path)})
 
+    async with serving(app, tls) as site:
+        client = await site.connect()
+        for _ in range(2):
+            assert (await client.ask(GET)).partition(b"\r\n\r\n")[2] == data
+        by_system = sum(sent_by_system)
+        assert size < by_system <= 2 * (size - 2 * 262_144) if size > 700_000 and tls is None else by_system == 0
+        await client.send(GET.replace(b"GET", b"HEAD"))
+        assert b"content-length: %d\r\n" % size in await client.until(b"\r\n\r\n")
+        assert (await client.ask(GET)).partition(b"\r\n\r\n")[2] == data
+
+
+async def test_a_file_that_is_none(tmp_path: Path) -> None:
+    """A path that leads to no regular file is an error of the app before its response starts."""
+    (tmp_path / "link").symlink_to("/dev/zero")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(tmp_path / scope["path"][1:])})
+
+    async with serving(app) as site:
+        for name in (b"link", b"nothing"):
+            client = await site.connect()
+            assert (await client.ask(GET.replace(b"/", b"/" + name, 1))).startswith(b"HTTP/1.1 500 ")
+
+
+@pytest.mark.parametrize("cut", [100_000, 1_000_000])
+async def test_a_named_file_that_becomes_shorter(tmp_path: Path, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is cut while the server sends it ends the connection short of its length."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 3_000_000)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    def shorten(*args: Any) -> int:
+        os.truncate(path, cut)
+        return own(*args)
+
+    own = os.sendfile
+    monkeypatch.setattr(os, "sendfile", shorten)
+    async with serving(app) as site:
+        client = await site.connect()
+        await client.send(GET)
+        assert b"content-length: 3000000\r\n" in await client.until(b"\r\n\r\n")
+        assert len(await client.rest()) == max(cut, 262_144)
+
+
+async def test_parts_of_files_are_sent_in_their_turn(tmp_path: Path, sent_by_system: list[int]) -> None:
+    """The system sends a part of a file between others, unless somebody stands between app and server."""
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    found: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def wrapper(message: Any) -> None:
+            await send(message)
+
+        transport = transport_of(scope)
+        with path.open("rb") as file:
+
+            async def part(send: Any, position: int, count: int) -> None:
+                found.append(await transport.send_file(send, file.fileno(), position, count))
+
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
+            await part(send, 0, 1)
+            await send({"type": "http.response.body", "body": b"<", "more_body": True})
+            await part(wrapper, 0, 1)
+            await part(send, 2, 6)
+            await part(send, 0, 1)
+            await send({"type": "http.response.body", "body": b">", "more_body": False})
+            await part(send, 0, 1)
+
     async with serving(app) as site:
         client = await site.connect()
         for _ in range(2):
-            assert (await client.ask(GET)).partition(b"\r\n\r\n")[2] == b"x" * size
+            assert (await client.ask(GET)).endswith(b"\r\n\r\n<234567>")
+    assert found == 2 * [0, 0, 6, 0, 0]
+    assert sent_by_system == [6, 6]
 
 
 async def test_early_hints_and_trailers() -> None:

@@ -292,3 +292,32 @@ def test_every_response_reads_as_it_was(
     assert read == (b"" if bodiless else body)
     assert head.status_code == status
     assert goes_on == response.keep_alive or (version == "1.0" and not response.keep_alive)
+
+
+def test_what_leaves_by_another_way() -> None:
+    """Bytes that the system sends count for a declared length; there is room for all but the last of them."""
+    response = Response("GET", "1.1", keep_alive=True)
+    response.start(200, [(b"content-length", b"10")])
+    assert not response.has_room(1)  # the head has not left
+    response.body(b"ab", FIELDS, more=True, close=False)
+    assert response.has_room(7)
+    assert not response.has_room(8)
+    response.pass_over(5)
+    assert not response.has_room(3)
+    with pytest.raises(ValueError, match="4 of the 3"):
+        response.body(b"abcd", FIELDS, more=True, close=False)
+    assert response.body(b"abc", FIELDS, more=False, close=False) == (b"", b"abc", b"")
+    assert response.state is DONE
+    assert not response.has_room(0)
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "headers"),
+    [("GET", "1.1", []), ("GET", "1.0", []), ("HEAD", "1.1", [(b"content-length", b"10")])],
+)
+def test_no_other_way(method: str, version: str, headers: Headers) -> None:
+    """There is no room for bytes as they are in a chunked body, in one without a length, and in none at all."""
+    response = Response(method, version, keep_alive=True)
+    response.start(200, headers)
+    response.body(b"ab", FIELDS, more=True, close=False)
+    assert not response.has_room(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -146,3 +147,27 @@ async def test_a_client_that_left_is_seen_by_who_reads(pair: tuple[Wire, trio.So
             await trio.sleep(0.001)
     assert wire.read_nowait() == b""
     assert wire.broken
+
+
+async def test_a_file_waits_for_its_turn(pair: tuple[Wire, trio.SocketStream], tmp_path: Path) -> None:
+    """What the system sends stands in line with what is written, and waits for the client as that does."""
+    wire, client = pair
+    path = tmp_path / "file"
+    path.write_bytes(b"file")
+    size = 16 * 2**20
+    with path.open("rb") as file, trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                assert await wire.send_file(file.fileno(), 0, 4) == 4
+                await wire.write(b"", b"end", b"")
+
+            nursery.start_soon(wire.write, b"", bytes(size), b"")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(send)
+            data = b""
+            while len(data) < size + 7:
+                data += await client.receive_some()
+        assert data[size:] == b"fileend"
+        wire.cut(reset=False)
+        assert await wire.send_file(file.fileno(), 0, 4) == 0

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 import trio
 
+from trioweb.ground.asgi import Send
+from trioweb.ground.ranges import Span
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.wire import ClientLeftError
+from trioweb.wire.disk import Extent, in_file_thread, open_regular, read_spans
 from trioweb.wire.transport import Transport
 
 READ_AHEAD: Final = 65536
@@ -27,7 +32,7 @@ READ_AHEAD: Final = 65536
 LOOK_SECONDS: Final = 0.5
 """How often the system is asked whether the client has left, once so much has come."""
 PIECE: Final = 262144
-"""Bytes of a file that are read and written at a time."""
+"""Bytes of a file that are read and written at a time, where the system does not send it by itself."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -178,21 +183,28 @@ class Cycle(Transport):
 
     async def _write_file(self, path: str) -> None:
         """Send a file as the body (ASGI's extension ``http.response.pathsend``)."""
-        async with await trio.open_file(path, "rb") as file:
-            size = await file.seek(0, 2)
-            await file.seek(0)
-            self.response.announce(size)
-            left = size
-            while left:
-                data = await file.read(min(PIECE, left))
-                if not data:
-                    raise RuntimeError(f"{path!r} became shorter while it was sent")
-                left -= len(data)
-                await self._write(data, left > 0)
-            if not size:
-                await self._write(b"", False)
+        file, status = await in_file_thread(partial(open_regular, path, read=True, follow=True))
+        size = status.st_size
+        self.response.announce(size)
+        assert file is not None  # noqa: S101 - it was asked for
+        sent = Span(0, 0 if self.response.no_body else size)
+        async with aclosing(read_spans(file, [sent], (), b"", b"", PIECE // 2, extents=True)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Extent):
+                    piece.start += await self.send_file(self.send, piece.file, piece.start, piece.stop - piece.start)
+                else:
+                    await self._write(piece, True)
+            await self._write(b"", False)
 
     # What ASGI has no words for
+
+    async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
+        """See ``Transport``."""
+        if send != self.send or not self.response.has_room(count):
+            return 0
+        sent = await self._line.wire.send_file(file, position, count)
+        self.response.pass_over(sent)
+        return sent
 
     async def abort(self) -> None:
         """See ``Transport``."""

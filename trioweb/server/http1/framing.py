@@ -47,12 +47,13 @@ class Response:
         takes_trailers: its client takes trailers.
     """
 
-    __slots__ = ("_announced", "_http_10", "_mode", "_no_body", "_remaining", "_takes_trailers", "_trailers",
-                 "headers", "keep_alive", "state", "status")  # fmt: skip
+    __slots__ = ("_announced", "_http_10", "_mode", "_remaining", "_takes_trailers", "_trailers",
+                 "headers", "keep_alive", "no_body", "state", "status")  # fmt: skip
 
     def __init__(self, method: str, version: str, *, keep_alive: bool, takes_trailers: bool = False) -> None:
         self._http_10 = version == "1.0"
-        self._no_body = method == "HEAD"
+        self.no_body = method == "HEAD"
+        """What is sent of a body is thrown away."""
         self._mode = _NONE
         self._announced: int | None = None
         self._remaining = 0
@@ -109,7 +110,7 @@ class Response:
             head = b""
         else:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.body")
-        if self._no_body:
+        if self.no_body:
             self.state = BODY if more else self._ended
             return head, b"", b""
         if self._mode == _CHUNKED:
@@ -128,6 +129,14 @@ class Response:
         self.state = BODY if more else self._ended
         return head, data, b""
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many bytes could be next, as they are, with others behind them."""
+        return self.state is BODY and self._mode == _LENGTH and not self.no_body and count < self._remaining
+
+    def pass_over(self, count: int) -> None:
+        """Count bytes that left by another way, for which there was room."""
+        self._remaining -= count
+
     @property
     def _ended(self) -> str:
         return TRAILERS if self._trailers else DONE
@@ -144,7 +153,7 @@ class Response:
         block, _ = _encode(headers)
         if not more:
             self.state = DONE
-        if self._mode != _CHUNKED or self._no_body:
+        if self._mode != _CHUNKED or self.no_body:
             return b""
         # RFC 9110, section 6.5.1: not to a client that may not know what they are.
         return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")
@@ -160,8 +169,8 @@ class Response:
         if close:
             self.keep_alive = False
         if self.status in _BODILESS:
-            self._no_body = True
-        if not self._no_body:
+            self.no_body = True
+        if not self.no_body:
             block += self._choose_mode(length, None if more or self._trailers else len(data))
         if not self.keep_alive:
             extra = b"connection: close\r\n"
