@@ -1,4 +1,4 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``soak``, ``lint``, ``types``, ``bench``."""
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``docs``, ``soak``, ``lint``, ``types``, ``bench``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = ["tests", "docs", "lint", "types"]
 
 SUPPORTED = ("3.11", "3.12", "3.13")
 
 
-ABOUT_PROCESSES = ("tests/examples", "tests/faults", "tests/server")
+ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/server")
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
 
@@ -48,6 +48,17 @@ def tests(session: nox.Session) -> None:
     session.install(".[test]")
     left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
     session.run("python", "-m", "pytest", *(session.posargs or left_out))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the guide into ``site/``, strictly, and check what was built; examples of other frameworks run here too."""
+    session.install(".[test,docs]")
+    env = {"NO_MKDOCS_2_WARNING": "1", "SITE": "site", "GUIDE_COMPLETE": "1"}
+    session.run("mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", env=env)
+    session.run("python", "-m", "pytest", "tests/docs/check_site.py", *session.posargs, env=env)
+    moving = "moving/robyn or moving/spikard"
+    session.run("python", "-m", "pytest", "tests/docs/test_guide.py", "-k", moving, *session.posargs, env=env)
 
 
 @nox.session
