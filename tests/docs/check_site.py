@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 from tests.docs.guide import DOCS, PAGES
 from tests.examples.test_tour_page import CONTRASTS
 
-SITE = Path(os.environ["SITE"])
+SITE = Path(os.environ["SITE"]).resolve()
 HTML = sorted(SITE.rglob("*.html"))
 LOADED = {
     "script": "src",

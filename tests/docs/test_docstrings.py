@@ -1,0 +1,187 @@
+"""The examples in docstrings, executed. Those of the testing kit stand in ``tests/testing/test_examples.py``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import secrets
+import textwrap
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+import trioweb
+from tests.testing.test_examples import PLACES
+from trioweb import App, RangeResponse, Request, Response
+from trioweb.testing import TestClient
+
+PACKAGE = Path(trioweb.__file__).parent
+NAMES: dict[str, Any] = {
+    **{name: getattr(trioweb, name) for name in trioweb.__all__},
+    "Annotated": Annotated, "TestClient": TestClient, "os": os, "pytest": pytest, "secrets": secrets,
+}  # fmt: skip
+"""What an example takes for granted."""
+Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Every place whose docstring has a block of code, and that block."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield from _blocks(ast.parse(path.read_text()), _name(path))
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _blocks(node: Definition, name: str) -> Iterator[tuple[str, str]]:
+    text = ast.get_docstring(node) or ""
+    for block in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", text + "\n"):
+        yield name, textwrap.dedent(block).strip()
+    for child in node.body:
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _blocks(child, f"{name}.{child.name}")
+
+
+BLOCKS = dict(documented())
+
+
+async def execute(place: str, **names: Any) -> Any:
+    """Run a block as the body of a function: what it returns, or else the names that it has made."""
+    source = "async def example():\n" + textwrap.indent(BLOCKS[place], "    ") + "\n    return locals()"
+    scope = {**NAMES, **names}
+    exec(compile(source, place, "exec", dont_inherit=True), scope)
+    return await scope["example"]()
+
+
+async def ask(app: App, path: str = "/", method: str = "GET", **options: Any) -> Any:
+    """A response of an app."""
+    async with TestClient(app) as client:
+        return await client.request(method, path, **options)
+
+
+def site() -> App:
+    """An app with a page."""
+    app = App()
+
+    @app.get("/")
+    async def root() -> str:
+        return "x" * 1000
+
+    return app
+
+
+async def middleware() -> None:
+    """A header is added to what the app answers."""
+    app = site()
+    await execute("trioweb.app.App.middleware", app=app)
+    assert (await ask(app)).headers["x-served-by"] == "one"
+
+
+async def compression() -> None:
+    """A page is compressed."""
+    app = site()
+    await execute("trioweb.middleware.compression.Compression", app=app)
+    assert "content-encoding" in (await ask(app)).headers
+
+
+async def cors() -> None:
+    """A page of that origin may read it, cookies and all."""
+    app = site()
+    await execute("trioweb.middleware.cors.CORS", app=app)
+    headers = (await ask(app, headers={"origin": "https://app.example"})).headers
+    assert headers["access-control-allow-origin"] == "https://app.example"
+    assert headers["access-control-allow-credentials"] == "true"
+
+
+async def hosts() -> None:
+    """One of its hosts is served, another is not."""
+    app = site()
+    await execute("trioweb.middleware.hosts.TrustedHosts", app=app)
+    assert (await ask(app, headers={"host": "www.example.com"})).status_code == 200
+    assert (await ask(app, headers={"host": "example.org"})).status_code == 400
+
+
+async def sessions() -> None:
+    """Who logs in is known at the next request."""
+    app = App()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECRET_KEY", secrets.token_urlsafe())
+        await execute("trioweb.middleware.sessions.Sessions", app=app)
+
+    @app.get("/who")
+    async def who(request: Request) -> str:
+        return str(request.state.session["user"])
+
+    async with TestClient(app) as client:
+        await client.post("/login", data={"name": "ada"})
+        assert (await client.get("/who")).text == "ada"
+
+
+async def ranges() -> None:
+    """It is a response of which a client may have parts."""
+    response = await execute("trioweb.ranges.RangeResponse", storage=None, key="a", length=10)
+    assert isinstance(response, RangeResponse)
+    prepared: Response = await response.prepare("HEAD")
+    assert prepared.headers["accept-ranges"] == "bytes"
+    assert prepared.headers["content-length"] == "10"
+
+
+async def parts(tmp_path: Path) -> None:
+    """The file of a form is saved, its field is not."""
+    app = App()
+
+    @app.post("/")
+    async def upload(request: Request) -> None:
+        await execute("trioweb.request.Request.parts", request=request, directory=tmp_path)
+
+    await ask(app, method="POST", files={"file": ("a.txt", b"12345")}, data={"note": "x"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"12345"]
+
+
+async def websocket() -> None:
+    """It echoes."""
+    app = App()
+    await execute("trioweb.websocket.WebSocket", app=app)
+    async with TestClient(app) as client, client.websocket("/echo") as ws:
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+
+
+async def fixture() -> None:
+    """The fixture gives a client of the app."""
+    made = (await execute("trioweb.testing", app=site()))["client"]
+    async for client in inspect.unwrap(made)():
+        assert (await client.get("/")).status_code == 200
+
+
+CASES: dict[str, Callable[..., Awaitable[None]]] = {
+    "trioweb.app.App.middleware": middleware,
+    "trioweb.middleware.compression.Compression": compression,
+    "trioweb.middleware.cors.CORS": cors,
+    "trioweb.middleware.hosts.TrustedHosts": hosts,
+    "trioweb.middleware.sessions.Sessions": sessions,
+    "trioweb.ranges.RangeResponse": ranges,
+    "trioweb.request.Request.parts": parts,
+    "trioweb.websocket.WebSocket": websocket,
+    "trioweb.testing": fixture,
+}
+
+
+@pytest.mark.parametrize("place", CASES)
+async def test_examples(place: str, tmp_path: Path) -> None:
+    """Every example in a docstring does what it is there to show."""
+    case = CASES[place]
+    await (case(tmp_path) if inspect.signature(case).parameters else case())
+
+
+def test_all_are_executed() -> None:
+    """No example is left out: it is executed here, or where the testing kit's are."""
+    kit = {f"{place.__module__}.{place.__qualname__}" for place in PLACES}
+    assert set(CASES) | kit == set(BLOCKS)
+    assert len(list(documented())) == len(BLOCKS)
