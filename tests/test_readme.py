@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import StartServer
 from tests.servers import ROOT, read_until
 
@@ -45,9 +47,21 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_what_curl_is_told_to_ask_the_tour(start_server: StartServer, tmp_path: Path) -> None:
+    """What the README asks the tour for is there, and begins at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOUR_DATA", str(tmp_path))
+        server = start_server("examples.tour:app")
+    paths = re.findall(r"curl -N http://127.0.0.1:8000(/\S+)", README.partition("## See it")[2])
+    assert paths
+    for path in paths:
+        with server.request(path) as client:
+            assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_every_session_that_the_readme_names_is_there() -> None:
     """The README's commands name sessions that the noxfile has."""
     sessions = set(re.findall(r"nox -s (\w+)", README))
-    assert sessions == {"bench", "demo", "tests"}
+    assert sessions == {"bench", "demo", "docs", "tests"}
     noxfile = (ROOT / "noxfile.py").read_text()
     assert all(f"def {session}(session" in noxfile for session in sessions)
