@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
 import trio
 
-from trioweb.call import Call
+from trioweb.call import NO_ROUTE, Call
 from trioweb.callables import Answer, E, L, M, R
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
-from trioweb.dispatch import NO_ROUTE, Dispatcher, Found, Mount, TrailingSlash
+from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
@@ -172,9 +172,10 @@ class App(Router):
 
         It may answer itself or return any value that a handler may, and gets each response as data: nothing of it has
         been sent. A 404, an ``HTTPError``, and an exception with an error handler of its class are responses too; any
-        other exception is raised by ``call_next``. What is registered first is outermost. Mounted apps of other
-        frameworks are not behind it; ``add_middleware`` is for those. The request's nursery is the handler's: for work
-        of its own a middleware opens one, or uses ``app.nursery``.
+        other exception is raised by ``call_next``, and answered outside: ``request.mark_errors`` adds to that answer. A
+        stream has made its first chunk by then, so what fails before it is an exception like any other. What is
+        registered first is outermost. Mounted apps of other frameworks are not behind it; ``add_middleware`` is for
+        those. The request's nursery is the handler's: a middleware opens one of its own, or uses ``app.nursery``.
 
         Args:
             middleware: the function, or an object that can be called like it.
@@ -288,8 +289,7 @@ class App(Router):
             else:
                 found = cast("Response | Exception", target)
                 call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, found)
-            way = serve_through if self._policy.middleware or call.endpoint.middleware else serve
-            rest = await way(call)
+            rest = await (serve_through if self._policy.middleware or call.endpoint.middleware else serve)(call)
             if rest is not None:
                 await rest()
         elif kind == "lifespan":

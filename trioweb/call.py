@@ -11,6 +11,7 @@ from trioweb.handlers import Endpoint
 from trioweb.policy import Policy, report
 from trioweb.request import Request
 from trioweb.responses import Response
+from trioweb.signatures import Kind
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, Outbox
@@ -18,6 +19,9 @@ from trioweb.wire.transport import Transport
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
+
+NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
+"""What stands for a handler where there is none."""
 
 
 class Call:

@@ -6,7 +6,7 @@ Rules that this module alone enforces:
   that has a nursery has a task too, apart from what middlewares open: so a scope around ``call_next`` can end before
   the response is sent, and the request's nursery before an error handler answers.
 * What is expected of a request, a 404 or an exception with a handler of its class, is a response to what stands around
-  it; any other exception is itself, out to the app's edge.
+  it; any other exception is itself, out to the app's edge. That goes for what fails at a stream's beginning, too.
 * A response that is not sent is closed before the one that is.
 """
 
@@ -30,7 +30,7 @@ from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.signatures import label_of
 from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
-from trioweb.wire.sources import close_unused
+from trioweb.wire.sources import close_unused, is_channel
 from trioweb.wire.transport import own_transport
 
 Rest = Callable[[], Awaitable[None]]
@@ -255,9 +255,9 @@ class Passage:
         sent = None if answer is None else stream_of(answer)
         while self._seen:
             stream = stream_of(self._seen.pop())
-            if stream is None or (sent is not None and (stream is sent or stream.source is sent.source)):
+            if stream is None or stream.begun or (sent is not None and stream.source is sent.source):
                 continue
-            if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)) and self._core is not None:
+            if is_channel(stream.source) and self._core is not None:
                 self._core.leave_behind(stream.source)
             else:
                 await close_unused(stream.source)

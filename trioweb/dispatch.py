@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 from trioweb.debug import Serving
@@ -16,13 +16,9 @@ from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
 from trioweb.handlers import WEBSOCKET, Endpoint
 from trioweb.responses import RedirectResponse, Response
-from trioweb.signatures import Kind
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
 Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
-
-NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
-"""What stands for a handler where there is none."""
 
 
 class Mount(NamedTuple):

@@ -19,29 +19,26 @@ import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
+from trioweb.delivery import Delivery, leave, send_whole
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
-from trioweb.ground.headers import RawHeaders
 from trioweb.handlers import respond
-from trioweb.policy import call_error_handler, is_departure
+from trioweb.policy import call_error_handler, is_departure, report
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
 from trioweb.responses import Response, stream_of
+from trioweb.signatures import label_of
 from trioweb.unread import UnreadBody
 from trioweb.watch import ClientWatch
-from trioweb.whole import is_bodiless, leave, send_whole
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
-from trioweb.wire.producer import Producer
-from trioweb.wire.relay import relay
-from trioweb.wire.sources import close_unused
 
 
 class Exchange:
     """One request on its way. ``run`` is all of it."""
 
     __slots__ = (
-        "_call", "_deadline", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_refused", "_request",
-        "_resources", "_streaming", "_unread", "_watch", "abandoned", "left_behind", "outward",
+        "_call", "_deadline", "_delivery", "_inbox", "_nursery", "_opened", "_outbox", "_overdue", "_refused",
+        "_request", "_resources", "_unread", "_watch", "abandoned", "left_behind", "outward",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
@@ -52,7 +49,7 @@ class Exchange:
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
         self._watch = ClientWatch(self._inbox, self._outbox, call.policy.limits.write_timeout)
-        self._streaming = False
+        self._delivery: Delivery | None = None
         self._overdue: Exception | None = None
         self._deadline = Deadline(call)
         self._unread = UnreadBody(self._inbox)
@@ -116,11 +113,15 @@ class Exchange:
                     self._request._nursery = nursery
                 self._watch = ClientWatch(self._inbox, self._outbox, self._call.policy.limits.write_timeout)
                 around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
+                self._delivery = delivery = Delivery(
+                    self._call, nursery, self._watch, self._outbox, self._unread, self._deadline, self.left_behind
+                )
                 try:
                     with self._deadline.around():
                         # Resources are inside of all scopes, and outside of those that a handler opens.
                         async with self._resources or nullcontext():
-                            await self._deliver(await self._passed(await answer()), nursery)
+                            response = await self._passed(await answer())
+                            await delivery.deliver(response, held=self._resources is not None and self._resources.held)
                             if self.left_behind:
                                 nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
                     self._deadline.check(started=self._outbox.started)
@@ -135,7 +136,7 @@ class Exchange:
             self._call.report(self._outbox, unwrap(rest))
             raise cancelled from None
         finally:
-            self._nursery = None
+            self._nursery = self._delivery = None
             if self._request is not None:
                 self._request._nursery = None
             while self._opened or self.left_behind:  # sent or not
@@ -149,13 +150,24 @@ class Exchange:
                 return outcome
             raise outcome
         try:
-            response = await self.outward(outcome)
-        except Exception as error:
-            self._refused = error
+            if isinstance(outcome, Response) and self._delivery is not None:
+                await self._delivery.begin(outcome)
+            response = await self._ask(outcome)
+        except BaseException:
+            if self._delivery is not None:
+                await self._delivery.discard()
             raise
         if isinstance(response, RangeResponse):
             self._opened.append(response)
         return response
+
+    async def _ask(self, outcome: Response | Exception) -> Response:
+        assert self.outward is not None  # noqa: S101 - by `_passed`
+        try:
+            return await self.outward(outcome)
+        except Exception as error:
+            self._refused = error
+            raise
 
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""
@@ -188,44 +200,6 @@ class Exchange:
             self._request._nursery, self._request._resources = self._nursery, self._resources
         return self._request
 
-    async def _deliver(self, response: Response, nursery: trio.Nursery) -> None:
-        stream = stream_of(response)
-        if stream is None or is_bodiless(self._call.scope, response):
-            with trio.CancelScope(shield=True) as self._outbox.scope:
-                await send_whole(response, self._call.scope, self._outbox, self._unread)
-                if stream is not None:
-                    if isinstance(stream.source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream)):
-                        self.left_behind.append(stream.source)
-                    else:
-                        await close_unused(stream.source)
-            return
-        self._streaming = True
-        self._call.policy.limits.apply(stream)
-        self._deadline.cap(stream)
-        producer = Producer(stream, self._call.endpoint.where)
-        self._watch.watch_stream(producer)
-        if self._inbox.gone:
-            nursery.cancel_scope.cancel()
-        running = self._call.policy.event_streams if stream.ends_on_stop else set[Producer]()
-        try:
-            await relay(producer, nursery, self._outbox, lambda kind: self._head(response, kind), running)
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
-                if self._resources is not None and self._resources.held:
-                    await producer.channel.finished()  # before what it may use is closed
-        await self._unread.let_go()
-
-    def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
-        if media_type is not None and "content-type" not in response.headers:
-            response.headers["content-type"] = media_type
-        stream = stream_of(response)
-        if stream is not None and stream.coding is not None:
-            stream.coder = stream.coding()
-        if not (self._inbox.wanted or self._inbox.complete):
-            self._inbox.discard()
-        return response.status_code, response.headers.raw
-
     # The client
 
     def _client_left(self) -> None:
@@ -233,7 +207,8 @@ class Exchange:
         # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
         if self._outbox.state is not ENDED and not self._outbox.fulfilled:
             self._outbox.gone = True
-            if self._nursery is not None and (self._streaming or self._call.cancels_handler):
+            streaming = self._delivery is not None and self._delivery.streaming
+            if self._nursery is not None and (streaming or self._call.cancels_handler):
                 self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
@@ -271,14 +246,24 @@ class Exchange:
 
             async def answer() -> Response:
                 value = await call_error_handler(error_handler, self._the_request(), error)
-                return await self._respond(value, label, streaming=False)
+                return self._marked(await self._respond(value, label, streaming=False))
 
             second = await self._attempt(answer)
             if second is None or second is self._refused or self._outbox.started or self._inbox.gone:
                 return second
             failure = second
         self._call.report(self._outbox, failure)
-        return await self._reply(self._call.policy.default_answer(failure, self._call.scope))
+        return await self._reply(self._marked(self._call.policy.default_answer(failure, self._call.scope)))
+
+    def _marked(self, response: Response) -> Response:
+        """The answer to a failure, with what middlewares add to one that they do not see as a response."""
+        if self.outward is None and self._request is not None:
+            for mark in reversed(self._request._marks or ()):
+                try:
+                    mark(response)
+                except Exception as error:
+                    report(error, self._call.scope, f"{label_of(mark)}, which marks errors, failed")
+        return response
 
     async def _reply(self, response: Response) -> Exception | None:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
@@ -289,7 +274,7 @@ class Exchange:
         with trio.CancelScope(shield=True) as shield:
             writes.add(shield, self._call)
             try:
-                await send_whole(response, self._call.scope, self._outbox, self._unread)
+                await send_whole(self._call, response, self._outbox, self._unread)
             except ClientDisconnected as left:
                 return left
             finally:

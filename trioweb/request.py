@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import msgspec
@@ -18,6 +18,7 @@ from trioweb.ground.headers import Headers
 from trioweb.ground.multiparts import FORM_TYPE, MultipartReader, boundary_of
 from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
 from trioweb.parts import Parts
+from trioweb.responses import Response
 from trioweb.wire.inbox import Inbox
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Request(Connection):
     client down.
     """
 
-    __slots__ = ("_body", "_form", "_gathered", "_limit", "_reader", "_source", "_streamed")
+    __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_reader", "_source", "_streamed")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Request(Connection):
         self._streamed = ""  # what has read it as a stream
         self._form: FormData | None = None
         self._reader: FormReader | None = None
+        self._marks: list[Callable[[Response], object]] | None = None
 
     @property
     def _inbox(self) -> Inbox:
@@ -258,6 +260,27 @@ class Request(Connection):
             else:
                 raise wrong_type(kind, FORM_TYPE, URLENCODED_TYPE)
         return self._form
+
+    def mark_errors(self, mark: Callable[[Response], object]) -> None:
+        """Have ``mark(response)`` called with the answer to an exception, where that is made outside of all middleware.
+
+        For a middleware that adds something to every response: what ``call_next`` returns it can change itself, and
+        what ``call_next`` raises becomes a response only when all middlewares have let it pass. Give it before
+        ``call_next`` is called; what was given last, and so stands furthest in, is called first::
+
+            async def add_server_name(request, call_next):
+                def mark(response):
+                    response.headers["x-served-by"] = "one"
+
+                request.mark_errors(mark)
+                response = await call_next(request)
+                mark(response)
+                return response
+
+        Args:
+            mark: a plain function. What it raises is logged, and the answer sent without.
+        """
+        self._marks = [*(self._marks or ()), mark]
 
     async def _aclose(self) -> None:
         """The request has ended: remove its files."""

@@ -117,10 +117,11 @@ class ClientWatch:
             with trio.CancelScope(shield=True) as self._scope:
                 await self._inbox.drain()
 
-    def watch_stream(self, producer: Producer) -> None:
-        """Hold a stream's client and its producer to that stream's times, from now on."""
+    def watch_stream(self, producer: Producer | None) -> None:
+        """Hold a stream's client and its producer to that stream's times, from now on; or, with ``None``, no more."""
         self._producer = producer
-        self.write_timeout = producer.stream.write_timeout
+        if producer is not None:
+            self.write_timeout = producer.stream.write_timeout
         if self._scope is not None:
             self._scope.cancel()  # it looks again
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from trioweb.ground.headers import Headers, vary_on
@@ -23,8 +24,8 @@ class CORS:
 
         app.middleware(CORS(allow_origins=["https://app.example"], allow_credentials=True))
 
-    Register it before others, so that their answers are readable too. A fault that becomes a 500 outside of all
-    middleware is not.
+    Register it before others, so that their answers are readable too. Errors are marked as well, a 500 that is made
+    outside of all middleware among them: a page can tell that the server failed from not being allowed to ask.
 
     Args:
         allow_origins: origins such as ``"https://app.example"``; ``["*"]`` for all.
@@ -75,10 +76,10 @@ class CORS:
         origin = request.headers.get("origin")
         if origin is not None and request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return self._answer_preflight(origin, request.headers)
+        mark = partial(self._mark, origin=origin)
+        request.mark_errors(mark)
         response = await call_next(request)
-        self._mark(response.headers, origin)
-        if origin is not None and self._exposed and self._allows(origin):
-            response.headers["access-control-expose-headers"] = self._exposed
+        mark(response)
         return response
 
     def _allows(self, origin: str) -> bool:
@@ -86,8 +87,14 @@ class CORS:
             return True
         return self._pattern is not None and self._pattern.fullmatch(origin) is not None
 
-    def _mark(self, headers: Headers, origin: str | None) -> None:
+    def _mark(self, response: Response, origin: str | None) -> None:
         """Say who may read a response. Where that depends on who asks, caches hear of it whoever asks."""
+        headers = response.headers
+        self._mark_origin(headers, origin)
+        if origin is not None and self._exposed and self._allows(origin):
+            headers["access-control-expose-headers"] = self._exposed
+
+    def _mark_origin(self, headers: Headers, origin: str | None) -> None:
         if "*" in self._origins and not self._credentials:
             if origin is not None:
                 headers["access-control-allow-origin"] = "*"
@@ -113,7 +120,7 @@ class CORS:
         response = Response(status_code=204)
         if refused:
             response = PlainTextResponse(f"Not allowed across origins: {', '.join(refused)}.", 400)
-        self._mark(response.headers, origin)
+        self._mark_origin(response.headers, origin)
         response.headers["access-control-allow-methods"] = ", ".join(self._methods)
         response.headers["access-control-max-age"] = self._max_age
         if self._any_header:  # with credentials "*" would be a header of that name

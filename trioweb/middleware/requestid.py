@@ -23,7 +23,8 @@ def _new_id() -> str:
 
 
 class RequestID:
-    """Gives each request an id: ``request.state.request_id``, ``request_id.get()``, and a header of the response.
+    """Gives each request an id: ``request.state.request_id``, ``request_id.get()``, and a header of the response, be it
+    to an error.
 
     Args:
         header: its name. One that comes with the request is kept where it is 1 to 128 letters, digits and ``._+/=:-``.
@@ -42,10 +43,13 @@ class RequestID:
         given = request.headers.get(self._header, "") if self._trust else ""
         chosen = given if _GIVEN.fullmatch(given) else self._generate()
         request.state.request_id = chosen
+
+        def mark(response: Response) -> None:
+            response.headers[self._header] = chosen
+
+        request.mark_errors(mark)
         token = request_id.set(chosen)
-        try:
-            response = await call_next(request)
-        finally:
-            request_id.reset(token)
-        response.headers[self._header] = chosen
+        response = await call_next(request)  # what this raises is logged, and answered, outside: with the id
+        request_id.reset(token)
+        mark(response)
         return response

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from trioweb.layers import CallNext
 from trioweb.request import Request
 from trioweb.responses import Response
 
 
 class SecurityHeaders:
-    """Adds headers that a response does not have yet; ``None`` leaves one out.
+    """Adds headers that a response, be it to an error, does not have yet; ``None`` leaves one out.
 
     Args:
         content_type_options: ``nosniff``: the content type is what the response says.
@@ -44,9 +46,14 @@ class SecurityHeaders:
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Go on, and add what is missing."""
+        mark = partial(self._mark, request)
+        request.mark_errors(mark)
         response = await call_next(request)
+        mark(response)
+        return response
+
+    def _mark(self, request: Request, response: Response) -> None:
         for name, value in self._headers:
             response.headers.setdefault(name, value)
         if self._hsts is not None and request.url.scheme == "https":
             response.headers.setdefault("strict-transport-security", self._hsts)
-        return response

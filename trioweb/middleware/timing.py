@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from trioweb.layers import CallNext
 from trioweb.request import Request
@@ -34,7 +35,8 @@ def measure(name: str) -> Iterator[None]:
 
 
 class Timing:
-    """Adds a ``server-timing`` header: the milliseconds until the response began, and those of each ``measure``.
+    """Adds a ``server-timing`` header: the milliseconds until the response began, and those of each ``measure``. Errors
+    have it too.
 
     It tells everybody who asks how long things take here, which may be more than they should know.
 
@@ -49,14 +51,18 @@ class Timing:
         """Go on, and take the time."""
         spans: list[tuple[str, float]] = []
         token = _spans.set(spans)
-        begin = time.perf_counter()
+        mark = partial(self._mark, spans, time.perf_counter())
+        request.mark_errors(mark)
         try:
             response = await call_next(request)
         finally:
             _spans.reset(token)
+        mark(response)
+        return response
+
+    def _mark(self, spans: list[tuple[str, float]], begin: float, response: Response) -> None:
         totals = {self._name: time.perf_counter() - begin}
         for name, seconds in spans:
             totals[name] = totals.get(name, 0.0) + seconds
         figures = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in totals.items())
         response.headers.append("server-timing", figures)
-        return response

@@ -9,9 +9,8 @@ import trio
 from hypercorn.typing import AppWrapper
 
 from trioweb.app import App
-from trioweb.call import Call
+from trioweb.call import NO_ROUTE, Call
 from trioweb.conversation import Conversation
-from trioweb.dispatch import NO_ROUTE
 from trioweb.exchange import Exchange
 from trioweb.ground.errors import HTTPError
 from trioweb.limits import Limits

@@ -3,27 +3,27 @@
 Rules that this module alone enforces:
 
 * A generator lives in one task, and its ``finally`` blocks have run when that task ends, whatever ended it.
-* What interrupts the wait for room is raised at the ``yield``, inside the generator, with the chunk accepted.
-* A chunk that cannot be encoded is raised there too, so that the traceback points at the user's line.
 * A producer that was interrupted has not finished, whatever its generator made of the interruption.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import isawaitable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from trioweb.ground.chunks import Encode, Encoder
 from trioweb.ground.errors import StreamTimeout, unwrap
 from trioweb.ground.events import PING
-from trioweb.wire.channel import SMALLEST, ByteChannel, Outcome
+from trioweb.wire.channel import ByteChannel, Outcome
 from trioweb.wire.coding import Coder
+from trioweb.wire.driver import First, drive, encoded, first_chunk
 from trioweb.wire.sources import (
     as_generator,
     close_generator,
@@ -35,6 +35,9 @@ from trioweb.wire.sources import (
 )
 
 ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
+
+TASK: Final = "a stream's producer"
+"""The name of its task: one for all of them costs each nothing."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Stream:
             type is known.
         coder: what was chosen.
         declared: plain bytes that there are to be, where a coder is at work and that was declared.
+        begun: a producer has it, and closes it.
     """
 
     source: Any
@@ -83,6 +87,7 @@ class Stream:
     coding: Callable[[], Coder | None] | None = None
     coder: Coder | None = None
     declared: int | None = None
+    begun: bool = False
 
     @property
     def needs_producer(self) -> bool:
@@ -91,15 +96,21 @@ class Stream:
 
 
 class Producer:
-    """Runs one stream's source and fills ``channel``. ``run`` is started in the request's nursery."""
+    """Runs one stream's source and fills ``channel``.
 
-    __slots__ = ("_ended", "_scope", "_timeout", "channel", "encoder", "stream")
+    One that was begun before it is started has its first chunk, and waits with that: by then the maps are known.
+    """
+
+    __slots__ = ("_begun", "_ended", "_released", "_scope", "_timeout", "channel", "encoder", "stream")
 
     def __init__(self, stream: Stream, where: str) -> None:
         self.stream = stream
+        stream.begun = True
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
+        self._begun: trio.Event | None = None
+        self._released: trio.Event | None = None
         self.encoder = Encoder(where, stream.encode)
         self.channel = ByteChannel(stream.buffer_size)
 
@@ -117,6 +128,34 @@ class Producer:
         """Have it end here and now, and count as finished: what it gave is whole."""
         self._ended = True
         self._scope.cancel()
+
+    async def begin(self, nursery: trio.Nursery) -> None:
+        """Run it in a nursery up to its first chunk, or its end, and hold it there. A cancellation leaves it running.
+
+        Raises:
+            Exception: what it failed with before that.
+        """
+        self._begun, self._released = trio.Event(), trio.Event()
+        nursery.start_soon(self.run, name=TASK)
+        self.channel.silent_since = trio.current_time()
+        await self._begun.wait()
+        self.channel.silent_since = None
+        if self.channel.failure is not None:
+            raise self.channel.failure
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Run it in a nursery; or let one go on that was held there. Does not block."""
+        if self._released is None:
+            nursery.start_soon(self.run, name=TASK)
+        else:
+            self._released.set()
+
+    def leave(self) -> None:
+        """Nothing will be taken from it, any more or at all: end it. Safe to call twice. Does not block."""
+        self.channel.close()
+        self.cancel()
+        if self._released is not None:
+            self._released.set()
 
     async def run(self) -> None:
         """Produce to the end. Neither an error nor a cancellation is raised: ``channel.outcome`` tells how it ended.
@@ -146,34 +185,69 @@ class Producer:
                 else:
                     outcome, failure = Outcome.FAILED, self._timeout or self.overdue()
             self.channel.finish(outcome, failure)
+            if self._begun is not None:
+                self._begun.set()
 
     def overdue(self) -> StreamTimeout:
         """The error of a stream that takes longer than it may."""
         return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self.stream.max_duration} s")
 
     async def _fill(self) -> None:
+        stream, channel, encoder = self.stream, self.channel, self.encoder
         source = await self._resolve()
         generator = as_generator(source)
-        if self.stream.maps:
-            if generator is None:
-                chunks = from_thread(source, self.encoder, self.stream.buffer_size)
-            else:
-                chunks = _encoded(generator, self.channel, self.encoder)
-            await self._fill_mapped(chunks)
+        if generator is not None:
+            first = await self._first(partial(first_chunk, generator, encoder))
+            if stream.maps:
+                try:
+                    await self._fill_mapped(encoded(generator, channel, encoder, first))
+                finally:
+                    await close_generator(generator)  # also where a map has never asked for a chunk
+                return
+            await drive(generator, channel, encoder, first)
+        elif stream.maps or self._begun is not None:
+            channel.limit = stream.buffer_size // 4  # of two channels, which together hold what one may
+            chunks = from_thread(source, encoder, channel.limit)
+            try:
+                first = await self._first(chunks.__anext__)
+                if first is not None and first.error is not None:
+                    raise first.error
+                await self._fill_mapped(chunks, b"" if first is None else first.data)
+            finally:
+                await close_generator(chunks)
             return
-        if generator is None:
-            await fill_from_thread(source, self.channel, self.encoder)
         else:
-            await _drive(generator, self.channel, self.encoder)
-        if tail := self.stream.tail():
-            self.channel.append(tail)
+            await fill_from_thread(source, channel, encoder)
+        if tail := stream.tail():
+            channel.append(tail)
 
-    async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None]) -> None:
+    async def _first(self, pull: Callable[[], Awaitable[bytes]]) -> First | None:
+        """The first chunk of one that is held, when that may go on; ``None`` where there is none, or nobody holds it.
+
+        What interrupts it meanwhile is for the ``yield``; but where its chunk goes is not known before.
+        """
+        if self._begun is None or self._released is None:
+            return None
+        first: First | None = None
+        with suppress(StopAsyncIteration):
+            first = First(await pull(), None)
+        self._begun.set()
+        try:
+            await self._released.wait()
+        except BaseException as raised:
+            with trio.CancelScope(shield=True):
+                await self._released.wait()
+            if first is None:
+                raise
+            first = first._replace(error=raised)
+        return first
+
+    async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None], before: bytes = b"") -> None:
         # All that is sent goes through the maps: also what is not the source's own.
         stream, channel = self.stream, self.channel
         if stream.ping is not None:
             chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
-        chunks = framed(chunks, stream.prelude, stream.tail)
+        chunks = framed(chunks, stream.prelude or before, stream.tail)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(close_generator, chunks)
             for function in stream.maps:
@@ -197,91 +271,3 @@ class Producer:
                 f"{type(made).__qualname__}: return a generator or another iterable"
             )
         return made
-
-
-async def _drive(generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder) -> None:
-    # The hot loop of the project: 100,000 chunks a request are ordinary. It stays in `async for` with plain locals,
-    # and leaves it only to raise something at the yield. One call of max() would cost a third of all of it.
-    append = channel.chunks.append
-    ignored = 0
-    try:
-        error = await _accept(await anext(generator), channel, encoder)
-        while True:
-            while error is not None:
-                ignored += channel.closed
-                if ignored > 1:  # it swallowed the end of the stream, and yields on: closing it raises its error
-                    return
-                error = await _accept(await generator.athrow(error), channel, encoder)
-            encode = encoder.encode
-            assert encode is not None  # noqa: S101 - the first chunk has settled it
-            async for chunk in generator:
-                try:
-                    data = encode(chunk)
-                except Exception as wrong:
-                    error = encoder.explain(chunk, wrong)
-                    break
-                append(data)
-                size = len(data)
-                channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
-                if waiting > channel.mark:
-                    try:
-                        await channel.settle()
-                    except BaseException as raised:
-                        error = raised
-                        break
-            else:
-                return
-    except StopAsyncIteration:
-        return
-    finally:
-        await close_generator(generator)
-
-
-async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder) -> BaseException | None:
-    """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
-    try:
-        await channel.make_room()
-    except BaseException as raised:
-        return raised
-    try:
-        data = encoder.first(chunk)
-    except Exception as wrong:
-        return encoder.explain(chunk, wrong)
-    channel.append(data)
-    try:
-        await channel.settle()
-    except BaseException as raised:
-        return raised
-    return None
-
-
-async def _encoded(
-    generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder
-) -> AsyncGenerator[bytes, None]:
-    """The generator's chunks as bytes, for maps. It waits for room before it resumes the generator.
-
-    So what interrupts that wait is raised at the user's own ``yield``, whatever stands between it and the channel.
-    """
-    error: BaseException | None = None
-    ignored = 0
-    try:
-        while True:
-            chunk = await (anext(generator) if error is None else generator.athrow(error))
-            error = None
-            try:
-                data = encoder.first(chunk)
-            except Exception as wrong:
-                error = encoder.explain(chunk, wrong)
-                continue
-            yield data
-            try:
-                await channel.settle()
-            except BaseException as raised:
-                error = raised
-                ignored += channel.closed
-                if ignored > 1:
-                    return
-    except StopAsyncIteration:
-        return
-    finally:
-        await close_generator(generator)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Final
 
 import trio
 
@@ -25,9 +24,6 @@ from trioweb.wire.disk import Extent
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
 from trioweb.wire.sources import as_generator
-
-PRODUCER: Final = "a stream's producer"
-"""The name of its task: one for all of them costs each nothing."""
 
 
 async def relay(
@@ -57,7 +53,7 @@ async def relay(
         channel.finish(Outcome.FINISHED)
         await _pull(producer, nursery, outbox, head)
         return
-    nursery.start_soon(producer.run, name=PRODUCER)
+    producer.start(nursery)
     running.add(producer)
     try:
         with trio.CancelScope(shield=True) as outbox.scope:
@@ -74,8 +70,7 @@ async def relay(
     finally:
         running.discard(producer)
         outbox.scope = None
-        channel.close()
-        producer.cancel()
+        producer.leave()
 
 
 async def _pull(

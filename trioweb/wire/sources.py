@@ -71,6 +71,11 @@ async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
         yield item
 
 
+def is_channel(source: object) -> bool:
+    """Whether a source has another end, that somebody may hold."""
+    return isinstance(source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream))
+
+
 async def close_unused(source: Any) -> None:
     """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
     if hasattr(source, "aclose"):

@@ -1,0 +1,373 @@
+"""Streams behind middlewares: begun before these see the response, and sent, mapped or closed as they say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.asgi import Exchange, ask, running
+from trioweb import App, EventStreamResponse, HTTPError, JSONLinesResponse, Request, Response, StreamingResponse
+from trioweb.layers import CallNext
+
+
+class Known(Exception):
+    """It has a handler."""
+
+
+@pytest.fixture
+def app() -> App:
+    """An app behind a middleware that passes all on."""
+    app = App()
+
+    @app.middleware
+    async def pass_on(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request)
+
+    @app.error_handler(Known)
+    async def known(request: Request, error: Known) -> Response:
+        return Response("known", 409)
+
+    return app
+
+
+def failing(kind: str, error: type[Exception] | Exception) -> Callable[..., Any]:
+    """A handler that streams, and fails before its first chunk."""
+
+    async def from_generator() -> AsyncIterator[str]:
+        await trio.sleep(0)
+        raise error
+        yield "x"
+
+    def from_thread() -> Iterator[str]:
+        raise error
+        yield "x"
+
+    async def from_response() -> Response:
+        return StreamingResponse(from_generator())
+
+    async def with_request(request: Request) -> Response:
+        return StreamingResponse(from_generator)
+
+    handlers: dict[str, Callable[..., Any]] = {
+        "generator": from_generator, "thread": from_thread, "response": from_response, "function": with_request
+    }  # fmt: skip
+    return handlers[kind]
+
+
+KINDS = ["generator", "thread", "response", "function"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("error", "seen", "status"), [(HTTPError(418), 418, 418), (Known, 409, 409), (KeyError, KeyError, 500)]
+)
+async def test_an_error_at_the_beginning_is_one_to_middlewares_too(
+    app: App, kind: str, error: Any, seen: Any, status: int
+) -> None:
+    """What is expected comes out of `call_next` as a response, and what is not is raised there as itself."""
+    told: list[Any] = []
+
+    @app.middleware
+    async def note(request: Request, call_next: CallNext) -> Response:
+        try:
+            response = await call_next(request)
+        except KeyError as raised:
+            told.append(type(raised))
+            raise
+        told.append(response.status_code)
+        return response
+
+    app.get("/")(failing(kind, error))
+    assert (await ask(app, "/")).status == status
+    assert told == [seen]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_middleware_answers_in_place_of_a_stream_that_fails(app: App, kind: str) -> None:
+    """It is no error to anybody else then."""
+
+    @app.middleware
+    async def rescue(request: Request, call_next: CallNext) -> Any:
+        try:
+            return await call_next(request)
+        except KeyError:
+            return "rescued"
+
+    app.get("/")(failing(kind, KeyError))
+    answer = await ask(app, "/")
+    assert (answer.status, answer.body) == (200, b"rescued")
+
+
+def upper(chunks: AsyncIterator[bytes]) -> Any:
+    """A map."""
+
+    async def mapped() -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk.upper()
+
+    return mapped()
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("kind", ["generator", "thread", "lines", "list", "empty"])
+async def test_a_stream_that_was_begun_is_whole(app: App, kind: str, mapped: bool) -> None:
+    """Its first chunk is there, once and at its place, with maps and without; its content type is known by then."""
+    types: list[str | None] = []
+
+    @app.middleware
+    async def look(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        types.append(response.headers.get("content-type"))
+        if mapped:
+            response.map_stream(upper)
+        return response
+
+    async def generator() -> AsyncIterator[str]:
+        for letter in "abc":
+            yield letter
+
+    def thread() -> Iterator[str]:
+        yield from "abc"
+
+    async def lines() -> Response:
+        return JSONLinesResponse(generator())
+
+    async def from_list() -> Response:
+        return StreamingResponse([b"a", b"bc"])
+
+    async def empty() -> AsyncIterator[str]:
+        for letter in "":
+            yield letter
+
+    handlers: dict[str, Any] = {
+        "generator": generator, "thread": thread, "lines": lines, "list": from_list, "empty": empty
+    }  # fmt: skip
+    app.get("/")(handlers[kind])
+    body = {"lines": b'"a"\n"b"\n"c"\n', "empty": b""}.get(kind, b"abc")
+    answer = await ask(app, "/")
+    assert answer.body == (body.upper() if mapped else body)
+    text = "text/plain; charset=utf-8"
+    known = {"lines": "application/x-ndjson", "list": "application/octet-stream", "empty": None}
+    assert types == [known.get(kind, text)]
+    assert answer.headers.get("content-type") == types[0]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+async def test_a_generator_that_was_begun_lives_in_one_task(app: App, mapped: bool) -> None:
+    """It is started, resumed and closed in one task, and so is what maps it."""
+    tasks: set[trio.lowlevel.Task] = set()
+
+    async def noting(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            tasks.add(trio.lowlevel.current_task())
+            yield chunk
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        if mapped:
+            response.map_stream(noting)  # type: ignore[arg-type]
+        await trio.sleep(0)
+        return response
+
+    @app.get("/")
+    async def root() -> AsyncIterator[str]:
+        try:
+            for letter in "abc":
+                tasks.add(trio.lowlevel.current_task())
+                yield letter
+        finally:
+            tasks.add(trio.lowlevel.current_task())
+
+    assert (await ask(app, "/")).body == b"abc"
+    assert len(tasks) == 1
+
+
+@pytest.mark.parametrize("ending", ["replaced", "204", "raises", "refuses", "left"])
+@pytest.mark.parametrize("kind", ["generator", "thread"])
+async def test_a_stream_that_was_begun_and_is_not_sent_is_closed(app: App, kind: str, ending: str) -> None:
+    """It is closed where it lives, and before the request has ended, whatever a middleware makes of it."""
+    log: list[str] = []
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Any:
+        response = await call_next(request)
+        if ending == "204":
+            response.status_code = 204
+            return response
+        if ending == "raises":
+            raise KeyError
+        if ending == "refuses":
+            raise HTTPError(403)
+        if ending == "left":
+            exchange.leave()
+            await trio.sleep_forever()
+        return "another"
+
+    async def generator() -> AsyncIterator[str]:
+        task = trio.lowlevel.current_task()
+        try:
+            yield "a"
+            log.append("resumed")
+        finally:
+            log.append("closed" if trio.lowlevel.current_task() is task else "closed elsewhere")
+
+    def thread() -> Iterator[str]:
+        try:
+            yield "a"
+            for _ in range(10_000):
+                yield "x" * 65536
+            log.append("resumed")
+        finally:
+            log.append("closed")
+
+    app.get("/")(generator if kind == "generator" else thread)
+    async with running(app):
+        exchange = Exchange("GET", "/")
+        await exchange.run(app)
+    assert log == ["closed"]
+    if ending != "left":
+        assert exchange.status == {"replaced": 200, "204": 204, "raises": 500, "refuses": 403}[ending]
+        assert exchange.complete
+
+
+async def test_an_event_stream_does_not_wait_for_its_first_event(
+    app: App, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A stream whose head leaves at once is not begun: its middlewares return, and the head leaves at once."""
+
+    @app.get("/")
+    async def root() -> Response:
+        async def events() -> AsyncIterator[str]:
+            await trio.sleep(5)
+            yield "x"
+
+        return EventStreamResponse(events())
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("GET", "/")
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        assert exchange.status == 200
+
+
+async def test_a_head_request_begins_nothing(app: App) -> None:
+    """HEAD starts no producer behind middlewares either."""
+
+    @app.get("/")
+    async def root() -> AsyncIterator[str]:
+        raise AssertionError("started")
+        yield "x"
+
+    answer = await ask(app, "/", "HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+async def test_a_deadline_around_the_first_yield(
+    app: App, mapped: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """What passes while a middleware has the response is raised at the `yield`; no chunk is lost, and all follows."""
+    log: list[str] = []
+
+    @app.middleware
+    async def slow(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        if mapped:
+            response.map_stream(upper)
+        await trio.sleep(10)
+        return response
+
+    @app.get("/")
+    async def root() -> AsyncIterator[str]:
+        with trio.move_on_after(5) as scope:
+            yield "a"
+        log.append(f"interrupted: {scope.cancelled_caught}")
+        yield "b"
+        yield "c"
+
+    answer = await ask(app, "/")
+    assert answer.body == (b"ABC" if mapped else b"abc")
+    assert log == ["interrupted: True"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_client_that_leaves_before_the_first_chunk(
+    app: App, method: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It cancels a generator that has given nothing yet, whatever the method."""
+    log: list[str] = []
+
+    @app.route("/", methods=["GET", "POST"])
+    async def root() -> AsyncIterator[str]:
+        try:
+            await trio.sleep(3600)
+            yield "x"
+        finally:
+            log.append("closed")
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange(method, "/")
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        exchange.leave()
+        with trio.fail_after(1):
+            await exchange.done.wait()
+    assert (log, exchange.messages) == (["closed"], [])
+
+
+@pytest.mark.parametrize(("limit", "status"), [("idle_timeout", 500), ("max_duration", 500), ("timeout", 503)])
+async def test_the_limits_hold_for_the_first_chunk(
+    app: App, limit: str, status: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A stream that does not begin in time is an error of its own to the middlewares, and to the client."""
+    seen: list[Any] = []
+
+    @app.middleware
+    async def note(request: Request, call_next: CallNext) -> Response:
+        begin = trio.current_time()
+        try:
+            response = await call_next(request)
+        except Exception as error:
+            seen.append((type(error).__name__, trio.current_time() - begin))
+            raise
+        seen.append((response.status_code, trio.current_time() - begin))
+        return response
+
+    async def chunks() -> AsyncIterator[str]:
+        await trio.sleep(3600)
+        yield "x"
+
+    @app.get("/", timeout=5 if limit == "timeout" else None)
+    async def root() -> Response:
+        return StreamingResponse(chunks(), **({} if limit == "timeout" else {limit: 5}))  # type: ignore[arg-type]
+
+    assert (await ask(app, "/")).status == status
+    assert seen == [(503 if limit == "timeout" else "StreamTimeout", pytest.approx(5))]
+
+
+async def test_a_middleware_that_takes_its_time_makes_no_stream_idle(
+    app: App, autojump_clock: trio.testing.MockClock
+) -> None:
+    """While a middleware has the response, the stream's producer is not what is waited for."""
+
+    @app.middleware
+    async def slow(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        await trio.sleep(60)
+        return response
+
+    @app.get("/")
+    async def root() -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield "a"
+            await trio.sleep(4)
+            yield "b"
+
+        return StreamingResponse(chunks(), idle_timeout=5)
+
+    assert (await ask(app, "/")).body == b"ab"

@@ -1,0 +1,192 @@
+"""A response on its way out: in one piece, or as it is produced; and one that was begun, and is not sent after all.
+
+Rules that this module alone enforces:
+
+* Behind middlewares a stream makes its first chunk before they see its response: what fails at its beginning is an
+  error like any other to them, and its content type is known. It goes on when they have said what is sent.
+* A stream that is not sent is closed in the task that it lives in; one that was not begun runs no code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from trioweb.call import Call, may_have_body
+from trioweb.deadline import Deadline
+from trioweb.ground.headers import RawHeaders
+from trioweb.ranges import RangeResponse
+from trioweb.responses import BODILESS, Response, stream_of
+from trioweb.unread import UnreadBody
+from trioweb.watch import ClientWatch
+from trioweb.wire.outbox import Outbox, checked_headers
+from trioweb.wire.producer import Producer, Stream
+from trioweb.wire.relay import relay
+from trioweb.wire.sources import close_unused, is_channel
+from trioweb.wire.transport import PLAIN
+
+
+class Delivery:
+    """Sends the response of one attempt to answer a request.
+
+    Args:
+        call: the request's.
+        nursery: where a stream's producer runs.
+        watch: over the client; it is told of the stream.
+        outbox: where the response leaves.
+        unread: what is left of the request's body then.
+        deadline: the route's.
+        left_behind: gets the channels that are not sent, and that a task of the request's may feed.
+
+    Attributes:
+        streaming: a stream is on its way, or has begun: a client that leaves ends it.
+    """
+
+    __slots__ = (
+        "_begun", "_call", "_deadline", "_left_behind", "_nursery", "_outbox", "_unread", "_watch", "streaming",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        call: Call,
+        nursery: trio.Nursery,
+        watch: ClientWatch,
+        outbox: Outbox,
+        unread: UnreadBody,
+        deadline: Deadline,
+        left_behind: list[Any],
+    ) -> None:
+        self._call = call
+        self._nursery = nursery
+        self._watch = watch
+        self._outbox = outbox
+        self._unread = unread
+        self._deadline = deadline
+        self._left_behind = left_behind
+        self._begun: Producer | None = None
+        self.streaming = False
+
+    async def begin(self, response: Response) -> None:
+        """Have a stream make its first chunk.
+
+        Left out are those whose head does not wait for one, and ranges: a middleware that maps one makes it a whole.
+
+        Raises:
+            Exception: what it failed with.
+        """
+        stream = stream_of(response)
+        if stream is None or stream.head_first or isinstance(response, RangeResponse):
+            return
+        if is_bodiless(self._call, response):
+            return
+        self._begun = producer = self._produce(stream)
+        await producer.begin(self._nursery)
+        if producer.encoder.media_type is not None:
+            response.headers.setdefault("content-type", producer.encoder.media_type)
+
+    async def discard(self) -> None:
+        """End a stream that was begun and is not sent; returns when it is closed."""
+        producer, self._begun = self._begun, None
+        if producer is None:
+            return
+        self.streaming = False
+        self._watch.watch_stream(None)
+        producer.leave()
+        with trio.CancelScope(shield=True):
+            await producer.channel.finished()  # before what it may use is closed
+
+    async def deliver(self, response: Response, *, held: bool) -> None:
+        """Send a response, and close what was begun if that is another. No cancellation reaches ``send``.
+
+        Args:
+            response: what to send.
+            held: something is open that a producer may use: its end is waited for.
+        """
+        stream = stream_of(response)
+        bodiless = is_bodiless(self._call, response)
+        if self._begun is not None and (bodiless or self._begun.stream is not stream):
+            await self._replace(self._begun)
+        if stream is None or bodiless:
+            with trio.CancelScope(shield=True) as self._outbox.scope:
+                await send_whole(self._call, response, self._outbox, self._unread)
+                if stream is not None and not stream.begun:
+                    await self._close(stream)
+            return
+        producer, self._begun = self._begun or self._produce(stream), None
+        if self._call.inbox.gone:
+            self._nursery.cancel_scope.cancel()
+        running = self._call.policy.event_streams if stream.ends_on_stop else set[Producer]()
+        try:
+            await relay(producer, self._nursery, self._outbox, lambda kind: self._head(response, kind), running)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
+                if held:
+                    await producer.channel.finished()  # before that is closed
+        await self._unread.let_go()
+
+    def _produce(self, stream: Stream) -> Producer:
+        self.streaming = True
+        self._call.policy.limits.apply(stream)
+        self._deadline.cap(stream)
+        producer = Producer(stream, self._call.endpoint.where)
+        self._watch.watch_stream(producer)
+        return producer
+
+    async def _replace(self, begun: Producer) -> None:
+        if not is_channel(begun.stream.source):
+            await self.discard()
+            return
+        # Until the nursery is cancelled, so that whoever feeds it meets no broken channel.
+        self._begun, self.streaming = None, False
+        self._watch.watch_stream(None)
+        begun.stream.maps = []
+        begun.start(self._nursery)
+        self._left_behind.append(begun.stream.source)
+
+    async def _close(self, stream: Stream) -> None:
+        if is_channel(stream.source):
+            self._left_behind.append(stream.source)
+        else:
+            await close_unused(stream.source)
+
+    def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
+        if media_type is not None and "content-type" not in response.headers:
+            response.headers["content-type"] = media_type
+        stream, inbox = stream_of(response), self._call.inbox
+        if stream is not None and stream.coding is not None:
+            stream.coder = stream.coding()
+        if not (inbox.wanted or inbox.complete):
+            inbox.discard()
+        return response.status_code, response.headers.raw
+
+
+def is_bodiless(call: Call, response: Response) -> bool:
+    """Whether nothing follows the head of a response: by the request's method, or the response's status."""
+    return call.scope["method"] == "HEAD" or response.status_code in BODILESS
+
+
+async def send_whole(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
+    """Send a response in one piece; of one that streams, the head of what has no body. The caller holds a shield."""
+    headers = response.headers.raw
+    bodiless = is_bodiless(call, response)
+    body = b"" if bodiless else response.body or b""
+    if not bodiless:
+        checked_headers(headers, call.scope["http_version"], response.status_code, len(body))
+    await outbox.start(response.status_code, headers, bodiless=bodiless)
+    await unread.take()
+    await outbox.whole(body)
+    await unread.let_go()
+
+
+async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
+    """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
+    if outbox.transport is PLAIN:  # an answer that needed no nursery
+        outbox.transport = call.find_transport()
+    with trio.CancelScope(shield=True):
+        await outbox.break_off()
+        call.inbox.gone |= await outbox.transport.drop()
+    if call.inbox.gone:
+        unread.expected = may_have_body(call.scope)
+        await unread.abandon()
