@@ -12,6 +12,7 @@ import trio.testing
 from tests.asgi import Exchange, ask, running
 from trioweb import App, EventStreamResponse, HTTPError, JSONLinesResponse, Request, Response, StreamingResponse
 from trioweb.layers import CallNext
+from trioweb.wire.transport import Transport
 
 
 class Known(Exception):
@@ -371,3 +372,35 @@ async def test_a_middleware_that_takes_its_time_makes_no_stream_idle(
         return StreamingResponse(chunks(), idle_timeout=5)
 
     assert (await ask(app, "/")).body == b"ab"
+
+
+@pytest.mark.parametrize("broken", ["fails", "outlasts"])
+async def test_what_broke_a_stream_is_logged_first(
+    broken: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a client can see that its stream was broken off, the reason is in the log; and it is there once."""
+    app = App()
+    logged: list[list[str]] = []
+
+    def messages() -> list[str]:
+        return [record.getMessage() for record in caplog.records]
+
+    class Server(Transport):
+        async def abort(self) -> None:
+            logged.append(messages())
+
+    @app.get("/fails")
+    async def fails() -> AsyncIterator[str]:
+        yield "one"
+        raise ValueError("boom")
+
+    @app.get("/outlasts", timeout=1)
+    async def outlasts() -> AsyncIterator[str]:
+        yield "one"
+        await trio.sleep(10)
+
+    async with running(app):
+        await Exchange("GET", f"/{broken}", extensions={"trioweb": Server()}).run(app)
+    assert logged == [messages()]
+    [text] = messages()
+    assert f"GET /{broken}: the response was broken off after 3 bytes" in text

@@ -35,9 +35,10 @@ class Call:
         receive: of the server.
         send: of the server.
         found: what the lack of a handler has led to already, in place of one.
+        reported: the fault that was reported last.
     """
 
-    __slots__ = ("_inbox", "endpoint", "found", "params", "policy", "receive", "scope", "send")
+    __slots__ = ("_inbox", "endpoint", "found", "params", "policy", "receive", "reported", "scope", "send")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Call:
         self.receive = receive
         self.send = send
         self.found = found
+        self.reported: Exception | None = None
         self._inbox: Inbox | None = None
 
     @property
@@ -84,7 +86,10 @@ class Call:
         return self.scope["method"] in SAFE if chosen is None else chosen
 
     def report(self, outbox: Outbox, failure: Exception) -> None:
-        """Log a fault of a request, and how far its response has come. An answer is none, nor a client that left."""
+        """Log a fault of a request once, and how far its response has come. An answer is none, nor is a departure."""
+        if failure is self.reported:
+            return
+        self.reported = failure
         if outbox.state is ENDED:
             report(failure, self.scope, f"failed after its response of {outbox.sent} bytes was sent")
         elif outbox.started:

@@ -70,7 +70,7 @@ class Deadline:
         """Whether the time is up."""
         return trio.current_time() >= self._due
 
-    def outlasted(self, *, started: bool) -> Exception:
+    def outlasted(self, *, started: bool) -> HTTPError | StreamTimeout:
         """The error of a request that has outlasted its time, before or after its response has started."""
         endpoint = self._call.endpoint
         if started:

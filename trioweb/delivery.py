@@ -15,6 +15,7 @@ import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
+from trioweb.ground.errors import StreamTimeout
 from trioweb.ground.headers import RawHeaders
 from trioweb.ranges import RangeResponse
 from trioweb.responses import BODILESS, Response, stream_of
@@ -119,12 +120,24 @@ class Delivery:
         running = self._call.policy.event_streams if stream.ends_on_stop else set[Producer]()
         try:
             await relay(producer, self._nursery, self._outbox, lambda kind: self._head(response, kind), running)
+        except StreamTimeout as error:
+            outlasted = self._outbox.started and self._deadline.passed
+            failure = self._deadline.outlasted(started=True) if outlasted else error
+            self._note(failure)
+            raise failure from None
+        except Exception as error:
+            self._note(error)
+            raise
         finally:
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
                 if held:
                     await producer.channel.finished()  # before that is closed
         await self._unread.let_go()
+
+    def _note(self, error: Exception) -> None:
+        if self._outbox.started:
+            self._call.report(self._outbox, error)  # now: who sees that it is broken off finds the reason in the log
 
     def _produce(self, stream: Stream) -> Producer:
         self.streaming = True

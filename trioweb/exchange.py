@@ -172,7 +172,7 @@ class Exchange:
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""
         failure, self._overdue = failure or self._overdue, None
-        if isinstance(failure, StreamTimeout) and self._deadline.passed:
+        if isinstance(failure, StreamTimeout) and failure is not self._call.reported and self._deadline.passed:
             failure = self._deadline.outlasted(started=self._outbox.started)
         if failure is None and not (self._outbox.started or self._inbox.gone):
             endpoint = self._call.endpoint
