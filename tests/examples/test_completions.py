@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
+import httpx
 import openai
 import pytest
+import trio.testing
 from openai.types.chat import ChatCompletionUserMessageParam
 
+from examples import completions
 from tests.servers import PATIENCE, Server, read_until
 
 EXAMPLE = "completions"
+QUESTION = {"model": "stub", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
 LONG = " ".join(["word"] * 10_000)
 """What takes the model a quarter of an hour."""
 
@@ -51,6 +55,8 @@ def test_its_clients_understand_it(client: openai.OpenAI) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * 4 + ["stop"]
     assert {(chunk.model, chunk.object) for chunk in chunks} == {("stub", "chat.completion.chunk")}
     assert len({chunk.id for chunk in chunks}) == 1
+    raw = httpx.post(f"{client.base_url}chat/completions", json=QUESTION, timeout=PATIENCE).text
+    assert raw.endswith("}\n\ndata: [DONE]\n\n")
     whole = client.chat.completions.create(model="stub", messages=said("hello you"))
     assert whole.choices[0].message.content == "HELLO YOU "
 
@@ -80,6 +86,18 @@ def test_a_client_that_leaves_stops_the_model(server: Server, client: openai.Ope
         with pytest.raises(openai.APITimeoutError):
             client.chat.completions.create(model="stub", messages=said(LONG), timeout=0.5)
     wait_until_free(server, before + 1)
+
+
+async def test_the_model_is_left_where_its_stream_ends(
+    autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model whose token waits for room is left by the task that ran it, not some time by the garbage collector."""
+    stream = completions.chunks({}, [completions.Message("user", LONG)])
+    assert isinstance(stream, AsyncGenerator)
+    await anext(stream)
+    assert (await anext(stream))["choices"][0]["delta"] == {"content": "WORD "}
+    await stream.aclose()
+    assert capsys.readouterr().out == "the model is free\n"
 
 
 def test_a_question_that_is_none(client: openai.OpenAI) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,12 +84,24 @@ def test_the_request_and_the_answer_are_the_other_sides(server: Server) -> None:
     assert body == "/a%20path/%C3%BC?x=%26&y host x-mine"
 
 
+def sockets(server: Server) -> int:
+    """How many a server's worker has open."""
+    [worker] = server.workers
+    return sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir())
+
+
 def test_a_head_has_the_length_and_no_body(server: Server) -> None:
-    """HEAD gives what GET would say about the body."""
-    with server.request("/a%20path/%C3%BC", "HEAD", "Connection: close\r\n") as client:
-        received = read_all(client)
-    assert b"content-length: " in received
-    assert received.endswith(b"\r\n\r\n")
+    """HEAD gives what GET would say about the body; an answer that nobody reads is closed all the same."""
+    before = sockets(server)
+    for _ in range(20):
+        with server.request("/a%20path/%C3%BC", "HEAD", "Connection: close\r\n") as client:
+            received = read_all(client)
+        assert b"content-length: " in received
+        assert received.endswith(b"\r\n\r\n")
+    end = time.monotonic() + PATIENCE
+    while sockets(server) > before + 2:
+        assert time.monotonic() < end, "the proxy keeps its connections open"
+        time.sleep(0.02)
 
 
 def test_no_upstream_is_a_502(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
