@@ -1,4 +1,6 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``docs``, ``soak``, ``lint``, ``types``, ``bench``."""
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``docs``, ``start``, ``soak``, ``lint``, ``types``,
+``bench``.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +61,28 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/docs/check_site.py", *session.posargs, env=env)
     moving = "moving/robyn or moving/spikard"
     session.run("python", "-m", "pytest", "tests/docs/test_guide.py", "-k", moving, *session.posargs, env=env)
+
+
+@nox.session
+def start(session: nox.Session) -> None:
+    """Do as a newcomer does, with the wheel that would be published: start a project, run its tests, and its nox."""
+    place = Path(session.create_tmp()).resolve()
+    for old in ("dist", "shop"):
+        shutil.rmtree(place / old, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(place / "dist"), ".")
+    [wheel] = (place / "dist").glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(str(wheel))
+    session.chdir(place)
+    session.run("trioweb", "new", "shop")
+    session.chdir(place / "shop")
+    session.run("python", "-m", "venv", ".venv")
+    python = str(place / "shop" / ".venv" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", str(wheel), "-e", ".[dev]", external=True)
+    session.run(python, "-m", "pytest", external=True)
+    links = f"{place / 'dist'} {os.environ.get('PIP_FIND_LINKS', '')}"
+    session.run(python, "-m", "nox", env={"PIP_FIND_LINKS": links}, external=True)
 
 
 @nox.session
