@@ -118,8 +118,5 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against other frameworks on the same server, and print ratios; needs wrk and curl."""
-    session.install(".", "starlette", "litestar", "fastapi", "python-multipart")
-    session.run("python", "-m", "tests.benchmarks.run", *session.posargs)
-    session.run("python", "-m", "tests.benchmarks.inputs", *(arg for arg in session.posargs if arg == "--quick"))
-    session.run("python", "-m", "tests.benchmarks.middleware", *(arg for arg in session.posargs if arg == "--quick"))
+    """Measure trioweb beside what else one would pick; ``-- --quick`` sees that it works, ``-- -h`` says what else."""
+    session.run("python", "-m", "tests.benchmarks.run", *session.posargs)  # it makes an environment for each of them

@@ -1,1 +1,1 @@
-"""The same routes in several frameworks: ``/``, ``/async/N``, ``/sync/N``, ``/json/N`` and ``/blocks/SIZE/N``."""
+"""The same routes in several frameworks. What a path must answer: ``payload.expected``."""

@@ -1,14 +1,20 @@
-"""The small response as a user of Litestar writes it."""
+"""The routes as a user of Litestar writes them."""
 
-from __future__ import annotations
-
+# No future annotations: Litestar would look for the names elsewhere.
 import importlib
 from typing import Any
 
+from tests.benchmarks.apps import producers
+from tests.benchmarks.apps.producers import Order
+from tests.benchmarks.apps.settings import FILE, ROUTES
 from tests.benchmarks.payload import GREETING
 
-# By name, so that type checkers do without the package.
+# By name, so that type checkers do without the packages.
+anyio: Any = importlib.import_module("anyio")
 litestar: Any = importlib.import_module("litestar")
+response: Any = importlib.import_module("litestar.response")
+
+board = producers.Board(anyio.Event)
 
 
 async def greet() -> str:
@@ -16,4 +22,84 @@ async def greet() -> str:
     return GREETING
 
 
-app = litestar.Litestar([litestar.get("/", media_type="text/plain")(greet)], openapi_config=None, logging_config=None)
+async def order(data: Order) -> dict[str, object]:
+    """Take a typed JSON body."""
+    return {"id": data.id, "total": data.amount * data.count}
+
+
+async def rows(count: int) -> Any:
+    """Short chunks from an async generator."""
+    return response.Stream(producers.rows(count), media_type="text/plain")
+
+
+async def rows_from_thread(count: int) -> Any:
+    """Short chunks from a generator that runs in a thread."""
+    return response.Stream(producers.rows_from_thread(count), media_type="text/plain")
+
+
+async def lines(count: int) -> Any:
+    """JSON lines, encoded by the generator itself."""
+    return response.Stream(producers.lines(count), media_type="application/x-ndjson")
+
+
+async def table(count: int) -> Any:
+    """CSV, by the generator itself."""
+    return response.Stream(producers.table(count), media_type="text/csv")
+
+
+async def blocks(size: int, count: int) -> Any:
+    """Large chunks."""
+    return response.Stream(producers.blocks(size, count), media_type="application/octet-stream")
+
+
+async def file(size: int) -> Any:
+    """A file."""
+    return response.File(FILE)
+
+
+async def events() -> Any:
+    """An event stream."""
+    return response.Stream(board.events(), media_type="text/event-stream")
+
+
+async def publish(number: int) -> str:
+    """Send an event to all."""
+    return board.publish(number)
+
+
+async def leave(key: str, pause: int) -> Any:
+    """A stream that a client leaves."""
+    return response.Stream(producers.stay(key, pause, anyio.sleep), media_type="text/plain")
+
+
+async def left(key: str) -> str:
+    """When its end was through."""
+    return str(producers.ends.get(key, ""))
+
+
+def section(number: int) -> Any:
+    """One of many routes."""
+
+    async def read(item: int) -> str:
+        return f"{number} {item}"
+
+    return litestar.get(f"/section{number}/items/{{item:int}}", media_type="text/plain")(read)
+
+
+STREAMS = {
+    "/async/{count:int}": rows, "/sync/{count:int}": rows_from_thread, "/json/{count:int}": lines,
+    "/csv/{count:int}": table, "/blocks/{size:int}/{count:int}": blocks, "/file/{size:int}": file, "/events": events,
+    "/leave/{key:str}/{pause:int}": leave,
+}  # fmt: skip
+TEXTS = {"/": greet, "/publish/{number:int}": publish, "/left/{key:str}": left}
+
+app = litestar.Litestar(
+    [
+        litestar.post("/order", status_code=200)(order),
+        *(litestar.get(path)(handler) for path, handler in STREAMS.items()),
+        *(litestar.get(path, media_type="text/plain")(handler) for path, handler in TEXTS.items()),
+        *(section(number) for number in range(ROUTES)),
+    ],
+    openapi_config=None,
+    logging_config=None,
+)

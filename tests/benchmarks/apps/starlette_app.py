@@ -3,71 +3,125 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import msgspec
+from tests.benchmarks.apps import producers
+from tests.benchmarks.apps.settings import FILE, ROUTES
+from tests.benchmarks.payload import GREETING
 
-from tests.benchmarks.payload import GREETING, block, records, text_rows
-
-# By name, so that type checkers do without the package.
+# By name, so that type checkers do without the packages.
+anyio: Any = importlib.import_module("anyio")
 starlette: Any = importlib.import_module("starlette.applications")
 responses: Any = importlib.import_module("starlette.responses")
 routing: Any = importlib.import_module("starlette.routing")
 
+Text = responses.PlainTextResponse
+Stream = responses.StreamingResponse
+board = producers.Board(anyio.Event)
+
 
 async def greet(request: Any) -> Any:
     """A small response."""
-    return responses.PlainTextResponse(GREETING)
+    return Text(GREETING)
+
+
+async def order(request: Any) -> Any:
+    """Take a typed JSON body."""
+    return responses.Response(producers.receipt(await request.body()), media_type="application/json")
 
 
 async def rows(request: Any) -> Any:
     """Short chunks from an async generator."""
-
-    async def produce() -> AsyncIterator[str]:
-        for row in text_rows(request.path_params["count"]):
-            yield row
-
-    return responses.StreamingResponse(produce(), media_type="text/plain")
+    return Stream(producers.rows(request.path_params["count"]), media_type="text/plain")
 
 
 async def rows_from_thread(request: Any) -> Any:
     """Short chunks from a generator that runs in a thread."""
-
-    def produce() -> Iterator[str]:
-        yield from text_rows(request.path_params["count"])
-
-    return responses.StreamingResponse(produce(), media_type="text/plain")
+    return Stream(producers.rows_from_thread(request.path_params["count"]), media_type="text/plain")
 
 
 async def lines(request: Any) -> Any:
     """JSON lines, encoded by the generator itself."""
-    encode = msgspec.json.Encoder().encode
+    return Stream(producers.lines(request.path_params["count"]), media_type="application/x-ndjson")
 
-    async def produce() -> AsyncIterator[bytes]:
-        for record in records(request.path_params["count"]):
-            yield encode(record) + b"\n"
 
-    return responses.StreamingResponse(produce(), media_type="application/x-ndjson")
+async def table(request: Any) -> Any:
+    """CSV, by the generator itself."""
+    return Stream(producers.table(request.path_params["count"]), media_type="text/csv")
 
 
 async def blocks(request: Any) -> Any:
     """Large chunks."""
-    data = block(request.path_params["size"])
+    chunks = producers.blocks(request.path_params["size"], request.path_params["count"])
+    return Stream(chunks, media_type="application/octet-stream")
 
-    async def produce() -> AsyncIterator[bytes]:
-        for _ in range(request.path_params["count"]):
-            yield data
 
-    return responses.StreamingResponse(produce(), media_type="application/octet-stream")
+async def file(request: Any) -> Any:
+    """A file."""
+    return responses.FileResponse(FILE)
+
+
+async def events(request: Any) -> Any:
+    """An event stream."""
+    return Stream(board.events(), media_type="text/event-stream")
+
+
+async def publish(request: Any) -> Any:
+    """Send an event to all."""
+    return Text(board.publish(request.path_params["number"]))
+
+
+async def leave(request: Any) -> Any:
+    """A stream that a client leaves."""
+    chunks = producers.stay(request.path_params["key"], request.path_params["pause"], anyio.sleep)
+    return Stream(chunks, media_type="text/plain")
+
+
+async def left(request: Any) -> Any:
+    """When its end was through."""
+    return Text(str(producers.ends.get(request.path_params["key"], "")))
+
+
+async def count(request: Any) -> Any:
+    """Count the bytes of a body as they come."""
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+    return Text(str(size))
+
+
+async def form(request: Any) -> Any:
+    """Take a form whole, and count what is in it."""
+    async with request.form(max_fields=20_000) as form:
+        size = sum(value.size if hasattr(value, "size") else len(value) for _, value in form.multi_items())
+        return Text(f"{len(form.multi_items())} {size}")
+
+
+def section(number: int) -> Any:
+    """One of many routes."""
+
+    async def read(request: Any) -> Any:
+        return Text(f"{number} {request.path_params['item']}")
+
+    return routing.Route(f"/section{number}/items/{{item:int}}", read)
 
 
 app = starlette.Starlette(
     routes=[
         routing.Route("/", greet),
+        routing.Route("/order", order, methods=["POST"]),
         routing.Route("/async/{count:int}", rows),
         routing.Route("/sync/{count:int}", rows_from_thread),
         routing.Route("/json/{count:int}", lines),
+        routing.Route("/csv/{count:int}", table),
         routing.Route("/blocks/{size:int}/{count:int}", blocks),
+        routing.Route("/file/{size:int}", file),
+        routing.Route("/events", events),
+        routing.Route("/publish/{number:int}", publish),
+        routing.Route("/leave/{key}/{pause:int}", leave),
+        routing.Route("/left/{key}", left),
+        routing.Route("/count", count, methods=["POST"]),
+        routing.Route("/form", form, methods=["POST"]),
+        *(section(number) for number in range(ROUTES)),
     ]
 )

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-import os
+import cProfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from tests.benchmarks.payload import GREETING, block, records, text_rows
-from trioweb import App, FileResponse, Response
+import trio
 
-app = App()
+from tests.benchmarks.apps import producers
+from tests.benchmarks.apps.producers import Order, ends
+from tests.benchmarks.apps.settings import COMPRESSION, FILE, MIDDLEWARES, PROFILE, ROUTES
+from tests.benchmarks.payload import GREETING, block, records, text_rows
+from trioweb import App, Compression, CSVResponse, EventStreamResponse, FileResponse, Request, Response, UploadFile
+from trioweb.middleware import CallNext
+
+app = App(max_body_size=2**31)
 
 
 @app.get("/")
 async def greet() -> str:
     """A small response."""
     return GREETING
+
+
+@app.post("/order")
+async def order(order: Order) -> dict[str, object]:
+    """Take a typed JSON body."""
+    return {"id": order.id, "total": order.amount * order.count}
+
+
+def add_section(number: int) -> None:
+    """Add one of many routes."""
+
+    @app.get(f"/section{number}/items/{{item:int}}", name=f"section{number}")
+    async def read(item: int) -> str:
+        return f"{number} {item}"
+
+
+for number in range(ROUTES):
+    add_section(number)
+
+
+# Streams
 
 
 @app.get("/async/{count:int}")
@@ -38,10 +66,10 @@ async def lines(count: int) -> AsyncIterator[dict[str, Any]]:
         yield record
 
 
-@app.get("/file/{size:int}")
-async def file(size: int) -> Response:
-    """A file of that size."""
-    return FileResponse(f"{os.environ['BENCHMARK_FILES']}/{size}")
+@app.get("/csv/{count:int}")
+async def table(count: int) -> Response:
+    """CSV."""
+    return CSVResponse(records(count))
 
 
 @app.get("/blocks/{size:int}/{count:int}")
@@ -50,3 +78,117 @@ async def blocks(size: int, count: int) -> AsyncIterator[bytes]:
     data = block(size)
     for _ in range(count):
         yield data
+
+
+@app.get("/file/{size:int}")
+async def file(size: int) -> Response:
+    """A file."""
+    return FileResponse(FILE)
+
+
+# Events
+
+
+board = producers.Board(trio.Event)
+
+
+@app.get("/events")
+async def events() -> Response:
+    """An event stream."""
+
+    async def produce() -> AsyncIterator[str]:
+        yield "ready"
+        while True:
+            yield await board.hear()
+
+    return EventStreamResponse(produce())
+
+
+@app.get("/publish/{number:int}")
+async def publish(number: int) -> str:
+    """Send an event to all."""
+    return board.publish(number)
+
+
+@app.get("/leave/{key}/{pause:int}")
+async def leave(key: str, pause: int) -> AsyncIterator[str]:
+    """A stream that a client leaves; it notes when its end is through."""
+    try:
+        while True:
+            yield "here\n"
+            await trio.sleep(pause / 1000)
+    finally:
+        ends[key] = time.monotonic()
+
+
+@app.get("/left/{key}")
+async def left(key: str) -> str:
+    """When that was."""
+    return str(ends.get(key, ""))
+
+
+# Bodies
+
+
+@app.post("/count")
+async def count(request: Request) -> str:
+    """Count the bytes of a body as they come."""
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+    return str(size)
+
+
+@app.post("/form")
+async def form(request: Request) -> str:
+    """Take a form whole, and count what is in it."""
+    form = await request.form(max_fields=20_000)
+    size = sum(value.size if isinstance(value, UploadFile) else len(value) for _, value in form.multi_items())
+    return f"{len(form.multi_items())} {size}"
+
+
+@app.post("/parts")
+async def parts(request: Request) -> str:
+    """Take a form as it arrives, and count what is in it."""
+    count = size = 0
+    async for part in request.parts():
+        count += 1
+        async for chunk in part:
+            size += len(chunk)
+    return f"{count} {size}"
+
+
+# Middleware
+
+
+async def look(request: Request, call_next: CallNext) -> Response:
+    """Look at the response. A header more would cost the server's own time too."""
+    response = await call_next(request)
+    if response.status_code != 200:
+        response.headers["cache-control"] = "no-store"
+    return response
+
+
+async def accept(request: Request, call_next: CallNext) -> Response:
+    """Have all clients accept gzip, and nothing else."""
+    request.headers["accept-encoding"] = "gzip"
+    return await call_next(request)
+
+
+for _ in range(MIDDLEWARES):
+    app.middleware(look)
+if COMPRESSION:
+    app.middleware(accept)
+    app.middleware(Compression(codings=["gzip"]))
+
+
+if PROFILE:
+    profiler = cProfile.Profile(time.thread_time)  # others use the core, too
+    profiler.enable()  # in the thread that imports the app, and runs it
+
+    @app.lifespan
+    async def profiled(app: App) -> AsyncIterator[None]:
+        """Write down where the time went."""
+        yield
+        profiler.disable()
+        profiler.dump_stats(PROFILE)

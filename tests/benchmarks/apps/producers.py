@@ -1,0 +1,130 @@
+"""What streams give where chunks are to be made by hand: the fastest that a user of such a framework would write."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from tests.benchmarks.payload import OPENING, block, records, text_rows
+
+encode = msgspec.json.Encoder().encode
+ends: dict[str, float] = {}
+"""When streams that a client left were through with their end."""
+
+
+class Order(msgspec.Struct):
+    """A JSON body of ten fields."""
+
+    id: int
+    customer: str
+    city: str
+    street: str
+    amount: float
+    count: int
+    express: bool
+    note: str | None
+    tags: list[str]
+    position: dict[str, float]
+
+
+decode = msgspec.json.Decoder(Order).decode
+
+
+def receipt(body: bytes) -> bytes:
+    """Take a typed JSON body."""
+    order = decode(body)
+    return encode({"id": order.id, "total": order.amount * order.count})
+
+
+async def rows(count: int) -> AsyncIterator[str]:
+    """Short chunks."""
+    for row in text_rows(count):
+        yield row
+
+
+def rows_from_thread(count: int) -> Iterator[str]:
+    """Short chunks, from a generator that does not know of the loop."""
+    yield from text_rows(count)
+
+
+async def lines(count: int) -> AsyncIterator[bytes]:
+    """JSON lines."""
+    for record in records(count):
+        yield encode(record) + b"\n"
+
+
+def csv_lines(count: int) -> Iterator[str]:
+    """CSV."""
+    writer = csv.DictWriter(Line(), ["id", "name", "score", "new"])
+    yield str(writer.writeheader())
+    for record in records(count):
+        yield str(writer.writerow(record))
+
+
+async def table(count: int) -> AsyncIterator[str]:
+    """CSV, line by line."""
+    for line in csv_lines(count):
+        yield line
+
+
+class Line:
+    """A file that gives back what is written to it."""
+
+    def write(self, text: str) -> str:
+        """Give it back."""
+        return text
+
+
+async def blocks(size: int, count: int) -> AsyncIterator[bytes]:
+    """Large chunks."""
+    data = block(size)
+    for _ in range(count):
+        yield data
+
+
+async def stay(key: str, pause: int, sleep: Callable[[float], Awaitable[Any]]) -> AsyncIterator[str]:
+    """A stream that a client leaves; it notes when its end is through."""
+    try:
+        while True:
+            yield "here\n"
+            await sleep(pause / 1000)
+    finally:
+        ends[key] = time.monotonic()
+
+
+class Board:
+    """What was said last, to whoever waits for it.
+
+    Args:
+        make_event: the library's own kind of event.
+    """
+
+    def __init__(self, make_event: Callable[[], Any]) -> None:
+        self._make_event = make_event
+        self._text = ""
+        self._changed: Any = None
+
+    def publish(self, number: int) -> str:
+        """Send an event to all."""
+        self._text = f"event {number}"
+        if self._changed is not None:
+            self._changed.set()
+        self._changed = self._make_event()
+        return "published"
+
+    async def hear(self) -> str:
+        """What is said next."""
+        if self._changed is None:  # not before there is a loop
+            self._changed = self._make_event()
+        await self._changed.wait()
+        return self._text
+
+    async def events(self) -> AsyncIterator[str]:
+        """An event stream."""
+        yield OPENING
+        while True:
+            yield f"data: {await self.hear()}\n\n"

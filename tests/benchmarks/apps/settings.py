@@ -1,0 +1,18 @@
+"""What a run tells the apps, by their environment."""
+
+from __future__ import annotations
+
+import os
+
+PORT = int(os.environ.get("BENCHMARK_PORT", "8000"))
+"""Where to serve, for those that are not told on a command line."""
+ROUTES = int(os.environ.get("BENCHMARK_ROUTES", "0"))
+"""Routes besides those that all have."""
+MIDDLEWARES = int(os.environ.get("BENCHMARK_MIDDLEWARES", "0"))
+"""Middlewares in front of all."""
+FILE = os.environ.get("BENCHMARK_FILE", "")
+"""The path of the file to serve."""
+PROFILE = os.environ.get("BENCHMARK_PROFILE", "")
+"""The path of the profile to write at the end."""
+COMPRESSION = bool(os.environ.get("BENCHMARK_COMPRESSION"))
+"""All streams are compressed, whoever asks."""

@@ -1,0 +1,11 @@
+"""The pieces of work, in the order of the table."""
+
+from __future__ import annotations
+
+from tests.benchmarks.rounds import Piece
+from tests.benchmarks.work import bodies, compression, crowds, memory, moments, requests, starts, streams
+
+PIECES: tuple[Piece, ...] = (
+    *requests.PIECES, *streams.PIECES, *moments.PIECES, *crowds.PIECES, *memory.PIECES, *bodies.PIECES,
+    *starts.PIECES, *compression.PIECES,
+)  # fmt: skip

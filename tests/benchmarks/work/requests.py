@@ -1,0 +1,42 @@
+"""Small requests, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tests.benchmarks.contenders import BARE, FASTAPI
+from tests.benchmarks.figures import Goal, Measure
+from tests.benchmarks.load import CONNECTIONS, Small, has_wrk, wrk
+from tests.benchmarks.payload import GREETING, ORDER, RECEIPT
+from tests.benchmarks.rounds import Piece, Turn
+
+MANY_ROUTES = 300
+GREET = Small(f"^{GREETING}$")
+POST = Small(f"^{RECEIPT}$", "/order", body=ORDER)
+SECTIONS = Small("^%d+ 7$", "/section{}/items/7", MANY_ROUTES)
+
+
+def _rate(key: str, small: Small) -> Callable[[Turn], Mapping[str, float]]:
+    def sample(turn: Turn) -> Mapping[str, float]:
+        if not has_wrk():
+            turn.notes = dict.fromkeys((key, f"{key}_cpu"), "needs wrk")
+            return {}
+        before = turn.running.cpu_seconds()
+        requests, per_second = wrk(turn.running.port, small, turn.bench.sizes.load)
+        used = turn.running.cpu_seconds() - before
+        return {key: per_second, f"{key}_cpu": used / requests * 1e6}
+
+    return sample
+
+
+def _piece(key: str, title: str, small: Small, goal: Goal | None, **settings: str) -> Piece:
+    rate = Measure(key, f"{title}, requests a second", "/s", more=True, goals=(goal,) if goal else ())
+    cpu = Measure(f"{key}_cpu", "CPU time of one", "us", shown=False, race=False)
+    return Piece(key, (rate, cpu), _rate(key, small), rounds=0.8, settings=settings)
+
+
+PIECES = (
+    _piece("greet", f"`GET /`, {CONNECTIONS} at a time", GREET, Goal(0.9, (BARE,))),
+    _piece("typed", "typed JSON `POST`", POST, Goal(1.3, (FASTAPI,))),
+    _piece("routes", f"one of {MANY_ROUTES} routes", SECTIONS, None, BENCHMARK_ROUTES=str(MANY_ROUTES)),
+)

@@ -1,0 +1,71 @@
+"""Streams to a client that reads as fast as it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tests.benchmarks.contenders import GRANIAN, NODE, ROBYN, STARLETTE, UVICORN
+from tests.benchmarks.figures import Goal, Measure
+from tests.benchmarks.payload import expected
+from tests.benchmarks.rounds import KIB, MIB, Piece, Sizes, Turn
+
+OTHERS = (UVICORN, GRANIAN, ROBYN, NODE)
+SHORT = (Goal(100, (STARLETTE,)), Goal(10, (UVICORN,)), Goal(30, (GRANIAN,)), Goal(300, (ROBYN,)))
+
+
+def _fetch(turn: Turn, path: str) -> tuple[float, float]:
+    before = turn.running.cpu_seconds()
+    seconds = turn.bench.reader.fetch(turn.running.port, path, expected(path))
+    return seconds, turn.running.cpu_seconds() - before
+
+
+def _pieces_of(key: str) -> Callable[[Turn], Mapping[str, float]]:
+    """Many short pieces: what each takes."""
+
+    def sample(turn: Turn) -> Mapping[str, float]:
+        sizes = turn.bench.sizes
+        count = turn.share(key, sizes.chunks, sizes.budget, lambda little: _fetch(turn, f"/{key}/{little}")[0])
+        seconds, used = _fetch(turn, f"/{key}/{count}")
+        return {key: seconds / count * 1e6, f"{key}_cpu": used / count * 1e6}
+
+    return sample
+
+
+def _bytes_of(key: str, size_of: Callable[[Sizes], int], path: str, unit: int) -> Callable[[Turn], Mapping[str, float]]:
+    """Many bytes: how many a second."""
+
+    def sample(turn: Turn) -> Mapping[str, float]:
+        sizes = turn.bench.sizes
+        full = size_of(sizes) // unit
+        count = full
+        if path != "/file":
+            count = turn.share(key, full, 2 * sizes.budget, lambda little: _fetch(turn, f"{path}/{little}")[0])
+        seconds, used = _fetch(turn, f"{path}/{count * (1 if path != '/file' else unit)}")
+        size = count * unit / MIB
+        return {key: size / seconds, f"{key}_cpu": used / size * 1e3}
+
+    return sample
+
+
+def _short(key: str, title: str, *goals: Goal) -> Piece:
+    cpu = Measure(f"{key}_cpu", "CPU time of one", "us", shown=False, race=False)
+    return Piece(key, (Measure(key, title, "us", goals=goals), cpu), _pieces_of(key), rounds=0.6)
+
+
+def _long(key: str, title: str, size_of: Callable[[Sizes], int], path: str, unit: int, *goals: Goal) -> Piece:
+    cpu = Measure(f"{key}_cpu", "CPU time of a MiB", "ms", shown=False, race=False)
+    rate = Measure(key, title, "MiB/s", more=True, goals=goals)
+    return Piece(key, (rate, cpu), _bytes_of(key, size_of, path, unit))
+
+
+FASTEST = Goal(0.8, OTHERS)
+
+PIECES = (
+    _short("async", "short chunk of an async generator", *SHORT),
+    _short("sync", "short chunk of a sync generator", *SHORT),
+    _short("json", "dict as a JSON line", Goal(40, (STARLETTE,))),
+    _short("csv", "dict as a CSV row"),
+    _long("large", "stream in 64 KiB chunks", lambda sizes: sizes.large, "/blocks/65536", 64 * KIB, FASTEST),
+    _long("small", "stream in 8 KiB chunks", lambda sizes: sizes.small, "/blocks/8192", 8 * KIB),
+    _long("file", "file", lambda sizes: sizes.large, "/file", 64 * KIB),
+)
