@@ -123,10 +123,17 @@ class Server:
         found = [re.fullmatch(rf"{re.escape(text)} (\d+)", line) for line in self.events]
         return max((int(match[1]) for match in found if match), default=0)
 
-    def connect(self) -> socket.socket:
-        """A connection; reads and writes on it fail after a while."""
-        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+    def connect(self, receive_buffer: int | None = None) -> socket.socket:
+        """A connection; reads and writes on it fail after a while. The system may hold so many bytes for it."""
+        client = socket.socket()
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client.settimeout(PATIENCE)
+        try:
+            client.connect(("127.0.0.1", self.port))
+        except OSError:
+            client.close()
+            raise
         return client
 
     def request(
@@ -263,8 +270,8 @@ class DecodingSocket(socket.socket):
 class H2Client:
     """An HTTP/2 client whose windows open only when a test says so."""
 
-    def __init__(self, server: Server) -> None:
-        self._socket = server.connect()
+    def __init__(self, server: Server, receive_buffer: int | None = None) -> None:
+        self._socket = server.connect(receive_buffer)
         self._decodes = server.decodes
         self.coded: dict[int, Callable[[bytes], bytes]] = {}
         self._connection = H2Connection(H2Configuration(header_encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import time
 
 import pytest
@@ -73,6 +74,36 @@ def test_a_request_that_cancelled_itself(start_server: StartServer, path: str) -
         server.wait_for_event("own cancelled")
         time.sleep(0.3)
         assert stop(server) < 4
+
+
+def test_an_http2_client_whose_buffers_are_full(start_server: StartServer) -> None:
+    """A client that reads nothing, so that the whole connection's writes are stuck, holds the stop up no longer."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    clients = [H2Client(server, receive_buffer=4096) for _ in range(4)]
+    for client in clients:
+        for path in ("/flood", "/large"):
+            client.request(path)
+    server.wait_for_event("flood", 4)
+    time.sleep(0.5)
+    assert stop(server) < 4
+    for client in clients:
+        client.close()
+
+
+def test_what_outlasts_a_stop_over_http2_is_reset(start_server: StartServer) -> None:
+    """A stream that goes on when the time is over is reset, and its client is told so before the connection ends."""
+    server = start_server("tests.server.app:app", "--graceful-timeout", "1")
+    client = H2Client(server)
+    stream = client.request("/sleepy")
+    client.pump("data", stream)
+    command = ["curl", "-sS", "--http2-prior-knowledge", server.url + "/sleepy"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as curl:
+        server.wait_for_event("sleepy sleeps", 2)
+        server.process.send_signal(signal.SIGTERM)
+        client.pump("reset", stream)
+        assert client.reset == {stream: 2}
+        assert curl.wait(10) == 92
+    client.close()
 
 
 @pytest.mark.parametrize("delay", [0.1, 1.0])

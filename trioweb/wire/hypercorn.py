@@ -14,7 +14,7 @@ What it makes up for, found with Hypercorn 0.18:
 * A WebSocket over HTTP/2 whose peer takes nothing keeps the app's end waiting: ``abort`` resets its stream.
 * A body goes through this process's memory, h11 and a task's turns in blocks: ``send_file`` has the system send it.
 * A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
-  one thing that wakes it.
+  one thing that wakes it. Over HTTP/2 others share the socket: that waits until the graceful time is over.
 
 None of it is an API. Every attribute is looked for, nothing is patched, and where one is missing the connection is
 plain ASGI. Other servers of the same build (Anycorn) work the same way.
@@ -30,6 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import h11
 import trio
@@ -40,6 +41,21 @@ from trioweb.wire.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
 """HTTP/2's error codes for an end that is none, and for a fault on our side (RFC 9113, section 7)."""
+
+RESET_PAUSE, CLOSE_PAUSE = 0.05, 0.2
+"""Seconds between the last data of a broken HTTP/2 stream and its reset, and between a reset and a connection's end
+at a stop. A client that finds both in one read may show nothing of the first: curl before 8.1 loses the data,
+and even the head; and it takes a stream that was reset for a whole one where the connection has ended as well.
+"""
+
+FLUSH_SECONDS = 0.2
+"""Seconds that a request waits for its stream's reset to be written: longer where the client takes nothing."""
+
+STUCK_SECONDS = 0.6
+"""Seconds after the graceful time in which HTTP/2 connections come to their end; then their sockets are shut down."""
+
+_http2: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""The server's side of connections that speak HTTP/2, with the context of their worker."""
 
 _TCP_LEFT = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -67,6 +83,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
             return _H11Transport(stream, protocol, connection, http_version == "1.0")
         _ = protocol.stream_buffers, protocol.priority.unblock, protocol.has_data.set, protocol.task_group.spawn
         _ = protocol.connection.reset_stream, protocol._flush
+        _http2[server] = stream.context
     except AttributeError:
         return PLAIN
     return (_H2SocketTransport if scope.get("type") == "websocket" else _H2Transport)(stream, protocol)
@@ -101,7 +118,12 @@ class _HypercornTransport(Transport):
                 # The first worker that has ended has the others sent a SIGTERM, in the middle of their streams.
                 nursery.start_soon(_terminate_gently, context)
             await context.terminated.wait()
-            on_stop(self._stream.config.graceful_timeout)
+            grace = self._stream.config.graceful_timeout
+            on_stop(grace)
+            await trio.sleep(grace + STUCK_SECONDS)
+            for server, of in list(_http2.items()):
+                if of is context:
+                    _shut_down(getattr(server.stream, "transport_stream", server.stream))
             await trio.sleep_forever()
 
 
@@ -109,6 +131,11 @@ async def _terminate_gently(context: Any) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             await context.terminate.set()
+
+
+def _shut_down(connection: Any) -> None:
+    with suppress(OSError):  # not connected any more
+        connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _SocketTransport(_HypercornTransport):
@@ -121,8 +148,7 @@ class _SocketTransport(_HypercornTransport):
         self._connection = connection
 
     def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded inside
-        with suppress(OSError):  # not connected any more
-            self._connection.socket.shutdown(socket.SHUT_RDWR)
+        _shut_down(self._connection)
 
     def has_left(self) -> bool:
         """See ``Transport``. A full queue keeps the server itself from looking, and the socket knows."""
@@ -210,6 +236,9 @@ class _H2Transport(_HypercornTransport):
         return True
 
     async def abort(self) -> None:
+        if not self._stream.closed:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(RESET_PAUSE)
         await self._reset(INTERNAL_ERROR)
 
     async def _reset(self, code: int) -> None:
@@ -219,13 +248,25 @@ class _H2Transport(_HypercornTransport):
             protocol.connection.reset_stream(stream_id, code)
         except Exception:
             return
-        # In the connection's own task: a flush that is cut short would lose frames of the other streams.
-        protocol.task_group.spawn(protocol._flush)
+        flushed = trio.Event()
+        protocol.task_group.spawn(_flush, protocol, flushed)
+        with trio.move_on_after(FLUSH_SECONDS, shield=True):
+            await flushed.wait()  # a server that stops closes the connection when the last request has ended
+        if self._stream.context.terminated.is_set():
+            with trio.CancelScope(shield=True):
+                await trio.sleep(CLOSE_PAUSE)
         buffer = protocol.stream_buffers.get(stream_id)
         if buffer is not None:
             await buffer.close()
             protocol.priority.unblock(stream_id)  # its sending task then finds the buffer closed, and forgets it
             await protocol.has_data.set()
+
+
+async def _flush(protocol: Any, flushed: trio.Event) -> None:
+    """Write what h2 has, in a task of the connection's: one that is cut short would lose frames of other streams."""
+    with trio.CancelScope(shield=True):
+        await protocol._flush()
+    flushed.set()
 
 
 class _H2SocketTransport(_H2Transport):
