@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.asgi import Exchange, ask, running
 from trioweb import App, Form, HTTPError, Provide, Request, StreamingResponse, UploadFile
+from trioweb.testing import TestClient
 
 NOTES: list[Any] = []
 
@@ -156,6 +158,49 @@ async def test_a_stream_that_breaks_ends_before_they_are_closed(autojump_clock: 
             exchange.leave()
     assert [*OPEN, "stream closed", "session closed", "db told", "db closed"] == NOTES
     assert not exchange.complete
+
+
+async def transaction() -> AsyncIterator[None]:
+    """A dependency that commits, unless it is told that something went wrong; and does not wait for anything."""
+    try:
+        yield
+    except BaseException as error:
+        NOTES.append(f"rolled back: {type(error).__name__}")
+        raise
+    else:
+        NOTES.append("committed")
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ("leaves", "rolled back: Cancelled"),
+        ("takes nothing", "rolled back: Cancelled"),
+        ("fails", "rolled back: ValueError"),
+        ("ends", "committed"),
+    ],
+)
+async def test_what_ends_a_stream_is_told(autojump_clock: MockClock, ending: str, told: str) -> None:
+    """A dependency hears of a client that left a stream, or took nothing, also where it does not wait at its end."""
+    app = App(write_timeout=5)
+
+    @app.get("/")
+    async def handler(it: Annotated[None, Provide(transaction)]) -> AsyncIterator[bytes]:
+        yield b"first"
+        if ending == "fails":
+            raise ValueError("in the stream")
+        if ending == "leaves":
+            await trio.sleep_forever()
+        if ending == "takes nothing":
+            yield bytes(10_000_000)
+
+    async with TestClient(app, raise_app_exceptions=False) as client, client.stream("GET", "/") as response:
+        if ending == "takes nothing":
+            await trio.sleep(10)
+        elif ending != "leaves":
+            with suppress(httpx.RemoteProtocolError):
+                await response.aread()
+    assert [told] == NOTES
 
 
 async def test_a_handler_that_fails() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -10,8 +10,17 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb import App, EventStreamResponse, Request, Response, StreamingResponse, StreamTimeout
-from trioweb.testing import TestClient
+from trioweb import (
+    App,
+    EventStreamResponse,
+    Request,
+    Response,
+    ServerSentEvent,
+    StreamingResponse,
+    StreamTimeout,
+    WebSocket,
+)
+from trioweb.testing import TestClient, WebSocketClosed
 from trioweb.wire.transport import Transport
 
 Clock = trio.testing.MockClock
@@ -154,6 +163,66 @@ async def test_event_streams_end_when_the_server_stops(app: App, autojump_clock:
         assert await second.aread() == b"ab"
     async with TestClient(app) as client:  # an app may be started again
         assert not app.stopping.is_set()
+
+
+@pytest.mark.parametrize("path", ["/yields", "/typed", "/sync"])
+@pytest.mark.parametrize("late", [False, True])
+async def test_whatever_is_an_event_stream_ends_at_a_stop(
+    app: App, autojump_clock: Clock, path: str, late: bool
+) -> None:
+    """A stream is one of events by its content type, however it was made; one that begins after the stop ends too."""
+
+    @app.get("/yields")
+    async def yields() -> AsyncIterator[ServerSentEvent]:
+        while True:
+            yield ServerSentEvent("a")
+            await trio.sleep(1)
+
+    @app.get("/typed")
+    async def typed() -> Response:
+        async def source() -> AsyncIterator[str]:
+            while True:
+                yield "data: a\n\n"
+                await trio.sleep(1)
+
+        return StreamingResponse(source(), headers={"content-type": "Text/Event-Stream; charset=utf-8"})
+
+    @app.get("/sync")
+    def in_thread() -> Iterator[ServerSentEvent]:
+        while True:
+            yield ServerSentEvent("a")
+            trio.from_thread.run(trio.sleep, 1)
+
+    async with TestClient(app) as client:
+        if late:
+            await client.get("/nowhere")  # from its first request on an app hears of a stop
+            client.announce_stop()
+            await trio.testing.wait_all_tasks_blocked()
+        async with client.stream("GET", path) as response:
+            if not late:
+                await trio.sleep(0.5)
+                client.announce_stop()
+            with trio.fail_after(5):
+                assert (await response.aread()).replace(b"data: a\n\n", b"") == b""
+
+
+async def test_a_websocket_that_is_opened_after_a_stop(app: App, autojump_clock: Clock) -> None:
+    """A WebSocket that comes when the server stops already is closed with 1001 as soon as it is accepted."""
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws:
+            pass
+
+    async with TestClient(app) as client:
+        await client.get("/nowhere")
+        client.announce_stop()
+        await trio.testing.wait_all_tasks_blocked()
+        async with client.websocket("/") as ws:
+            with trio.fail_after(5), pytest.raises(WebSocketClosed) as closed:
+                await ws.receive()
+            assert closed.value.code == 1001
 
 
 async def test_a_mounted_app_hears_of_each_stop(app: App, autojump_clock: Clock) -> None:

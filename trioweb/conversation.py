@@ -59,17 +59,17 @@ class Conversation:
         """
         if not await self._duplex.connected():
             return
-        self._call.policy.conversations.add(self)
         try:
             async with trio.open_nursery() as self._around:
                 self._around.start_soon(self._duplex.watch)
+                self._call.policy.end_on_stop(self)
                 try:
                     found = self._call.found
                     await self._end(found if isinstance(found, Exception) else await self._handle())
                 finally:
                     self._duplex.stop()
         finally:
-            self._call.policy.conversations.discard(self)
+            self._call.policy.to_end.discard(self)
             self._around = None
         if self._duplex.timed_out:
             await self._duplex.transport.abort()

@@ -15,13 +15,14 @@ import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
+from trioweb.ground.chunks import EVENTS_TYPE
 from trioweb.ground.errors import StreamTimeout
 from trioweb.ground.headers import RawHeaders
 from trioweb.ranges import RangeResponse
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.unread import UnreadBody
 from trioweb.watch import ClientWatch
-from trioweb.wire.outbox import Outbox, checked_headers
+from trioweb.wire.outbox import ENDED, Outbox, checked_headers
 from trioweb.wire.producer import Producer, Stream
 from trioweb.wire.relay import relay
 from trioweb.wire.sources import close_unused, is_channel
@@ -117,9 +118,11 @@ class Delivery:
         producer, self._begun = self._begun or self._produce(stream), None
         if self._call.inbox.gone:
             self._nursery.cancel_scope.cancel()
-        running = self._call.policy.event_streams if stream.ends_on_stop else set[Producer]()
+        policy = self._call.policy
         try:
-            await relay(producer, self._nursery, self._outbox, lambda kind: self._head(response, kind), running)
+            if stream.ends_on_stop:
+                policy.end_on_stop(producer)
+            await relay(producer, self._nursery, self._outbox, lambda kind: self._head(response, kind, producer))
         except StreamTimeout as error:
             outlasted = self._outbox.started and self._deadline.passed
             failure = self._deadline.outlasted(started=True) if outlasted else error
@@ -129,10 +132,13 @@ class Delivery:
             self._note(error)
             raise
         finally:
+            policy.to_end.discard(producer)
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
                 if held:
                     await producer.channel.finished()  # before that is closed
+        if self._outbox.state is not ENDED:
+            await trio.lowlevel.checkpoint_if_cancelled()  # what ended the request is raised in its resources
         await self._unread.let_go()
 
     def _note(self, error: Exception) -> None:
@@ -164,9 +170,11 @@ class Delivery:
         else:
             await close_unused(stream.source)
 
-    def _head(self, response: Response, media_type: str | None) -> tuple[int, RawHeaders]:
+    def _head(self, response: Response, media_type: str | None, producer: Producer) -> tuple[int, RawHeaders]:
         if media_type is not None and "content-type" not in response.headers:
             response.headers["content-type"] = media_type
+        if response.headers.get("content-type", "").lower().startswith(EVENTS_TYPE):  # however it was made
+            self._call.policy.end_on_stop(producer)
         stream, inbox = stream_of(response), self._call.inbox
         if stream is not None and stream.coding is not None:
             stream.coder = stream.coding()

@@ -24,7 +24,6 @@ from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import call_in_thread
 from trioweb.sweep import WritesInFlight
-from trioweb.wire.producer import Producer
 from trioweb.wire.transport import PLAIN, own_transport
 
 ErrorHandler = Callable[[Request, Any], Any]
@@ -47,8 +46,8 @@ class Policy:
         app: what requests show as their app.
         debug: errors show their traceback to the client.
         limits: of all requests that do not say otherwise.
-        event_streams: those that run, to be ended when the server stops.
-        conversations: the WebSockets that are open, for the same.
+        to_end: what is ended when the server stops: event streams and WebSockets.
+        stopping: the server was told to stop.
         writes: the small responses that are being sent.
         by_status: error handlers for statuses.
         by_class: error handlers for classes of exceptions.
@@ -59,8 +58,8 @@ class Policy:
     app: Application
     debug: bool
     limits: Limits
-    event_streams: set[Producer] = field(default_factory=set)
-    conversations: set[Ends] = field(default_factory=set)
+    to_end: set[Ends] = field(default_factory=set)
+    stopping: bool = False
     writes: WritesInFlight = field(init=False)
     by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
     by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
@@ -69,6 +68,12 @@ class Policy:
 
     def __post_init__(self) -> None:
         self.writes = WritesInFlight(self.limits.write_timeout)
+
+    def end_on_stop(self, what: Ends) -> None:
+        """Have it end when the server stops, or now where that has come. Who calls this takes it out of ``to_end``."""
+        self.to_end.add(what)
+        if self.stopping:
+            what.end()
 
     def register(self, error: int | type[Exception]) -> Callable[[H], H]:
         """A decorator for an error handler.

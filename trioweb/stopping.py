@@ -23,6 +23,7 @@ class Stopping:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        policy.stopping = False
         self.event = trio.Event()
         self.heard = False
 
@@ -40,5 +41,6 @@ class Stopping:
     def _announce(self, grace: float, nursery: AppNursery) -> None:
         self.event.set()
         nursery.start_own(self._policy.writes.break_all_after, grace)
-        for stream in (*self._policy.event_streams, *self._policy.conversations):
-            stream.end()
+        self._policy.stopping = True
+        for running in list(self._policy.to_end):
+            running.end()

@@ -31,7 +31,6 @@ async def relay(
     nursery: trio.Nursery,
     outbox: Outbox,
     head: Callable[[str | None], tuple[int, RawHeaders]],
-    running: set[Producer],
 ) -> None:
     """Run a stream's producer in ``nursery`` and send what it gives, to the end.
 
@@ -43,7 +42,6 @@ async def relay(
         nursery: the request's.
         outbox: where it leaves.
         head: status and headers, given the media type that the first chunk stands for.
-        running: where the producer is found while it runs.
 
     Raises:
         Exception: what the producer raised; the head has not left if that was before its first chunk.
@@ -54,7 +52,6 @@ async def relay(
         await _pull(producer, nursery, outbox, head)
         return
     producer.start(nursery)
-    running.add(producer)
     try:
         with trio.CancelScope(shield=True) as outbox.scope:
             if not stream.head_first:
@@ -68,7 +65,6 @@ async def relay(
             coded = None if coder is None else CodedOutbox(outbox, coder, stream.declared)
             await _send_all(producer, stream, outbox, coded or outbox)
     finally:
-        running.discard(producer)
         outbox.scope = None
         producer.leave()
 
