@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from trioweb import (
     App,
@@ -102,8 +103,18 @@ async def test_what_is_under_way() -> None:
             await ws.close(4000)
         seen.append(repr(ws))
 
+    @app.websocket("/left")
+    async def left(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws:
+            pass
+        seen.append(repr(ws))
+        app.nursery.start_soon(trio.sleep_forever)
+        await trio.lowlevel.checkpoint()
+        seen.append(repr(app.nursery))
+
     async with TestClient(app) as client:
-        assert repr(client) == "<TestClient of <App, 3 routes>, running>"
+        assert repr(client) == "<TestClient of <App, 4 routes>, running>"
         await client.post("/upload/1", files={"file": ("a.txt", b"12345", "text/plain")})
         file = "<UploadFile 'a.txt' text/plain 5 bytes>"
         assert seen == ["<Request POST /upload/1>", file, "<AppNursery, 0 tasks>", f"FormData([('file', {file})])"]
@@ -115,11 +126,11 @@ async def test_what_is_under_way() -> None:
             await ws.send("x")
             assert [message async for message in ws] == []
             assert repr(ws) == "<WebSocketSession /talk, closed with code 4000>"
-        assert seen == [
-            "<WebSocket /talk, not accepted yet>",
-            "<WebSocket /talk, open>",
-            "<WebSocket /talk, closed by this side>",
-        ]
+        states = ("not accepted yet", "open", "closed by this side")
+        assert seen == [f"<WebSocket /talk, {state}>" for state in states]
+        async with client.websocket("/left"):
+            pass
+        assert seen[-2:] == ["<WebSocket /left, its peer has left>", "<AppNursery, 1 task>"]
 
 
 def test_every_slot_is_there() -> None:

@@ -98,7 +98,8 @@ async def test_a_middleware_that_looks_at_what_it_stands_around(app: App) -> Non
 
     class Looks:
         def __init__(self, app: ASGIApp) -> None:
-            seen.append(inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)))  # noqa: B004
+            asked = app if inspect.isfunction(app) else getattr(app, "__call__", None)  # noqa: B004
+            seen.append(inspect.iscoroutinefunction(asked))
             self._app = app
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,9 +17,10 @@ import trio
 import trio.testing
 
 from trioweb import App, Request, WebSocket, watchdog
+from trioweb.debug import Serving, serving
 from trioweb.middleware import CallNext
 from trioweb.testing import TestClient
-from trioweb.watchdog import CoroutineWatch, watch_loop
+from trioweb.watchdog import CoroutineWatch, Marker, watch_loop
 
 PATIENCE = 20.0
 """Seconds of blocking after which nothing was told of it; it takes a quarter of one."""
@@ -288,12 +289,27 @@ async def test_nothing_is_left(told: Callable[[], list[str]]) -> None:
         assert sum(thread.name == "trioweb watchdog" for thread in threading.enumerate()) == 1
         assert warnings.showwarning != shown
         assert sys.get_coroutine_origin_tracking_depth() > depth
+    time.sleep(0.3)
+    await trio.lowlevel.checkpoint()
+    assert told() == []
     assert not watching()
     assert warnings.showwarning == shown
     assert sys.get_coroutine_origin_tracking_depth() == depth
     async with TestClient(App()):
         assert not watching()
         assert warnings.showwarning == shown
+
+
+async def test_what_is_served_is_noted_while_it_is() -> None:
+    """What is being served is known while the app serves it, and not afterwards, in the same task."""
+    seen: list[Serving] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(serving.get())
+
+    await Marker(app, lambda scope: Serving(scope["path"]))({"path": "/x"}, None, None)  # type: ignore[arg-type]
+    assert seen == [Serving("/x")]
+    assert serving.get(None) is None
 
 
 def test_a_hook_of_others_stays() -> None:

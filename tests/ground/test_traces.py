@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -69,6 +70,36 @@ def test_it_begins_at_the_users_code() -> None:
     assert text.startswith("Traceback (most recent call last):\n")
     assert lines_of(text) == ["trace_of", "<lambda>", "main", "fail"]
     assert text.endswith("ValueError: no\n")
+
+
+def test_what_has_called_the_users_code() -> None:
+    """A library that calls the user's code back is left out where it stands before all of it."""
+    names: dict[str, Any] = {}
+    source = "def call(f):\n  try: f()\n  except ValueError as error: return error\n"
+    exec(compile(source, json.__file__, "exec"), names)
+    assert lines_of(format_trace(names["call"](fail))) == ["fail"]
+
+
+async def test_a_cancellation_is_the_users_line() -> None:
+    """Where something fails while it is cancelled, that is told without what trio does to cancel."""
+
+    async def clean_up_badly() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            fail()
+
+    async def cancelled() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await clean_up_badly()
+
+    try:
+        await cancelled()
+    except ValueError as error:
+        text = format_trace(error)
+    assert "trio.Cancelled" in text
+    assert "/trio/" not in text.replace(__file__, "")
 
 
 def test_what_the_users_code_has_called() -> None:
@@ -163,7 +194,7 @@ def test_a_syntax_error_tells_its_own_place(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "wrong_module.py").write_text("def x(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     try:
-        __import__("wrong_module")
+        importlib.import_module("wrong_module")
     except SyntaxError as error:
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without this test's own line
         text = format_trace(error)
