@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
 from tests.servers import Server, read_until
 
@@ -19,19 +20,25 @@ def start(server: Server) -> str:
 
 def steps(events: bytes) -> list[int]:
     """How far the job had come in each event that says that it runs."""
-    return [int(done) for done in re.findall(rb'event: running\nid: running\ndata: {"done":(\d+)}', events)]
+    return [int(done) for done in re.findall(rb'event: running\nid: running\ndata: {"done":(\d+)}\n\n', events)]
+
+
+def watch(client: socket.socket, count: int) -> list[int]:
+    """The next steps, so many at least."""
+    events = b""
+    while len(steps(events)) < count:
+        events += read_until(client, b"\n\n")
+    return steps(events)
 
 
 def test_a_job_tells_how_far_it_is(server: Server) -> None:
     """Each step is an event, for all who watch; who comes late begins where the job stands."""
     path = start(server)
     with server.request(path) as first:
-        seen = read_until(first, b'"done":3}')
+        seen = watch(first, 4)
+        assert seen == list(range(seen[0], seen[0] + len(seen)))
         with server.request(path) as late:
-            rest = steps(read_until(late, b'"done":5}'))
-            seen += read_until(first, b'"done":5}')
-    assert steps(seen)[:6] == [0, 1, 2, 3, 4, 5]
-    assert rest[0] >= 3
+            assert watch(late, 2)[0] >= seen[-1]
     server.curl(path, "-X", "DELETE")
 
 
@@ -39,9 +46,9 @@ def test_who_leaves_harms_nothing(server: Server) -> None:
     """A job goes on when nobody watches it, and who comes back sees that."""
     path = start(server)
     with server.request(path) as client:
-        read_until(client, b'"done":1}')
+        [seen, *_] = watch(client, 1)
     with server.request(path) as client:
-        read_until(client, b'"done":4}')
+        assert watch(client, 3)[-1] > seen
     server.curl(path, "-X", "DELETE")
 
 
@@ -49,7 +56,7 @@ def test_a_job_that_is_cancelled_says_so(server: Server) -> None:
     """A cancellation ends the job where it stands; the response ends with the event that tells of it."""
     path = start(server)
     with server.request(path) as client:
-        read_until(client, b'"done":1}')
+        watch(client, 2)
         assert server.curl(path, "-X", "DELETE", "-w", "%{http_code}") == (0, b"204")
         end = read_until(client, b"\r\n0\r\n\r\n")
     found = re.search(rb'event: cancelled\nid: cancelled\ndata: {"done":(\d+)}', end)
@@ -65,7 +72,7 @@ def test_a_job_that_is_done_says_so(server: Server) -> None:
     path = start(server)
     code, events = server.curl(path, "-m", "60")
     assert code == 0
-    assert steps(events)[:3] == [0, 1, 2]
+    assert len(steps(events)) > 50
     assert steps(events) == sorted(set(steps(events)))
     assert b'event: finished\nid: finished\ndata: {"done":100}\n\n' in events
     assert server.curl(path, "-H", "Last-Event-ID: finished", "-w", "%{http_code}") == (0, b"204")
