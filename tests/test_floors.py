@@ -12,8 +12,8 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of the lines above its own, and those before it on its own line.
 FLOORS = """
 ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
-ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.lines ground.multiparts
-ground.closing
+ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.values ground.lines
+ground.multiparts ground.closing
 ground.urls ground.templates ground.routes ground.problems ground.traces
 wire wire.threads wire.sendfile wire.transport wire.hypercorn wire.disk wire.channel wire.outbox wire.coding
 wire.sources wire.driver wire.producer wire.inbox wire.relay wire.duplex

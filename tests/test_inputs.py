@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import enum
 import json
@@ -297,6 +298,38 @@ async def test_a_body_that_does_not_fit(body: bytes, content_type: bytes, got: A
     """422 for what does not fit, 400 for what cannot be read, 415 for another content type, or none."""
     answer = await post(Item, body, content_type)
     assert answer == got or (got == 422 and answer[0][0] == "body")
+
+
+@dataclasses.dataclass
+class Order:
+    """A body that is a dataclass, with a default."""
+
+    name: str
+    count: int = 1
+
+
+async def test_a_dataclass_that_is_handed_back() -> None:
+    """A handler that returns the dataclass it was given returns all of it, the defaults too, from wherever it came."""
+    whole = b'{"name":"a","count":1}'
+    app = App()
+
+    @app.post("/body")
+    async def body(order: Order) -> Order:
+        return order
+
+    @app.post("/json")
+    async def read(request: Request) -> Order:
+        return await request.json(Order)
+
+    @app.get("/query")
+    async def query(order: Annotated[Order, Query]) -> Order:
+        return order
+
+    form = (b"content-type", b"application/x-www-form-urlencoded")
+    assert (await ask(app, "/body", "POST", headers=[JSON], body=[b'{"name": "a"}'])).body == whole
+    assert (await ask(app, "/body", "POST", headers=[form], body=[b"name=a"])).body == whole
+    assert (await ask(app, "/json", "POST", body=[b'{"name": "a"}'])).body == whole
+    assert (await ask(app, "/query", query_string=b"name=a")).body == whole
 
 
 async def test_an_optional_body() -> None:

@@ -254,6 +254,7 @@ async def test_json() -> None:
     """JSON is read whatever the content type says, into plain values or into a type."""
     request = make(piece(b'{"name": '), piece(b'"x"}', more=False), headers={"content-type": "text/plain"})
     assert await request.json() == {"name": "x"}
+    assert await request.json(None) == {"name": "x"}  # which is as if no type were given
     assert await request.json(Item) == Item("x", 0)
 
 

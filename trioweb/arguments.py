@@ -17,7 +17,8 @@ from trioweb.forms import URLENCODED_TYPE
 from trioweb.ground.errors import Fault, HTTPError, InputError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.multiparts import FORM_TYPE
-from trioweb.inputs import ABSENT, Decode, Input, raise_faults
+from trioweb.ground.values import Decode
+from trioweb.inputs import ABSENT, Input, raise_faults
 from trioweb.request import Request, media_type_of, wrong_type
 from trioweb.signatures import call_in_thread, label_of
 from trioweb.uploads import UploadFile

@@ -8,7 +8,7 @@ and an empty value of what cannot be empty text counts as none, as of a form's f
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol, Union, get_args, get_origin
 
@@ -17,6 +17,7 @@ from msgspec import inspect as types_of
 
 from trioweb.ground.errors import Fault, InputError
 from trioweb.ground.faults import fault_of, missing
+from trioweb.ground.values import complete, leaves_out
 from trioweb.markers import MARKERS, Marker
 from trioweb.uploads import UploadFile
 
@@ -57,6 +58,7 @@ class Shape:
         keeps_blank: an empty text is a value of it.
         switches: it may be a boolean.
         fields: of an object: the shapes by their names on the wire.
+        incomplete: msgspec leaves something out of a value of it.
     """
 
     annotation: Any
@@ -67,6 +69,7 @@ class Shape:
     keeps_blank: bool = True
     switches: bool = False
     fields: dict[str, Shape] | None = None
+    incomplete: bool = False
 
     def pick(self, values: Any, name: str) -> Any:
         """The raw value of ``name``, or ``ABSENT``."""
@@ -132,7 +135,8 @@ class Input:
             faults.append({"loc": list(loc), "msg": wrong})
             return
         try:
-            arguments[self.name] = msgspec.convert(value, annotation, strict=False)
+            converted = msgspec.convert(value, annotation, strict=False)
+            arguments[self.name] = complete(converted) if self.shape.incomplete else converted
         except (msgspec.ValidationError, RecursionError) as error:
             faults.append(fault_of(error, loc))
 
@@ -224,6 +228,7 @@ def _shape(annotation: Any, info: types_of.Type, depth: int = 0) -> Shape:
         keeps_blank=any(isinstance(item, _TEXT) or _has_blank(item) for item in flat),
         switches=any(isinstance(item, types_of.BoolType) for item in flat),
         fields=fields,
+        incomplete=not depth and leaves_out(info),
     )
 
 
@@ -257,11 +262,3 @@ def _has_blank(info: types_of.Type) -> bool:
     if isinstance(info, types_of.LiteralType):
         return "" in info.values
     return isinstance(info, types_of.EnumType) and any(member.value == "" for member in info.cls)
-
-
-Decode = Callable[[bytes], Any]
-
-
-def json_decoder(annotation: Any) -> Decode:
-    """What makes JSON into an annotation."""
-    return msgspec.json.Decoder(annotation).decode

@@ -13,7 +13,8 @@ from trioweb.arguments import Arguments, BodyInput, Dependency
 from trioweb.connection import Connection
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
-from trioweb.inputs import ABSENT, Input, json_decoder, marker_of, shape_of
+from trioweb.ground.values import json_decoder
+from trioweb.inputs import ABSENT, Input, marker_of, shape_of
 from trioweb.markers import Body, Cookie, File, Form, Header, Marker, Provide, Query
 from trioweb.request import Request
 from trioweb.signatures import is_a, label_of, parameters_of, unwrapped

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
-import msgspec
-
 from trioweb.bodies import BodyStream, JSONLines
 from trioweb.connection import Application, Connection
 from trioweb.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
@@ -16,6 +14,7 @@ from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.headers import Headers
 from trioweb.ground.multiparts import FORM_TYPE, MultipartReader, boundary_of
+from trioweb.ground.values import json_decoder
 from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
 from trioweb.parts import Parts
 from trioweb.responses import Response
@@ -157,10 +156,10 @@ class Request(Connection):
             raise HTTPError(400, f"The request body is not {charset}: byte {error.start} does not fit.") from None
 
     @overload
-    async def json(self) -> Any: ...
+    async def json(self, type: None = None) -> Any: ...
     @overload
     async def json(self, type: type[T]) -> T: ...
-    async def json(self, type: Any = Any) -> Any:  # noqa: A002
+    async def json(self, type: Any = None) -> Any:  # noqa: A002
         """The whole body read as JSON, whatever its content type says.
 
         Args:
@@ -170,14 +169,13 @@ class Request(Connection):
             HTTPError: 400 where it is not JSON, 422 where it does not fit ``type`` (an ``InputError``); and what
                 ``body`` raises.
         """
-        decode = _decode_any if type is Any else msgspec.json.Decoder(type).decode
-        return decode_json(decode, await self.body(), "The request body", ("body",))
+        return decode_json(json_decoder(type), await self.body(), "The request body", ("body",))
 
     @overload
-    def json_lines(self, *, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]: ...
+    def json_lines(self, type: None = None, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]: ...
     @overload
     def json_lines(self, type: type[T], max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]: ...
-    def json_lines(self, type: Any = Any, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]:  # noqa: A002
+    def json_lines(self, type: Any = None, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]:  # noqa: A002
         """The values of a body of JSON lines as they arrive, once, for ``async for``. Blank lines are skipped.
 
         Waits for the client at each piece. A cancellation loses nothing: the iteration can go on where it stopped. No
@@ -193,7 +191,7 @@ class Request(Connection):
                 ``type``, 413 where it is too long; 408 where nothing comes.
             ClientDisconnected: in the iteration, when the client leaves before the body is whole.
         """
-        return JSONLines(self._stream("json_lines()"), msgspec.json.Decoder(type).decode, max_line_size)
+        return JSONLines(self._stream("json_lines()"), json_decoder(type), max_line_size)
 
     def parts(
         self, max_parts: int = MAX_PARTS, max_part_line: int = MAX_PART_LINE, max_part_lines: int = MAX_PART_LINES
@@ -289,9 +287,6 @@ class Request(Connection):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
-
-
-_decode_any = msgspec.json.Decoder().decode
 
 
 def media_type_of(headers: Headers) -> str:

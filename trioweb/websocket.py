@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
-import msgspec
 import trio
 
 from trioweb.connection import Application, Connection
@@ -15,6 +14,7 @@ from trioweb.ground.closing import INCONSISTENT, UNACCEPTABLE, check_close, shor
 from trioweb.ground.errors import HTTPError, InputError, WebSocketDisconnect
 from trioweb.ground.faults import decode_json
 from trioweb.ground.headers import Headers, HeaderSource
+from trioweb.ground.values import json_decoder
 from trioweb.wire.duplex import Duplex
 
 T = TypeVar("T")
@@ -115,10 +115,10 @@ class WebSocket(Connection):
         return await self._duplex.receive()
 
     @overload
-    async def receive_json(self) -> Any: ...
+    async def receive_json(self, type: None = None) -> Any: ...
     @overload
     async def receive_json(self, type: type[T]) -> T: ...
-    async def receive_json(self, type: Any = Any) -> Any:  # noqa: A002
+    async def receive_json(self, type: Any = None) -> Any:  # noqa: A002
         """The next message, read as JSON, which is text. Waits as ``receive`` does.
 
         A message that is none closes the WebSocket: see ``messages``.
@@ -129,13 +129,13 @@ class WebSocket(Connection):
         Raises:
             WebSocketDisconnect: as ``receive``; and for a message that is not JSON, or does not fit.
         """
-        return await self._decoded(msgspec.json.Decoder(type))
+        return await self._decoded(json_decoder(type))
 
     @overload
-    def messages(self) -> Messages[Any]: ...
+    def messages(self, type: None = None) -> Messages[Any]: ...
     @overload
     def messages(self, type: type[T]) -> Messages[T]: ...
-    def messages(self, type: Any = Any) -> Messages[Any]:  # noqa: A002
+    def messages(self, type: Any = None) -> Messages[Any]:  # noqa: A002
         """The messages, each read as JSON of a type, for ``async for``.
 
         A bad one closes the WebSocket and ends the iteration, as a peer that leaves does. By RFC 6455, section 7.4.1:
@@ -146,15 +146,15 @@ class WebSocket(Connection):
             type: what to make of each, for instance a ``msgspec.Struct`` or a union of tagged ones; plain values unless
                 given.
         """
-        return Messages(self, msgspec.json.Decoder(type))
+        return Messages(self, json_decoder(type))
 
-    async def _decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
+    async def _decoded(self, decode: Callable[[bytes], T]) -> T:
         data = await self._duplex.receive()
         if not isinstance(data, str):
             code, reason = UNACCEPTABLE, "only text is understood here: JSON"
         else:
             try:
-                value: T = decode_json(decoder.decode, data.encode("utf-8", "surrogatepass"), "The message", ())
+                value: T = decode_json(decode, data.encode("utf-8", "surrogatepass"), "The message", ())
             except InputError as error:
                 [fault] = error.errors
                 place = ".".join(map(str, fault["loc"]))
@@ -217,17 +217,17 @@ class WebSocket(Connection):
 class Messages(Generic[T]):
     """The messages of a WebSocket as values of a type, for ``async for``."""
 
-    __slots__ = ("_decoder", "_ws")
+    __slots__ = ("_decode", "_ws")
 
-    def __init__(self, ws: WebSocket, decoder: msgspec.json.Decoder[T]) -> None:
+    def __init__(self, ws: WebSocket, decode: Callable[[bytes], T]) -> None:
         self._ws = ws
-        self._decoder = decoder
+        self._decode = decode
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
         try:
-            return await self._ws._decoded(self._decoder)
+            return await self._ws._decoded(self._decode)
         except WebSocketDisconnect:
             raise StopAsyncIteration from None
