@@ -260,6 +260,30 @@ async def test_links(site: Path) -> None:
     assert (answer.status, answer.body) == (200, Path("/etc/passwd").read_bytes())
 
 
+@pytest.mark.parametrize("html", [True, False])
+async def test_dotfiles(site: Path, html: bool) -> None:
+    """What lies behind a name with a dot before it is not there unless that is asked for; .well-known always is."""
+    names = {".env": b"key", ".git/config": b"x", "docs/.env": b"x", ".well-known/security.txt": b"me"}
+    for name, data in names.items():
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_bytes(data)
+    (site / ".git" / "index.html").write_bytes(b"x")
+    (site / ".well-known" / ".env").write_bytes(b"x")
+    (site / ".env.gz").write_bytes(gzip.compress(b"key"))
+    hidden = ["/.env", "/%2eenv", "/.git/config", "/.git", "/.git/", "/docs/.env", "/.well-known/.env", "/.nothing"]
+    app, open_app = (mounted(site, html=html, precompressed=["gz"], dotfiles=shown) for shown in (False, True))
+    for path in hidden:
+        for method in ("GET", "HEAD"):
+            answer = await get(app, "/static" + path, method, accept_encoding="gzip")
+            assert answer.status == 404
+            assert method == "HEAD" or (answer.body == b"<p>nothing here") is html
+    for either in (app, open_app):
+        assert (await get(either, "/static/.well-known/security.txt")).body == b"me"
+    assert (await get(open_app, "/static/.env", accept_encoding="identity")).body == b"key"
+    assert (await get(open_app, "/static/.git/config")).body == b"x"
+    assert (await get(open_app, "/static/.git")).status == (308 if html else 404)
+
+
 async def test_routes_come_first(site: Path) -> None:
     """A route under the mount's path is the app's own, and a deeper mount wins."""
     app = mounted(site)

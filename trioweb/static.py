@@ -48,6 +48,8 @@ class StaticFiles(Site):
         cache_control: the ``cache-control`` of every file, such as ``"max-age=3600"``.
         precompressed: which of ``"br"``, ``"zst"`` and ``"gz"`` to look for, in the order that decides where a client
             has no preference.
+        dotfiles: serve what lies behind a name that begins with a dot, such as ``.git`` or ``.env``, too. Unless given
+            that is not there, but for ``.well-known`` at the root of the directory (RFC 8615).
 
     Raises:
         NotADirectoryError: there is no such directory.
@@ -62,11 +64,13 @@ class StaticFiles(Site):
         follow_symlinks: bool = False,
         cache_control: str | None = None,
         precompressed: Sequence[str] = (),
+        dotfiles: bool = False,
     ) -> None:
         if isinstance(precompressed, str) or not set(precompressed) <= _CODINGS.keys():
             raise ValueError(f"precompressed is a list of endings out of {', '.join(_CODINGS)}, got {precompressed!r}")
         self.tree = open_tree(directory, follow_symlinks=follow_symlinks)
         self.html = html
+        self.dotfiles = dotfiles
         self.headers = Headers({} if cache_control is None else {"cache-control": cache_control})
         if precompressed:
             self.headers["vary"] = "accept-encoding"
@@ -123,7 +127,7 @@ class _SiteFile(FileResponse):
 
     def _find(self, method: str, request: Headers) -> None:
         site, place = self._site, self._place
-        if place is None:
+        if place is None or (place.is_hidden and not site.dotfiles):
             raise FileNotFoundError
         if place.is_directory:
             if not site.html:

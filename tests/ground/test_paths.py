@@ -57,3 +57,19 @@ def test_never_out_of_the_tree(path: str) -> None:
         assert posixpath.normpath(joined) == joined
         assert joined == "/root" or joined.startswith("/root/")
         assert "/" + "/".join(place.names) + ("/" if place.is_directory and place.names else "") == (path or "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden"),
+    [
+        ("", False), ("/", False), ("/a/b.c", False), ("/a./b.", False), ("/.env", True), ("/a/.env", True),
+        ("/.git/", True), ("/.git/config", True), ("/...", True), ("/.well-known", False),
+        ("/.well-known/acme-challenge/x", False), ("/.well-known/.env", True), ("/.well-known/.well-known", True),
+        ("/a/.well-known/x", True), ("/.well-knowns/x", True), ("/.Well-Known/x", True),
+    ],
+)  # fmt: skip
+def test_hidden_names(path: str, hidden: bool) -> None:
+    """A name with a dot before it is hidden, and what is behind it; all but .well-known, where that comes first."""
+    place = parse_path(path)
+    assert place is not None
+    assert place.is_hidden is hidden

@@ -56,6 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "sub").mkdir()
     (root / "sub" / "index.html").write_bytes(PAGE)
     (root / "empty.txt").touch()
+    (root / ".env").write_text("KEY=1")
+    (root / ".well-known").mkdir()
+    (root / ".well-known" / "security.txt").write_text("Contact: mailto:a@example.org")
     (root / "random.bin").write_bytes(os.urandom(3_000_000))
     (root / "out").symlink_to("/etc/passwd")
     os.mkfifo(root / "fifo")
@@ -279,6 +282,9 @@ def test_curl_decodes(files: Server) -> None:
         ("/static/fifo", 404),
         ("/static/page.html%00.png", 404),
         ("/static/%ff", 400),
+        ("/static/.env", 404),
+        ("/static/%2eenv", 404),
+        ("/static/.well-known/security.txt", 200),
         ("/static/sub", 308),
         ("/static/sub/", 200),
         ("/static", 308),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+WELL_KNOWN: Final = ".well-known"
+"""The one name with a dot that is there to be found (RFC 8615), first of its path."""
 
 
 class Place(NamedTuple):
@@ -15,6 +18,12 @@ class Place(NamedTuple):
 
     names: tuple[str, ...]
     is_directory: bool
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a name in it begins with a dot, by which its owner keeps it out of listings: ``.git``, ``.env``."""
+        names = self.names[1:] if self.names[:1] == (WELL_KNOWN,) else self.names
+        return any(name.startswith(".") for name in names)
 
 
 def parse_path(path: str, raw_path: bytes | None = None) -> Place | None:
