@@ -24,7 +24,7 @@ testing.strict testing.clock testing.conversation testing.transport testing.even
 testing.client testing
 layers signatures arguments planner handlers sweep lifespan policy call deadline watch unread delivery exchange
 conversation light core chain callables
-routing dispatch names stack stopping watchdog app static
+routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware
 server server.config server.loading server.options server.logs server.sockets server.gate server.faults server.protocols

@@ -25,6 +25,7 @@ from trioweb import (
 )
 from trioweb.testing import TestClient
 from trioweb.wire.inbox import Inbox
+from trioweb.wire.transport import Transport
 
 
 async def events() -> AsyncIterator[str]:
@@ -140,6 +141,9 @@ def test_every_slot_is_there() -> None:
         @property
         def inbox(self) -> Inbox:
             raise AssertionError("nobody has asked for the body")
+
+        def find_transport(self) -> Transport:
+            raise AssertionError("nor for the server")
 
     request = Request({"type": "http", "method": "GET", "path": "/x"}, App(), {}, Nobody(), 0)
     assert repr(request) == "<Request GET /x>"

@@ -259,7 +259,7 @@ async def test_our_app_in_starlette(app: App, autojump_clock: trio.testing.MockC
 
 
 async def test_starlette_and_fastapi_in_ours(app: App) -> None:
-    """Starlette's and FastAPI's apps answer below their mounts, streams among them."""
+    """Starlette's and FastAPI's apps answer below their mounts, streams among them, and behind function middleware."""
     log: list[str] = []
 
     @app.middleware
@@ -289,4 +289,4 @@ async def test_starlette_and_fastapi_in_ours(app: App) -> None:
     assert (await ask(app, "/starlette/stream")).body == b"ab"
     assert (await ask(app, "/fast/item/3")).body == b'{"number":3}'
     assert (await ask(app, "/fast/item/x")).status == 422
-    assert log == []
+    assert log == ["/starlette/page", "/starlette/stream", "/fast/item/3", "/fast/item/x"]

@@ -138,8 +138,8 @@ class App(Router):
     def mount(self, path: str, app: ASGIApp) -> None:
         """Hand all requests under a path to another ASGI app, after this app's own routes were looked at.
 
-        The path stays whole in the scope and its first part moves to ``root_path``, as ASGI has it. The lifespan of a
-        mounted ``App`` runs with this one's; another framework's does not.
+        The path stays whole in the scope and its first part moves to ``root_path``, as ASGI has it. Middleware stands
+        around it too. The lifespan of a mounted ``App`` runs with this one's; another framework's does not.
 
         Args:
             path: the prefix, such as ``"/admin"``; ``"/"`` for all that no route matches.
@@ -171,11 +171,10 @@ class App(Router):
                 return response
 
         It may answer itself or return any value that a handler may, and gets each response as data: nothing of it has
-        been sent. A 404, an ``HTTPError``, and an exception with an error handler of its class are responses too; any
-        other exception is raised by ``call_next``, and answered outside: ``request.mark_errors`` adds to that answer. A
-        stream has made its first chunk by then, so what fails before it is an exception like any other. What is
-        registered first is outermost. Mounted apps of other frameworks are not behind it; ``add_middleware`` is for
-        those. The request's nursery is the handler's: a middleware opens one of its own, or uses ``app.nursery``.
+        been sent, and of a stream the first chunk was made. A 404, an ``HTTPError``, and an exception with an error
+        handler of its class are responses too; any other is raised by ``call_next``, and answered outside:
+        ``request.mark_errors`` adds to that. What is registered first is outermost; WebSockets are not behind it. The
+        request's nursery is the handler's: open another, or use ``app.nursery``.
 
         Args:
             middleware: the function, or an object that can be called like it.
@@ -247,10 +246,10 @@ class App(Router):
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
         if route.is_websocket:
             endpoint = plan_websocket(route.handler, route.where, template.parameters, route.options)
-            self._dispatcher.sockets.add(template, route.methods, endpoint, endpoint.label)
         else:
             endpoint = plan(route.handler, route.where, template.parameters, options)
-            self._dispatcher.table.add(template, route.methods, endpoint, endpoint.label)
+        table = self._dispatcher.sockets if route.is_websocket else self._dispatcher.table
+        table.add(template, route.methods, endpoint, endpoint.label)
         self._names.add(route.name, template)
         self._adopt(route)
 
@@ -283,6 +282,8 @@ class App(Router):
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
                 call = Call(self._policy, endpoint, params, scope, receive, send)
+            elif isinstance(target, Mount) and self._policy.middleware:
+                call = Call(self._policy, target.endpoint, {}, scope, receive, send)
             elif isinstance(target, Mount):
                 await target.serve(scope, receive, send)
                 return

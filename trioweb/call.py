@@ -62,7 +62,7 @@ class Call:
 
     @property
     def inbox(self) -> Inbox:
-        """Who calls ``receive``, of a request: see ``BodySource``."""
+        """Who calls ``receive``, of a request: see ``Origin``."""
         inbox = self._inbox
         if inbox is None:
             inbox = self._inbox = Inbox(self.receive)
@@ -76,7 +76,7 @@ class Call:
         return Request(self.scope, self.policy.app, self.params, self, most)
 
     def find_transport(self) -> Transport:
-        """What the server offers beyond ASGI."""
+        """See ``Origin``."""
         return find_transport(self.scope, self.send)
 
     @property

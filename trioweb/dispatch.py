@@ -14,7 +14,8 @@ from trioweb.debug import Serving
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.routes import RouteTable
-from trioweb.handlers import WEBSOCKET, Endpoint
+from trioweb.handlers import WEBSOCKET, Endpoint, plan
+from trioweb.mounted import as_handler
 from trioweb.responses import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
@@ -22,10 +23,11 @@ Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
 
 class Mount(NamedTuple):
-    """An ASGI app and the prefix of the paths that it gets; ``""`` for all."""
+    """An ASGI app and the prefix of the paths that it gets; ``""`` for all. ``endpoint`` is it as a handler."""
 
     prefix: str
     app: ASGIApp
+    endpoint: Endpoint
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on."""
@@ -84,7 +86,8 @@ class Dispatcher:
             raise RouteError(f'the path of a mount must start with "/", got {path!r}')
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
-        self.mounts.append(Mount(prefix, app))
+        endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
+        self.mounts.append(Mount(prefix, app, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     def target(self, scope: Scope) -> Found | Mount | Response | Exception:

@@ -19,16 +19,21 @@ from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PAR
 from trioweb.parts import Parts
 from trioweb.responses import Response
 from trioweb.wire.inbox import Inbox
+from trioweb.wire.transport import Transport
 
 T = TypeVar("T")
 
 
-class BodySource(Protocol):
-    """Where a request's body comes from: a ``Call``."""
+class Origin(Protocol):
+    """Where a request comes from: a ``Call``."""
 
     @property
     def inbox(self) -> Inbox:
-        """Who receives it: made for the first who asks, since most never do."""
+        """Who receives its body: made for the first who asks, since most never do."""
+        ...
+
+    def find_transport(self) -> Transport:
+        """What the server offers beyond ASGI."""
         ...
 
 
@@ -40,18 +45,18 @@ class Request(Connection):
     client down.
     """
 
-    __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_reader", "_source", "_streamed")
+    __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_origin", "_reader", "_streamed")
 
     def __init__(
         self,
         scope: Scope,
         app: Application,
         path_params: Mapping[str, Any],
-        source: BodySource,
+        origin: Origin,
         max_body_size: int,
     ) -> None:
         super().__init__(scope, app, path_params)
-        self._source = source
+        self._origin = origin
         self._limit = max_body_size
         self._body: bytes | None = None
         self._gathered = bytearray()  # of a body that is being read whole, also by a call that was cancelled
@@ -62,7 +67,7 @@ class Request(Connection):
 
     @property
     def _inbox(self) -> Inbox:
-        return self._source.inbox
+        return self._origin.inbox
 
     @property
     def method(self) -> str:

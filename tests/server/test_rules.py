@@ -13,13 +13,19 @@ from tests.servers import H2Client, Server, read_all, read_until
 TRUNCATED = {"1.1": 18, "2": 92}
 
 
-WAYS = [("app", "hypercorn"), ("wrapped_app", "hypercorn"), ("layered_app", "hypercorn"), ("layered_app", "trioweb")]
+WAYS = [
+    ("app", "hypercorn"),
+    ("wrapped_app", "hypercorn"),
+    ("layered_app", "hypercorn"),
+    ("layered_app", "trioweb"),
+    ("mounted_app", "trioweb"),
+]
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
-    """A server of the test's own: of the app; of the same behind an ASGI middleware that wraps its `send`; and of the
-    same behind two function middlewares and compression, whose clients decode.
+    """A server of the test's own: of the app; of the same behind an ASGI middleware that wraps its `send`; of the same
+    behind two function middlewares and compression, whose clients decode; and mounted in an app that has middleware.
     """
     app, runner = request.param
     server = start_server(f"tests.server.{app}:app", runner=runner)

@@ -48,11 +48,13 @@ class ByteChannel:
 
     __slots__ = (
         "_guard", "_room", "_sender", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
-        "silent_since", "waiting", "wanted",
+        "piece", "silent_since", "waiting", "wanted",
     )  # fmt: skip
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, piece: int | None = None) -> None:
         self.limit = limit
+        self.piece = piece or limit
+        """Bytes of the slices that a large chunk leaves in."""
         self.chunks: list[bytes | memoryview] = []
         self.waiting = 0
         """Bytes in ``chunks``, as they are counted."""
@@ -158,7 +160,7 @@ class ByteChannel:
         self._wake_sender()
 
     def take(self) -> bytes:
-        """All that waits, joined, but at most twice ``limit``: a larger chunk leaves in slices. ``b""`` for nothing."""
+        """All that waits, joined, but at most twice ``piece``: a larger chunk leaves in slices. ``b""`` for nothing."""
         with self._guard as threaded:
             data = self._cut()
             self.silent_since = None
@@ -184,7 +186,7 @@ class ByteChannel:
 
     def _cut(self) -> bytes:
         chunks = self.chunks
-        if self.waiting <= 2 * self.limit:
+        if self.waiting <= 2 * self.piece:
             data = b"".join(chunks)
             chunks.clear()
             self.waiting = 0
@@ -196,9 +198,9 @@ class ByteChannel:
             if data:
                 return data
         large = memoryview(chunks[0])
-        chunks[0] = large[self.limit :]
+        chunks[0] = large[self.piece :]
         self.waiting = max(len(chunks[0]), SMALLEST)
-        return bytes(large[: self.limit])
+        return bytes(large[: self.piece])
 
     def close(self) -> None:
         """Say that nothing will be taken any more: whoever waits for room goes on to its next checkpoint."""

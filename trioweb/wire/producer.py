@@ -66,6 +66,7 @@ class Stream:
         coder: what was chosen.
         declared: plain bytes that there are to be, where a coder is at work and that was declared.
         begun: a producer has it, and closes it.
+        buffered: what gives the chunks has a buffer of its own: each waits until the one before it is taken.
     """
 
     source: Any
@@ -88,6 +89,7 @@ class Stream:
     coder: Coder | None = None
     declared: int | None = None
     begun: bool = False
+    buffered: bool = False
 
     @property
     def needs_producer(self) -> bool:
@@ -112,7 +114,7 @@ class Producer:
         self._begun: trio.Event | None = None
         self._released: trio.Event | None = None
         self.encoder = Encoder(where, stream.encode)
-        self.channel = ByteChannel(stream.buffer_size)
+        self.channel = ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
 
     @property
     def where(self) -> str:
@@ -206,7 +208,7 @@ class Producer:
                 return
             await drive(generator, channel, encoder, first)
         elif stream.maps or self._begun is not None:
-            channel.limit = stream.buffer_size // 4  # of two channels, which together hold what one may
+            channel.limit = channel.piece = stream.buffer_size // 4  # of two channels, which together hold what one may
             chunks = from_thread(source, encoder, channel.limit)
             try:
                 first = await self._first(chunks.__anext__)
