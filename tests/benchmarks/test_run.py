@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def test_an_environment_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_a_wrong_answer_of_our_own_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exit status says it when the app in front of which all is measured answers wrongly."""
+    """The exit status says it when an app of our own answers wrongly; who runs it keeps the cores that it had."""
+    cores = os.sched_getaffinity(0)
 
     def sample(_: Turn) -> Mapping[str, float]:
         raise Broken("wrong bytes")
@@ -63,6 +65,7 @@ def test_a_wrong_answer_of_our_own_ends_in_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(work, "PIECES", (piece,))
     arguments = ["--quick", "--here", "--contenders", BARE, "--only", "greet", "--output", str(tmp_path)]
     assert run.main(arguments) == 1
+    assert os.sched_getaffinity(0) == cores
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")

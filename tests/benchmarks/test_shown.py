@@ -28,7 +28,7 @@ def report() -> Report:
         rows.append(made)
     rows[0].counts[STARLETTE] = 30_000
     curve = Curve("chunks", "chunks of a stream", "us each", ((10, 1.0), (100, 1.0), (1000, 1.0)))
-    return Report("2026-01-01", "a machine", {STARLETTE: {"starlette": "1.2.3", "anyio": "4"}}, rows, (curve,))
+    return Report("2026-01-01", "a <machine> & more", {STARLETTE: {"starlette": "1.2.3", "anyio": "4"}}, rows, (curve,))
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
