@@ -28,6 +28,7 @@ from tests.benchmarks.load import Reader
 from tests.benchmarks.payload import block
 from tests.benchmarks.rounds import FULL, MIB, QUICK, Bench, Piece, measure
 from tests.benchmarks.servers import Server, share_out_cores
+from tests.benchmarks.work.streams import BLOCK, file_sizes
 
 OUTPUT = ROOT / "build" / "bench"
 MEASURES = {measure.key: measure for piece in work.PIECES for measure in piece.measures}
@@ -87,9 +88,9 @@ def _run(options: argparse.Namespace) -> tuple[report.Report, list[str]]:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         stack.callback(os.sched_setaffinity, 0, cores)
         directory = Path(name)
-        file = directory / "file"
-        file.write_bytes(block(65536) * (sizes.large // 65536))
-        settings = {"BENCHMARK_FILE": str(file)}
+        for size in file_sizes(sizes):
+            (directory / str(size)).write_bytes(block(BLOCK) * (size // BLOCK))
+        settings = {"BENCHMARK_FILES": name}
         bench = Bench(
             sizes, chosen, environments,
             lambda who, told: Server(who, environments[who.key], directory, on_servers, {**settings, **told}),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.benchmarks import payload
+from tests.benchmarks.crowd import Crowd
 from tests.benchmarks.load import Body, Small
 from tests.benchmarks.payload import POOL, expected
 from tests.benchmarks.servers import Broken
@@ -105,3 +110,52 @@ def test_what_wrk_runs_refuses_wrong_answers() -> None:
     assert "status ~= 200 or not body:find([==[^%d+ 7$]==])" in script
     assert "os.exit(1)" in script
     assert '[==[{"a": 1}]==]' in script
+
+
+@pytest.fixture
+def board() -> Iterator[ThreadingHTTPServer]:
+    """A server of event streams that says twice what it is asked to say, if the number is odd."""
+    listeners: list[BaseHTTPRequestHandler] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            if self.path == "/events":
+                self.end_headers()
+                self.wfile.write(payload.OPENING.encode())
+                listeners.append(self)
+                done.wait()
+                return
+            number = int(self.path.rpartition("/")[2])
+            for listener in listeners:
+                listener.wfile.write(payload.event(number).encode() * (1 + number % 2))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    done = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    done.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_crowd_hears_all_and_nothing_else(board: ThreadingHTTPServer) -> None:
+    """Each client has its events, whenever it came; what none has asked for is noticed."""
+    with contextlib.closing(Crowd(board.server_address[1])) as crowd:
+        crowd.grow(3)
+        assert crowd.publish(2) > 0
+        crowd.grow(5)
+        crowd.publish(4)
+        crowd.check()
+        crowd.publish(5)
+        with pytest.raises(Broken, match="event 5"):
+            crowd.check()

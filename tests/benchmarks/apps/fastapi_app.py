@@ -5,7 +5,7 @@ import importlib
 from typing import Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILE, ROUTES
+from tests.benchmarks.apps.settings import FILES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -80,7 +80,7 @@ async def blocks(size: int, count: int) -> Any:
 @app.get("/file/{size}")  # type: ignore[untyped-decorator]
 async def file(size: int) -> Any:
     """A file."""
-    return responses.FileResponse(FILE)
+    return responses.FileResponse(f"{FILES}/{size}")
 
 
 @app.get("/events")  # type: ignore[untyped-decorator]

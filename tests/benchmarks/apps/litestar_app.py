@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order
-from tests.benchmarks.apps.settings import FILE, ROUTES
+from tests.benchmarks.apps.settings import FILES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -54,7 +54,7 @@ async def blocks(size: int, count: int) -> Any:
 
 async def file(size: int) -> Any:
     """A file."""
-    return response.File(FILE)
+    return response.File(f"{FILES}/{size}")
 
 
 async def events() -> Any:

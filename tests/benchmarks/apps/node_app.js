@@ -85,7 +85,7 @@ function publish(response, number) {
 
 function file(response, size) {
   response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
-  fs.createReadStream(process.env.BENCHMARK_FILE).pipe(response);
+  fs.createReadStream(`${process.env.BENCHMARK_FILES}/${size}`).pipe(response);
 }
 
 const text = "text/plain; charset=utf-8";

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILE, ROUTES
+from tests.benchmarks.apps.settings import FILES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -72,7 +72,7 @@ async def blocks(size: int, count: int) -> Any:
 @app.get("/file/<int:size>")  # type: ignore[untyped-decorator]
 async def file(size: int) -> Any:
     """A file."""
-    response = await quart.send_file(FILE, mimetype="application/octet-stream")
+    response = await quart.send_file(f"{FILES}/{size}", mimetype="application/octet-stream")
     response.timeout = None
     return response
 

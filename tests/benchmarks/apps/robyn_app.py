@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILE, PORT, ROUTES
+from tests.benchmarks.apps.settings import FILES, PORT, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the package.
@@ -66,7 +66,7 @@ async def blocks(request: Any) -> Any:
 @app.get("/file/:size")  # type: ignore[untyped-decorator]
 async def file(request: Any) -> Any:
     """A file."""
-    return robyn.serve_file(FILE)
+    return robyn.serve_file(f"{FILES}/{request.path_params['size']}")
 
 
 @app.get("/events")  # type: ignore[untyped-decorator]

@@ -10,8 +10,8 @@ ROUTES = int(os.environ.get("BENCHMARK_ROUTES", "0"))
 """Routes besides those that all have."""
 MIDDLEWARES = int(os.environ.get("BENCHMARK_MIDDLEWARES", "0"))
 """Middlewares in front of all."""
-FILE = os.environ.get("BENCHMARK_FILE", "")
-"""The path of the file to serve."""
+FILES = os.environ.get("BENCHMARK_FILES", "")
+"""Where the files to serve are; each has its size for a name."""
 PROFILE = os.environ.get("BENCHMARK_PROFILE", "")
 """The path of the profile to write at the end."""
 COMPRESSION = bool(os.environ.get("BENCHMARK_COMPRESSION"))

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILE, ROUTES
+from tests.benchmarks.apps.settings import FILES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -58,7 +58,7 @@ async def blocks(request: Any) -> Any:
 
 async def file(request: Any) -> Any:
     """A file."""
-    return responses.FileResponse(FILE)
+    return responses.FileResponse(f"{FILES}/{request.path_params['size']}")
 
 
 async def events(request: Any) -> Any:

@@ -11,7 +11,7 @@ import trio
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order, ends
-from tests.benchmarks.apps.settings import COMPRESSION, FILE, MIDDLEWARES, PROFILE, ROUTES
+from tests.benchmarks.apps.settings import COMPRESSION, FILES, MIDDLEWARES, PROFILE, ROUTES
 from tests.benchmarks.payload import GREETING, block, records, text_rows
 from trioweb import App, Compression, CSVResponse, EventStreamResponse, FileResponse, Request, Response, UploadFile
 from trioweb.middleware import CallNext
@@ -83,7 +83,7 @@ async def blocks(size: int, count: int) -> AsyncIterator[bytes]:
 @app.get("/file/{size:int}")
 async def file(size: int) -> Response:
     """A file."""
-    return FileResponse(FILE)
+    return FileResponse(f"{FILES}/{size}")
 
 
 # Events

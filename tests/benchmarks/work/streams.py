@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping
 from tests.benchmarks.contenders import GRANIAN, NODE, ROBYN, STARLETTE, UVICORN
 from tests.benchmarks.figures import Goal, Measure
 from tests.benchmarks.payload import expected
-from tests.benchmarks.rounds import KIB, MIB, Piece, Sizes, Turn
+from tests.benchmarks.rounds import KIB, MIB, SHARES, Piece, Sizes, Turn
 
 OTHERS = (UVICORN, GRANIAN, ROBYN, NODE)
+BLOCK = 64 * KIB
 SHORT = (Goal(100, (STARLETTE,)), Goal(10, (UVICORN,)), Goal(30, (GRANIAN,)), Goal(300, (ROBYN,)))
+
+
+Sample = Callable[[Turn], Mapping[str, float]]
 
 
 def _fetch(turn: Turn, path: str) -> tuple[float, float]:
@@ -19,7 +23,7 @@ def _fetch(turn: Turn, path: str) -> tuple[float, float]:
     return seconds, turn.running.cpu_seconds() - before
 
 
-def _pieces_of(key: str) -> Callable[[Turn], Mapping[str, float]]:
+def _pieces_of(key: str) -> Sample:
     """Many short pieces: what each takes."""
 
     def sample(turn: Turn) -> Mapping[str, float]:
@@ -31,20 +35,23 @@ def _pieces_of(key: str) -> Callable[[Turn], Mapping[str, float]]:
     return sample
 
 
-def _bytes_of(key: str, size_of: Callable[[Sizes], int], path: str, unit: int) -> Callable[[Turn], Mapping[str, float]]:
+def _bytes_of(key: str, size_of: Callable[[Sizes], int], path: Callable[[int], str], unit: int) -> Sample:
     """Many bytes: how many a second."""
 
     def sample(turn: Turn) -> Mapping[str, float]:
         sizes = turn.bench.sizes
         full = size_of(sizes) // unit
-        count = full
-        if path != "/file":
-            count = turn.share(key, full, 2 * sizes.budget, lambda little: _fetch(turn, f"{path}/{little}")[0])
-        seconds, used = _fetch(turn, f"{path}/{count * (1 if path != '/file' else unit)}")
+        count = turn.share(key, full, 2 * sizes.budget, lambda little: _fetch(turn, path(little))[0])
+        seconds, used = _fetch(turn, path(count))
         size = count * unit / MIB
         return {key: size / seconds, f"{key}_cpu": used / size * 1e3}
 
     return sample
+
+
+def file_sizes(sizes: Sizes) -> list[int]:
+    """Of the files that are asked for: all of it, and less for who would take too long."""
+    return [max(1, int(sizes.large // BLOCK * share)) * BLOCK for share in SHARES]
 
 
 def _short(key: str, title: str, *goals: Goal) -> Piece:
@@ -52,10 +59,20 @@ def _short(key: str, title: str, *goals: Goal) -> Piece:
     return Piece(key, (Measure(key, title, "us", goals=goals), cpu), _pieces_of(key), rounds=0.6)
 
 
-def _long(key: str, title: str, size_of: Callable[[Sizes], int], path: str, unit: int, *goals: Goal) -> Piece:
+def _long(
+    key: str, title: str, size_of: Callable[[Sizes], int], path: Callable[[int], str], unit: int, *goals: Goal
+) -> Piece:
     cpu = Measure(f"{key}_cpu", "CPU time of a MiB", "ms", shown=False, race=False)
     rate = Measure(key, title, "MiB/s", more=True, goals=goals)
     return Piece(key, (rate, cpu), _bytes_of(key, size_of, path, unit))
+
+
+def _large(sizes: Sizes) -> int:
+    return sizes.large
+
+
+def _small(sizes: Sizes) -> int:
+    return sizes.small
 
 
 FASTEST = Goal(0.8, OTHERS)
@@ -65,7 +82,7 @@ PIECES = (
     _short("sync", "short chunk of a sync generator", *SHORT),
     _short("json", "dict as a JSON line", Goal(40, (STARLETTE,))),
     _short("csv", "dict as a CSV row"),
-    _long("large", "stream in 64 KiB chunks", lambda sizes: sizes.large, "/blocks/65536", 64 * KIB, FASTEST),
-    _long("small", "stream in 8 KiB chunks", lambda sizes: sizes.small, "/blocks/8192", 8 * KIB),
-    _long("file", "file", lambda sizes: sizes.large, "/file", 64 * KIB),
+    _long("large", "stream in 64 KiB chunks", _large, lambda count: f"/blocks/{BLOCK}/{count}", BLOCK, FASTEST),
+    _long("small", "stream in 8 KiB chunks", _small, lambda count: f"/blocks/{8 * KIB}/{count}", 8 * KIB),
+    _long("file", "file", _large, lambda count: f"/file/{count * BLOCK}", BLOCK),
 )
