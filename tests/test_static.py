@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -17,7 +20,7 @@ from starlette.routing import Mount
 
 from tests.asgi import Answer, Exchange, ask
 from tests.test_tree import make_root
-from tests.wire.test_disk import descriptors
+from tests.wire.test_disk import descriptors, wait_for_strong_tags
 from trioweb import App, HTTPError, Request, StaticFiles
 from trioweb.testing import TestClient
 from trioweb.wire.disk import DiskFile
@@ -34,7 +37,7 @@ def _no_backstop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site with pages, and a script in several codings."""
     root = tmp_path / "site"
     (root / "docs" / "empty").mkdir(parents=True)
@@ -53,6 +56,7 @@ def site(tmp_path: Path) -> Path:
     os.mkfifo(root / "fifo")
     for path in root.iterdir():
         os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
+    wait_for_strong_tags(monkeypatch)
     return root
 
 
@@ -99,6 +103,81 @@ async def test_a_head(site: Path) -> None:
         whole, head = await get(app, path, accept_encoding="gzip"), await get(app, path, "HEAD", accept_encoding="gzip")
         assert (head.status, head.body, dict(head.headers)) == (200, b"", dict(whole.headers))
     assert (await get(app, "/static/nothing", "HEAD")).status == 404
+
+
+async def test_a_head_opens_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a HEAD no file is opened, nor is another one than the one that is sent for a GET."""
+    app = mounted(site, html=True, precompressed=["br", "gz"])
+    opened: list[str] = []
+    own_open = os.open
+
+    def note(name: Any, *args: Any, **options: Any) -> int:
+        descriptor = own_open(name, *args, **options)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            opened.append(str(name))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", note)
+    for method, expected in (("HEAD", []), ("GET", ["app.js.gz", "index.html", "404.html"])):
+        opened.clear()
+        for path, status in (
+            ("/static/app.js", 200),
+            ("/static/docs/", 200),
+            ("/static/no", 404),
+            ("/static/docs", 308),
+        ):
+            assert (await get(app, path, method, accept_encoding="gzip")).status == status
+        assert opened == expected
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_the_loop_looks_at_no_disk(site: Path, follow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for, all that may wait for a disk is done in threads, and the loop goes on meanwhile."""
+    (site / "inner").symlink_to("page.html")
+    app = mounted(site, html=True, precompressed=["gz"], follow_symlinks=follow)
+    asked: list[str] = []
+
+    def watched(name: str) -> Callable[..., Any]:
+        own = getattr(os, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            if threading.get_ident() != loop:
+                asked.append(name)
+                return own(*args, **options)
+            return pytest.fail(f"os.{name}{args} on the loop")
+
+        return call
+
+    loop = threading.get_ident()
+    with monkeypatch.context() as patch:
+        for name in ("open", "stat", "lstat", "fstat", "access", "readlink", "pread", "listdir", "scandir"):
+            patch.setattr(os, name, watched(name))
+        patch.setattr(DiskFile, "close", _closing_in_a_thread(loop))
+        for path in (
+            "page.html",
+            "app.js",
+            "large.bin",
+            "inner",
+            "secret",
+            "fifo",
+            "nothing",
+            "docs",
+            "docs/",
+            "a/b/c",
+        ):
+            for method in ("GET", "HEAD"):
+                assert (await get(app, f"/static/{path}", method, accept_encoding="gzip")).status in {200, 308, 404}
+    assert {"open", "stat", "fstat", "pread"} <= set(asked)
+
+
+def _closing_in_a_thread(loop: int) -> Callable[[DiskFile], None]:
+    own = DiskFile.close
+
+    def close(file: DiskFile) -> None:
+        assert threading.get_ident() != loop
+        own(file)
+
+    return close
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

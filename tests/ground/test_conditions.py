@@ -216,9 +216,10 @@ def test_the_tag_of_a_file() -> None:
     ]
     assert len(set(tags)) == len(tags)
     assert all(parse_tags(tag) == [tag] and tag.startswith('"') for tag in tags)
-    for modified in (998, 999, 1001):
-        assert file_tag(5, modified * second, 100 * second, 7, now).startswith('W/"')
-    assert file_tag(5, 997 * second, 999 * second, 7, now).startswith('"')
+    for near in (998, 999, 1001):
+        assert file_tag(5, near * second, 100 * second, 7, now).startswith('W/"')
+        assert file_tag(5, 100 * second, near * second, 7, now).startswith('W/"')
+    assert file_tag(5, 997 * second, 997 * second, 7, now).startswith('"')
 
 
 def test_weak_tags() -> None:

@@ -183,6 +183,7 @@ def test_whatever_gets_in_is_one_header(name: str, value: str) -> None:
         ("../etc/passwd", 'attachment; filename=".._etc_passwd"'),
         ("a\\b", 'attachment; filename="a_b"'),
         ("a\r\nx: y", 'attachment; filename="a__x: y"'),
+        ("100%.csv", "attachment; filename=\"100%.csv\"; filename*=UTF-8''100%25.csv"),
         ("é.csv", "attachment; filename=\"_.csv\"; filename*=UTF-8''%C3%A9.csv"),
         ("\N{EURO SIGN} 1'.csv", "attachment; filename=\"_ 1'.csv\"; filename*=UTF-8''%E2%82%AC%201%27.csv"),
     ],

@@ -5,7 +5,9 @@ What the system sends by itself is noted in the file that ``EVENT_LOG`` names.
 
 from __future__ import annotations
 
+import importlib.resources
 import os
+import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -34,6 +36,12 @@ vars(os)["sendfile"] = noted_sendfile
 
 app = App()
 app.mount("/static", StaticFiles(SITE, html=True, cache_control="max-age=60", precompressed=("br", "zst", "gz")))
+
+
+app.mount("/linked", StaticFiles(SITE, follow_symlinks=True, cache_control="no-cache"))
+
+sys.path.insert(0, str(SITE.with_name("packed.zip")))
+app.mount("/zipped", StaticFiles(importlib.resources.files("packed") / "static", html=True, cache_control="no-cache"))
 
 
 @app.get("/file/{name}")

@@ -9,9 +9,11 @@ import math
 import os
 import re
 import signal
+import stat
 import struct
 import time
 import wave
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,8 +30,8 @@ from tests.servers import RUNNERS, H2Client, Server, read_all
 PAGE = b"<!doctype html><title>A page</title>" + b"<p>Text of a page." * 500
 LONG_AGO = 784111777
 SPARSE = 64 * 2**20
-SECONDS = 60
-"""How long the audio file plays."""
+SECONDS = 600
+"""How long the audio file plays: longer than what a browser fetches ahead."""
 
 
 def write_audio(path: Path) -> None:
@@ -60,13 +62,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".well-known").mkdir()
     (root / ".well-known" / "security.txt").write_text("Contact: mailto:a@example.org")
     (root / "random.bin").write_bytes(os.urandom(3_000_000))
+    (root / "million.bin").write_bytes(bytes(number % 251 for number in range(1_000_000)))
     (root / "out").symlink_to("/etc/passwd")
     os.mkfifo(root / "fifo")
+    (root / "zero").symlink_to("/dev/zero")
+    with contextlib.suppress(PermissionError):  # only root may
+        os.mknod(root / "device", stat.S_IFCHR | 0o644, os.makedev(1, 5))
+    with zipfile.ZipFile(root.with_name("packed.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("packed/__init__.py", "")
+        archive.writestr("packed/static/page.html", PAGE)
+        archive.writestr("packed/static/large.bin", bytes(range(256)) * 4000)
     write_audio(root / "tone.wav")
     with (root / "sparse.bin").open("wb") as file:
         file.truncate(SPARSE)
     for path in root.iterdir():
         os.utime(path, (LONG_AGO, LONG_AGO), follow_symlinks=False)
+    time.sleep(2.1)  # so long their tags are weak
     return root
 
 
@@ -280,6 +291,24 @@ def test_curl_decodes(files: Server) -> None:
         ("/static//etc/passwd", 404),
         ("/static/out", 404),
         ("/static/fifo", 404),
+        ("/static/zero", 404),
+        ("/static/device", 404),
+        ("/static/PAGE.HTML", 404),
+        ("/Static/page.html", 404),
+        ("/static/" + "x" * 5000, 404),
+        ("/linked/out", 200),
+        ("/linked/zero", 404),
+        ("/linked/fifo", 404),
+        ("/linked/device", 404),
+        ("/linked/../../etc/passwd", 404),
+        ("/zipped/page.html", 200),
+        ("/zipped/", 404),
+        ("/zipped/../__init__.py", 404),
+        ("/zipped/%2e%2e/__init__.py", 404),
+        ("/zipped/page.html/x", 404),
+        ("/zipped/page.html%00", 404),
+        ("/file/zero", 500),
+        ("/file/device", 500),
         ("/static/page.html%00.png", 404),
         ("/static/%ff", 400),
         ("/static/.env", 404),
@@ -316,6 +345,30 @@ def test_a_file_that_becomes_shorter(files: Server) -> None:
     while files.output.count("the file became shorter while it was sent") < 3:
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_file_that_grows(files: Server, site: Path) -> None:
+    """Of a file that grows while it is sent comes what was promised, also where the system sends it."""
+    path = site / "growing.bin"
+    for version in ("1.0", "1.1", "2"):
+        path.write_bytes(bytes(8 * 2**20))
+        if version == "2":
+            other = H2Client(files)
+            stream = other.request("/file/growing.bin")
+            other.pump("data", stream, open_windows=False)
+            with path.open("ab") as file:
+                file.write(b"more" * 1_000_000)
+            other.pump("ended", stream)
+            data = other.received[stream]
+            other.close()
+        else:
+            with files.request("/file/growing.bin", headers="Connection: close\r\n", version=version) as client:
+                head, _, data = client.recv(1000).partition(b"\r\n\r\n")
+                assert b"content-length: 8388608" in head
+                with path.open("ab") as file:
+                    file.write(b"more" * 1_000_000)
+                data += read_all(client)
+        assert data == bytes(8 * 2**20)
 
 
 def test_a_client_that_leaves(files: Server, site: Path) -> None:
@@ -380,10 +433,120 @@ def test_a_browser_plays_and_seeks(files: Server, page: Page) -> None:
     assert page.evaluate("document.querySelector('audio').seekable.end(0)") == SECONDS
     page.evaluate("document.querySelector('audio').play()")
     page.wait_for_function("document.querySelector('audio').currentTime > 0.1")
-    page.evaluate("document.querySelector('audio').currentTime = 50")
+    assert page.evaluate("document.querySelector('audio').buffered.end(0)") < SECONDS / 2  # the rest is yet to come
+    page.evaluate(f"document.querySelector('audio').currentTime = {SECONDS - 20}")
     page.wait_for_function(
-        "(({currentTime, seeking, error}) => currentTime > 50.1 && !seeking && !error)(document.querySelector('audio'))"
+        f"(({{currentTime, seeking, error}}) => currentTime > {SECONDS - 19.9} && !seeking && !error)"
+        "(document.querySelector('audio'))"
     )
+    assert page.evaluate("document.querySelector('audio').buffered.length") > 1
+
+
+CONDITIONS = {
+    # In the order of RFC 9110, section 13.2.2: what comes first decides.
+    "if-match": ({"if-match": '"other"', "if-none-match": "{tag}"}, 412),
+    "if-match holds": ({"if-match": '"other", {tag}', "if-unmodified-since": "{before}"}, 200),
+    "if-match any": ({"if-match": "*"}, 200),
+    "if-match weak": ({"if-match": "W/{tag}"}, 412),
+    "if-unmodified-since": ({"if-unmodified-since": "{before}", "if-none-match": "{tag}"}, 412),
+    "if-unmodified-since holds": ({"if-unmodified-since": "{date}"}, 200),
+    "if-none-match": ({"if-none-match": 'W/{tag}, "other"', "if-modified-since": "{before}"}, 304),
+    "if-none-match holds": ({"if-none-match": '"other"', "if-modified-since": "{date}"}, 200),
+    "if-modified-since": ({"if-modified-since": "{date}"}, 304),
+    "if-modified-since holds": ({"if-modified-since": "{before}"}, 200),
+    "no date": ({"if-modified-since": "yesterday", "if-unmodified-since": "{date} or so"}, 200),
+    "before the range": ({"if-none-match": "{tag}", "range": "bytes=99999999-"}, 304),
+    "if-range": ({"if-range": "{tag}", "range": "bytes=1-2"}, 206),
+    "if-range date": ({"if-range": "{date}", "range": "bytes=1-2"}, 206),
+    "if-range other": ({"if-range": '"other"', "range": "bytes=1-2"}, 200),
+    "if-range weak": ({"if-range": "W/{tag}", "range": "bytes=1-2"}, 200),
+    "if-range other date": ({"if-range": "{before}", "range": "bytes=1-2"}, 200),
+    "if-range without a part": ({"if-range": '"other"', "range": "bytes=99999999-"}, 200),
+}
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_conditions(files: Server, name: str, http2: bool) -> None:
+    """Conditions are weighed in the order of RFC 9110, each with its own comparison, whatever the version."""
+    given, status = CONDITIONS[name]
+    plain = {"accept-encoding": "identity"}
+    with httpx.Client(base_url=files.url, http1=not http2, http2=http2, headers=plain) as client:
+        known = client.get("/static/page.html").headers
+        assert not known["etag"].startswith("W/")
+        before = "Sun, 06 Nov 1994 08:49:36 GMT"
+        headers = {
+            field: value.format(tag=known["etag"], date=known["last-modified"], before=before)
+            for field, value in given.items()
+        }
+        response = client.get("/static/page.html", headers=headers)
+    assert (response.status_code, response.http_version) == (status, "HTTP/2" if http2 else "HTTP/1.1")
+    assert (response.content == PAGE) is (status == 200)
+    if status == 304:
+        assert response.headers["etag"] == known["etag"]
+        assert response.content == b""
+
+
+RANGES = {
+    "one": ("bytes=5-9", 206, "bytes 5-9/1000000"),
+    "suffix": ("bytes=-5", 206, "bytes 999995-999999/1000000"),
+    "long suffix": ("bytes=-9999999", 206, "bytes 0-999999/1000000"),
+    "to the end": ("bytes=999990-", 206, "bytes 999990-999999/1000000"),
+    "beyond the end": ("bytes=999990-2000000", 206, "bytes 999990-999999/1000000"),
+    "merged": ("bytes=5-9,8-20,21-30", 206, "bytes 5-30/1000000"),
+    "one is there": ("bytes=1000000-,5-9,-0", 206, "bytes 5-9/1000000"),
+    "unit in capitals": ("BYTES=5-9", 206, "bytes 5-9/1000000"),
+    "none is there": ("bytes=1000000-,-0", 416, "bytes */1000000"),
+    "unknown unit": ("items=5-9", 200, None),
+    "no range": ("bytes=9-5", 200, None),
+    "one is no range": ("bytes=5-9,x", 200, None),
+    "too many": ("bytes=" + ",".join(f"{at}-{at}" for at in range(0, 202, 2)), 200, None),
+}
+
+
+@pytest.mark.parametrize("path", ["/blob/1000000", "/static/million.bin"])
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges(files: Server, name: str, path: str) -> None:
+    """A range gets its part, what is none is ignored, and only where no part is there that is a 416 which says so."""
+    value, status, content_range = RANGES[name]
+    with httpx.Client(base_url=files.url) as client:
+        response = client.get(path, headers={"range": value})
+    assert (response.status_code, response.headers.get("content-range")) == (status, content_range)
+    whole = bytes(number % 251 for number in range(1_000_000))
+    if status == 206 and content_range:
+        first, last = (int(number) for number in re.findall(r"\d+", content_range)[:2])
+        assert response.content == whole[first : last + 1]
+    elif status == 200:
+        assert response.content == whole
+
+
+@pytest.mark.parametrize("path", ["/blob/1000000", "/static/million.bin", "/zipped/large.bin"])
+def test_the_sum_of_ranges_is_bounded(files: Server, path: str) -> None:
+    """However often a byte is asked for it comes once: a body is no longer than the whole and its framing."""
+    values = [",".join("0-" for _ in range(100)), ",".join(f"{at}-" for at in range(0, 1000, 10)),
+              ",".join(f"0-{at}" for at in range(100)), ",".join(f"{at}-{at}" for at in range(0, 200, 2))]  # fmt: skip
+    with httpx.Client(base_url=files.url) as client:
+        size = len(client.get(path).content)
+        for value in values:
+            response = client.get(path, headers={"range": f"bytes={value}"})
+            assert response.status_code == 206
+            assert len(response.content) <= size + 100 * 150
+
+
+def test_a_package_in_a_zip_file(files: Server) -> None:
+    """What lies in a zip file has conditions and ranges like what lies in a directory, but for a time."""
+    whole = bytes(range(256)) * 4000
+    with httpx.Client(base_url=files.url) as client:
+        response = client.get("/zipped/large.bin")
+        assert response.content == whole
+        etag = response.headers["etag"]
+        assert not etag.startswith("W/")
+        assert "last-modified" not in response.headers
+        for name, value in client.head("/zipped/large.bin").headers.items():
+            assert name == "date" or response.headers[name] == value
+        assert client.get("/zipped/large.bin", headers={"if-none-match": etag}).status_code == 304
+        part = client.get("/zipped/large.bin", headers={"range": "bytes=-300", "if-range": etag})
+        assert (part.status_code, part.content) == (206, whole[-300:])
 
 
 # What a linter of HTTP says
@@ -438,12 +601,21 @@ ASKED = {
     "part of what is made": ("/blob/1000", {"Range": "bytes=-10"}, 206),
     "same of what is made": ("/blob/1000", {"If-None-Match": '"blob"'}, 304),
     "packed": ("/packed", {"Accept-Encoding": "gzip"}, 200),
+    "well-known": ("/static/.well-known/security.txt", {}, 200),
+    "hidden": ("/static/.env", {}, 404),
+    "from a zip file": ("/zipped/page.html", {}, 200),
+    "part from a zip file": ("/zipped/large.bin", {"Range": "bytes=5-9"}, 206),
+    "parts from a zip file": ("/zipped/large.bin", {"Range": "bytes=5-9,20-29"}, 206),
+    "a link out": ("/linked/out", {}, 200),
+    "through middleware": ("/inverted/file/random.bin", {}, 200),
+    "no such route": ("/nothing", {}, 404),
 }
 
 
 MISTAKEN = {
     # RFC 9110, section 15.3.7.2: a response of several parts must not have one, since each part has its own.
-    ("parts", "GET"): {"BAD: This response is partial, but doesn't have a Content-Range header."}
+    (name, "GET"): {"BAD: This response is partial, but doesn't have a Content-Range header."}
+    for name in ("parts", "parts from a zip file")
 }
 
 

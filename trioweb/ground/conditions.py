@@ -159,7 +159,7 @@ def weakened(etag: str) -> str:
 def file_tag(size: int, modified_ns: int, changed_ns: int, inode: int, now: float, variant: str = "") -> str:
     """The entity tag of a file.
 
-    It is weak while the modification is so near that another one could leave the same times. Where a program has set
+    It is weak while its last change is so near that another one could leave the same times. Where a program has set
     the time of modification back, the time of the last change of any kind, which none can set, tells the two apart.
 
     Args:
@@ -171,4 +171,4 @@ def file_tag(size: int, modified_ns: int, changed_ns: int, inode: int, now: floa
         variant: what tells it from other forms of the same content: its coding.
     """
     tag = f'"{modified_ns:x}-{changed_ns:x}-{size:x}-{inode:x}{variant and "-" + variant}"'
-    return tag if now - modified_ns / 1e9 > RESOLUTION else f"W/{tag}"
+    return tag if now - max(modified_ns, changed_ns) / 1e9 > RESOLUTION else f"W/{tag}"

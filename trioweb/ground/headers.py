@@ -154,14 +154,15 @@ def content_disposition(kind: str, filename: str | None) -> str:
 
     Args:
         kind: ``"attachment"`` or ``"inline"``.
-        filename: the name to suggest; a name outside ASCII is given twice, once with substitutes for old clients.
+        filename: the name to suggest; a name outside ASCII is given twice, once with substitutes for old clients. So is
+            one with a percent sign, which some clients take for the beginning of an encoded character.
     """
     if filename is None:
         return kind
     safe = re.sub(r"[\x00-\x1f\x7f/\\]", "_", filename)
     plain = safe.encode("ascii", "replace").decode("ascii").replace("?", "_") if not safe.isascii() else safe
     value = f'{kind}; filename="{plain.replace(chr(34), chr(92) + chr(34))}"'
-    if plain != safe:
+    if plain != safe or "%" in safe:
         value += f"; filename*=UTF-8''{quote(safe.encode('utf-8', 'replace'), safe='')}"
     return value
 
