@@ -24,7 +24,7 @@ def _grown(turn: Turn, size: int, pause: float = 0.0) -> float:
 
 def _read(turn: Turn) -> Mapping[str, float]:
     sizes = turn.bench.sizes
-    long = turn.share("grown_read", sizes.long, 5 * sizes.budget, lambda little: _timed(turn, little))
+    long = turn.share("grown_read", sizes.long, 8 * sizes.budget, lambda little: _timed(turn, little))
     return {"grown_read": _grown(turn, long)}
 
 

@@ -64,7 +64,7 @@ def _long(
 ) -> Piece:
     cpu = Measure(f"{key}_cpu", "CPU time of a MiB", "ms", shown=False, race=False)
     rate = Measure(key, title, "MiB/s", more=True, goals=goals)
-    return Piece(key, (rate, cpu), _bytes_of(key, size_of, path, unit))
+    return Piece(key, (rate, cpu), _bytes_of(key, size_of, path, unit), rounds=0.6)
 
 
 def _large(sizes: Sizes) -> int:
