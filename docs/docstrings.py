@@ -1,6 +1,7 @@
 """How the docstrings of this package become Markdown: they are written to be read in an editor first.
 
-There a line ``::`` begins a block of code; and a section of errors may say in brackets when they are raised.
+There ``::`` at the end of a line begins a block of code; and a section of errors may say in brackets when they are
+raised.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from griffe import Extension, Object
 
-_CODE = re.compile(r"^::\n\n((?:(?:    .*)?\n)+)", re.MULTILINE)
+_CODE = re.compile(r"^(.*)::\n\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 _RAISES = re.compile(r"^Raises \((.+)\):$", re.MULTILINE)
 
 
@@ -25,5 +26,6 @@ class Docstrings(Extension):
 
 
 def _fence(found: re.Match[str]) -> str:
-    code = re.sub(r"^    ", "", found[1], flags=re.MULTILINE).strip("\n")
-    return f"```python\n{code}\n```\n\n"
+    before = f"{found[1]}:\n\n" if found[1] else ""
+    code = re.sub(r"^    ", "", found[2], flags=re.MULTILINE).strip("\n")
+    return f"{before}```python\n{code}\n```\n\n"

@@ -106,7 +106,7 @@ def test_the_markup_of_examples_is_right() -> None:
     for path in HTML:
         text = re.sub(r"<(pre|code|script)[^>]*>.*?</\1>|<!--.*?-->", "", path.read_text(), flags=re.DOTALL)
         text = re.sub(r"<[^>]+>", "", text)
-        found = re.findall(r"```.*|^\s*::\s*$|^!!! .*|^\s*Args:|^\s*Raises \(", text, re.MULTILINE)
+        found = re.findall(r"```.*|::\s*$|^!!! .*|^\s*Args:|^\s*Raises \(", text, re.MULTILINE)
         assert not found, (path, found)
 
 

@@ -128,6 +128,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "app.py").write_text(
         block("python", "app.py")
         + '\n@app.get("/broken")\nasync def broken():\n    yield "one\\n"\n    raise ValueError("on purpose")\n'
+        '\n@app.put("/seen")\nasync def seen(request: Request):\n'
+        '    async for chunk in request.stream():\n        print("a piece of an upload", flush=True)\n'
+        "\nmade = 0\n"
+        '\n@app.get("/flood")\nasync def flood():\n    global made\n    while True:\n'
+        "        made += 65536\n        yield bytes(65536)\n"
+        '\n@app.get("/made")\nasync def how_many():\n    return made\n'
     )
     (place / "server.toml").write_text(block("toml", "server.toml"))
     return place
@@ -169,6 +175,25 @@ def test_lines_pass_at_once(nginx: Nginx) -> None:
         read_until(client, b'{"number":0}\n')
 
 
+def test_a_client_that_does_not_read(start_server: StartServer, shop: Path, certificate: Path, tmp_path: Path) -> None:
+    """A client of nginx that does not read stops the producer: nginx holds little of a stream."""
+    server = start_server("app:app", directory=shop, runner="trioweb")
+    proxy = Nginx(tmp_path, server.port, certificate)
+    proxy.start()
+    try:
+        with proxy.request("/flood") as client:
+            read_until(client, b"\r\n\r\n")
+            before, made = -1, 0
+            while made != before:  # it still goes on
+                before = made
+                time.sleep(0.3)
+                made = int(server.curl("/made")[1])
+                assert made < 50 * 2**20
+            assert made > 0
+    finally:
+        proxy.stop()
+
+
 def test_a_client_that_leaves(nginx: Nginx, server: Server) -> None:
     """A client that leaves nginx leaves the app too."""
     before = server.output.count("a client has left")
@@ -187,8 +212,15 @@ def test_a_broken_stream(nginx: Nginx) -> None:
     assert (done.returncode, done.stdout) == (18, b"one\n")
 
 
-def test_an_upload_passes_at_once(nginx: Nginx) -> None:
-    """The app gets an upload while it arrives; it may be larger than nginx allows by itself."""
+def test_an_upload_passes_at_once(nginx: Nginx, server: Server) -> None:
+    """The app gets an upload while it arrives."""
+    with nginx.connect() as client:
+        client.sendall(b"PUT /seen HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 200000\r\n\r\n" + bytes(100_000))
+        server.wait_for_output("a piece of an upload")
+
+
+def test_an_upload_may_be_large(nginx: Nginx) -> None:
+    """An upload may be larger than nginx allows by itself."""
     with nginx.connect() as client:
         size = 3 * 2**20
         client.sendall(f"PUT /upload HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {size}\r\n\r\n".encode())
