@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
 
 import trio
 
 from trioweb.call import NO_ROUTE, Call
-from trioweb.callables import Answer, E, L, M, R
+from trioweb.callables import Answer, E, L, M, P, R
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
@@ -31,8 +31,6 @@ from trioweb.stack import Stack
 from trioweb.stopping import Stopping
 from trioweb.watchdog import Marker, watch_loop
 from trioweb.wire.transport import PLAIN, Transport, own_transport
-
-P = ParamSpec("P")
 
 if TYPE_CHECKING:
     from trioweb.testing import TestClient

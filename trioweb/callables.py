@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], Abs
 
 E = TypeVar("E", bound=Exception)
 R = TypeVar("R", bound="Result | Awaitable[Result]")
+P = ParamSpec("P")
 H = TypeVar("H", bound=Handler)
 W = TypeVar("W", bound=SocketHandler)
 M = TypeVar("M", bound=Middleware)

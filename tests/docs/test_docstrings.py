@@ -144,6 +144,21 @@ async def parts(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"12345"]
 
 
+async def marked_errors() -> None:
+    """A fault's answer is marked as others are."""
+    app = site()
+    app.middleware((await execute("trioweb.request.Request.mark_errors"))["add_server_name"])
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise ValueError
+
+    async with TestClient(app, raise_app_exceptions=False) as client:
+        for path, status in (("/", 200), ("/broken", 500)):
+            response = await client.get(path)
+            assert (response.status_code, response.headers["x-served-by"]) == (status, "one")
+
+
 async def websocket() -> None:
     """It echoes."""
     app = App()
@@ -167,6 +182,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.middleware.hosts.TrustedHosts": hosts,
     "trioweb.middleware.sessions.Sessions": sessions,
     "trioweb.ranges.RangeResponse": ranges,
+    "trioweb.request.Request.mark_errors": marked_errors,
     "trioweb.request.Request.parts": parts,
     "trioweb.websocket.WebSocket": websocket,
     "trioweb.testing": fixture,
