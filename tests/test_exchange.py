@@ -424,6 +424,26 @@ async def test_an_on_error_that_fails(app: App, caplog: Log) -> None:
     assert "in the stream" in caplog.text
 
 
+async def test_a_mapping_that_is_none(app: App, caplog: Log) -> None:
+    """What `map_stream` cannot run over the chunks is an error that says what to write; its stream is closed."""
+
+    async def not_a_generator(chunks: Any) -> Any:
+        return chunks
+
+    @app.get("/")
+    async def handler() -> Response:
+        response = StreamingResponse(iter(["a"]))
+        response.map_stream(not_a_generator)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        return response
+
+    assert (await ask(app, "/")).status == 500
+    assert (
+        "GET /: what map_stream was given returned coroutine: write `async def function(chunks): async" in caplog.text
+    )
+    with pytest.raises(TypeError, match="map_stream takes an async generator function, got str"):
+        Response("a").map_stream("upper")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
 async def test_a_response_is_data_until_it_is_sent(app: App) -> None:
     """Whoever has the response may change its status, headers and stream before anything is sent."""
 

@@ -347,6 +347,7 @@ def test_what_a_streaming_route_cannot_stream(value: Any) -> None:
         (Point, "app.handler returned type: return a Response, "),
         (Pixel, "app.handler returned StructMeta: return a Response, "),
         (UUID(int=0), "app.handler returned UUID: return a Response, "),
+        (HTTPError(404), "app.handler returned HTTPError: raise it instead"),
         ({"a": object()}, "app.handler returned dict that has no JSON form: "),
         ([Color], "app.handler returned list that has no JSON form: "),
     ],
@@ -361,6 +362,8 @@ def test_anything_else_is_an_error(value: Any, message: str) -> None:
 def test_a_hint_for_what_comes_close() -> None:
     """A tuple is told of statuses and ``streaming=True``, a function of calling it, a coroutine of ``await``."""
     status = r"a status goes with Response\(content, status\); "
+    with pytest.raises(TypeError, match=r"a status goes with JSONResponse\(content, status\); "):
+        to_response(({"a": 1}, 201), LABEL, streaming=False)
     with pytest.raises(TypeError, match=rf"{status}to stream a tuple, register the route with streaming=True$"):
         to_response((1, 2), LABEL, streaming=False)
     with pytest.raises(TypeError, match=r"returned function: call it: write `return _coroutine\(\.\.\.\)`, with"):

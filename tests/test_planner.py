@@ -194,6 +194,17 @@ def test_what_is_refused(annotation: Any, message: str) -> None:
     assert str(caught.value).startswith("GET /: ")
 
 
+@pytest.mark.parametrize("marker", [Query("x"), Query, Header(), Body(), File(), Provide(_plain)])
+def test_a_marker_that_is_a_default(marker: Any) -> None:
+    """A marker in the place of a default, as FastAPI had it, is refused: the handler would get the marker itself."""
+
+    def handler(it: int = marker) -> None: ...
+
+    name = marker.__name__ if isinstance(marker, type) else type(marker).__name__
+    with pytest.raises(RouteError, match=rf"'it' .* has {name} as its default: write it: Annotated\[\.\.\., {name}\("):
+        planned(handler)
+
+
 async def _two_bodies(a: Item, b: Data) -> None: ...
 async def _body_and_form(a: Item, b: UploadFile) -> None: ...
 async def _form_and_body(a: Annotated[str, Form], b: Annotated[bytes, Body]) -> None: ...

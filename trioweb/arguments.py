@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from trioweb.connection import Connection
-from trioweb.forms import URLENCODED_TYPE
+from trioweb.forms import URLENCODED_TYPE, FormData
 from trioweb.ground.errors import Fault, HTTPError, InputError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.multiparts import FORM_TYPE
@@ -144,7 +144,8 @@ class Arguments:
             arguments[name] = await dependency.value(params, connection)
         request = cast("Request", connection)
         if self.form:
-            values = await request.form()
+            nothing = not media_type_of(request.headers) and not await request.body()
+            values: FormData = FormData() if nothing else await request.form()
             faults: list[Fault] = []
             for found in self.form:
                 found.read(values, arguments, faults)

@@ -252,9 +252,12 @@ def _refused(value: Any, label: str) -> TypeError:
     hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
     if inspect.isroutine(value):
         hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
+    elif isinstance(value, BaseException):
+        hint = "raise it instead"
     elif is_iterable(value):
         if isinstance(value, tuple):
-            hint += "; a status goes with Response(content, status)"
+            kind = "JSONResponse" if value and isinstance(value[0], (dict, list)) else "Response"
+            hint += f"; a status goes with {kind}(content, status)"
         hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
     return TypeError(f"{label} returned {_name(value)}: {hint}")
 

@@ -15,7 +15,7 @@ from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import json_decoder
 from trioweb.inputs import ABSENT, Input, marker_of, shape_of
-from trioweb.markers import Body, Cookie, File, Form, Header, Marker, Provide, Query
+from trioweb.markers import MARKERS, Body, Cookie, File, Form, Header, Marker, Provide, Query
 from trioweb.request import Request
 from trioweb.signatures import is_a, label_of, parameters_of, unwrapped
 from trioweb.uploads import UploadFile
@@ -73,6 +73,13 @@ class Planner:
     def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
         name = parameter.name
         where = f"{self._where}: the parameter {name!r} of {label}"
+        given = parameter.default
+        if isinstance(given, MARKERS) or (isinstance(given, type) and issubclass(given, MARKERS)):
+            marker = given.__name__ if isinstance(given, type) else type(given).__name__
+            raise RouteError(
+                f"{where} has {marker} as its default: write {name}: Annotated[..., {marker}(...)], and behind it the "
+                "default, if any"
+            )
         if is_a(parameter, WebSocket if self._websocket else Request, "WebSocket" if self._websocket else "Request"):
             plan.request_names += (name,)
         elif is_a(parameter, Connection, "Connection"):

@@ -146,7 +146,12 @@ class Response:
         It runs in the producer's task, so that what holds for the stream holds through it; the first mapping is the
         innermost. A body in one piece becomes a stream of one chunk. A ``content-length`` is taken away, since it is
         not known any more.
+
+        Raises:
+            TypeError: it is no function.
         """
+        if not callable(function):
+            raise TypeError(f"map_stream takes an async generator function, got {type(function).__qualname__}")
         if self._stream is None:
             body = self._body
             self._stream = make_stream([body] if body else [], encode_any, {})

@@ -106,6 +106,25 @@ def test_a_chunk_that_is_nothing() -> None:
     assert (encoder.media_type, encoder.encode) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("encode", "chunk", "message"),
+    [
+        (CSVEncoder(), 5, "a CSV row must be a sequence, mapping, dataclass or Struct, got int"),
+        (CSVEncoder(), "text", "a CSV row must be a sequence, mapping, dataclass or Struct, got str"),
+        (encode_json_line, object(), "a stream cannot send object: yield str, or a JSON value (dict, list, number, "),
+        (encode_any_event, object(), "a stream cannot send object: yield a ServerSentEvent, str, or a JSON value"),
+        (encode_markup, 5, "a stream cannot send int: yield str"),
+        (encode_any, object(), "a stream cannot send object: yield str, bytes, a ServerSentEvent, or a JSON value"),
+    ],
+)
+def test_a_chunk_that_is_not_for_its_format(encode: Any, chunk: Any, message: str) -> None:
+    """What a format cannot send is a TypeError that says what that format takes."""
+    encoder = Encoder("GET /x", encode)
+    with pytest.raises(TypeError) as caught:
+        encoder.first(chunk)
+    assert str(encoder.explain(chunk, caught.value)).startswith(f"GET /x: {message}")
+
+
 @pytest.mark.parametrize("first", [None, "text"])
 def test_a_chunk_that_was_not_awaited(first: Any) -> None:
     """A coroutine, as the first chunk or a later one, is told of `await`."""

@@ -31,6 +31,25 @@ def test_what_it_was_given_is_there() -> None:
     assert (HTTPError(429).detail, HTTPError(429).headers) == (None, None)
 
 
+@pytest.mark.parametrize("bad", ["a\rb", "a\nb", "a\0b"])
+def test_a_header_that_would_end_its_line(bad: str) -> None:
+    """A CR, LF or NUL in a header is a ValueError where the error is made, not when it is answered."""
+    for headers in ({"x": bad}, {bad: "x"}, [("x", bad)], iter([("x", bad)])):
+        with pytest.raises(ValueError, match="a header of an HTTPError has a CR, LF or NUL"):
+            HTTPError(400, headers=headers)
+
+
+def test_headers_that_can_be_read_once() -> None:
+    """Pairs that come from a generator are kept."""
+    assert HTTPError(401, headers=iter([("a", "1"), ("a", "2")])).headers == [("a", "1"), ("a", "2")]
+
+
+def test_a_detail_that_is_no_text() -> None:
+    """A detail that is not text is a TypeError that says how to answer with more."""
+    with pytest.raises(TypeError, match=r"is a str, got dict: for more, return JSONResponse\(\.\.\., 404\)"):
+        HTTPError(404, {"code": 5})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [

@@ -76,8 +76,8 @@ def test_routes_that_match_the_same_requests(first: str, second: str) -> None:
     with pytest.raises(RouteError) as caught:
         table.add(parse_template(second, CONVERTERS), frozenset({"GET", "PUT"}), "second", "app.second")
     assert str(caught.value) == (
-        f"app.second: GET {second} matches the same requests as the route {first} that is there: "
-        "change a path or a method"
+        f"app.second: GET {second} matches the same requests as the route {first} that is there "
+        f"(handler of {first}): change a path or a method"
     )
     assert winner(table, first.replace("{a}", "1").replace("{a:int}", "1").replace("{b:path}", "1")) == first
     assert table.allowed(first.replace("{a}", "1").replace("{a:int}", "1").replace("{b:path}", "1")) == {

@@ -133,6 +133,8 @@ def test_the_refusal_names_the_parameter() -> None:
     """The message has the value, the parameter and the template."""
     with pytest.raises(ValueError, match=r"'a/b' for \{x\}: that makes a path that '/u/\{x\}' would not match"):
         parse_template("/u/{x}", KNOWN).format({"x": "a/b"})
+    with pytest.raises(ValueError, match=r"'a' is not for \{x\} of '/u/\{x:int\}': invalid literal"):
+        parse_template("/u/{x:int}", KNOWN).format({"x": "a"})
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

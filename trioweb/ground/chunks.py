@@ -146,14 +146,23 @@ class Encoder:
             text = f"{self.where}: this stream was given a {got} that nobody has awaited: write `yield await ...`"
         elif other:
             text = f"{self.where}: this stream began with {self._takes}, then came {got}: yield one kind only"
+        elif isinstance(self.encode, CSVEncoder):
+            text = f"{self.where}: {error}"
         else:
-            text = (
-                f"{self.where}: a stream cannot send {got}: yield str, bytes, a ServerSentEvent, or a JSON value "
-                "(dict, list, number, dataclass, msgspec.Struct)"
-            )
+            text = f"{self.where}: a stream cannot send {got}: yield {_TAKES.get(self.encode, _TAKES[None])}"
         wrong = TypeError(text)
         wrong.__cause__ = None if other or isinstance(error, WrongChunk) else error
         return wrong
+
+
+_JSON_VALUE = "a JSON value (dict, list, number, dataclass, msgspec.Struct)"
+_TAKES: dict[object, str] = {
+    None: f"str, bytes, a ServerSentEvent, or {_JSON_VALUE}",
+    encode_json_line: f"str, or {_JSON_VALUE}",
+    encode_any_event: f"a ServerSentEvent, str, or {_JSON_VALUE}",
+    encode_markup: "str",
+}
+"""What each format takes, for messages."""
 
 
 class _Echo:

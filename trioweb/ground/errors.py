@@ -26,7 +26,8 @@ class HTTPError(Exception):
         headers: headers for the answer, for instance ``{"retry-after": "5"}``.
 
     Raises:
-        ValueError: ``status`` is not an error status.
+        TypeError: ``detail`` is no ``str``.
+        ValueError: ``status`` is not an error status, or a header has a CR, LF or NUL.
     """
 
     def __init__(
@@ -37,6 +38,18 @@ class HTTPError(Exception):
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"HTTPError is for statuses 400 to 599, got {status!r}: return a Response instead")
+        if detail is not None and not isinstance(detail, str):
+            got = type(detail).__qualname__
+            raise TypeError(
+                f"the detail of an HTTPError is a str, got {got}: for more, return JSONResponse(..., {status})"
+            )
+        if headers is not None:
+            if not isinstance(headers, Mapping):
+                headers = list(headers)
+            pairs = headers.items() if isinstance(headers, Mapping) else headers
+            for text in (text for pair in pairs for text in pair):
+                if any(each in text for each in "\r\n\0"):
+                    raise ValueError(f"a header of an HTTPError has a CR, LF or NUL: {text!r}")
         super().__init__(status, detail)
         self.status = status
         self.detail = detail

@@ -19,10 +19,11 @@ E = TypeVar("E")
 class Place(Generic[E]):
     """What stands at one template's path: an endpoint for each method."""
 
-    __slots__ = ("endpoints", "source")
+    __slots__ = ("endpoints", "labels", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.labels: dict[str, str] = {}  # by method, for messages
         self.endpoints: dict[str, tuple[E, tuple[str, ...]]] = {}  # by method, with the names of its parameters
 
     def allowed(self) -> set[str]:
@@ -59,11 +60,12 @@ class RouteTable(Generic[E]):
         if taken:
             raise RouteError(
                 f"{label}: {' '.join(taken)} {template.source} matches the same requests as the route "
-                f"{place.source} that is there: change a path or a method"
+                f"{place.source} that is there ({place.labels[taken[0]]}): change a path or a method"
             )
         names = tuple(template.parameters)
         for method in methods:
             place.endpoints[method] = (endpoint, names)
+            place.labels[method] = label
 
     def _place(self, template: Template) -> Place[E]:
         node = self._root

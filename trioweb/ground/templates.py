@@ -146,7 +146,7 @@ class Template:
     def _fill(self, part: str | Pattern, values: Mapping[str, Any]) -> str:
         if isinstance(part, str):
             return quote(part)
-        texts = tuple(converter.format(values[name]) for name, converter in part.parameters)
+        texts = tuple(self._text(name, converter, values[name]) for name, converter in part.parameters)
         text = part.join(texts)
         if part.split(text) != texts or ("/" in text and part is not self.tail):
             given = ", ".join(
@@ -154,6 +154,12 @@ class Template:
             )
             raise ValueError(f"{given}: that makes a path that {self.source!r} would not match")
         return quote(text, safe="/" if part is self.tail else "")
+
+    def _text(self, name: str, converter: Converter, value: Any) -> str:
+        try:
+            return converter.format(value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{value!r} is not for {{{name}}} of {self.source!r}: {error}") from error
 
 
 def parse_template(source: str, converters: Mapping[str, Converter] | None) -> Template:

@@ -11,6 +11,7 @@ import trio
 
 from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
+from trioweb.ground.headers import Headers
 from trioweb.testing.strict import ASGIViolation
 from trioweb.wire.transport import Transport
 
@@ -82,14 +83,14 @@ class WebSocketSession(Transport):
 
     Attributes:
         subprotocol: the one that the app has chosen, or ``None``.
-        headers: what the app accepted with.
+        headers: what the app accepted with, as a response's are.
     """
 
     def __init__(
         self, scope: dict[str, Any], seconds: float | None, stopping: trio.Event, *, raise_app_exceptions: bool
     ) -> None:
         self.subprotocol: str | None = None
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers = Headers()
         self._scope = {**scope, "extensions": {"websocket.http.response": {}, "trioweb": self}}
         self._seconds = float("inf") if seconds is None else seconds
         self._stopping = stopping
@@ -272,7 +273,7 @@ class WebSocketSession(Transport):
         if kind == "websocket.accept":
             self._state, self._connected = "open", True
             self.subprotocol = message.get("subprotocol")
-            self.headers = list(message.get("headers", ()))
+            self.headers = Headers.from_raw(message.get("headers", ()))
         elif kind == "websocket.send":
             data = message.get("text")
             await self._deliver(data if data is not None else message["bytes"])

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -253,12 +253,23 @@ class Producer:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(close_generator, chunks)
             for function in stream.maps:
-                chunks = function(chunks)
+                chunks = self._mapped(function, chunks)
                 stack.push_async_callback(close_generator, chunks)
             async for data in chunks:
                 if channel.waiting > channel.limit:
                     await channel.make_room()
                 channel.append(bytes(data))
+
+    def _mapped(self, function: ChunkMap, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        made = function(chunks)
+        if hasattr(made, "__anext__") and hasattr(made, "aclose"):
+            return made
+        if iscoroutine(made):
+            made.close()
+        raise TypeError(
+            f"{self.encoder.where}: what map_stream was given returned {type(made).__qualname__}: write `async def "
+            "function(chunks): async for chunk in chunks: yield ...`"
+        )
 
     async def _resolve(self) -> Any:
         source = self.stream.source
