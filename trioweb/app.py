@@ -251,8 +251,6 @@ class App(Router):
         self._names.add(route.name, template)
         self._adopt(route)
 
-    # ASGI
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope.
 
