@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,8 @@ import trio
 from trioweb import App, EventStreamResponse, Response
 
 app = App()
+if "COLLECTOR" in os.environ:
+    gc.set_threshold(int(os.environ["COLLECTOR"]))
 
 
 @app.lifespan
@@ -35,6 +38,12 @@ def note(text: str) -> None:
 async def root() -> int:
     """Say which process this is."""
     return os.getpid()
+
+
+@app.get("/collector")
+async def collector() -> list[int]:
+    """When Python looks for cycles, and among how few objects it does not."""
+    return [*gc.get_threshold(), gc.get_freeze_count()]
 
 
 @app.get("/crash/{status:int}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, ROOT, Server, read_all, read_until
+from trioweb.server.process import COLLECTIONS
 
 TARGET = "tests.server.process_app:app"
 
@@ -358,3 +360,14 @@ def test_a_descriptor_to_listen_on(tmp_path: Path) -> None:
         finally:
             process.terminate()
             assert process.wait(PATIENCE) == 0
+
+
+def test_a_worker_looks_for_cycles_less_often(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the start has made is not looked at again, the rest less often; unless the app has said how often."""
+    server = start_server(TARGET, runner="trioweb")
+    young, *rest, frozen = json.loads(ask(server, "/collector"))
+    assert [young, *rest] == list(COLLECTIONS)
+    assert frozen > young
+    monkeypatch.setenv("COLLECTOR", "1234")
+    own = start_server(TARGET, runner="trioweb")
+    assert json.loads(ask(own, "/collector"))[0] == 1234
