@@ -29,7 +29,7 @@ from starlette.responses import StreamingResponse as StarletteStream
 from starlette.routing import Mount, Route
 
 from tests.asgi import ask
-from trioweb import App, EventStreamResponse, Request, Response
+from trioweb import App, EventStreamResponse, Request, Response, WebSocket
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.testing import TestClient
 
@@ -74,7 +74,7 @@ class Marking:
 
 
 async def test_order_is_as_added_and_the_lifespan_is_behind_it(app: App) -> None:
-    """What is added first is outermost, function middleware is inside, and lifespan and WebSocket scopes pass too."""
+    """What is added first is outermost, function middleware is inside; lifespan and WebSockets pass through too."""
     log: list[str] = []
 
     @app.middleware
@@ -82,12 +82,20 @@ async def test_order_is_as_added_and_the_lifespan_is_behind_it(app: App) -> None
         log.append("function")
         return await call_next(request)  # type: ignore[no-any-return]
 
+    @app.websocket("/echo")
+    async def echo(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send("hello")
+
     app.add_middleware(Marking, name="outer", log=log)
     app.add_middleware(Marking, "inner", log)
     async with TestClient(app) as client:
         assert log == ["outer lifespan", "inner lifespan"]
         assert (await client.get("/")).status_code == 200
         assert log[2:] == ["outer http", "inner http", "function"]
+        async with client.websocket("/echo") as ws:
+            assert await ws.receive() == "hello"
+        assert log[5:] == ["outer websocket", "inner websocket"]
         with pytest.raises(RuntimeError, match="came after the first request"):
             app.add_middleware(Marking, "late", log)
 

@@ -62,7 +62,7 @@ class Stack:
             for make in reversed(self.makers):
                 entry = make(entry)
             self._entry = entry
-        if scope["type"] == "http" and own_transport(scope) is None:
+        if scope["type"] != "lifespan" and own_transport(scope) is None:
             transport = find_transport(scope, send)
             if transport is not PLAIN:
                 scope = {**scope, "extensions": {**(scope.get("extensions") or {}), "trioweb": transport}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import select
 import signal
 import socket
@@ -15,13 +16,14 @@ from websockets.typing import Subprotocol
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, RUNNERS, H2Client, Server, read_all, read_until, reset_connection
 
-APP = "tests.server.socket_app:app"
+WAYS = [(app, runner) for app in ("socket_app", "wrapped_socket_app") for runner in RUNNERS]
 
 
-@pytest.fixture(params=RUNNERS)
+@pytest.fixture(params=WAYS, ids="-".join)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
-    """The app, run in each of the ways."""
-    return start_server(APP, "--graceful-timeout", "2", runner=request.param)
+    """The app by itself, and behind ASGI middleware of others, run in each of the ways."""
+    app, runner = request.param
+    return start_server(f"tests.server.{app}:app", "--graceful-timeout", "2", runner=runner)
 
 
 def dial(server: Server, path: str, *subprotocols: str) -> ClientConnection:
@@ -231,3 +233,35 @@ def test_a_peer_over_http2_that_never_reads(server: Server) -> None:
     server.wait_for_event("flood ended")
     assert len(client.received[stream]) < 100_000
     client.close()
+
+
+@pytest.fixture(params=RUNNERS)
+def wrapped(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
+    """The app behind ASGI middleware of others."""
+    return start_server("tests.server.wrapped_socket_app:app", runner=request.param)
+
+
+def test_what_asgi_middleware_leaves_is_there(wrapped: Server) -> None:
+    """A WebSocket's handler finds Starlette's session, and the client that Hypercorn's ProxyFix has found out."""
+    code, head = wrapped.curl("/login", "-D", "-", "-o", "/dev/null")
+    assert code == 0
+    cookie = head.partition(b"set-cookie: ")[2].partition(b";")[0].decode()
+    headers = {
+        "cookie": cookie,
+        "x-forwarded-for": "1.2.3.4",
+        "x-forwarded-proto": "https",
+        "x-forwarded-host": "good.example",
+    }
+    with connect(wrapped.url.replace("http", "ws") + "/who", additional_headers=headers, proxy=None) as ws:
+        told = json.loads(ws.recv(PATIENCE))
+    assert told == {"user": "ada", "client": "1.2.3.4", "scheme": "https", "host": "good.example"}
+
+
+def test_asgi_middleware_refuses_a_handshake(wrapped: Server) -> None:
+    """A host that Starlette's TrustedHost does not trust is refused with its status."""
+    headers = {"x-forwarded-for": "1.2.3.4", "x-forwarded-host": "evil.example"}
+    url = wrapped.url.replace("http", "ws") + "/echo"
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=headers, proxy=None):
+        pass
+    assert refused.value.response.status_code == 400
+    assert b"Invalid host header" in (refused.value.response.body or b"")

@@ -3,25 +3,6 @@
 from __future__ import annotations
 
 from tests.server.app import app
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
-
-
-class Wrapping:
-    """Calls the app with a ``receive`` and a ``send`` of its own."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass all on."""
-
-        async def receive_here() -> object:
-            return await receive()
-
-        async def send_here(message: object) -> None:
-            await send(message)
-
-        await self._app(dict(scope), receive_here, send_here)
-
+from tests.server.wrapping import Wrapping
 
 app.add_middleware(Wrapping)
