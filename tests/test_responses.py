@@ -226,6 +226,18 @@ def test_stream_options() -> None:
         assert (stream.idle_timeout, stream.max_duration, stream.on_error) == (1, 3.5, on_error)
 
 
+async def _waits(error: Exception) -> str:
+    return str(error)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(_waits, "an async def"), ("failed", "str")])
+def test_an_on_error_that_cannot_be_called(value: Any, kind: str) -> None:
+    """An `on_error` that is no plain function is refused when it is given, not when the stream has failed."""
+    with pytest.raises(TypeError, match=f"on_error is a plain def .*, got {kind}"):
+        StreamingResponse([], on_error=value)
+    StreamingResponse([], on_error=None)
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda **options: StreamingResponse([], **options), lambda **options: Response("x", **options), HTMLResponse],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Final, TypedDict
 
 from trioweb.ground.chunks import Encode
@@ -114,12 +115,15 @@ def check_options(options: StreamOptions) -> None:
     """Refuse keywords that are no limits of a stream, and limits that are none.
 
     Raises:
-        TypeError: an option does not exist.
+        TypeError: an option does not exist, or ``on_error`` cannot be called where an error ends the stream.
         ValueError: the buffer is too small for a single chunk, or a time is not above zero.
     """
     for name, value in options.items():
         if name not in StreamOptions.__annotations__:
             raise TypeError(f"a response has no option {name!r}: there are {', '.join(StreamOptions.__annotations__)}")
+        if name == "on_error" and value is not None and (not callable(value) or iscoroutinefunction(value)):
+            kind = "an async def" if callable(value) else type(value).__qualname__
+            raise TypeError(f"on_error is a plain def that makes the last chunk of an exception, got {kind}")
         check_limit(name, value)
 
 
