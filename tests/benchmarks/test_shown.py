@@ -62,9 +62,13 @@ def test_the_readme_gets_one_block(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_what_was_measured() -> None:
-    """The README's block and chart are those of the figures in docs, so nobody has touched them up."""
+    """The README's block and chart are those of the figures in docs, so nobody has touched them up; or there are none."""
     readme = (ROOT / "README.md").read_text()
-    saved = Report.read(ROOT / "docs" / "bench.json", run.MEASURES)
+    figures = ROOT / "docs" / "bench.json"
+    if not figures.exists():
+        assert table.BEGIN not in readme
+        return
+    saved = Report.read(figures, run.MEASURES)
     assert table.readme_block(saved) in readme
     assert chart.draw(saved) == (ROOT / "docs" / "bench.svg").read_text()
 
