@@ -62,7 +62,7 @@ def test_the_readme_gets_one_block(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_what_was_measured() -> None:
-    """The README's block and chart are those of the figures in docs, so nobody has touched them up; or there are none."""
+    """The README's block and chart are those of the figures in docs, so nobody has touched them up."""
     readme = (ROOT / "README.md").read_text()
     figures = ROOT / "docs" / "bench.json"
     if not figures.exists():
