@@ -9,14 +9,14 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import trio
 
 from tests.asgi import Answer, Exchange, ask
 from tests.wire.test_disk import descriptors, wait_for_strong_tags
-from trioweb import App, ContentLengthError, FileResponse, Headers, Request, Response
+from trioweb import App, ContentLengthError, FileResponse, Headers, Provide, Request, Response
 from trioweb.ground.conditions import format_date
 from trioweb.testing import TestClient
 from trioweb.wire import disk
@@ -263,6 +263,84 @@ async def test_a_client_that_leaves_closes_the_file(large: Path) -> None:
             assert descriptors(large) == 1
             scope.cancel()
     assert descriptors(large) == 0
+
+
+async def test_nobody_reads_for_who_has_left(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all is cancelled around the app, no send is interrupted, and no more of the file is read."""
+    app = serving(large)
+    reads = 0
+    own_read = DiskFile.read_ready
+
+    def note(self: DiskFile, *args: Any) -> int | None:
+        nonlocal reads
+        reads += 1
+        return own_read(self, *args)
+
+    monkeypatch.setattr(DiskFile, "read_ready", note)
+    with trio.CancelScope() as scope:
+        async with unread(app) as [exchange]:
+            before = reads
+            exchange.leave = lambda: None  # type: ignore[method-assign]
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+                exchange.open_window()
+    assert exchange.cancelled_sends == 0
+    assert not exchange.complete
+    assert reads <= before + 1
+    assert descriptors(large) == 0
+
+
+async def test_a_request_that_cancels_itself(large: Path) -> None:
+    """A file whose request is cancelled by its own nursery is broken off, also where its client reads on."""
+    app = App()
+    cancel = trio.Event()
+
+    @app.get("/")
+    async def file(nursery: trio.Nursery) -> Response:
+        async def cancel_when_told() -> None:
+            await cancel.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel_when_told)
+        return FileResponse(large)
+
+    async with unread(app) as [exchange]:
+        cancel.set()
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.open_window()
+        await exchange.done.wait()
+    assert not exchange.complete
+    assert len(exchange.body) < len(LARGE)
+    assert descriptors(large) == 0
+
+
+async def database() -> AsyncIterator[str]:
+    """What is open as long as its request is."""
+    try:
+        yield "db"
+    finally:
+        OPEN.clear()
+
+
+OPEN: list[str] = []
+
+
+async def test_what_is_provided_is_closed_after_a_file(large: Path) -> None:
+    """What a handler was given is open while its file is sent, and is closed then."""
+    app = App()
+
+    @app.get("/")
+    async def file(db: Annotated[str, Provide(database)]) -> Response:
+        OPEN.append(db)
+        return FileResponse(large)
+
+    async with unread(app) as [exchange]:
+        assert OPEN == ["db"]
+        exchange.open_window()
+        await exchange.done.wait()
+    assert exchange.complete
+    assert OPEN == []
 
 
 @pytest.mark.parametrize("ranges", ["bytes=0-1", "bytes=0-1,4-4", "bytes=0-"])

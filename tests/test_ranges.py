@@ -6,6 +6,7 @@ import email
 import email.policy
 import io
 import itertools
+import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
@@ -334,6 +335,49 @@ async def test_a_file_object_is_closed() -> None:
     file = io.BytesIO(DATA)
     await ask(serving(lambda: file), "/", "HEAD")
     assert file.closed
+
+
+class Failing(io.BytesIO):
+    """A file object whose second block is late, or broken."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(bytes(10_000_000))
+        self._seconds = seconds
+
+    def read(self, size: int | None = -1) -> bytes:
+        """A block."""
+        if self.tell():
+            if not self._seconds:
+                raise OSError("no such sector")
+            time.sleep(self._seconds)
+        return super().read(size)
+
+
+async def test_an_error_of_a_file_object() -> None:
+    """A file object that fails in the middle ends as on_error says, as any stream does."""
+    app = App()
+
+    @app.get("/")
+    async def content() -> Response:
+        headers = {"content-length": str(131_072 + 14)}
+        return RangeResponse(Failing(0), headers=headers, on_error=lambda error: str(error).encode())
+
+    answer = await get(app)
+    assert (answer.status, answer.body) == (200, bytes(131_072) + b"no such sector")
+
+
+async def test_a_file_object_that_is_late() -> None:
+    """A file object that gives nothing for its idle_timeout is broken off."""
+    app = App()
+
+    @app.get("/")
+    async def content() -> Response:
+        return RangeResponse(Failing(0.5), idle_timeout=0.05)
+
+    exchange = Exchange("GET", "/")
+    await exchange.run(app)
+    assert not exchange.complete
+    assert len(exchange.body) <= 2 * 131_072  # nothing comes after the one that was late
 
 
 async def test_what_is_not_sent_is_closed() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from trioweb import App, FileResponse, RangeResponse, Response, StaticFiles
+from trioweb import App, Compression, FileResponse, RangeResponse, Response, StaticFiles
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 
 SITE = Path(os.environ["SITE"])
@@ -112,6 +112,12 @@ async def own_cancel(nursery: trio.Nursery) -> Response:
 
     nursery.start_soon(cancel_soon)
     return FileResponse(SITE / "sparse.bin")
+
+
+compressed = App()
+compressed.middleware(Compression(codings=["gzip"]))
+compressed.get("/file/{name}")(file)
+app.mount("/compressed", compressed)
 
 
 def inverted(inner: App) -> ASGIApp:

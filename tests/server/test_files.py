@@ -61,6 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".env").write_text("KEY=1")
     (root / ".well-known").mkdir()
     (root / ".well-known" / "security.txt").write_text("Contact: mailto:a@example.org")
+    (root / "large.txt").write_text("".join(f"line {number} of a text\n" for number in range(100_000)))
     (root / "random.bin").write_bytes(os.urandom(3_000_000))
     (root / "million.bin").write_bytes(bytes(number % 251 for number in range(1_000_000)))
     (root / "out").symlink_to("/etc/passwd")
@@ -151,6 +152,19 @@ def test_many_large_parts(files: Server, site: Path) -> None:
         assert code == 0
         [_, first, second, _] = re.split(rb"\r?\n?--[0-9a-f]{32}(?:--)?\r\n", body)
         assert [part.partition(b"\r\n\r\n")[2] for part in (first, second)] == [data[:1_000_000], data[1_500_000:]]
+
+
+@pytest.mark.parametrize("version", [[], ["--http2-prior-knowledge"]])
+def test_a_large_file_is_compressed_on_its_way(files: Server, site: Path, version: list[str]) -> None:
+    """What is compressed is read, all of it; what is not, behind the same middleware, the system sends."""
+    data = (site / "large.txt").read_bytes()
+    before = by_system(files)
+    assert files.curl("/compressed/file/large.txt", "--compressed", *version) == (0, data)
+    code, packed = files.curl("/compressed/file/large.txt", "-H", "accept-encoding: gzip", *version)
+    assert (code, gzip.decompress(packed)) == (0, data)
+    assert by_system(files) == before
+    assert files.curl("/compressed/file/large.txt", *version) == (0, data)
+    assert (by_system(files) > before) is not bool(version)
 
 
 def test_who_stands_between_sees_all_of_it(files: Server, site: Path) -> None:

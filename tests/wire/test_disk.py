@@ -19,7 +19,7 @@ import trio
 from trioweb.ground.conditions import RESOLUTION
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.ranges import Span
-from trioweb.wire import disk
+from trioweb.wire import disk, sendfile
 from trioweb.wire.disk import DiskFile, Extent, Facts, ObjectFile, Readable, open_regular, read_spans
 
 DATA = bytes(range(256)) * 4096
@@ -303,10 +303,25 @@ async def test_what_is_long_need_not_be_read(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 131_072, 3 * 131_072])
 async def test_what_is_short_is_read(path: Path, size: int) -> None:
-    """A span of three blocks, and a file object, have no extent."""
-    for file in (opened(path), ObjectFile(io.BytesIO(DATA))):
-        chunks = read_spans(file, [Span(0, size)], [], b"", b"", 65536, extents=True)
-        assert await read_all(chunks) == DATA[:size]
+    """A span of three blocks has no extent."""
+    chunks = read_spans(opened(path), [Span(0, size)], [], b"", b"", 65536, extents=True)
+    assert await read_all(chunks) == DATA[:size]
+
+
+async def test_what_the_system_does_not_know_is_read() -> None:
+    """A file object has no extent."""
+    file = ObjectFile(io.BytesIO(DATA))
+    chunks = read_spans(file, [Span(0, len(DATA))], [], b"", b"", 65536, extents=True)
+    assert await read_all(chunks) == DATA
+
+
+def test_what_follows_is_read_ahead(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a thread has read, the system is asked for what comes next."""
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(sendfile, "_fadvise", lambda *args: asked.append(args))
+    file = opened(path)
+    assert file.read(100, 50) == DATA[100:150]
+    assert asked == [(file.descriptor, 150, sendfile.AHEAD, os.POSIX_FADV_WILLNEED)]
 
 
 @pytest.mark.parametrize("taken", [0, 100_000])

@@ -119,6 +119,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(
 
     def slow(sock: int, descriptor: int, position: int, count: int) -> int:
         trio.from_thread.run(trio.lowlevel.checkpoint)  # as long as the loop does not turn this does not return
+        assert trio.from_thread.run_sync(lambda: thread_work().files.borrowed_tokens) == 1
         asked.append((threading.get_ident() == loop, descriptor, position, count))
         return 7
 

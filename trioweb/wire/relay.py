@@ -78,28 +78,25 @@ async def _pull(
     source = as_generator(stream.source() if callable(stream.source) else stream.source)
     assert source is not None  # noqa: S101 - no sync iterator is pulled
     async with aclosing(source) as pieces:
-        try:
-            with trio.CancelScope(shield=True) as outbox.scope:
-                first = await anext(pieces, b"")
-                if nursery.cancel_scope.cancel_called:
+        with trio.CancelScope(shield=True) as outbox.scope:
+            first = await anext(pieces, b"")
+            if nursery.cancel_scope.cancel_called:
+                return
+            status, headers = head(None)
+            await outbox.start(status, headers, bodiless=False)
+            out = outbox if stream.coder is None else CodedOutbox(outbox, stream.coder, stream.declared)
+            await out.body(first)
+            async for piece in pieces:
+                # What is cancelled outside of the request is the watch's to tell.
+                if outbox.gone or nursery.cancel_scope.cancel_called:
                     return
-                status, headers = head(None)
-                await outbox.start(status, headers, bodiless=False)
-                out = outbox if stream.coder is None else CodedOutbox(outbox, stream.coder, stream.declared)
-                await out.body(first)
-                async for piece in pieces:
-                    # What is cancelled outside of the request is the watch's to tell.
-                    if outbox.gone or nursery.cancel_scope.cancel_called:
-                        return
-                    if trio.current_time() >= due:
-                        raise producer.overdue()
-                    if not isinstance(piece, Extent):
-                        await out.body(piece)
-                    elif out is outbox:
-                        piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
-                await out.end()
-        finally:
-            outbox.scope = None
+                if trio.current_time() >= due:
+                    raise producer.overdue()
+                if not isinstance(piece, Extent):
+                    await out.body(piece)
+                elif out is outbox:
+                    piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
+            await out.end()
 
 
 async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:

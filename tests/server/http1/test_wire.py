@@ -171,3 +171,21 @@ async def test_a_file_waits_for_its_turn(pair: tuple[Wire, trio.SocketStream], t
         assert data[size:] == b"fileend"
         wire.cut(reset=False)
         assert await wire.send_file(file.fileno(), 0, 4) == 0
+
+
+async def test_nothing_follows_what_was_interrupted(pair: tuple[Wire, trio.SocketStream], tmp_path: Path) -> None:
+    """After a write that a cancellation has cut short the system sends nothing: it would stand amid something else."""
+    wire, client = pair
+    path = tmp_path / "file"
+    path.write_bytes(b"file")
+    with trio.move_on_after(0.05):
+        await wire.write(b"", bytes(16 * 2**20), b"")
+    with path.open("rb") as file:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.send_file, file.fileno(), 0, 4)
+            await trio.testing.wait_all_tasks_blocked()
+        wire.close()
+    data = b""
+    while part := await client.receive_some():
+        data += part
+    assert not any(data)

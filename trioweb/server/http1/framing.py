@@ -130,8 +130,8 @@ class Response:
         return head, data, b""
 
     def has_room(self, count: int) -> bool:
-        """Whether so many bytes could be next, as they are, with others behind them."""
-        return self.state is BODY and self._mode == _LENGTH and not self.no_body and count < self._remaining
+        """Whether so many bytes could be next, as they are, with others behind them: of a length that was declared."""
+        return count < self._remaining
 
     def pass_over(self, count: int) -> None:
         """Count bytes that left by another way, for which there was room."""
