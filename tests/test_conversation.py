@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb import App, Cookie, Header, HTTPError, Provide, Router, WebSocket, WebSocketDisconnect
+from trioweb import App, Cookie, Header, HTTPError, Provide, Request, Response, Router, WebSocket, WebSocketDisconnect
 from trioweb.testing import TestClient, WebSocketClosed, WebSocketDenied
 
 notes: list[Any] = []
@@ -131,6 +131,62 @@ async def test_refusals(app: App, caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     assert (await status("/silent"))[0] == 500
     assert "await ws.accept()" in caplog.text
+
+
+class NotKnown(Exception):
+    """It has a handler."""
+
+
+async def test_error_handlers_refuse_too(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """What is raised before accept goes to error handlers, as a request's; what one of them fails with is answered."""
+
+    @app.websocket("/{what}")
+    async def refuse(ws: WebSocket, what: str) -> None:
+        if what == "late":
+            await ws.accept()
+        raise HTTPError(int(what)) if what.isdigit() else KeyError(what) if what == "fault" else NotKnown(what)
+
+    @app.error_handler(NotKnown)
+    async def unknown(request: Request, error: NotKnown) -> Any:
+        if error.args == ("stream",):
+            return iter(["a", "b"])
+        if error.args == ("again",):
+            raise HTTPError(409)
+        if error.args == ("breaks",):
+            raise ZeroDivisionError
+        assert (request.method, await request.body()) == ("GET", b"")
+        return Response(f"{request.path} {request.path_params['what']}", 401, {"x-why": "unknown"})
+
+    @app.error_handler(404)
+    def missing(request: Request, error: HTTPError) -> dict[str, str]:
+        return {"nothing at": request.path}
+
+    @app.error_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        return Response("sorry", 500)
+
+    async def answer(path: str) -> tuple[int, bytes]:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with TestClient(app, raise_app_exceptions=False).websocket(path):
+                pass
+        return denied.value.status_code, denied.value.body
+
+    assert await answer("/x") == (401, b"/x x")
+    assert await answer("/no/such") == (200, b'{"nothing at":"/no/such"}')
+    assert (await answer("/again"))[0] == 409
+    assert (await answer("/403"))[0] == 403
+    assert caplog.records == []
+    assert await answer("/fault") == (500, b"sorry")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+    caplog.clear()
+    assert (await answer("/breaks"))[0] == 500
+    assert "unknown failed" in caplog.text
+    assert (await answer("/stream"))[0] == 500
+    assert "answered a handshake with a stream: give it a body in one piece" in caplog.text
+    async with TestClient(app, raise_app_exceptions=False) as client, client.websocket("/late") as ws:
+        with pytest.raises(WebSocketClosed) as closed:
+            await ws.receive()
+    assert closed.value.code == 1011
 
 
 async def test_without_the_denial_extension() -> None:

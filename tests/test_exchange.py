@@ -195,6 +195,28 @@ async def test_the_handler_of_last_resort_answers_and_logs(app: App, caplog: Log
     assert len(errors(caplog)) == 2
 
 
+@pytest.mark.parametrize("middleware", [False, True])
+async def test_the_handler_of_last_resort_leaves_answers_alone(app: App, middleware: bool) -> None:
+    """An HTTPError is an answer and no fault: `error_handler(Exception)` does not make a 500 of a 404."""
+
+    @app.get("/")
+    async def handler() -> str:
+        raise HTTPError(418)
+
+    @app.error_handler(Exception)
+    async def answer(request: Request, error: Exception) -> Response:
+        return Response("sorry", 500)
+
+    if middleware:
+
+        @app.middleware
+        async def pass_on(request: Request, call_next: Any) -> Response:
+            return await call_next(request)  # type: ignore[no-any-return]
+
+    assert (await ask(app, "/")).status == 418
+    assert (await ask(app, "/nowhere")).status == 404
+
+
 async def test_debug_shows_the_traceback(app: App, caplog: Log) -> None:
     """Only a debugging app shows an error to its client; a browser gets a page."""
 

@@ -3,8 +3,8 @@ closes.
 
 Rules that this module alone enforces:
 
-* A handler that fails, or returns, before it has accepted is answered over HTTP, as a request's would be; after that
-  errors are closes with 1011, and logged.
+* A handler that fails, or returns, before it has accepted is answered over HTTP, as a request's would be, by error
+  handlers too; after that errors are closes with 1011, and logged.
 * ``ws.nursery`` is closed before the handler's resources are, and these before the close is sent: it says how all
   ended.
 * A peer that leaves cancels what runs in ``ws.nursery``. The handler hears of it where it sends and receives, unless
@@ -14,15 +14,17 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from trioweb.call import Call
 from trioweb.ground.closing import FAULT, GOING_AWAY, NORMAL
 from trioweb.ground.errors import HTTPError, StreamTimeout, WebSocketDisconnect, unwrap
-from trioweb.policy import is_departure, report
+from trioweb.handlers import to_response
+from trioweb.policy import call_error_handler, is_departure, report
 from trioweb.resources import Resources
+from trioweb.responses import Response
 from trioweb.websocket import WebSocket
 from trioweb.wire.duplex import CLOSED, CONNECTING, DENIED, Duplex
 
@@ -148,10 +150,9 @@ class Conversation:
         """Say how it ended, and log a fault."""
         duplex = self._duplex
         failure = self._verdict(failure)
-        if failure is not None and not is_departure(failure):
-            expected = isinstance(failure, HTTPError) and duplex.state is CONNECTING
-            if not expected:
-                report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+        expected = duplex.state is CONNECTING and failure is not None and self._call.policy.is_expected(failure)
+        if failure is not None and not expected:
+            report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
         if duplex.state is CONNECTING:
             await self._deny(failure)
         elif duplex.state is not DENIED:
@@ -177,9 +178,37 @@ class Conversation:
     async def _deny(self, failure: Exception | None) -> None:
         if failure is None or is_departure(failure):
             return
-        answer = self._call.policy.default_answer(failure, self._call.scope)
+        answer = await self._answer(failure)
         if self._call.scope.get("http_version", "1.1")[0] == "1":
             answer.headers["connection"] = "close"  # since nothing can follow on it
         able = "websocket.http.response" in (self._call.scope.get("extensions") or {})
         with suppress(WebSocketDisconnect):
             await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)
+
+    async def _answer(self, failure: Exception) -> Response:
+        """What a handshake is refused with: by the app's error handler, as a request would be, where there is one."""
+        call = self._call
+        found = call.policy.handler_for(failure)
+        if found is not None:
+            handler, label = found
+            try:
+                value = await call_error_handler(handler, _handshake(call).make_request(), failure)
+                response = to_response(value, label, streaming=False)
+                if response.body is not None:
+                    return response
+                raise TypeError(f"{label} answered a handshake with a stream: give it a body in one piece")
+            except Exception as error:
+                failure = unwrap(error)
+                if not isinstance(failure, HTTPError):
+                    report(failure, call.scope, f"{label} failed")
+        return call.policy.default_answer(failure, call.scope)
+
+
+def _handshake(call: Call) -> Call:
+    """The request that a handshake is: a GET without a body."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {**call.scope, "type": "http", "method": "GET"}
+    return Call(call.policy, call.endpoint, call.params, scope, receive, call.send)

@@ -98,11 +98,13 @@ class Policy:
         return register
 
     def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
-        """The error handler for an exception: its status first, then the nearest of its classes."""
+        """The error handler for an exception: its status first, then the nearest of its classes. That of ``Exception``
+        is for faults, which an ``HTTPError`` is not.
+        """
         if isinstance(error, HTTPError) and error.status in self.by_status:
             return self.by_status[error.status]
         for cls in type(error).__mro__:
-            if cls in self.by_class:
+            if cls in self.by_class and not (cls is Exception and isinstance(error, HTTPError)):
                 return self.by_class[cls]
         return None if isinstance(error, HTTPError) else self.by_status.get(500)
 
