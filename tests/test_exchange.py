@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +444,27 @@ async def test_an_on_error_that_fails(app: App, caplog: Log) -> None:
     assert (exchange.body, exchange.complete) == (b"a", False)
     assert "in on_error" in caplog.text
     assert "in the stream" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_generator_that_has_ended(app: App, caplog: Log, kind: str) -> None:
+    """A response whose generator was used up is an error that says so, and not an empty body that looks whole."""
+
+    async def rows() -> AsyncIterator[str]:
+        yield "a"
+
+    def rows_in_thread() -> Iterator[str]:
+        yield "a"
+
+    kept = StreamingResponse(rows() if kind == "async" else rows_in_thread())
+    made_anew = StreamingResponse(rows if kind == "async" else rows_in_thread)
+    app.get("/kept")(lambda: kept)
+    app.get("/anew")(lambda: made_anew)
+    async with running(app):
+        assert (await ask(app, "/kept")).body == b"a"
+        assert (await ask(app, "/kept")).status == 500
+        assert [(await ask(app, "/anew")).body for _ in range(2)] == [b"a", b"a"]
+    assert "has ended already: make one for each response" in caplog.text
 
 
 async def test_a_mapping_that_is_none(app: App, caplog: Log) -> None:

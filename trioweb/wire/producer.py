@@ -274,7 +274,7 @@ class Producer:
     async def _resolve(self) -> Any:
         source = self.stream.source
         if is_iterable(source) or not callable(source):
-            return source
+            return self._fresh(source)
         made = source()
         if isawaitable(made):
             made = await made
@@ -283,4 +283,13 @@ class Producer:
                 f"{self.encoder.where}: the function that a stream was made from returned "
                 f"{type(made).__qualname__}: return a generator or another iterable"
             )
-        return made
+        return self._fresh(made)
+
+    def _fresh(self, source: Any) -> Any:
+        """Refuse a generator that has ended: what has nothing left to give would look like an empty stream."""
+        if getattr(source, "ag_frame", source) is None or getattr(source, "gi_frame", source) is None:
+            raise RuntimeError(
+                f"{self.encoder.where}: the generator {source.__qualname__} has ended already: make one for each "
+                "response, or give the function that makes it, without calling it"
+            )
+        return source
