@@ -21,7 +21,7 @@ UVICORN_SERVER = (
 )  # fmt: skip
 GRANIAN_SERVER = (
     "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
-    "--loop", "uvloop", "--log-level", "warning", "{target}",
+    "--loop", "uvloop", "--backpressure", "20000", "--log-level", "warning", "{target}",
 )  # fmt: skip
 ROBYN_SERVER = ("-m", "tests.benchmarks.apps.robyn_app", "--log-level", "WARN", "--disable-openapi")
 
@@ -98,7 +98,7 @@ CONTENDERS: Sequence[Contender] = (
     ),
     Contender(
         ROBYN, "Robyn", ("robyn", "msgspec"), ("robyn",), "robyn_app", ROBYN_SERVER, same_server=False,
-        imports="import robyn",
+        imports="import robyn", cannot={"idle": "at most 512"},
     ),
     Contender(
         SPIKARD, "Spikard", ("spikard", "msgspec"), ("spikard",), "spikard_app",

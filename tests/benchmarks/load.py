@@ -22,6 +22,8 @@ MOST = 1 << 20
 """Bytes that one read asks for."""
 LAST = b"\r\n0\r\n\r\n"
 """How a chunked body ends, and nothing in the middle of those that are read here. Connections may stay open."""
+AGAIN = 1.0
+"""Seconds after which wrk is told once more to end."""
 CONNECTIONS = 16
 """Clients that send small requests at a time."""
 
@@ -265,10 +267,12 @@ def wrk(port: int, small: Small, seconds: float) -> tuple[int, float]:
 
 def _run_wrk(command: list[str], seconds: float) -> tuple[int, float]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)  # it knows whole seconds only
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=PATIENCE)
+    # It knows whole seconds only. A signal that comes before it sleeps does not end its sleep: the next one does.
+    while process.returncode is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            output, errors = process.communicate(timeout=seconds)
+        process.send_signal(signal.SIGINT)
+        seconds = AGAIN
     if process.returncode or "Non-2xx" in output or "Socket errors" in output:
         raise Broken(errors + output)
     (requests,) = re.findall(r"(\d+) requests in", output)

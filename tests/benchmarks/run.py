@@ -100,6 +100,7 @@ def _run(options: argparse.Namespace) -> tuple[report.Report, list[str]]:
             profiling.profile(bench, [piece for piece in work.PIECES if piece.key in options.only], options.output)
             return found, []
         rows = _measure(bench, options.only)
+        dataclasses.replace(found, rows=rows).write(options.output / "bench.json")  # whatever comes of the rest
         curves = growth.curves(bench) if {"growth", OUR_SERVER} <= {*options.only, *environments} else []
         counts = {}
         if {"instructions", OURS} <= {*options.only, *environments}:
