@@ -446,6 +446,62 @@ async def test_an_on_error_that_fails(app: App, caplog: Log) -> None:
     assert "in the stream" in caplog.text
 
 
+def fails_after(rows: int) -> Iterator[str]:
+    """Yield so many rows, then fail."""
+    for _ in range(rows):
+        yield "R"
+    raise ValueError("in the stream")
+
+
+async def fails_later(rows: int) -> AsyncIterator[str]:
+    """Do the same in the event loop."""
+    for row in fails_after(rows):
+        yield row
+
+
+async def in_tags(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Map each letter to a tag."""
+    async for chunk in chunks:
+        yield b"".join(b"<%c>" % letter for letter in chunk.lower())
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "last", "status", "body", "complete"),
+    [
+        (2, "E", 200, b"<r><r><e>", True),
+        (1, "E", 200, b"<r><e>", True),
+        (1, None, 200, b"<r>", False),
+        (0, "E", 500, None, True),
+    ],
+)
+async def test_an_error_in_band_behind_a_mapping(
+    app: App, caplog: Log, kind: str, held: bool, rows: int, last: str | None, status: int, body: bytes, complete: bool
+) -> None:
+    """A mapping gets what `on_error` makes of an error as one more chunk, and the error is logged all the same."""
+
+    @app.get("/")
+    async def handler() -> Response:
+        source = fails_after(rows) if kind == "sync" else fails_later(rows)
+        response = StreamingResponse(source, on_error=lambda _: last)
+        response.map_stream(in_tags)
+        return response
+
+    async def hands_on(request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+    if held:
+        app.middleware(hands_on)
+
+    exchange = Exchange("GET", "/")
+    await exchange.run(app)
+    assert (exchange.status, exchange.complete) == (status, complete)
+    if body is not None:
+        assert exchange.body == body
+    assert "in the stream" in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_generator_that_has_ended(app: App, caplog: Log, kind: str) -> None:
     """A response whose generator was used up is an error that says so, and not an empty body that looks whole."""

@@ -103,7 +103,7 @@ class Producer:
     One that was begun before it is started has its first chunk, and waits with that: by then the maps are known.
     """
 
-    __slots__ = ("_begun", "_ended", "_released", "_scope", "_timeout", "channel", "encoder", "stream")
+    __slots__ = ("_begun", "_ended", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "stream")
 
     def __init__(self, stream: Stream, where: str) -> None:
         self.stream = stream
@@ -111,6 +111,7 @@ class Producer:
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
+        self._told: Exception | None = None
         self._begun: trio.Event | None = None
         self._released: trio.Event | None = None
         self.encoder = Encoder(where, stream.encode)
@@ -173,7 +174,7 @@ class Producer:
             with self._scope:
                 await self._fill()
                 if trio.current_effective_deadline() > -math.inf:
-                    outcome = Outcome.FINISHED
+                    outcome, failure = Outcome.FINISHED, self._told
         except Exception as error:
             outcome, failure = Outcome.FAILED, unwrap(error)
             if self.channel.closed:
@@ -247,6 +248,8 @@ class Producer:
     async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None], before: bytes = b"") -> None:
         # All that is sent goes through the maps: also what is not the source's own.
         stream, channel = self.stream, self.channel
+        if stream.maps and stream.on_error is not None:
+            chunks = self._with_farewell(chunks, stream.on_error, begun=bool(before))
         if stream.ping is not None:
             chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
         chunks = framed(chunks, stream.prelude or before, stream.tail)
@@ -259,6 +262,24 @@ class Producer:
                 if channel.waiting > channel.limit:
                     await channel.make_room()
                 channel.append(bytes(data))
+
+    async def _with_farewell(
+        self, chunks: AsyncGenerator[bytes, None], on_error: Callable[[Exception], Any], *, begun: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """The chunks, and where they fail what ``on_error`` makes of that: maps take it for one of them."""
+        try:
+            async for data in chunks:
+                begun = True
+                yield data
+        except Exception as raised:
+            failure = unwrap(raised)
+            last = on_error(failure) if begun else None
+            if last is None:
+                raise
+            self._told = failure
+            yield self.encoder.first(last)
+        finally:
+            await close_generator(chunks)
 
     def _mapped(self, function: ChunkMap, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         made = function(chunks)

@@ -116,6 +116,7 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Out
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
             await out.end(data)
+            _raise_failure(channel)  # of one that was told its client
             return
         if data:
             await out.body(data)
@@ -128,7 +129,7 @@ async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Out
 async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
     """End a stream that has failed with what its ``on_error`` makes of that, if anything."""
     failure = producer.channel.failure
-    # Behind maps the last chunk could not be told from what they make of others: it is left out.
+    # Behind maps the producer has done it, or the maps themselves have failed, and what follows them would fit nothing.
     if failure is None or stream.on_error is None or outbox.gone or stream.maps:
         return
     try:
