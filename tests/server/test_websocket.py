@@ -201,6 +201,28 @@ def test_no_peer_holds_up_a_stop(server: Server, path: str) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_peer_that_answers_no_ping(start_server: StartServer, version: str) -> None:
+    """Under `trioweb run` a peer of whom nothing has come since the last ping is left, and one that answers is kept."""
+    server = start_server("tests.server.socket_app:app", "--websocket-ping-interval", "0.5", runner="trioweb")
+    with dial(server, "/echo") as ws:
+        if version == "1.1":
+            silent = raw(server, "/echo")
+            assert read_all(silent) in {b"\x89\x00", b""}  # one ping, which may have come with the head
+            silent.close()
+        else:
+            client = H2Client(server)
+            stream = client.request("/echo", "CONNECT", CONNECT, end=False)
+            client.pump("data", stream)
+            client.wait_until_closed()
+            client.close()
+        server.wait_for_event("left 1006")
+        time.sleep(1)
+        ws.send("still here")
+        assert ws.recv(PATIENCE) == "still here"
+    assert "rror" not in server.output
+
+
 CONNECT = [(":protocol", "websocket"), ("sec-websocket-version", "13")]
 
 

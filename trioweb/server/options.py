@@ -141,7 +141,7 @@ OPTIONS: Final = (
     Option("statsd_prefix", str, "what the names of statistics begin with"),
     Option("root_path", str, "the prefix of all paths behind a proxy, as ASGI has it"),
     Option("server_names", _list, "a host name to serve, others get a 404; may be repeated", flag="server-name"),
-    Option("websocket_ping_interval", _seconds, "seconds between pings to a WebSocket client (none)"),
+    Option("websocket_ping_interval", _seconds, "seconds between pings to WebSocket clients, who must answer (none)"),
     Option("pid_path", str, "a file for this process's id", "-p", "pid"),
     Option("user", _count, "the owner of UNIX sockets, by number", "-u"),
     Option("group", _count, "the group of UNIX sockets, by number", "-g"),

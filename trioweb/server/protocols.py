@@ -4,17 +4,20 @@ Its HTTP/2 forgets a stream that it has answered or refused, and falls over the 
 all the stream's neighbours on the connection. Here such a frame falls on nobody.
 
 A WebSocket's app hears of no code but 1006 when its peer closes. The reply to a close repeats its code and reason, so
-they are read from that, on its way out.
+they are read from that, on its way out. Its pings are sent, and no pong is waited for: here a peer of whom nothing has
+come since the ping before is left.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import h11
-from hypercorn.events import Event, RawData
+import trio
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Data
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
@@ -83,17 +86,45 @@ class Protocol:
 
 
 class _H11(H11Protocol):
+    heard_at = -math.inf
+
+    async def handle(self, event: Event) -> None:
+        self.heard_at = trio.current_time()
+        await super().handle(event)
+
     async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Data):
-            _note_close(self.stream, event.data)
-        await super().stream_send(event)
+        if not await _left(self, self.stream, event):
+            await super().stream_send(event)
 
 
 class _H2(H2Protocol):
+    heard_at = -math.inf
+
+    async def handle(self, event: Event) -> None:
+        self.heard_at = trio.current_time()
+        await super().handle(event)
+
     async def stream_send(self, event: StreamEvent) -> None:
-        if isinstance(event, Data):
-            _note_close(self.streams.get(event.stream_id), event.data)
-        await super().stream_send(event)
+        if not await _left(self, self.streams.get(event.stream_id), event):
+            await super().stream_send(event)
+
+
+_pings: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+
+async def _left(protocol: _H11 | _H2, stream: object, event: StreamEvent) -> bool:
+    """Look at what goes out, and close the connection instead if it is a ping to one who was silent since the last."""
+    if not isinstance(event, Data):
+        return False
+    _note_close(stream, event.data)
+    if event.data[:1] != b"\x89":
+        return False
+    before = _pings.get(stream, -math.inf)
+    _pings[stream] = trio.current_time()
+    if protocol.heard_at < before:
+        await protocol.send(Closed())
+        return True
+    return False
 
 
 _closes: WeakKeyDictionary[object, dict[str, object]] = WeakKeyDictionary()
