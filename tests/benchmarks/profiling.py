@@ -18,6 +18,8 @@ SHOWN = 12
 """Functions of a piece of work that are printed."""
 KEPT = 60
 """Those that are written down."""
+PATIENCE = 60.0
+"""Seconds that a piece may take, with the profiler in it."""
 
 
 def profile(bench: Bench, pieces: Sequence[Piece], output: Path) -> None:
@@ -44,7 +46,7 @@ def _profile(bench: Bench, contender: Contender, piece: Piece, path: Path) -> st
     def start(who: Contender, told: Mapping[str, str]) -> Server:
         return bench.start(who, {**settings, **told})
 
-    watched = dataclasses.replace(bench, start=start)
+    watched = dataclasses.replace(bench, start=start, sizes=dataclasses.replace(bench.sizes, budget=PATIENCE))
     if piece.alone:
         piece.sample(Turn(watched, contender, None))
     else:
