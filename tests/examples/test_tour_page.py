@@ -90,7 +90,7 @@ def test_a_visitor_sees_a_stream_at_once(tour_page: Page) -> None:
     card.is_now("running")
     for least in (1, 2_000_000, 4_000_000):
         card.wait_for("read", least)
-        assert card.number("made") >= card.number("read")
+        card.wait_for("made", card.number("read"))  # the server's own news of it may come a moment later
     expect(card.box.locator("b.read")).to_have_text(re.compile(r"^\d+\.\d MiB$"))
     expect(card.box.locator(".reading")).to_have_text(re.compile(r"^\d+\.\d MiB/s$"))
     expect(card.box.locator(".doing")).to_have_text("waits for room")
