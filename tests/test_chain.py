@@ -12,7 +12,18 @@ import trio
 import trio.testing
 
 from tests.asgi import Exchange, ask, running
-from trioweb import App, FileResponse, HTTPError, Provide, Request, Response, RouteError, Router, StreamingResponse
+from trioweb import (
+    App,
+    EventStreamResponse,
+    FileResponse,
+    HTTPError,
+    Provide,
+    Request,
+    Response,
+    RouteError,
+    Router,
+    StreamingResponse,
+)
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.layers import CallNext, Middleware
 from trioweb.wire.transport import Transport, own_transport
@@ -364,8 +375,9 @@ class Source:
         self.closed = True
 
 
+@pytest.mark.parametrize("kind", [StreamingResponse, EventStreamResponse])
 @pytest.mark.parametrize("ending", ["replace", "raise", "fail", "twice"])
-async def test_a_response_that_is_not_sent_is_closed(app: App, ending: str) -> None:
+async def test_a_response_that_is_not_sent_is_closed(app: App, ending: str, kind: type[Response]) -> None:
     """What a response held is closed when a middleware replaces it, raises after it, or asks for another one."""
     sources: list[Source] = []
 
@@ -381,18 +393,44 @@ async def test_a_response_that_is_not_sent_is_closed(app: App, ending: str) -> N
     @app.get("/")
     async def root(request: Request) -> Response:
         sources.append(Source())
-        return StreamingResponse(sources[-1])
+        return kind(sources[-1])
 
     await ask(app, "/")
     assert [source.closed for source in sources] == [True] * (2 if ending == "twice" else 1)
 
 
-async def test_a_channel_that_is_not_sent_is_no_error_to_who_feeds_it(app: App) -> None:
+async def test_a_stream_of_a_middlewares_own_that_is_not_sent_is_closed(app: App) -> None:
+    """The same holds for a stream that a middleware makes, and the one around it replaces."""
+    source = Source()
+
+    @app.middleware
+    async def outer(request: Request, call_next: CallNext) -> str:
+        await call_next(request)
+        return "another"
+
+    @app.middleware
+    async def inner(request: Request, call_next: CallNext) -> Response:
+        return StreamingResponse(source)
+
+    assert (await ask(app, "/")).body == b"another"
+    assert source.closed
+
+
+async def test_a_channel_that_is_not_sent_is_no_error_to_who_feeds_it(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where a channel is replaced, the request's task that feeds it is cancelled, and the replacement is sent."""
+    mapped: list[bytes] = []
+
+    async def note(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            mapped.append(chunk)
+            yield chunk
 
     @app.middleware
     async def replace(request: Request, call_next: CallNext) -> str:
-        await call_next(request)
+        response = await call_next(request)
+        response.map_stream(note)  # type: ignore[arg-type]
         return "another"
 
     @app.get("/")
@@ -408,6 +446,7 @@ async def test_a_channel_that_is_not_sent_is_no_error_to_who_feeds_it(app: App) 
 
     answer = await ask(app, "/")
     assert (answer.status, answer.body) == (200, b"another")
+    assert (mapped, caplog.records) == ([], [])
 
 
 async def test_a_file_is_prepared_when_a_middleware_sees_it(app: App, tmp_path: Path) -> None:
@@ -538,6 +577,35 @@ async def test_cancelling_a_request_from_outside_ends_its_handler_first(app: App
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
         assert log == ["handler", "middleware"]
+
+
+async def test_no_cancellation_reaches_send(app: App, ways: str) -> None:
+    """A small response is sent whole though its request is cancelled, also behind a middleware that has waited."""
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        await trio.sleep(0)
+        return await call_next(request)
+
+    @app.get("/")
+    async def root() -> str:
+        return "x"
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("GET", "/", window=0)
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        nursery.start_soon(open_window, exchange)
+    if ways == "plain server":  # else the server sees to that
+        assert (exchange.body, exchange.complete, exchange.cancelled_sends) == (b"x", True, 0)
+
+
+async def open_window(exchange: Exchange) -> None:
+    """Let the client read, though all is cancelled."""
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.open_window()
 
 
 async def test_a_task_of_the_request_that_fails_is_answered_outside(app: App) -> None:

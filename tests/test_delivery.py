@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import trio
 import trio.testing
 
 from tests.asgi import Exchange, ask, running
-from trioweb import App, EventStreamResponse, HTTPError, JSONLinesResponse, Request, Response, StreamingResponse
+from trioweb import (
+    App,
+    EventStreamResponse,
+    HTTPError,
+    JSONLinesResponse,
+    Provide,
+    Request,
+    Response,
+    StreamingResponse,
+)
 from trioweb.layers import CallNext
 from trioweb.wire.transport import Transport
 
@@ -236,6 +245,114 @@ async def test_a_stream_that_was_begun_and_is_not_sent_is_closed(app: App, kind:
         assert exchange.complete
 
 
+async def test_a_map_that_asks_for_nothing(app: App) -> None:
+    """A map that gives chunks of its own alone is sent, and the stream behind it is closed where it lives."""
+    log: list[str] = []
+
+    async def own(_: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield b"own"
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.map_stream(own)  # type: ignore[arg-type]
+        return response
+
+    @app.get("/")
+    async def root() -> AsyncIterator[str]:
+        task = trio.lowlevel.current_task()
+        try:
+            yield "a"
+        finally:
+            log.append("closed" if trio.lowlevel.current_task() is task else "closed elsewhere")
+
+    assert (await ask(app, "/")).body == b"own"
+    assert log == ["closed"]
+
+
+async def provided(request: Request) -> AsyncIterator[str]:
+    """Something to use."""
+    try:
+        yield "x"
+    finally:
+        request.app.state.log.append("dependency closed")
+
+
+async def test_a_stream_that_was_begun_is_closed_before_what_it_uses(app: App) -> None:
+    """Where a middleware fails after it, the generator has ended when its dependencies are closed."""
+    app.state.log = log = []
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        await call_next(request)
+        raise KeyError
+
+    @app.get("/")
+    async def root(x: Annotated[str, Provide(provided)]) -> AsyncIterator[str]:
+        try:
+            yield x
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+            log.append("stream closed")
+
+    assert (await ask(app, "/")).status == 500
+    assert log == ["stream closed", "dependency closed"]
+
+
+async def test_a_stream_that_is_not_sent_lets_no_client_cancel(
+    app: App, autojump_clock: trio.testing.MockClock
+) -> None:
+    """With a body in place of a stream, a client that leaves cancels nothing of a POST, as without the stream."""
+    log: list[str] = []
+
+    @app.middleware
+    async def replace(request: Request, call_next: CallNext) -> str:
+        await call_next(request)
+        return "x" * 1_000_000
+
+    @app.post("/")
+    async def root(nursery: trio.Nursery) -> AsyncIterator[str]:
+        async def work() -> None:
+            await trio.sleep(10)
+            log.append("done")
+
+        nursery.start_soon(work)
+        yield "x"
+
+    async with running(app), trio.open_nursery() as tasks:
+        exchange = Exchange("POST", "/", window=1)
+        tasks.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        exchange.leave()
+    assert log == ["done"]
+
+
+async def test_what_waits_in_a_thread_is_bounded(app: App) -> None:
+    """A sync stream behind middleware holds no more than its buffer and a chunk, though it passes two channels."""
+    made = 0
+
+    @app.get("/")
+    async def root() -> Response:
+        def chunks() -> Iterator[bytes]:
+            nonlocal made
+            for _ in range(1000):
+                made += 1
+                yield b"x" * 1024
+
+        return StreamingResponse(chunks(), buffer_size=16384)
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("GET", "/", window=1)
+        nursery.start_soon(exchange.run, app)
+        before = -1
+        while before != made:
+            before = made
+            await trio.sleep(0.2)
+        assert made <= 16 + 1 + 32 + 1  # besides the one message that is being written, and the one in hand
+        exchange.leave()
+
+
 async def test_an_event_stream_does_not_wait_for_its_first_event(
     app: App, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -278,9 +395,9 @@ async def test_a_deadline_around_the_first_yield(
     @app.middleware
     async def slow(request: Request, call_next: CallNext) -> Response:
         response = await call_next(request)
+        await trio.sleep(10)
         if mapped:
             response.map_stream(upper)
-        await trio.sleep(10)
         return response
 
     @app.get("/")

@@ -231,7 +231,6 @@ class Passage:
                 with trio.CancelScope(shield=True):
                     await self._close_unsent(None)
                     await core.abandon()
-                core = None
         if core is None or core.over:
             core = self._core = Core(self._exchange(request), self._lost)
             self._start(core.run, outcome)

@@ -231,7 +231,15 @@ async def test_what_passes_as_a_response_is_not_marked() -> None:
     async def breaks() -> str:
         raise Broken
 
-    for path, status in (("/breaks", 200), ("/nowhere", 404)):
+    @app.get("/refuses")
+    async def refuses(request: Request) -> str:
+        raise HTTPError(418)
+
+    @app.error_handler(404)
+    async def missing(request: Request, error: HTTPError) -> Response:
+        return Response("nothing", 404)
+
+    for path, status in (("/breaks", 200), ("/nowhere", 404), ("/refuses", 418)):
         answer = await ask(app, path)
         assert (answer.status, "x-marked" in answer.headers) == (status, False)
 
