@@ -22,6 +22,7 @@ from trioweb import (
     StreamingResponse,
 )
 from trioweb.testing import ASGIViolation, LifespanFailed, TestClient
+from trioweb.testing.clock import PATIENCE
 
 Clock = trio.testing.MockClock
 
@@ -527,6 +528,41 @@ async def test_a_thread_may_wait_for_the_clock(app: App, client: TestClient, aut
         return str(trio.from_thread.run_sync(trio.current_time))
 
     assert (await client.get("/")).text == "100.0"
+
+
+async def test_a_thread_may_wait_for_the_clock_often(app: App, client: TestClient, autojump_clock: Clock) -> None:
+    """A plain function, and a generator, that sleep by trio's clock again and again take none of real time for it."""
+
+    @app.get("/plain")
+    def plain() -> str:
+        for _ in range(100):
+            trio.from_thread.run(trio.sleep, 10)
+        return "done"
+
+    @app.get("/stream")
+    def stream() -> Iterator[str]:
+        for _ in range(100):
+            yield "."
+            trio.from_thread.run(trio.sleep, 10)
+
+    begin = time.perf_counter()
+    assert (await client.get("/plain")).text == "done"
+    assert trio.current_time() == 1000
+    assert (await client.get("/stream")).text == "." * 100
+    assert trio.current_time() == 2000
+    assert time.perf_counter() - begin < PATIENCE * 10  # of 200 sleeps
+
+
+async def test_a_thread_that_takes_its_time(app: App, client: TestClient, autojump_clock: Clock) -> None:
+    """A plain function that works for a second is waited for, by the clock too."""
+
+    @app.get("/")
+    def handler() -> str:
+        time.sleep(1)
+        return "done"
+
+    assert (await client.get("/")).text == "done"
+    assert trio.current_time() == 0
 
 
 async def test_pings_and_an_idle_timeout(app: App, client: TestClient, autojump_clock: Clock) -> None:

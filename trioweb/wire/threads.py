@@ -6,6 +6,7 @@ counted here, and the testing kit holds the clock while one works.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
@@ -43,7 +44,8 @@ class ThreadWork:
         self.files = trio.CapacityLimiter(FILE_THREADS)
         """For files alone: handlers that hold up all of trio's own threads hold up no file."""
         self._memory = memoryview(b"")
-        self.workers: set[Worker] = set()
+        self.workers: dict[Worker, int | None] = {}
+        """What is under way, with the thread that does it, where that has begun and somebody sees to it."""
         self.held = False
         """Somebody sees to it already that a mock clock waits for them."""
 
@@ -53,10 +55,14 @@ class ThreadWork:
             self._memory = memoryview(bytearray(size))
         return self._memory[:size]
 
-    @property
-    def busy(self) -> bool:
-        """Whether the loop waits for some thread: for its work, or for the news that it has ended."""
-        return any(not worker.waiting for worker in self.workers)
+    def busy(self, waits: Callable[[int], bool]) -> bool:
+        """Whether the loop waits for some thread: for its work, or for the news that it has ended.
+
+        Args:
+            waits: whether a thread waits for the loop in a way that its worker does not know of.
+        """
+        threads = list(self.workers.items())
+        return any(not (worker.waiting or (thread is not None and waits(thread))) for worker, thread in threads)
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
@@ -85,8 +91,15 @@ async def run_in_thread(
     """
     work = thread_work()
     entry = worker or _Call()
-    work.workers.add(entry)
+    work.workers[entry] = None
+
+    def noted() -> T:
+        work.workers[entry] = threading.get_ident()
+        return function(*args)
+
     try:
+        if work.held:
+            return await trio.to_thread.run_sync(noted, limiter=limiter)
         return await trio.to_thread.run_sync(function, *args, limiter=limiter)
     finally:
-        work.workers.discard(entry)
+        del work.workers[entry]
