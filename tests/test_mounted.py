@@ -268,6 +268,71 @@ async def test_a_part_arrives_when_it_is_sent(app: App, autojump_clock: trio.tes
     assert app.state.log == [200]
 
 
+async def test_a_head_waits_for_its_first_part(app: App) -> None:
+    """Where the first part is not empty, the head leaves with it, and nothing is made up."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(part(b"a"))
+        await send(part(b"b", more=False))
+
+    exchange = Exchange("GET", "/bare")
+    async with running(mounted(app, answer)):
+        await exchange.run(app)
+    assert exchange.chunks[0] == b"a"
+
+
+async def test_the_limits_of_the_outer_app_are_not_those_of_a_mounted_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """How long a mounted app's stream is silent, how long it all takes, and a body comes, is its own matter."""
+    app = App(idle_timeout=5, max_duration=15, body_timeout=5)
+
+    @app.middleware
+    async def pass_on(request: Request, call_next: CallNext) -> Response:
+        return await call_next(request)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        await send(start())
+        for _ in range(3):
+            await send(part(message["body"]))
+            await trio.sleep(10)
+        await send(part(b"", more=False))
+
+    async def body() -> AsyncIterator[bytes]:
+        await trio.sleep(10)
+        yield b"x"
+
+    async with TestClient(mounted(app, answer)) as client:
+        response = await client.post("/bare", content=body())
+    assert (response.status_code, response.text) == (200, "xxx")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_mounted_app_is_told_that_its_client_has_left(
+    app: App, answers: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where that cancels nothing, before the response to a POST, and after it: `receive` says so."""
+    seen: list[str] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((await receive())["type"])
+        if answers:
+            await send(start())
+            await send(part(b"x", more=False))
+        seen.append((await receive())["type"])
+
+    async with running(mounted(app, answer)), trio.open_nursery() as nursery:
+        exchange = Exchange("POST", "/bare")
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        exchange.leave()
+        with trio.fail_after(5):
+            await exchange.done.wait()
+    assert seen == ["http.request", "http.disconnect"]
+
+
 async def test_the_app_waits_for_a_client_that_does_not_read(app: App, autojump_clock: Any) -> None:
     """What a mounted app sends is not piled up: it waits in `send` until its client takes."""
     sent = 0
@@ -491,6 +556,40 @@ async def test_events_of_a_mounted_app_end_at_a_stop(app: App, autojump_clock: t
         assert (await anext(events)).data == "x"
         client.announce_stop()
         assert [event async for event in events] == []
+
+
+async def test_a_mounted_app_hears_of_a_stop(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """`app.stopping` is set in an app of ours that is mounted."""
+    inner = App()
+
+    @inner.get("/")
+    async def root() -> str:
+        await inner.stopping.wait()
+        return "stopped"
+
+    app.mount("/inner", inner)
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+
+        async def ask_inner() -> None:
+            assert (await client.get("/inner/")).text == "stopped"
+
+        nursery.start_soon(ask_inner)
+        await trio.sleep(1)
+        client.announce_stop()
+
+
+async def test_an_error_of_a_mounted_app_is_raised_in_a_test(app: App) -> None:
+    """The test client hears of what an app of ours that is mounted has logged."""
+    inner = App()
+
+    @inner.get("/")
+    async def root() -> str:
+        raise KeyError("some reason")
+
+    app.mount("/inner", inner)
+    async with TestClient(app) as client:
+        with pytest.raises(KeyError, match="some reason"):
+            await client.get("/inner/")
 
 
 async def test_out_of_order(app: App) -> None:

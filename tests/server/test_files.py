@@ -427,14 +427,16 @@ def test_many_slow_clients(files: Server, site: Path) -> None:
             client.close()
 
 
-def test_memory_of_a_download(files: Server) -> None:
-    """A download of a large file leaves the server's memory as it was."""
-    files.curl("/file/sparse.bin", "-o", os.devnull)
+@pytest.mark.parametrize("version", [[], ["--http2-prior-knowledge"]])
+@pytest.mark.parametrize("path", ["/file/sparse.bin", "/inverted/file/sparse.bin"])
+def test_memory_of_a_download(files: Server, path: str, version: list[str]) -> None:
+    """A download of a large file leaves the server's memory as it was, whether the system sends it or it is read."""
+    files.curl(path, *version, "-o", os.devnull)
     (pid,) = files.workers
     before = files.memory
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     for _ in range(3):
-        assert files.curl("/file/sparse.bin", "-o", os.devnull)[0] == 0
+        assert files.curl(path, *version, "-o", os.devnull)[0] == 0
     peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
     assert peak - before < 4096
 
