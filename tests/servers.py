@@ -60,9 +60,8 @@ class Server:
         self.decodes = False
         """Its clients ask for gzip, and decode it."""
         self._scheme = scheme
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self._reserved = reserve_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._events = directory / "events.log"
         self._events.touch()
         self._log = directory / "server.log"
@@ -182,6 +181,15 @@ class Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
+        self._reserved.close()
+
+
+def reserve_port() -> socket.socket:
+    """A socket whose port a server can listen on, and that nobody else is given as a free one until it is closed."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 def _is_worker(pid: str) -> bool:

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from tests.conftest import StartServer
 from tests.docs.guide import DOCS
-from tests.servers import PATIENCE, Server, read_until
+from tests.servers import PATIENCE, Server, read_until, reserve_port
 from trioweb.server.options import parse
 
 PAGE = (DOCS / "deploying.md").read_text()
@@ -35,19 +35,13 @@ def block(language: str, title: str) -> str:
     return str(found)
 
 
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Nginx:
     """An nginx of this machine with the page's configuration, on ports of its own."""
 
     def __init__(self, directory: Path, upstream: int, certificate: Path) -> None:
         assert Path(NGINX).exists(), "this test needs nginx"
-        self.port, self.tls_port = free_port(), free_port()
+        self._reserved = [reserve_port(), reserve_port()]
+        self.port, self.tls_port = (int(reserved.getsockname()[1]) for reserved in self._reserved)
         sites = block("nginx", "/etc/nginx/sites-available/shop") + block("nginx", "https")
         for old, new in (
             ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
@@ -105,6 +99,8 @@ class Nginx:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(PATIENCE)
+        for reserved in self._reserved:
+            reserved.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,13 @@ from typing import Any
 
 import trio
 
+from tests.notes import note
 from trioweb import App, EventStreamResponse, Request, Response, ServerSentEvent, StreamingResponse
 
 app = App()
-LOG = open(os.environ.get("EVENT_LOG", os.devnull), "a")  # noqa: PTH123, SIM115 - open as long as the process
 BLOCK = b"x" * 65536
 DOWNLOAD_SIZE = 8 * 2**20
 """Bytes of a download; too many for the buffers of both kernels."""
-
-
-def note(*words: object) -> None:
-    """Note an event."""
-    print(*words, file=LOG, flush=True)
 
 
 # What the worker holds

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,11 +180,12 @@ async def be_a_client(port: int, seed: str, counts: Counter[str], contained: boo
         await connected.connect(("127.0.0.1", port))
         with trio.move_on_after(patience):
             await scenario(Peer(trio.SocketStream(connected), rng, contained))
-        if reset:
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolError):
         pass  # the server was right to end it
     finally:
+        if reset:  # also when the soak's time is over in the middle of it
+            with suppress(OSError):  # closed: it was connecting
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connected.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 import trio
 
+from tests.notes import LOG, note
 from trioweb import (
     App,
     EventStreamResponse,
@@ -22,14 +22,8 @@ from trioweb import (
 )
 
 app = App()
-LOG = open(os.environ.get("EVENT_LOG", os.devnull), "a")  # noqa: PTH123, SIM115 - open as long as the process
 
 BLOCK = b"x" * 65536
-
-
-def note(*words: object) -> None:
-    """Note an event."""
-    print(*words, file=LOG, flush=True)
 
 
 def note_task(where: str) -> None:

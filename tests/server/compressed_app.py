@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from tests.server.app import note
+from tests.notes import note
 from trioweb import App, Compression, EventStreamResponse, HTMLResponse, Request, Response
 
 app = App()

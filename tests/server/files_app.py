@@ -15,11 +15,11 @@ from typing import Any
 
 import trio
 
+from tests.notes import note
 from trioweb import App, Compression, FileResponse, RangeResponse, Response, StaticFiles
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 
 SITE = Path(os.environ["SITE"])
-LOG = open(os.environ.get("EVENT_LOG", os.devnull), "a")  # noqa: PTH123, SIM115 - open as long as the process
 
 own_sendfile = os.sendfile
 
@@ -27,8 +27,7 @@ own_sendfile = os.sendfile
 def noted_sendfile(*args: Any) -> int:
     """What it stands for, and a note of how much that was."""
     sent = own_sendfile(*args)
-    LOG.write(f"sent by the system: {sent}\n")
-    LOG.flush()
+    note(f"sent by the system: {sent}")
     return sent
 
 
@@ -107,8 +106,7 @@ async def own_cancel(nursery: trio.Nursery) -> Response:
     async def cancel_soon() -> None:
         await trio.sleep(0.3)
         nursery.cancel_scope.cancel()
-        LOG.write("own cancelled\n")
-        LOG.flush()
+        note("own cancelled")
 
     nursery.start_soon(cancel_soon)
     return FileResponse(SITE / "sparse.bin")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +10,10 @@ from typing import Annotated, Any
 import msgspec
 import trio
 
+from tests.notes import note
 from trioweb import App, Form, HTMLResponse, HTTPError, Query, Request, Router, UploadFile
 
 app = App(max_body_size=1_000_000, body_timeout=0.5)
-LOG = open(os.environ.get("EVENT_LOG", os.devnull), "a")  # noqa: PTH123, SIM115 - open as long as the process
-
-
-def note(*words: object) -> None:
-    """Note an event."""
-    print(*words, file=LOG, flush=True)
 
 
 class Item(msgspec.Struct):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.http1.conftest import PATIENCE
+from tests.servers import reserve_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,10 +22,13 @@ Running = tuple[subprocess.Popen[bytes], str]
 @pytest.fixture(params=["auto", "h11"])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     """A server with two workers, once with HTTP/1.1 of our own, once with Hypercorn's; and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    options = ["--bind", address, "--workers", "2", "--http", request.param]
+    with reserve_port() as reserved:
+        yield from run_at(f"127.0.0.1:{reserved.getsockname()[1]}", request.param)
+
+
+def run_at(address: str, http: str) -> Iterator[Running]:
+    """Run it there."""
+    options = ["--bind", address, "--workers", "2", "--http", http]
     command = [sys.executable, "-m", "trioweb", "run", *options, "tests.server.app:app"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + PATIENCE
