@@ -20,6 +20,9 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/server")
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
+SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile")
+"""Two processes share the tests, a file each at a time: those with servers wait for most of their time."""
+
 
 def find_pythons() -> list[str]:
     """The supported versions of Python that are on this machine, those of pyenv included.
@@ -52,7 +55,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install(".[test]")
     left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
-    session.run("python", "-m", "pytest", *(session.posargs or left_out))
+    session.run("python", "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
 
 
 @nox.session
