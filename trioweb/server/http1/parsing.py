@@ -9,6 +9,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from httptools import (
@@ -36,6 +37,7 @@ EMPTY_LINES: Final = 4
 """Empty lines that may stand before a request (RFC 9112, section 2.2: at least one)."""
 
 _END: Final = b"\r\n\r\n"
+_LATER: Final = re.compile(rb"HTTP/1\.[2-9]")
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
@@ -148,8 +150,11 @@ class RequestReader:
         line = raw[: raw.find(b"\r\n")].split(b" ")
         if len(line) != 3:  # llhttp takes several spaces, and a line without a version
             raise BadRequest(400, "the request line is not METHOD target HTTP/1.1")
-        upgrades = self._feed_head(raw, line[0])
         version = _VERSIONS.get(line[2])
+        if version is None and _LATER.fullmatch(line[2]) is not None:  # RFC 9110, section 2.5: it is read as our latest
+            end = raw.find(b"\r\n")
+            version, raw = "1.1", raw[: end - len(line[2])] + b"HTTP/1.1" + raw[end:]
+        upgrades = self._feed_head(raw, line[0])
         if version is None:  # it takes other protocols, and HTTP of all ages
             raise BadRequest(505 if line[2][:5] == b"HTTP/" else 400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = line[0].decode().upper()
@@ -176,8 +181,10 @@ class RequestReader:
             return True
         except HttpParserInvalidMethodError:
             # Any token may be a method (RFC 9110, section 9.1); llhttp has a list.
-            if method == b"POST" or len(method) > METHOD_LENGTH or TOKEN.fullmatch(method) is None:
+            if method == b"POST" or TOKEN.fullmatch(method) is None:
                 raise BadRequest(400, "the method is no token") from None
+            if len(method) > METHOD_LENGTH:  # RFC 9112, section 3
+                raise BadRequest(501, "the method is longer than any that is known") from None
             self._parser = None
             return self._feed_head(b"POST" + raw[len(method) :], b"POST")
         except HttpParserError as error:
