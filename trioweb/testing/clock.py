@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Final
 
@@ -29,22 +28,11 @@ class ThreadsHoldClock(trio.abc.Instrument):
         """Let threads work before the loop looks for something to do."""
         del timeout
         end = time.perf_counter() + PATIENCE
-        while self._work.busy(waits_for_loop) and time.perf_counter() < end:
+        while self._work.busy and time.perf_counter() < end:
             loop = trio.lowlevel.current_statistics()
             if loop.tasks_runnable or loop.run_sync_soon_queue_size:
                 return  # it does not only wait: a thread may just have given it something to do
             time.sleep(STEP)
-
-
-def waits_for_loop(thread: int) -> bool:
-    """Whether a thread waits, in ``trio.from_thread``, for what the loop has not done yet."""
-    frame = sys._current_frames().get(thread)
-    if frame is None or frame.f_code.co_name != "_send_message_to_trio":
-        return False
-    try:
-        return bool(frame.f_locals["message_to_trio"].queue.empty())
-    except (AttributeError, KeyError):  # another trio
-        return False
 
 
 def hold_clock() -> None:

@@ -6,8 +6,7 @@ counted here, and the testing kit holds the clock while one works.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
 import trio
@@ -44,8 +43,8 @@ class ThreadWork:
         self.files = trio.CapacityLimiter(FILE_THREADS)
         """For files alone: handlers that hold up all of trio's own threads hold up no file."""
         self._memory = memoryview(b"")
-        self.workers: dict[Worker, int | None] = {}
-        """What is under way, with the thread that does it, where that has begun and somebody sees to it."""
+        self.workers: dict[Worker, Coroutine[Any, Any, Any]] = {}
+        """What is under way, with what the loop awaits for it."""
         self.held = False
         """Somebody sees to it already that a mock clock waits for them."""
 
@@ -55,14 +54,18 @@ class ThreadWork:
             self._memory = memoryview(bytearray(size))
         return self._memory[:size]
 
-    def busy(self, waits: Callable[[int], bool]) -> bool:
-        """Whether the loop waits for some thread: for its work, or for the news that it has ended.
+    @property
+    def busy(self) -> bool:
+        """Whether the loop waits for some thread: for its work, or for the news that it has ended."""
+        return any(not (worker.waiting or _serves(call)) for worker, call in self.workers.items())
 
-        Args:
-            waits: whether a thread waits for the loop in a way that its worker does not know of.
-        """
-        threads = list(self.workers.items())
-        return any(not (worker.waiting or (thread is not None and waits(thread))) for worker, thread in threads)
+
+def _serves(call: Any) -> bool:
+    """Whether the loop runs something for a thread, which waits for that in ``trio.from_thread``."""
+    while (call := getattr(call, "cr_await", None)) is not None:
+        if call.__name__ == "run" and call.cr_frame.f_globals.get("__name__") == "trio._threads":
+            return True
+    return False
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
@@ -91,15 +94,9 @@ async def run_in_thread(
     """
     work = thread_work()
     entry = worker or _Call()
-    work.workers[entry] = None
-
-    def noted() -> T:
-        work.workers[entry] = threading.get_ident()
-        return function(*args)
-
+    call: Coroutine[Any, Any, T] = trio.to_thread.run_sync(function, *args, limiter=limiter)
+    work.workers[entry] = call
     try:
-        if work.held:
-            return await trio.to_thread.run_sync(noted, limiter=limiter)
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+        return await call
     finally:
         del work.workers[entry]
