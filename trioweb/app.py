@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
@@ -86,7 +86,7 @@ class App(Router):
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names = RouteNames()
         self._managers: list[Manager] = []
-        self._stack = Stack(self._serve)
+        self._stack = Stack(self._begin)
         self._stopping = Stopping(self._policy)
         if debug:
             self._stack.add(Marker, (self._dispatcher.look_up,), {})
@@ -263,9 +263,14 @@ class App(Router):
             entry, scope = self._stack.enter(scope, send)
             await entry(scope, receive, send)
         else:
-            await self._serve(scope, receive, send)
+            rest = await self._begin(scope, receive, send)
+            if rest is not None:
+                serving = rest()
+                del rest, scope, receive, send  # it may take hours
+                await serving
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[None]] | None:
+        """Serve a scope, or say what does so: for that is kept nothing of what found it."""
         kind = scope["type"]
         if kind == "http":
             if not self._stopping.heard:
@@ -282,14 +287,11 @@ class App(Router):
                 call = Call(self._policy, target.endpoint, {}, scope, receive, send)
             elif isinstance(target, Mount):
                 await target.serve(scope, receive, send)
-                return
+                return None
             else:
-                found = cast("Response | Exception", target)
-                call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, found)
-            rest = await (serve_through if self._policy.middleware or call.endpoint.middleware else serve)(call)
-            if rest is not None:
-                await rest()
-        elif kind == "lifespan":
+                call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target))
+            return await (serve_through if self._policy.middleware or call.endpoint.middleware else serve)(call)
+        if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)
         elif kind == "websocket":
@@ -297,6 +299,7 @@ class App(Router):
             await self._converse(scope, receive, send)
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
+        return None
 
     def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
         self._stopping = Stopping(self._policy)

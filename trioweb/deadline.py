@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 import trio
 
@@ -12,6 +13,9 @@ from trioweb.call import Call
 from trioweb.ground.errors import HTTPError, StreamTimeout
 from trioweb.policy import log
 from trioweb.wire.producer import Stream
+
+NOTHING: Final = nullcontext()
+"""What stands for a scope or a nursery that is not needed: one for all."""
 
 
 class Deadline:
@@ -31,7 +35,7 @@ class Deadline:
     def around(self) -> AbstractContextManager[object]:
         """What the handler and its response are to run in."""
         self._limit = None if self._call.endpoint.timeout is None else trio.CancelScope()
-        return self._limit or nullcontext()
+        return self._limit or NOTHING
 
     def begin(self) -> None:
         """The handler is about to start."""

@@ -46,7 +46,8 @@ class Delivery:
     """
 
     __slots__ = (
-        "_begun", "_call", "_deadline", "_left_behind", "_nursery", "_outbox", "_unread", "_watch", "streaming",
+        "_begun", "_call", "_deadline", "_left_behind", "_nursery", "_outbox", "_response", "_unread", "_watch",
+        "streaming",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class Delivery:
         self._deadline = deadline
         self._left_behind = left_behind
         self._begun: Producer | None = None
+        self._response: Response | None = None  # that is sent
         self.streaming = False
 
     async def begin(self, response: Response) -> None:
@@ -115,14 +117,15 @@ class Delivery:
                 if stream is not None and not stream.begun:
                     await self._close(stream)
             return
-        producer, self._begun = self._begun or self._produce(stream), None
+        producer, self._begun, self._response = self._begun or self._produce(stream), None, response
         if self._call.inbox.gone:
             self._nursery.cancel_scope.cancel()
         policy = self._call.policy
+        if stream.ends_on_stop:
+            policy.end_on_stop(producer)
+        del response, stream  # it may take hours
         try:
-            if stream.ends_on_stop:
-                policy.end_on_stop(producer)
-            await relay(producer, self._nursery, self._outbox, lambda kind: self._head(response, kind, producer))
+            await relay(producer, self._nursery, self._outbox, self)
         except StreamTimeout as error:
             outlasted = self._outbox.started and self._deadline.passed
             failure = self._deadline.outlasted(started=True) if outlasted else error
@@ -170,7 +173,10 @@ class Delivery:
         else:
             await close_unused(stream.source)
 
-    def _head(self, response: Response, media_type: str | None, producer: Producer) -> tuple[int, RawHeaders]:
+    def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
+        """See ``relay.Opening``."""
+        response, self._response = self._response, None
+        assert response is not None  # noqa: S101 - it is asked for once, by `deliver`
         if media_type is not None and "content-type" not in response.headers:
             response.headers["content-type"] = media_type
         if response.headers.get("content-type", "").lower().startswith(EVENTS_TYPE):  # however it was made

@@ -11,14 +11,13 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import trio
 
 from trioweb.call import Call, may_have_body
-from trioweb.deadline import Deadline
+from trioweb.deadline import NOTHING, Deadline
 from trioweb.delivery import Delivery, leave, send_whole
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
 from trioweb.handlers import respond
@@ -29,6 +28,7 @@ from trioweb.resources import Resources
 from trioweb.responses import Response, stream_of
 from trioweb.signatures import label_of
 from trioweb.unread import UnreadBody
+from trioweb.watch import TASK as WATCH
 from trioweb.watch import ClientWatch
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
 
@@ -48,7 +48,7 @@ class Exchange:
         self._opened: list[RangeResponse] = []
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
-        self._watch = ClientWatch(self._inbox, self._outbox, call.policy.limits.write_timeout)
+        self._watch = ClientWatch(self, self._inbox, self._outbox, call.policy.limits.write_timeout)
         self._delivery: Delivery | None = None
         self._overdue: Exception | None = None
         self._deadline = Deadline(call)
@@ -78,12 +78,12 @@ class Exchange:
         failure: Exception | None
         answer = self._call.found if answer is None else answer
         try:
-            if answer is None:
-                failure = await self._attempt(self._call_handler)
-            elif isinstance(answer, Response):
-                failure = await self._reply(answer)
-            else:
+            if isinstance(answer, Exception):
                 failure = answer
+            else:
+                attempt = self._attempt(self._call_handler) if answer is None else self._reply(answer)
+                del answer  # it may take hours
+                failure = await attempt
             if failure is not None and not self._outbox.started and not self._inbox.gone:
                 failure = await self._answer(failure)
                 while failure is not None and failure is self._refused:
@@ -107,21 +107,23 @@ class Exchange:
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
             shared = self._request is None and not self._call.endpoint.sees_nursery  # then nobody can cancel it
-            async with trio.open_nursery() as around, nullcontext(around) if shared else trio.open_nursery() as nursery:
-                self._nursery = nursery
+            async with trio.open_nursery() as around, NOTHING if shared else trio.open_nursery() as inner:
+                self._nursery = nursery = inner or around
                 if self._request is not None:
                     self._request._nursery = nursery
-                self._watch = ClientWatch(self._inbox, self._outbox, self._call.policy.limits.write_timeout)
-                around.start_soon(self._watch.run, self._client_left, self._give_up, self._stalled)
+                self._watch = ClientWatch(self, self._inbox, self._outbox, self._call.policy.limits.write_timeout)
+                around.start_soon(self._watch.run, name=WATCH)
                 self._delivery = delivery = Delivery(
                     self._call, nursery, self._watch, self._outbox, self._unread, self._deadline, self.left_behind
                 )
                 try:
                     with self._deadline.around():
                         # Resources are inside of all scopes, and outside of those that a handler opens.
-                        async with self._resources or nullcontext():
+                        async with self._resources or NOTHING:
                             response = await self._passed(await answer())
-                            await delivery.deliver(response, held=self._resources is not None and self._resources.held)
+                            delivering = delivery.deliver(response, held=self._is_held)
+                            del answer, response  # it may take hours
+                            await delivering
                             if self.left_behind:
                                 nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
                     self._deadline.check(started=self._outbox.started)
@@ -142,6 +144,11 @@ class Exchange:
             while self._opened or self.left_behind:  # sent or not
                 await (self._opened or self.left_behind).pop().aclose()
         return self._verdict(failure)
+
+    @property
+    def _is_held(self) -> bool:
+        """Something is open that a producer may use."""
+        return self._resources is not None and self._resources.held
 
     async def _passed(self, outcome: Response | Exception) -> Response:
         """What the middlewares make of an outcome, where there are any."""
@@ -202,7 +209,8 @@ class Exchange:
 
     # The client
 
-    def _client_left(self) -> None:
+    def client_left(self) -> None:
+        """See ``Watched``."""
         # A server reports a disconnect from inside the send of the end, too: then there is nothing to cancel. Nor is
         # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
         if self._outbox.state is not ENDED and not self._outbox.fulfilled:
@@ -212,7 +220,8 @@ class Exchange:
                 self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """See ``Watched``."""
         where, seconds = self._call.endpoint.where, self._watch.write_timeout
         self._overdue = StreamTimeout(f"{where}: the client took nothing for the write_timeout of {seconds} s")
         self._outbox.gone = True
@@ -220,7 +229,8 @@ class Exchange:
             self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
-    def _stalled(self) -> None:
+    def stalled(self) -> None:
+        """See ``Watched``."""
         self._overdue = self._inbox.overdue()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
@@ -265,11 +275,14 @@ class Exchange:
                     report(error, self._call.scope, f"{label_of(mark)}, which marks errors, failed")
         return response
 
-    async def _reply(self, response: Response) -> Exception | None:
+    def _reply(self, response: Response) -> Awaitable[Exception | None]:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
         needs_nursery = stream_of(response) is not None or self.outward is not None or len(response.body or b"") > SLICE
         if needs_nursery or may_have_body(self._call.scope):
-            return await self._attempt(partial(self._respond, response, self._call.endpoint.label, streaming=False))
+            return self._attempt(partial(self._respond, response, self._call.endpoint.label, streaming=False))
+        return self._send_small(response)
+
+    async def _send_small(self, response: Response) -> Exception | None:
         writes = self._call.policy.writes
         with trio.CancelScope(shield=True) as shield:
             writes.add(shield, self._call)

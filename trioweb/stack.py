@@ -7,19 +7,21 @@ goes with the request, in the extensions of its scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.transport import PLAIN, own_transport
+
+Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
 
 
 class Stack:
     """The ASGI middlewares of an app.
 
     Args:
-        app: what they stand around.
+        begin: what they stand around: serves a scope, or returns what does so.
 
     Attributes:
         makers: what makes each of them, outermost first.
@@ -27,9 +29,13 @@ class Stack:
 
     __slots__ = ("_app", "_entry", "makers")
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, begin: Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
+    ) -> None:
         async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # some look whether it is a function
-            await app(scope, receive, send)
+            rest = await begin(scope, receive, send)
+            if rest is not None:
+                await rest()
 
         self._app = innermost
         self.makers: list[Callable[[ASGIApp], Any]] = []

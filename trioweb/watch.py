@@ -7,7 +7,7 @@ shield, what it cannot hear otherwise; and it keeps an event stream alive that h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import Final, Protocol
 
 import trio
 
@@ -16,19 +16,37 @@ from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer
 
+TASK: Final = "the watch over a client"
+"""The name of its task: one for all of them costs each nothing."""
+
+
+class Watched(Protocol):
+    """Who is told what became of the client. None of it blocks."""
+
+    def client_left(self) -> None:
+        """It has left."""
+
+    def give_up(self) -> None:
+        """It has taken nothing for too long."""
+
+    def stalled(self) -> None:
+        """It has sent nothing of a body that somebody waits for, for too long."""
+
 
 class ClientWatch:
     """Watches from ``run`` to ``stop``.
 
     Args:
+        watched: who is told of it.
         inbox: where the client's leaving is heard.
         outbox: what is told of it.
         write_timeout: seconds that one message may not be taken; ``None`` for no limit.
     """
 
-    __slots__ = ("_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "write_timeout")
+    __slots__ = ("_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "_watched", "write_timeout")
 
-    def __init__(self, inbox: Inbox, outbox: Outbox, write_timeout: float | None) -> None:
+    def __init__(self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None) -> None:
+        self._watched = watched
         self._inbox = inbox
         self._outbox = outbox
         self._scope: trio.CancelScope | None = None
@@ -37,17 +55,10 @@ class ClientWatch:
         self._pinged = -math.inf
         self.write_timeout = write_timeout
 
-    async def run(
-        self, on_left: Callable[[], None], on_overdue: Callable[[], None], on_stalled: Callable[[], None]
-    ) -> None:
+    async def run(self) -> None:
         """Watch until the client has left, a write or a read is overdue, or ``stop``.
 
         A cancellation is one from outside of the request: it wakes up a ``send`` that is shielded from it.
-
-        Args:
-            on_left: called when the client has left.
-            on_overdue: called when it has taken nothing for too long.
-            on_stalled: called when it has sent nothing of a body that somebody waits for, for too long.
         """
         inbox, outbox = self._inbox, self._outbox
         inbox.watched = True
@@ -68,11 +79,11 @@ class ClientWatch:
                     return
                 now = trio.current_time()
                 if left:
-                    on_left()
+                    self._watched.client_left()
                 elif sending is not None and sending == outbox.sending_since and write_due <= now:
-                    on_overdue()
+                    self._watched.give_up()
                 elif waiting is not None and waiting == inbox.waiting_since and read_due <= now:
-                    on_stalled()
+                    self._watched.stalled()
                 else:
                     continue
                 await self._drain()

@@ -143,16 +143,19 @@ class ByteChannel:
 
     async def wait(self) -> None:
         """Wait until there is something to take, the producer has ended, or a nudge. Cancelling it loses nothing."""
-        while True:
-            with self._guard:
-                if self.ready or self.nudged:
-                    self.wanted = False
-                    return
-                self.wanted = True
-                self.mark = 0
-            if self.silent_since is None:
-                self.silent_since = trio.current_time()
-            await self._news()
+        while self.must_wait():
+            await self.news()
+
+    def must_wait(self) -> bool:
+        """Whether ``wait`` has to: then ``news`` is to be awaited next, by who would not pay for a frame in between."""
+        with self._guard:
+            self.wanted = not (self.ready or self.nudged)
+            if not self.wanted:
+                return False
+            self.mark = 0
+        if self.silent_since is None:
+            self.silent_since = trio.current_time()
+        return True
 
     def nudge(self) -> None:
         """Wake a sender that waits: it is time to say something though there is nothing to say. Does not block."""
@@ -173,10 +176,10 @@ class ByteChannel:
     async def finished(self) -> None:
         """Wait until the producer has ended, for a sender that takes nothing more."""
         while self.outcome is Outcome.RUNNING:
-            await self._news()
+            await self.news()
 
-    def _news(self) -> Awaitable[object]:
-        """What the sender awaits to sleep until it is woken."""
+    def news(self) -> Awaitable[object]:
+        """What the sender awaits to sleep until it is woken, each time that it must. Cancelling it loses nothing."""
         self._sender = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - a frame less each
 

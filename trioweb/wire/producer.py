@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from inspect import isawaitable, iscoroutine
+from inspect import isasyncgen, isawaitable
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -31,6 +31,7 @@ from trioweb.wire.sources import (
     framed,
     from_thread,
     is_iterable,
+    mapped,
     with_pings,
 )
 
@@ -172,7 +173,12 @@ class Producer:
             self._scope.deadline = trio.current_time() + self.stream.max_duration
         try:
             with self._scope:
-                await self._fill()
+                if isasyncgen(self.stream.source) and not self.stream.maps and self._begun is None:
+                    # What most are, and thousands may wait in: without a frame in between.
+                    await drive(self._fresh(self.stream.source), self.channel, self.encoder)
+                    self._add_tail()
+                else:
+                    await self._fill()
                 if trio.current_effective_deadline() > -math.inf:
                     outcome, failure = Outcome.FINISHED, self._told
         except Exception as error:
@@ -221,8 +227,11 @@ class Producer:
             return
         else:
             await fill_from_thread(source, channel, encoder)
-        if tail := stream.tail():
-            channel.append(tail)
+        self._add_tail()
+
+    def _add_tail(self) -> None:
+        if tail := self.stream.tail():
+            self.channel.append(tail)
 
     async def _first(self, pull: Callable[[], Awaitable[bytes]]) -> First | None:
         """The first chunk of one that is held, when that may go on; ``None`` where there is none, or nobody holds it.
@@ -256,7 +265,7 @@ class Producer:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(close_generator, chunks)
             for function in stream.maps:
-                chunks = self._mapped(function, chunks)
+                chunks = mapped(function, chunks, self.encoder.where)
                 stack.push_async_callback(close_generator, chunks)
             async for data in chunks:
                 if channel.waiting > channel.limit:
@@ -280,17 +289,6 @@ class Producer:
             yield self.encoder.first(last)
         finally:
             await close_generator(chunks)
-
-    def _mapped(self, function: ChunkMap, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        made = function(chunks)
-        if hasattr(made, "__anext__") and hasattr(made, "aclose"):
-            return made
-        if iscoroutine(made):
-            made.close()
-        raise TypeError(
-            f"{self.encoder.where}: what map_stream was given returned {type(made).__qualname__}: write `async def "
-            "function(chunks): async for chunk in chunks: yield ...`"
-        )
 
     async def _resolve(self) -> Any:
         source = self.stream.source

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from inspect import iscoroutine
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -217,6 +218,25 @@ async def _forward(chunks: AsyncGenerator[bytes, None], send: trio.MemorySendCha
             pass  # whoever iterated this has had enough
         finally:
             await close_generator(chunks)
+
+
+def mapped(
+    function: Callable[[AsyncIterator[bytes]], Any], chunks: AsyncGenerator[bytes, None], where: str
+) -> AsyncGenerator[bytes, None]:
+    """The chunks as a map gives them on. ``where`` is the route, for messages.
+
+    Raises:
+        TypeError: the map is no async generator function.
+    """
+    made = function(chunks)
+    if hasattr(made, "__anext__") and hasattr(made, "aclose"):
+        return cast("AsyncGenerator[bytes, None]", made)
+    if iscoroutine(made):
+        made.close()
+    raise TypeError(
+        f"{where}: what map_stream was given returned {type(made).__qualname__}: write `async def "
+        "function(chunks): async for chunk in chunks: yield ...`"
+    )
 
 
 async def framed(
