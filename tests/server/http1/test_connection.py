@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -27,6 +28,25 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Answer with the body."""
     await answer(send, await read_body(receive))
+
+
+async def test_requests_share_no_context_variables() -> None:
+    """What an app sets in one request, the next one on the connection does not see, come alone or in a pipeline."""
+    variable = ContextVar("variable", default=b"unset")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        before = variable.get()
+        variable.set(b"set")
+        await trio.sleep(0)
+        await answer(send, before + b" " + variable.get())
+
+    async with serving(app) as site:
+        client = await site.connect()
+        for _ in range(2):
+            assert (await client.ask(GET)).endswith(b"unset set")
+        await client.send(3 * GET)
+        for _ in range(3):
+            await client.until(b"unset set")
 
 
 async def test_requests_share_a_connection(tls: Tls) -> None:

@@ -5,6 +5,7 @@ Rules that this module alone enforces:
 * Requests are answered in order, and none is begun before the last one is over.
 * What is not clean ends the connection: a refused request, a broken response, a write that was interrupted, a body
   that nobody has read.
+* Requests share the task, and no context variables.
 * An app that goes on after its response holds up nothing: another task goes on with the connection.
 * What goes wrong in an app is logged, answered where that is still possible, and harms no other connection.
 """
@@ -202,6 +203,8 @@ class HTTP1Connection(Line):
             goes_on = await self._end(cycle)
         if self.logs:
             await self._log_access(cycle, scope, begin, left=left)
+        # Of effect from the next step of this task on, and there is one before each request.
+        trio.lowlevel.current_task().context = self.pulse.context.copy()
         return goes_on
 
     async def _log_access(self, cycle: Cycle, scope: Any, begin: float, *, left: bool) -> None:

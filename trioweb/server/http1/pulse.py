@@ -6,6 +6,7 @@ A timer a connection would cost more than the rest of a small request. One task 
 from __future__ import annotations
 
 import math
+from contextvars import copy_context
 from typing import Final, Protocol
 
 import trio
@@ -46,6 +47,8 @@ class Pulse:
         self._timed: set[Timed] = set()
         self._some = trio.lowlevel.ParkingLot()
         self._second = -1
+        self.context = copy_context()
+        """What each request begins with: no variable of another one."""
         self.now = 0.0
         """The time by trio's clock, as of the last look: a limit may be longer by one interval."""
         self.fields = b""
