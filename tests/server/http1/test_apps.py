@@ -386,3 +386,25 @@ async def test_a_client_that_takes_nothing_is_broken_off(caplog: pytest.LogCaptu
             while not caplog.records:
                 await trio.sleep(0.01)
     assert "write_timeout" in caplog.text
+
+
+@pytest.mark.parametrize("size", [120_000, 200_000], ids=["one message", "two messages"])
+async def test_the_last_message_has_a_time_limit_too(size: int) -> None:
+    """A client that takes all but the end of a response is left in the end, like any other that takes nothing."""
+    app = trioweb.App(write_timeout=0.2)
+
+    @app.get("/")
+    async def body() -> bytes:
+        return bytes(size)
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[bytes]:
+        yield bytes(size)
+
+    for path in (b"/", b"/stream"):
+        async with serving(with_lifespan(app)) as site:
+            client = await site.connect()
+            await client.send(300 * GET.replace(b"/", path, 1))
+            with trio.fail_after(PATIENCE):
+                while site.worker._connections:
+                    await trio.sleep(0.02)

@@ -221,8 +221,8 @@ class Cycle(Transport):
             wire.broken = True
 
     def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - here the connection is what counts
-        """See ``Transport``: the connection is broken off, unless the response is over."""
-        if self.response.state is not DONE:
+        """See ``Transport``: the connection is broken off, unless all of the response was taken."""
+        if self.response.state is not DONE or self._line.wire.writing:
             self.release_asked = True
             self._line.wire.cut(reset=self.response.broken_by_reset)
 

@@ -69,7 +69,7 @@ class Response:
     @property
     def broken_by_reset(self) -> bool:
         """The end of the connection would look like the end of the body, at least to a client that knows no better."""
-        return self.state is BODY and (self._http_10 or self._mode == _UNTIL_CLOSE)
+        return self.state in (BODY, DONE) and (self._http_10 or self._mode == _UNTIL_CLOSE)
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> None:
         """Take the status and the headers; nothing leaves yet.

@@ -48,7 +48,7 @@ class Wire:
         stream: the connection, which is this object's alone from now on.
     """
 
-    __slots__ = ("_fd", "_sent", "_socket", "_turn", "_waiting", "_writing", "broken", "reading")
+    __slots__ = ("_fd", "_sent", "_socket", "_turn", "_waiting", "broken", "reading", "writing")
 
     secure = False
     """It is under TLS."""
@@ -63,7 +63,8 @@ class Wire:
         self._set_up()
 
     def _set_up(self) -> None:
-        self._writing = False
+        self.writing = False
+        """Some message waits for the client to take it."""
         self.reading = False
         """Some task waits to read."""
         self._waiting: trio.lowlevel.ParkingLot | None = None
@@ -149,7 +150,7 @@ class Wire:
         Raises:
             ClientLeftError: the client has left, or the connection is broken.
         """
-        if self._writing:
+        if self.writing:
             await self._wait_for_turn()
         if self.broken:
             raise ClientLeftError("the client has left")
@@ -169,14 +170,14 @@ class Wire:
             await self._write_rest(whole or b"".join((before, data, after)), sent)
 
     async def _wait_for_turn(self) -> None:
-        while self._writing:
+        while self.writing:
             if self._waiting is None:
                 self._waiting = trio.lowlevel.ParkingLot()
             await self._waiting.park()
 
     async def _write_rest(self, whole: bytes, sent: int) -> None:
         view = memoryview(whole)
-        self._writing = True
+        self.writing = True
         try:
             while sent < len(whole):
                 with suppress(trio.ClosedResourceError):  # one who reads was woken
@@ -196,18 +197,18 @@ class Wire:
 
     async def send_file(self, file: int, position: int, count: int) -> int:
         """Have the system write a part of a file, in clear. See ``sendfile``; a cancellation breaks nothing."""
-        if self._writing:
+        if self.writing:
             await self._wait_for_turn()
         if self.broken or self.secure:
             return 0
-        self._writing = True
+        self.writing = True
         try:
             return await send_file(self._socket, file, position, count)
         finally:
             self._end_writing()
 
     def _end_writing(self) -> None:
-        self._writing = False
+        self.writing = False
         if self._waiting is not None:
             self._waiting.unpark_all()
 
@@ -254,7 +255,7 @@ class Wire:
         """Close it. Safe to call twice. Does not block."""
         self.broken = True
         if self._fd >= 0:
-            if self.reading or self._writing:
+            if self.reading or self.writing:
                 trio.lowlevel.notify_closing(self._fd)
             self._fd = -1
             self._socket.close()
@@ -290,11 +291,11 @@ class SecureWire(Wire):
 
     async def write(self, before: bytes, data: bytes, after: bytes) -> None:
         """See ``Wire``."""
-        if self._writing:
+        if self.writing:
             await self._wait_for_turn()
         if self.broken:
             raise ClientLeftError("the client has left")
-        self._writing = True
+        self.writing = True
         try:
             await self._stream.send_all(b"".join((before, data, after)))
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
