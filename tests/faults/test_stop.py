@@ -76,10 +76,13 @@ def test_a_full_house(start_server: StartServer, runner: str) -> None:
         short = [stack.enter_context(server.request("/paced/20")) for _ in range(2)]
         for client in (*downloads, *short):
             read_until(client, b"\r\n\r\n")
-        over_http2 = H2Client(server)
-        stack.callback(over_http2.close)
-        streamed, downloaded = over_http2.request("/events"), over_http2.request("/download/declared")
-        over_http2.pump("data", downloaded, open_windows=False)
+        # A connection each: the download fills the window of its own, and an event that waits for it has no end.
+        streaming, downloading = H2Client(server), H2Client(server)
+        stack.callback(streaming.close)
+        stack.callback(downloading.close)
+        streamed, downloaded = streaming.request("/events"), downloading.request("/download/declared")
+        streaming.pump("data", streamed)
+        downloading.pump("data", downloaded, open_windows=False)
         assert stop(server) < GONE
         for client in streams:
             assert read_all(client).endswith(b"0\r\n\r\n")
@@ -87,9 +90,10 @@ def test_a_full_house(start_server: StartServer, runner: str) -> None:
             assert not is_whole(client, way)
         for client in short:  # these could be finished
             assert read_all(client).endswith(b"19\n\r\n0\r\n\r\n")
-        over_http2.read_to_the_end()
-        assert streamed in over_http2.ended
-        assert downloaded not in over_http2.ended
+        streaming.read_to_the_end()
+        assert streamed in streaming.ended
+        downloading.read_to_the_end()
+        assert downloaded not in downloading.ended
     assert not any(word in server.output for word in FAULT_WORDS), server.output
 
 
