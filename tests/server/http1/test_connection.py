@@ -30,6 +30,23 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, await read_body(receive))
 
 
+async def test_an_app_that_listens_and_goes_on_holds_nothing_up(tls: Tls) -> None:
+    """The next request is answered also where a task of the last one's waited for its client when it was answered."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            await receive()
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await answer(send, b"hello")
+            await trio.sleep_forever()
+
+    async with serving(app, tls, graceful_timeout=0.1) as site:
+        client = await site.connect()
+        for _ in range(3):
+            assert (await client.ask(GET)).endswith(b"hello")
+
+
 async def test_requests_share_no_context_variables() -> None:
     """What an app sets in one request, the next one on the connection does not see, come alone or in a pipeline."""
     variable = ContextVar("variable", default=b"unset")

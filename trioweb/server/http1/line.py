@@ -65,11 +65,11 @@ class Line:
         """Take in what comes; returns when something has, or when ``late`` or ``wire`` says why not."""
         wire = self.wire
         limit = self.config.read_timeout
-        self.due = due if limit is None else min(due, self.pulse.after(limit))
+        self.due = due = due if limit is None else min(due, self.pulse.after(limit))
         try:
             data = await wire.read()
         finally:
-            if not wire.reading:  # else this was the second one to wait
+            if not wire.reading and self.due == due:  # else this was the second one to wait, or the response has ended
                 self.due = math.inf
         if data:
             self.late = False
