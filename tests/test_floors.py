@@ -30,7 +30,8 @@ middleware.sessions middleware.timing middleware
 server server.config server.loading server.options server.logs server.sockets server.gate server.faults server.protocols
 server.streams server.connection server.http1 server.http1.checks server.http1.head server.http1.parsing
 server.http1.framing
-server.http1.pulse server.http1.wire server.http1.line server.http1.cycle server.http1.connection server.door
+server.http1.poller server.http1.pulse server.http1.writing server.http1.wire server.http1.secure server.http1.line
+server.http1.cycle server.http1.connection server.door
 server.worker server.process server.watching server.supervisor server.command
 project __init__ __main__
 """

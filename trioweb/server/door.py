@@ -8,6 +8,7 @@ What goes wrong in a connection, whoever speaks on it, is logged here, closes th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import trio
@@ -46,9 +47,10 @@ class Door:
         pulse: what those of our own share.
         state: what the app's lifespan left for its requests.
         stream: the connection; with TLS, before its handshake.
+        on_end: called with this when ``run`` is over.
     """
 
-    __slots__ = ("_app", "_config", "_context", "_gate", "_pulse", "_serving", "_state", "_stream")
+    __slots__ = ("_app", "_config", "_context", "_gate", "_on_end", "_pulse", "_serving", "_state", "_stream")
 
     def __init__(
         self,
@@ -59,7 +61,9 @@ class Door:
         pulse: Pulse,
         state: dict[str, Any],
         stream: Stream,
+        on_end: Callable[[Door], None],
     ) -> None:
+        self._on_end = on_end
         self._gate = gate
         self._app = app
         self._config = config
@@ -101,6 +105,7 @@ class Door:
                 raise cancelled from None
         finally:
             self.break_off()
+            self._on_end(self)
 
     def _is_ours(self, stream: Stream) -> bool:
         if self._config.http != "auto" or self._config.h11_pass_raw_headers:

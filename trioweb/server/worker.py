@@ -24,6 +24,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from trioweb.ground.errors import unwrap
 from trioweb.server.config import ServerConfig
+from trioweb.server.connection import PARTING_SECONDS
 from trioweb.server.door import Door, as_asgi
 from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
@@ -33,6 +34,8 @@ ACCEPT_PAUSE: Final = 0.1
 """Seconds until the next try to accept, when the process has no descriptors left: a connection may have ended."""
 QUIC_LOOK: Final = 0.1
 """Seconds between looks at whether the last HTTP/3 request has ended, at a stop: Hypercorn tells nobody."""
+CONNECTION: Final = "a connection of trioweb's server"
+"""The name of its task: one for all of them costs each nothing."""
 PROBES: Final = 3
 """TCP keep-alive probes without an answer after which the other end is taken to be gone."""
 PROBE_INTERVAL: Final = 10
@@ -125,6 +128,8 @@ class Worker:
         async with trio.open_nursery() as connections:
             self._pulse = Pulse(self._config, connections)
             connections.start_soon(self._pulse.run)
+            if self._pulse.poller is not None:
+                connections.start_soon(self._pulse.poller.run)
             async with trio.open_nursery() as listening:
                 context = self._config.create_ssl_context()
                 for sock in self._sockets.secure_sockets:
@@ -153,7 +158,12 @@ class Worker:
     async def _break_off_after(self, seconds: float, scope: trio.CancelScope) -> None:
         with trio.move_on_after(seconds):
             await self._hurry.wait()
-        scope.cancel()  # each connection then breaks what does not end by itself
+        scope.cancel()
+        with trio.move_on_after(PARTING_SECONDS, shield=True):
+            while self._connections:
+                await self._ended.park()
+        for connection in list(self._connections):  # whose apps have something that is not cancelled
+            connection.break_off()
 
     # Connections
 
@@ -173,16 +183,16 @@ class Worker:
                     continue
                 self._keep_alive(stream.socket)
                 tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
-                connection = Door(self._app, self._asgi, self._config, self._context, self._pulse, state, tls or stream)
+                connection = Door(
+                    self._app, self._asgi, self._config, self._context, self._pulse, state, tls or stream, self._forget
+                )
                 self._connections.add(connection)
-                connections.start_soon(self._serve, connection)
+                connections.start_soon(connection.run, name=CONNECTION)
+                del stream, tls, connection  # the next one may come in hours
 
-    async def _serve(self, connection: Door) -> None:
-        try:
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
-            self._ended.unpark_all()
+    def _forget(self, connection: Door) -> None:
+        self._connections.discard(connection)
+        self._ended.unpark_all()
 
     async def _serve_quic(self, sock: socket.socket, state: dict[str, Any]) -> None:
         while True:

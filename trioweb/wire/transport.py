@@ -6,7 +6,8 @@ Plain ASGI has no words for "this response is broken", "has the client taken it?
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
@@ -88,6 +89,64 @@ class Transport:
 
     def failed(self, error: Exception) -> None:
         """Hear of an error that is logged. A server has the log for that; a test wants it raised."""
+
+
+class Watcher(Protocol):
+    """Who is told of a client."""
+
+    def left(self) -> None:
+        """Hear that it has left. Does not block."""
+        ...
+
+    def look(self) -> float:
+        """See to what is due: called soon, and when it is time again, which it says by trio's clock. Does not block."""
+        ...
+
+
+class DirectTransport(Transport):
+    """The connection of one request, on a server that needs no task to write to its client, nor one to watch it."""
+
+    __slots__ = ()
+
+    def is_direct(self, send: Send) -> bool:  # noqa: ARG002
+        """Whether this connection can do what is below, with the request as it stands.
+
+        Args:
+            send: what the app was given. Where that is not the server's own, somebody stands between, who would miss
+                what is sent.
+        """
+        return False
+
+    @property
+    def pending(self) -> bool:
+        """Something that was offered has not left."""
+        return False
+
+    def offer(self, parts: list[bytes]) -> bool:
+        """Send parts of the body as one, as far as the client takes it now. Does not block.
+
+        Returns:
+            Whether all of it has left; if not, ``flushed`` comes next.
+
+        Raises:
+            ClientDisconnected: the client has left.
+        """
+        raise NotImplementedError
+
+    def flushed(self) -> Awaitable[None]:
+        """Wait until all that was offered has left. A cancellation loses nothing: it can be called again.
+
+        Raises:
+            ClientDisconnected: the client has left.
+        """
+        raise NotImplementedError
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Have the client watched by somebody; or, with ``None``, no more. Does not block."""
+
+    def start(self, async_fn: Callable[[], Awaitable[None]]) -> None:
+        """Run something in a task of its own, which lives as long as it takes; at most as long as the server does."""
+        raise NotImplementedError
 
 
 PLAIN = Transport()

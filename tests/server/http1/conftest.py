@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from hypercorn.utils import wrap_app
 
 from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
+from trioweb.server.http1.poller import Poller
+from trioweb.server.http1.wire import Wire
 from trioweb.server.worker import Worker
 
 PATIENCE = 10.0
@@ -172,3 +175,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLC
 def tls(request: pytest.FixtureRequest, certificate: tuple[str, ssl.SSLContext]) -> tuple[str, ssl.SSLContext] | None:
     """Once without TLS, and once with it."""
     return certificate if request.param == "tls" else None
+
+
+@pytest.fixture(params=["poller", "trio"])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Wire, trio.SocketStream]]:
+    """A connection: the server's end, with a poller and without, and the client's."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = await trio.testing.open_stream_to_socket_listener(listener)
+    async with trio.open_nursery() as nursery:
+        poller = Poller() if request.param == "poller" else None
+        if poller is not None:
+            nursery.start_soon(poller.run)
+        wire = Wire(await listener.accept(), poller)
+        yield wire, client
+        wire.close()
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(client)
+    await trio.aclose_forcefully(listener)

@@ -73,13 +73,13 @@ def test_a_loop_without_an_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_bytes_that_are_no_response_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the framing of a response is broken, the script fails."""
-    body: Callable[..., tuple[bytes, bytes, bytes]] = Response.body
+    frame: Callable[..., tuple[bytes, bytes]] = Response.frame
 
-    def broken(self: Response, *arguments: Any, **options: Any) -> tuple[bytes, bytes, bytes]:
-        before, data, _ = body(self, *arguments, **options)
-        return before, data, b"!!"
+    def broken(self: Response, *arguments: Any, **options: Any) -> tuple[bytes, bytes]:
+        before, _ = frame(self, *arguments, **options)
+        return before, b"!!"
 
-    monkeypatch.setattr(Response, "body", broken)
+    monkeypatch.setattr(Response, "frame", broken)
     with pytest.raises(BaseExceptionGroup) as caught:
         run([Script(("streams",), (GET, Step("wait", amount=1)), narrow=False)])
     assert caught.group_contains(NotHTTPError)

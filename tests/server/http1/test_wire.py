@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+import math
 
 import pytest
 import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE
-from trioweb.server.http1.wire import TURN, ClientLeftError, Wire
+from trioweb.server.http1.wire import RECEIVE_SIZE, Wire
+from trioweb.server.http1.writing import ClientLeftError
 
 
-@pytest.fixture
-async def pair() -> AsyncIterator[tuple[Wire, trio.SocketStream]]:
-    """A connection: the server's end, and the client's."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    client = await trio.testing.open_stream_to_socket_listener(listener)
-    wire = Wire(await listener.accept())
-    yield wire, client
-    wire.close()
-    await client.aclose()
-    await listener.aclose()
+class Watcher:
+    """Counts."""
 
+    def __init__(self) -> None:
+        self.left_count = 0
 
-async def test_one_who_writes_and_writes_lets_others_run(pair: tuple[Wire, trio.SocketStream]) -> None:
-    """A task whose writes never wait still takes turns with others."""
-    wire, _ = pair
-    turns = 0
+    def left(self) -> None:
+        """Count."""
+        self.left_count += 1
 
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(other)
-        await trio.lowlevel.checkpoint()
-        before = turns
-        begin = trio.current_time()
-        while trio.current_time() < begin + 20 * TURN:
-            await wire.take_turns()
-        assert turns > before + 2
-        nursery.cancel_scope.cancel()
+    def look(self) -> float:
+        """Nothing is due."""
+        return math.inf
 
 
 async def test_who_reads_can_be_woken_and_loses_nothing(pair: tuple[Wire, trio.SocketStream]) -> None:
@@ -63,48 +44,6 @@ async def test_who_reads_can_be_woken_and_loses_nothing(pair: tuple[Wire, trio.S
     await client.send_all(b"hello")
     assert await wire.read() == b"hello"
     assert wire.read_nowait() is None
-
-
-async def test_waking_a_reader_does_not_disturb_a_writer(pair: tuple[Wire, trio.SocketStream]) -> None:
-    """A write that waits goes on when somebody who reads is woken, and arrives whole."""
-    wire, client = pair
-    size = 20_000_000
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.write, b"<", bytes(size), b">")
-        nursery.start_soon(wire.read)
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(3):
-            wire.wake()
-            await trio.testing.wait_all_tasks_blocked()
-        received = 0
-        while received < size + 2:
-            part = await client.receive_some(1 << 20)
-            received += len(part)
-    assert part.endswith(b">")
-
-
-async def test_writers_and_readers_wait_for_their_turn(pair: tuple[Wire, trio.SocketStream]) -> None:
-    """What two tasks write does not get mixed up; of two that read, one gets the bytes, and the other looks again."""
-    wire, client = pair
-    found: list[bytes | None] = []
-
-    async def read() -> None:
-        found.append(await wire.read())
-
-    async with trio.open_nursery() as nursery:
-        for letter in (b"a", b"b", b"c"):
-            nursery.start_soon(wire.write, b"", letter * 5_000_000, b"")
-        nursery.start_soon(read)
-        nursery.start_soon(read)
-        await trio.testing.wait_all_tasks_blocked()
-        data = bytearray()
-        while len(data) < 15_000_000:
-            data += await client.receive_some(1 << 20)
-        await client.send_all(b"x")
-    assert sorted({data[begin : begin + 5_000_000].count(data[begin]) for begin in (0, 5_000_000, 10_000_000)}) == [
-        5_000_000
-    ]
-    assert sorted(found, key=bool) == [None, b"x"]
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -149,43 +88,135 @@ async def test_a_client_that_left_is_seen_by_who_reads(pair: tuple[Wire, trio.So
     assert wire.broken
 
 
-async def test_a_file_waits_for_its_turn(pair: tuple[Wire, trio.SocketStream], tmp_path: Path) -> None:
-    """What the system sends stands in line with what is written, and waits for the client as that does."""
+async def test_a_client_that_leaves_is_told_of(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """With a poller, whoever watches hears of it though nobody reads; once nobody watches, nobody hears."""
     wire, client = pair
-    path = tmp_path / "file"
-    path.write_bytes(b"file")
-    size = 16 * 2**20
-    with path.open("rb") as file, trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
+    watcher = Watcher()
+    wire.watch(watcher)
+    await client.send_all(b"more")
+    await trio.testing.wait_all_tasks_blocked()
+    assert (watcher.left_count, wire.broken) == (0, False)
+    await client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (watcher.left_count, wire.broken) == ((1, True) if wire.is_watched else (0, False))
 
-            async def send() -> None:
-                assert await wire.send_file(file.fileno(), 0, 4) == 4
-                await wire.write(b"", b"end", b"")
 
-            nursery.start_soon(wire.write, b"", bytes(size), b"")
+async def test_one_that_has_left_is_told_of_at_once(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """Whoever begins to watch when the client has left already hears of it then."""
+    wire, client = pair
+    await client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    watcher = Watcher()
+    wire.watch(watcher)
+    assert watcher.left_count == wire.is_watched
+
+
+async def test_nobody_watches_any_more(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """Where nobody watches, a client that says it will send no more can still be answered."""
+    wire, client = pair
+    watcher = Watcher()
+    wire.watch(watcher)
+    wire.watch(None)
+    await client.send_all(b"last words")
+    await client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    wire.deserted()
+    assert (watcher.left_count, wire.broken) == (0, False)
+    assert await wire.read() == b"last words"
+    await wire.write(b"", b"answer", b"")
+    assert await client.receive_some() == b"answer"
+    assert await wire.read() == b""
+
+
+async def test_what_is_read_in_parts_is_all_there(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """More than one read takes, and what comes while it is read: every byte, and then the end."""
+    wire, client = pair
+    size = 5 * RECEIVE_SIZE
+    received = 0
+
+    async def send() -> None:
+        for _ in range(3):
+            await client.send_all(bytes(size))
             await trio.testing.wait_all_tasks_blocked()
+        await client.send_eof()
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
-            data = b""
-            while len(data) < size + 7:
-                data += await client.receive_some()
-        assert data[size:] == b"fileend"
-        wire.cut(reset=False)
-        assert await wire.send_file(file.fileno(), 0, 4) == 0
+            while part := await wire.read():
+                received += len(part)
+    assert received == 3 * size
 
 
-async def test_nothing_follows_what_was_interrupted(pair: tuple[Wire, trio.SocketStream], tmp_path: Path) -> None:
-    """After a write that a cancellation has cut short the system sends nothing: it would stand amid something else."""
+async def test_a_read_that_is_cancelled_loses_nothing(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """The next one has what has come meanwhile."""
     wire, client = pair
-    path = tmp_path / "file"
-    path.write_bytes(b"file")
-    with trio.move_on_after(0.05):
-        await wire.write(b"", bytes(16 * 2**20), b"")
-    with path.open("rb") as file:
+    with trio.move_on_after(0.01) as scope:
+        await wire.read()
+    assert scope.cancelled_caught
+    await client.send_all(b"x")
+    await trio.testing.wait_all_tasks_blocked()
+    assert await wire.read() == b"x"
+
+
+async def test_who_looked_waits_all_the_same(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """What was taken without a wait is not waited for once more: a read waits for what comes next."""
+    wire, client = pair
+    await client.send_all(b"x")
+    await trio.testing.wait_all_tasks_blocked()
+    assert wire.read_nowait() == b"x"
+    async with trio.open_nursery() as nursery:
+        found: list[bytes | None] = []
+
+        async def read() -> None:
+            found.append(await wire.read())
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not found
+        await client.send_all(b"y")
+    assert found == [b"y"]
+
+
+async def test_whoever_reads_hears_of_a_close(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """A connection that is closed ends a read that waits."""
+    wire, _ = pair
+
+    async def read() -> None:
+        assert await wire.read() == b""
+
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wire.send_file, file.fileno(), 0, 4)
+            nursery.start_soon(read)
             await trio.testing.wait_all_tasks_blocked()
+            wire.close()
+    wire.close()
+
+
+async def test_a_stream_is_released_for_others(pair: tuple[Wire, trio.SocketStream]) -> None:
+    """What has not been read is there for who goes on with the stream."""
+    wire, client = pair
+    await client.send_all(b"x")
+    await trio.testing.wait_all_tasks_blocked()
+    stream = wire.release_stream()
+    assert await stream.receive_some() == b"x"
+    await stream.send_all(b"y")
+    assert await client.receive_some() == b"y"
+    with trio.move_on_after(0.01) as scope:
+        await stream.receive_some()
+    assert scope.cancelled_caught
+    wire.close()
+    await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.parametrize("end", ["close", "release"])
+async def test_the_poller_forgets_what_is_over(pair: tuple[Wire, trio.SocketStream], end: str) -> None:
+    """Nothing is told of a connection that is closed, or somebody else's, and nothing of it is kept."""
+    wire, _ = pair
+    assert wire._poller is None or len(wire._poller._listeners) == 1
+    released = wire.release_stream() if end == "release" else None
+    if released is None:
         wire.close()
-    data = b""
-    while part := await client.receive_some():
-        data += part
-    assert not any(data)
+    assert wire._poller is None or not wire._poller._listeners
+    if released is not None:
+        await trio.aclose_forcefully(released)

@@ -32,7 +32,9 @@ from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import Pulse
-from trioweb.server.http1.wire import ClientLeftError, SecureWire, Stream, Wire
+from trioweb.server.http1.secure import SecureWire
+from trioweb.server.http1.wire import Stream, Wire
+from trioweb.server.http1.writing import ClientLeftError
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""
@@ -68,7 +70,7 @@ class HTTP1Connection(Line):
         sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._client = parse_socket_addr(sock.family, sock.getpeername())
         self._server = parse_socket_addr(sock.family, sock.getsockname())
-        wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream)
+        wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
         self._app = app
         self._state = state
@@ -104,26 +106,24 @@ class HTTP1Connection(Line):
         """
         try:
             with trio.CancelScope() as scope:  # cancelled when an app gives up a client that has left
-                await self._go_on(last, scope)
+                goes_on: bool | None = last is None or await self._end(last)
+                del last
+                while goes_on:
+                    head = await self._next_head()
+                    if head is None:
+                        return
+                    if self._is_for_others(head):
+                        self._early = self.reader.raw_head + self.reader.pending
+                        return
+                    answering = self._answer(head, scope)
+                    del head  # a response may take hours
+                    goes_on = await answering
+                if goes_on is not None:
+                    await self.close()
         except BadRequest as error:
             await self._refuse(error)
         except ClientLeftError:
             pass
-
-    async def _go_on(self, last: Cycle | None, scope: trio.CancelScope) -> None:
-        goes_on: bool | None = last is None or await self._end(last)
-        while goes_on:
-            head = await self._next_head()
-            if head is None:
-                return
-            if self._is_for_others(head):
-                self._early = self.reader.raw_head + self.reader.pending
-                return
-            answering = self._answer(head, scope)
-            del head  # a response may take hours
-            goes_on = await answering
-        if goes_on is not None:
-            await self.close()
 
     def _is_for_others(self, head: Head) -> bool:
         if head.upgrade == b"websocket":
@@ -179,20 +179,20 @@ class HTTP1Connection(Line):
             self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
         )  # fmt: skip
         scope = self._scope(head, cycle)
-        is_named = not config.server_names or self._is_named(head)
-        del head
-        begin = time() if self.logs else 0.0
-        if not is_named:
+        logged = (scope, time()) if self.logs else None
+        if config.server_names and not self._is_named(head):
             cycle.fault = BadRequest(404, "no server of this name is here")
         else:
             if self.context.max_requests is not None:
                 await self.context.mark_request()
+            answering = self._app(scope, cycle.receive, cycle.send)
+            del head, scope  # a response may take hours
             try:
-                await self._app(scope, cycle.receive, cycle.send)
+                await answering
             except trio.Cancelled:
-                if self.logs:
+                if logged is not None:
                     with trio.CancelScope(shield=True):
-                        await self._log_access(cycle, scope, begin, left=True)
+                        await self._log_access(cycle, *logged, left=True)
                 raise
             except BaseException as error:
                 await self._contain(error)
@@ -201,8 +201,8 @@ class HTTP1Connection(Line):
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
             goes_on = await self._end(cycle)
-        if self.logs:
-            await self._log_access(cycle, scope, begin, left=left)
+        if logged is not None:
+            await self._log_access(cycle, *logged, left=left)
         # Of effect from the next step of this task on, and there is one before each request.
         trio.lowlevel.current_task().context = self.pulse.context.copy()
         return goes_on
@@ -251,6 +251,9 @@ class HTTP1Connection(Line):
 
     def overdue(self) -> None:
         """See ``pulse.Timed``: the client is late; or the app, whose response is sent, has not returned."""
+        if self.wire.watcher is not None:
+            self.due = self.wire.watcher.look()
+            return
         cycle = self._cycle
         if cycle is None or cycle.response.state is not DONE:
             super().overdue()

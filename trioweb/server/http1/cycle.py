@@ -23,21 +23,23 @@ from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
-from trioweb.server.http1.wire import ClientLeftError
+from trioweb.server.http1.writing import JOINED, ClientLeftError
 from trioweb.wire.disk import Extent, in_file_thread, open_regular, read_spans
-from trioweb.wire.transport import Transport
+from trioweb.wire.transport import DirectTransport, Watcher
 
 READ_AHEAD: Final = 65536
 """Bytes behind a request that are taken in while somebody waits for its client to leave. A connection."""
 LOOK_SECONDS: Final = 0.5
 """How often the system is asked whether the client has left, once so much has come."""
+WRITING: Final = "a response that waits for its client"
+"""The name of the task."""
 PIECE: Final = 262144
 """Bytes of a file that are read and written at a time, where the system does not send it by itself."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Cycle(Transport):
+class Cycle(DirectTransport):
     """One request and its response.
 
     Args:
@@ -136,7 +138,9 @@ class Cycle(Transport):
             more = message.get("more_body", False)
             if more or response.state is not STARTED:
                 await self._line.wire.take_turns()
-            await self._write(message.get("body", b""), more)
+            rest = self._write(message.get("body", b""), more)
+            if rest is not None:
+                await rest
         elif kind == "http.response.trailers":
             more = message.get("more_trailers", False)
             await self._write_out(response.trailers(message["headers"], more=more), b"", b"")
@@ -147,29 +151,58 @@ class Cycle(Transport):
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
 
-    def _write(self, data: bytes, more: bool) -> Awaitable[None]:
+    def _write(self, data: bytes, more: bool) -> Awaitable[None] | None:
+        """Write a part of the body, as far as that needs no wait. Returns what writes the rest, if there is one."""
         response = self.response
-        line = self._line
-        if line.wire.broken and response.state is not DONE:
+        wire = self._line.wire
+        if wire.broken and response.state is not DONE:
             return self._write_out(b"", b"", b"")
+        before, after = self._frame(len(data), more)
+        if response.no_body:
+            data = b""
+        if wire.busy or len(data) > JOINED:
+            return self._write_out(before, data, after)
+        try:
+            if not wire.send_nowait(before + data + after):
+                return self._complete()
+        except ClientLeftError:
+            self._refuse()
+        self._note_end()
+        return None
+
+    def _frame(self, size: int, more: bool) -> tuple[bytes, bytes]:
+        """What leaves before a part of the body, and behind it."""
+        response = self.response
         if response.state is not STARTED:
-            return self._write_out(*response.body(data, b"", more=more, close=False))
-        parts = response.body(data, line.pulse.fields, more=more, close=line.stopping or self._must_close())
+            return response.frame(size, b"", more=more, close=False)
+        line = self._line
+        parts = response.frame(size, line.pulse.fields, more=more, close=line.stopping or self._must_close())
         if more:  # one of those that take their time
             line.reader.rest()
             if not line.logs:
                 response.headers = ()
-        return self._write_out(*parts)
+        return parts
 
     async def _write_out(self, before: bytes, data: bytes, after: bytes) -> None:
-        line = self._line
         try:
-            await line.wire.write(before, data, after)
+            await self._line.wire.write(before, data, after)
         except ClientLeftError:
             self._refuse()
+        self._note_end()
+
+    async def _complete(self) -> None:
+        try:
+            await self._line.wire.complete()
+        except ClientLeftError:
+            self._refuse()
+        self._note_end()
+
+    def _note_end(self) -> None:
         if self.response.state is DONE:
+            line = self._line
             line.due = line.pulse.now  # an app that goes on is not waited for
-            line.wire.wake()
+            if line.wire.reading:
+                line.wire.wake()
 
     def _refuse(self) -> None:
         """The client has left. Whoever has asked for it to be given up need not be told."""
@@ -193,8 +226,8 @@ class Cycle(Transport):
                 if isinstance(piece, Extent):
                     piece.start += await self.send_file(self.send, piece.file, piece.start, piece.stop - piece.start)
                 else:
-                    await self._write(piece, True)
-            await self._write(b"", False)
+                    await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self.send({"type": "http.response.body", "more_body": False})
 
     # What ASGI has no words for
 
@@ -213,7 +246,8 @@ class Cycle(Transport):
             return
         wire = self._line.wire
         if response.state is STARTED and not wire.broken:
-            await self._write(b"", True)  # so that it is seen to be broken, and not taken for no answer at all
+            # So that it is seen to be broken, and not taken for no answer at all.
+            await self._write_out(*self._frame(0, True), b"")
         if response.broken_by_reset:
             wire.cut(reset=True)
         else:
@@ -222,13 +256,45 @@ class Cycle(Transport):
 
     def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - here the connection is what counts
         """See ``Transport``: the connection is broken off, unless all of the response was taken."""
-        if self.response.state is not DONE or self._line.wire.writing:
+        wire = self._line.wire
+        if self.response.state is not DONE or wire.writing or wire.pending:
             self.release_asked = True
-            self._line.wire.cut(reset=self.response.broken_by_reset)
+            wire.cut(reset=self.response.broken_by_reset)
 
     def has_left(self) -> bool:
         """See ``Transport``."""
         return self._line.wire.has_left()
+
+    def is_direct(self, send: Send) -> bool:
+        """See ``DirectTransport``: the request has come whole, and the connection is in clear."""
+        return send == self.send and self._line.reader.complete and self._line.wire.is_watched
+
+    @property
+    def pending(self) -> bool:
+        """See ``DirectTransport``."""
+        return self._line.wire.pending
+
+    def offer(self, parts: list[bytes]) -> bool:
+        """See ``DirectTransport``."""
+        before, after = self._frame(sum(map(len, parts)), True)
+        return self._line.wire.write_nowait([before, *parts, after])
+
+    def flushed(self) -> Awaitable[None]:
+        """See ``DirectTransport``."""
+        return self._line.wire.flushed()
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """See ``DirectTransport``."""
+        line = self._line
+        if watcher is not None:
+            line.due = watcher.look()
+        else:
+            line.due = line.pulse.now if self.response.state is DONE else math.inf
+        line.wire.watch(watcher)
+
+    def start(self, async_fn: Callable[[], Awaitable[None]]) -> None:
+        """See ``DirectTransport``."""
+        self._line.pulse.nursery.start_soon(async_fn, name=WRITING)
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``."""

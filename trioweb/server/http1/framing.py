@@ -104,30 +104,35 @@ class Response:
             RuntimeError: there is no head before it, or the response is over.
             ValueError: the head that it would leave with cannot be sent, or the body is not as long as announced.
         """
+        before, after = self.frame(len(data), fields, more=more, close=close)
+        return before, b"" if self.no_body else data, after
+
+    def frame(self, size: int, fields: bytes, *, more: bool, close: bool) -> tuple[bytes, bytes]:
+        """The same for a part of so many bytes: what stands before it, and what behind. See ``no_body``, afterwards."""
         if self.state is STARTED:
-            head = self._head(data, fields, more=more, close=close)
+            head = self._head(size, fields, more=more, close=close)
         elif self.state is BODY:
             head = b""
         else:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.body")
         if self.no_body:
             self.state = BODY if more else self._ended
-            return head, b"", b""
+            return head, b""
         if self._mode == _CHUNKED:
             if not more:
                 self.state = self._ended
                 end = b"0\r\n" if self._trailers else _LAST_CHUNK
-                return (b"%b%x\r\n" % (head, len(data)), data, b"\r\n" + end) if data else (head, b"", end)
+                return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)
             self.state = BODY
-            return (b"%b%x\r\n" % (head, len(data)), data, b"\r\n") if data else (head, b"", b"")
+            return (b"%b%x\r\n" % (head, size), b"\r\n") if size else (head, b"")
         if self._mode == _LENGTH:
-            if len(data) > self._remaining or (not more and len(data) != self._remaining):
-                which = "more" if len(data) > self._remaining else "fewer"
-                raise ValueError(f"the body has {which} bytes than its content-length: {len(data)} of the "
+            if size > self._remaining or (not more and size != self._remaining):
+                which = "more" if size > self._remaining else "fewer"
+                raise ValueError(f"the body has {which} bytes than its content-length: {size} of the "
                                  f"{self._remaining} that are left")  # fmt: skip
-            self._remaining -= len(data)
+            self._remaining -= size
         self.state = BODY if more else self._ended
-        return head, data, b""
+        return head, b""
 
     def has_room(self, count: int) -> bool:
         """Whether so many bytes could be next, as they are, with others behind them: of a length that was declared."""
@@ -150,7 +155,7 @@ class Response:
         """
         if self.state is not TRAILERS:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.trailers")
-        block, _ = _encode(headers)
+        block, _, _ = _encode(headers)
         if not more:
             self.state = DONE
         if self._mode != _CHUNKED or self.no_body:
@@ -158,43 +163,46 @@ class Response:
         # RFC 9110, section 6.5.1: not to a client that may not know what they are.
         return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")
 
-    def _head(self, data: bytes, fields: bytes, *, more: bool, close: bool) -> bytes:
-        block, read = _encode(self.headers)
+    def _head(self, size: int, fields: bytes, *, more: bool, close: bool) -> bytes:
+        block, length, read = _encode(self.headers)
         extra = b""
-        length = self._announced
         if read is not None:
-            length, extra, block, fields = self._read_fields(read, block, fields)
-        elif length is not None:
-            block += b"content-length: %d\r\n" % length
+            length, extra, block, fields = self._read_fields(read, length, block, fields)
+        if length is None:
+            length = self._announced
         if close:
             self.keep_alive = False
         if self.status in _BODILESS:
             self.no_body = True
         if not self.no_body:
-            block += self._choose_mode(length, None if more or self._trailers else len(data))
+            framing = self._choose_mode(length, None if more or self._trailers else size)
+        elif length is None or self.status == 204:  # which has none (RFC 9110, section 8.6)
+            framing = b""
+        else:
+            framing = b"content-length: %d\r\n" % length
         if not self.keep_alive:
             extra = b"connection: close\r\n"
         elif self._http_10:
             extra = b"connection: keep-alive\r\n"
-        return b"%b%b%b%b\r\n" % (_LINES[self.status], block, extra, fields)
+        return b"".join((_LINES[self.status], block, framing, extra, fields, b"\r\n"))
 
     def _choose_mode(self, length: int | None, whole: int | None) -> bytes:
         """How the end of the body is told, given its declared length, and that of the first part where it is all."""
+        if length is None:
+            length = whole
         if length is not None:
             self._mode, self._remaining = _LENGTH, length
-            return b""
-        if whole is not None:
-            self._mode, self._remaining = _LENGTH, whole
-            return b"content-length: %d\r\n" % whole
+            return b"content-length: %d\r\n" % length
         if self._http_10:
             self._mode, self.keep_alive = _UNTIL_CLOSE, False
             return b""
         self._mode = _CHUNKED
         return b"transfer-encoding: chunked\r\n"
 
-    def _read_fields(self, read: list[tuple[bytes, bytes]], block: bytes, fields: bytes) -> tuple[Any, ...]:
+    def _read_fields(
+        self, read: list[tuple[bytes, bytes]], length: int | None, block: bytes, fields: bytes
+    ) -> tuple[int | None, bytes, bytes, bytes]:
         """What the app's own headers say about the framing: the length, and what stands in for the rest."""
-        length: int | None = None
         connection = b""
         for name, value in read:
             if name == b"content-length":
@@ -217,40 +225,36 @@ class Response:
                     fields = b"".join(
                         line for line in fields.splitlines(keepends=True) if not line.startswith(b"server: ")
                     )
-        length = self._announced if length is None else length
-        if length is not None and self.status != 204:  # which has none (RFC 9110, section 8.6)
-            block += b"content-length: %d\r\n" % length
         return length, connection, block, fields
 
 
-def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]] | None]:
-    """Header lines; and apart those that say something about the framing, their names in lower case.
+def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, list[tuple[bytes, bytes]] | None]:
+    """Header lines; and apart the length, and what else says something about the framing, names in lower case.
 
     Raises:
         ValueError: one of them cannot be sent.
     """
-    lines: list[bytes] = []
+    parts: list[bytes] = []
+    length: int | None = None
     read: list[tuple[bytes, bytes]] | None = None
-    count = 0
     for name, value in headers:
         prefix = _PREFIXES.get(name)
         if prefix is None:
             prefix = _learn(name)
         if prefix:
-            lines.append(b"%b%b\r\n" % (prefix, value))
-            count += 1
-        elif name == b"content-length" and value.isdigit():  # most have no other
-            read = read or []
-            read.append((name, value))
+            parts += (prefix, value, b"\r\n")
+        elif length is None and name == b"content-length" and value.isdigit():  # most have no other
+            length = int(value)
         else:
             if b"\r" in value or b"\n" in value or b"\0" in value:
                 raise ValueError(f"the header {name!r} holds the end of a line: {value!r}")
             read = read or []
             read.append((bytes(name).lower(), bytes(value).strip(b" \t")))
-    block = b"".join(lines)
+    block = b"".join(parts)
+    count = len(parts) // 3
     if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
         raise ValueError(f"a header holds the end of a line: {list(headers)!r}")
-    return block, read
+    return block, length, read
 
 
 def _learn(name: bytes) -> bytes:
@@ -270,7 +274,7 @@ def early_hint(links: Iterable[bytes]) -> bytes:
     Raises:
         ValueError: one of them cannot be sent.
     """
-    block, _ = _encode((b"link", link) for link in links)
+    block, _, _ = _encode((b"link", link) for link in links)
     return b"HTTP/1.1 103 Early Hints\r\n" + block + b"\r\n"
 
 

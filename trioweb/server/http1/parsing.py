@@ -36,9 +36,16 @@ OVERHEAD_A_BYTE: Final = 8
 EMPTY_LINES: Final = 4
 """Empty lines that may stand before a request (RFC 9112, section 2.2: at least one)."""
 
+KNOWN_NAMES: Final = 1024
+"""Names of fields that are remembered in lower case. A process; with two objects of ..."""
+KNOWN_LENGTH: Final = 64
+"""... at most so many bytes each, 250 KiB."""
+
+_NAMES: Final[dict[bytes, bytes]] = {}
 _END: Final = b"\r\n\r\n"
 _LATER: Final = re.compile(rb"HTTP/1\.[2-9]")
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
 
@@ -51,14 +58,13 @@ class RequestReader:
         max_headers: fields in it.
     """
 
-    __slots__ = ("_body", "_empty_lines", "_headers", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
+    __slots__ = ("_body", "_empty_lines", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
                  "_tail", "complete", "pending", "raw_head", "remaining")  # fmt: skip
 
     def __init__(self, max_head: int, max_headers: int) -> None:
         self._max_head = max_head
         self._max_headers = max_headers
         self._parser: HttpRequestParser | None = None
-        self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._seen = 0  # bytes of `pending` that hold no end of a head
         self._tail = b""  # the last bytes of a chunked body that were decoded
@@ -144,10 +150,10 @@ class RequestReader:
     def _parse(self, raw: bytes) -> Head:
         if raw == PREFACE:
             return Head("PRI", b"*", b"", "2.0", [], keep_alive=True, upgrade=b"h2")
-        lines = raw.count(b"\r\n")
-        if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
+        lines = raw.split(b"\r\n")
+        if raw.count(b"\n") >= len(lines) or raw.count(b"\r") >= len(lines):
             raise BadRequest(400, "a line ends with CR and LF")
-        line = raw[: raw.find(b"\r\n")].split(b" ")
+        line = lines[0].split(b" ")
         if len(line) != 3:  # llhttp takes several spaces, and a line without a version
             raise BadRequest(400, "the request line is not METHOD target HTTP/1.1")
         version = _VERSIONS.get(line[2])
@@ -157,10 +163,10 @@ class RequestReader:
         upgrades = self._feed_head(raw, line[0])
         if version is None:  # it takes other protocols, and HTTP of all ages
             raise BadRequest(505 if line[2][:5] == b"HTTP/" else 400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-        method = line[0].decode().upper()
+        method = _METHODS.get(line[0]) or line[0].decode().upper()
         if method == "CONNECT":
             raise BadRequest(501, "this server is no proxy")
-        headers, self._headers = self._headers, []
+        headers = _split_fields(lines)
         if len(headers) > self._max_headers:
             raise BadRequest(431, "the request has too many header fields")
         path, query, authority = split_target(line[1], method)
@@ -174,7 +180,6 @@ class RequestReader:
         parser = self._parser
         if parser is None:
             parser = self._parser = HttpRequestParser(self)
-        self._headers = []
         try:
             parser.feed_data(raw)
         except HttpParserUpgrade:
@@ -201,7 +206,6 @@ class RequestReader:
             if not self.complete:
                 self._parser = HttpRequestParser(self)
                 self._parser.feed_data(_CHUNKED_HEAD if head.length is None else _LENGTH_HEAD % head.length)
-                self._headers = []
 
     # Bodies
 
@@ -255,10 +259,6 @@ class RequestReader:
 
     # What llhttp calls
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field: of the head, or of the trailers, which nobody asks for."""
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
-
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
         self._body.append(data)
@@ -266,3 +266,23 @@ class RequestReader:
     def on_message_complete(self) -> None:
         """The end of the body, where that is chunked; else it is known without."""
         self.complete = True
+
+
+def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """The fields of a head in which llhttp has found nothing wrong: a line each, none of them folded."""
+    fields = []
+    for line in lines[1:-2]:
+        name, _, value = line.partition(b":")
+        fields.append((_NAMES.get(name) or _learn(name), value.strip(b" \t")))
+    return fields
+
+
+def _learn(name: bytes) -> bytes:
+    """A name in lower case, one object for all requests."""
+    lower = name.lower()
+    if len(name) > KNOWN_LENGTH:
+        return lower
+    if len(_NAMES) >= KNOWN_NAMES:
+        _NAMES.clear()
+    _NAMES[name] = known = _NAMES.setdefault(lower, lower)
+    return known

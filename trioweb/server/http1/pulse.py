@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import trio
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.http1.poller import CAN_POLL, Poller
 
 LINGER_SECONDS: Final = 1.0
 """Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
@@ -40,6 +41,7 @@ class Pulse:
 
     def __init__(self, config: ServerConfig, nursery: trio.Nursery) -> None:
         self.nursery = nursery
+        self.poller = Poller() if CAN_POLL else None
         limits = [config.head_timeout, config.body_timeout, config.read_timeout, config.keep_alive_timeout]
         shortest = min([LINGER_SECONDS, *(limit for limit in limits if limit)])
         self._interval = min(LONGEST, max(SHORTEST, shortest / LOOKS))
