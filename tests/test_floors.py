@@ -16,14 +16,14 @@ ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground
 ground.multiparts ground.closing
 ground.urls ground.templates ground.routes ground.problems ground.traces
 wire wire.threads wire.sendfile wire.transport wire.hypercorn wire.disk wire.channel wire.outbox wire.coding
-wire.sources wire.driver wire.producer wire.inbox wire.relay wire.duplex
+wire.sources wire.driver wire.producer wire.inbox wire.relay wire.stepping wire.inline wire.duplex
 debug resources streams limits responses connection bodies uploads parts forms request websocket streaming ranges
 files tree
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
 layers signatures arguments planner handlers sweep lifespan policy call deadline watch unread delivery exchange
-conversation light core chain callables
+conversation direct light core chain callables
 routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware

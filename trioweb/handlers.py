@@ -163,7 +163,7 @@ def plan(
     if endpoint.max_body_size is not None:
         check_size(f"{where}: max_body_size", endpoint.max_body_size)
     arguments = endpoint.arguments
-    endpoint.light = not arguments.takes_request and endpoint.kind is not Kind.GENERATOR and endpoint.timeout is None
+    endpoint.light = not arguments.takes_request and endpoint.timeout is None
     endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
     endpoint.reads = endpoint.waits or bool(arguments.inputs)
     endpoint.middleware = as_middlewares(where, options.get("middleware", ()))

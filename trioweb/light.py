@@ -3,8 +3,9 @@
 A handler that takes neither the request nor a nursery cannot tell whether it has one; a typed JSON body that it takes
 is read before it is called. It runs in a single cancel scope,
 which is also the shield of the response, and is down while the handler waits; only then is the client watched, since a
-handler that returns at once leaves nothing to cancel. A server may have such a scope already, and need no shield. All
-else is an ``Exchange``.
+handler that returns at once leaves nothing to cancel. A server may have such a scope already, and need no shield. Where
+what such a handler returned is a stream, one task may be enough for that, too: see ``direct``. All else is an
+``Exchange``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.connection import Connection
+from trioweb.direct import begin, is_simple, send_stream
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import unwrap
@@ -26,7 +28,7 @@ from trioweb.policy import report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
-from trioweb.wire.transport import own_transport
+from trioweb.wire.transport import DirectTransport, own_transport
 
 T = TypeVar("T")
 
@@ -51,7 +53,13 @@ async def serve(call: Call) -> Callable[[], Awaitable[None]] | None:
             answer = await _attempt(call, shield, True)
         if shield.cancelled_caught and shield.deadline <= trio.current_time():
             answer = call.inbox.overdue()
-    return None if answer is None else partial(Exchange(call).run, answer)
+    if answer is None:
+        return None
+    if isinstance(answer, Response) and is_simple(call, answer, own):
+        inline = begin(call, answer, cast("DirectTransport", own))
+        request = {"method": scope["method"], "raw_path": scope["raw_path"]}
+        return partial(send_stream, inline, call.policy, request)
+    return partial(Exchange(call).run, answer)
 
 
 async def failed_to_send(failure: object, call: Call) -> None:

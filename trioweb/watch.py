@@ -107,8 +107,9 @@ class ClientWatch:
         if stream.ping is None or stream.maps:  # which give their own
             return idle_due
         ping_due = _due(None if since is None else max(since, self._pinged), stream.ping)
-        if since is not None and ping_due <= now and self._outbox.started:
-            channel.nudge()
+        if since is not None and ping_due <= now:
+            if self._outbox.started:
+                channel.nudge()
             self._pinged = now
             ping_due = now + stream.ping
         return min(idle_due, ping_due)

@@ -17,7 +17,7 @@ import trio
 from trioweb.ground.asgi import Send
 from trioweb.ground.errors import ClientDisconnected, ContentLengthError
 from trioweb.ground.headers import RawHeaders
-from trioweb.wire.transport import PLAIN, Transport
+from trioweb.wire.transport import PLAIN, DirectTransport, Transport
 
 CLIENT_LEFT: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 """What ``send`` may raise when the client has left: by ASGI an ``OSError``, from below a server one of trio's."""
@@ -146,6 +146,40 @@ class Outbox:
         self.sent += sent
         return sent
 
+    def offer(self, transport: DirectTransport, parts: list[bytes]) -> bool:
+        """Send pieces of the body as far as the client takes them now, where no length was declared. Does not block.
+
+        Returns:
+            Whether all of it has left; if not, ``flushed`` comes next.
+
+        Raises:
+            ClientDisconnected: the client has left.
+        """
+        self._advance("body")
+        if self.gone:
+            return True
+        self._begin("body")
+        try:
+            taken = transport.offer(parts)
+        except CLIENT_LEFT as error:
+            raise self._lost() from error
+        self.sent += sum(map(len, parts))
+        if taken:
+            self._done()
+        return taken
+
+    async def flushed(self, transport: DirectTransport) -> None:
+        """Wait until all that was offered has left.
+
+        Raises:
+            ClientDisconnected: the client has left.
+        """
+        try:
+            await transport.flushed()
+        except CLIENT_LEFT as error:
+            raise self._lost() from error
+        self._done()
+
     async def end(self, data: bytes = b"") -> None:
         """Send the last piece of the body and the end.
 
@@ -189,9 +223,12 @@ class Outbox:
         try:
             await self._send(message)
         except CLIENT_LEFT as error:
-            self.gone = True
-            self._done()
-            raise ClientDisconnected("the client left while its response was sent") from error
+            raise self._lost() from error
+
+    def _lost(self) -> ClientDisconnected:
+        self.gone = True
+        self._done()
+        return ClientDisconnected("the client left while its response was sent")
 
     def _begin(self, what: str) -> None:
         self.sending, self.sending_since = what, trio.current_time()

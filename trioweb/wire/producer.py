@@ -106,7 +106,7 @@ class Producer:
 
     __slots__ = ("_begun", "_ended", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "stream")
 
-    def __init__(self, stream: Stream, where: str) -> None:
+    def __init__(self, stream: Stream, where: str, channel: ByteChannel | None = None) -> None:
         self.stream = stream
         stream.begun = True
         self._scope = trio.CancelScope()
@@ -116,7 +116,7 @@ class Producer:
         self._begun: trio.Event | None = None
         self._released: trio.Event | None = None
         self.encoder = Encoder(where, stream.encode)
-        self.channel = ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
+        self.channel = channel or ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
 
     @property
     def where(self) -> str:

@@ -71,7 +71,11 @@ async def relay(
             await outbox.start(status, headers, bodiless=False)
             coder = stream.coder
             coded = None if coder is None else CodedOutbox(outbox, coder, stream.declared)
-            await _send_all(producer, stream, outbox, coded or outbox)
+            if stream.prelude and not stream.maps:
+                await (coded or outbox).body(stream.prelude)
+            elif stream.head_first:
+                await outbox.flush()
+            await send_all(producer, outbox, coded or outbox)
     finally:
         outbox.scope = None
         producer.leave()
@@ -105,12 +109,18 @@ async def _pull(producer: Producer, nursery: trio.Nursery, outbox: Outbox, openi
             await out.end()
 
 
-async def _send_all(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
-    channel = producer.channel
-    if stream.prelude and not stream.maps:
-        await out.body(stream.prelude)
-    elif stream.head_first:
-        await outbox.flush()
+async def send_all(producer: Producer, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
+    """Send what a producer gives, to the end, after the head.
+
+    Args:
+        producer: it runs, or it has run.
+        outbox: where it leaves.
+        out: the same, or what codes it on the way there.
+
+    Raises:
+        Exception: what the producer raised.
+    """
+    channel, stream = producer.channel, producer.stream
     while not outbox.gone:
         while channel.must_wait():
             await channel.news()  # for hours, in thousands of streams: a frame less each

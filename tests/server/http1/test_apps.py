@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ import trio.testing
 
 import trioweb
 from tests.server.http1.conftest import GET, PATIENCE, Site, serving
+from trioweb.server.worker import CONNECTION
+from trioweb.wire.producer import TASK
+
+Tls = tuple[str, ssl.SSLContext] | None
 
 COUNT = 200
 
@@ -408,3 +413,18 @@ async def test_the_last_message_has_a_time_limit_too(size: int) -> None:
             with trio.fail_after(PATIENCE):
                 while site.worker._connections:
                     await trio.sleep(0.02)
+
+
+async def test_under_tls_a_stream_has_two_tasks(tls: Tls) -> None:
+    """In clear one task is enough for a stream; a connection under TLS takes nothing without a wait."""
+    app = trioweb.App()
+
+    @app.get("/")
+    async def name() -> AsyncIterator[str]:
+        yield trio.lowlevel.current_task().name
+        await trio.sleep(0)
+
+    async with serving(with_lifespan(app), tls) as site:
+        client = await site.connect()
+        await client.send(GET)
+        await client.until(CONNECTION.encode() if tls is None else TASK.encode())
