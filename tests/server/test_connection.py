@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h2.config
 import h2.connection
@@ -17,10 +17,13 @@ import trio
 import trio.testing
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import AppWrapper
 
 from tests.server import running as running_worker
 from tests.server.running import Running, read_all, read_until, settle
 from trioweb import App, Request
+from trioweb.server.config import ServerConfig
+from trioweb.server.connection import Requests
 
 Clock = trio.testing.MockClock
 serving = partial(running_worker.serving, http="h11")  # HTTP/1.1 of our own has tests of its own
@@ -370,3 +373,25 @@ def _keep_alive_of(running: Running) -> tuple[int, int]:
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
         sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
     )
+
+
+async def test_what_comes_after_the_app_has_returned_is_nobodys() -> None:
+    """A request's messages that nobody receives any more are no fault, and nobody waits for room for them."""
+    config = ServerConfig()
+    config.errorlog = logging.getLogger("hypercorn.error")
+    sent: list[Any] = []
+
+    async def returns(*arguments: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with trio.open_nursery() as nursery:
+        requests = Requests(nursery, config, lambda: True)
+        deliver = await requests.spawn_app(cast("AppWrapper", returns), config, {"type": "http"}, send)
+        await requests.ended()
+        assert sent == [None]
+        for _ in range(config.max_app_queue_size + 2):
+            await deliver({"type": "http.request", "body": b"x", "more_body": True})
+        assert sent == [None]
