@@ -604,8 +604,7 @@ async def test_one_that_swallows_its_end(autojump_clock: Clock, way: str, what: 
     options = {"leaves": {}, "idle": {"idle_timeout": 5}, "max_duration": {"max_duration": 5}}[what]
     client, _ = await deliver(way, chunks(), talk, **options)
     assert not client.ended
-    if what == "leaves":
-        assert 1 <= swallowed < 20
+    assert 1 <= swallowed < 1000
 
 
 async def test_time_limits(autojump_clock: Clock, way: str) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
+import trio
+
 from trioweb.ground.chunks import Encoder
 from trioweb.wire.channel import SMALLEST, ByteChannel
 from trioweb.wire.sources import close_generator
@@ -39,25 +41,32 @@ async def first_chunk(generator: AsyncGenerator[Any, None], encoder: Encoder) ->
 
 
 async def drive(
-    generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder, first: First | None = None
+    generator: AsyncGenerator[Any, None],
+    channel: ByteChannel,
+    encoder: Encoder,
+    scope: trio.CancelScope,
+    first: First | None = None,
 ) -> None:
-    """Run a generator to its end, and put what it gives into the channel."""
+    """Run a generator to its end, and put what it gives into the channel.
+
+    ``scope`` is around it: what swallows that scope's cancellation and yields on is closed.
+    """
     # The hot loop of the project: 100,000 chunks a request are ordinary. It stays in `async for` with plain locals,
     # and leaves it only to raise something at the yield. One call of max() would cost a third of all of it.
     append = channel.chunks.append
     ignored = 0
     try:
         if first is None:
-            error = await _accept(await anext(generator), channel, encoder)
+            error = await _accept(await anext(generator), channel, encoder, scope)
         else:
             channel.append(first.data)
-            error = first.error or await _settled(channel)
+            error = first.error or await _settled(channel, scope)
         while True:
             while error is not None:
-                ignored += channel.closed
+                ignored += scope.cancel_called
                 if ignored > 1:  # it swallowed the end of the stream, and yields on: closing it raises its error
                     return
-                error = await _accept(await generator.athrow(error), channel, encoder)
+                error = await _accept(await generator.athrow(error), channel, encoder, scope)
             encode = encoder.encode
             assert encode is not None  # noqa: S101 - the first chunk has settled it
             async for chunk in generator:
@@ -70,10 +79,8 @@ async def drive(
                 size = len(data)
                 channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
                 if waiting > channel.mark:
-                    try:
-                        await channel.settle()
-                    except BaseException as raised:
-                        error = raised
+                    error = await _settled(channel, scope)
+                    if error is not None:
                         break
             else:
                 return
@@ -83,7 +90,7 @@ async def drive(
         await close_generator(generator)
 
 
-async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder) -> BaseException | None:
+async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder, scope: trio.CancelScope) -> BaseException | None:
     """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.make_room()
@@ -94,20 +101,26 @@ async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder) -> BaseExc
     except Exception as wrong:
         return encoder.explain(chunk, wrong)
     channel.append(data)
-    return await _settled(channel)
+    return await _settled(channel, scope)
 
 
-async def _settled(channel: ByteChannel) -> BaseException | None:
+async def _settled(channel: ByteChannel, scope: trio.CancelScope) -> BaseException | None:
     """Wait for room after a chunk. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.settle()
+        if scope.cancel_called:  # it has swallowed that, where nothing else may wait any more
+            await trio.lowlevel.checkpoint()
     except BaseException as raised:
         return raised
     return None
 
 
 async def encoded(
-    generator: AsyncGenerator[Any, None], channel: ByteChannel, encoder: Encoder, first: First | None = None
+    generator: AsyncGenerator[Any, None],
+    channel: ByteChannel,
+    encoder: Encoder,
+    scope: trio.CancelScope,
+    first: First | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """The generator's chunks as bytes, for maps. It waits for room before it resumes the generator.
 
@@ -118,7 +131,7 @@ async def encoded(
     try:
         if first is not None:
             yield first.data
-            error = first.error or await _settled(channel)
+            error = first.error or await _settled(channel, scope)
         while True:
             chunk = await (anext(generator) if error is None else generator.athrow(error))
             error = None
@@ -128,8 +141,8 @@ async def encoded(
                 error = encoder.explain(chunk, wrong)
                 continue
             yield data
-            error = await _settled(channel)
-            ignored += error is not None and channel.closed
+            error = await _settled(channel, scope)
+            ignored += error is not None and scope.cancel_called
             if ignored > 1:
                 return
     except StopAsyncIteration:

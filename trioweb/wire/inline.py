@@ -165,7 +165,7 @@ class InlineStream(Producer):
     async def _fill(self) -> None:
         generator = as_generator(self._fresh(self.stream.source))
         assert generator is not None  # noqa: S101 - whoever makes this has looked
-        await drive(generator, self.channel, self.encoder)
+        await drive(generator, self.channel, self.encoder, self._scope)
         self._add_tail()
 
     async def _begin(self) -> None:

@@ -175,7 +175,7 @@ class Producer:
             with self._scope:
                 if isasyncgen(self.stream.source) and not self.stream.maps and self._begun is None:
                     # What most are, and thousands may wait in: without a frame in between.
-                    await drive(self._fresh(self.stream.source), self.channel, self.encoder)
+                    await drive(self._fresh(self.stream.source), self.channel, self.encoder, self._scope)
                     self._add_tail()
                 else:
                     await self._fill()
@@ -209,11 +209,11 @@ class Producer:
             first = await self._first(partial(first_chunk, generator, encoder))
             if stream.maps:
                 try:
-                    await self._fill_mapped(encoded(generator, channel, encoder, first))
+                    await self._fill_mapped(encoded(generator, channel, encoder, self._scope, first))
                 finally:
                     await close_generator(generator)  # also where a map has never asked for a chunk
                 return
-            await drive(generator, channel, encoder, first)
+            await drive(generator, channel, encoder, self._scope, first)
         elif stream.maps or self._begun is not None:
             channel.limit = channel.piece = stream.buffer_size // 4  # of two channels, which together hold what one may
             chunks = from_thread(source, encoder, channel.limit)
