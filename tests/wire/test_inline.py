@@ -903,18 +903,26 @@ async def test_a_source_that_is_no_generator(autojump_clock: Clock, way: str) ->
             send.send_nowait("x")
 
 
+async def set_soon(event: trio.Event) -> None:
+    """Let it wait first."""
+    await trio.testing.wait_all_tasks_blocked()
+    event.set()
+
+
 async def test_no_cycle_keeps_a_stream_that_has_ended(autojump_clock: Clock) -> None:
     """In one task nothing of a stream is left to the garbage collector."""
+    waits = trio.Event()
 
     async def chunks() -> AsyncIterator[str]:
         yield "x"
-        await trio.sleep(1)
+        await waits.wait()  # no sleep, whose end by a cancellation keeps all frames above it on newer Pythons
 
     gc.collect()
     gc.disable()
     try:
         async with trio.open_nursery() as nursery:
             client = Client(nursery, math.inf)
+            nursery.start_soon(set_soon, waits)
             await one_task(Stream(chunks()), client)
         before = [one for one in gc.get_objects() if isinstance(one, InlineStream)]
     finally:
