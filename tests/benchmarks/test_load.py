@@ -124,8 +124,8 @@ def board() -> Iterator[ThreadingHTTPServer]:
             self.send_response(200)
             if self.path == "/events":
                 self.end_headers()
+                listeners.append(self)  # before the client could ask for an event
                 self.wfile.write(payload.OPENING.encode())
-                listeners.append(self)
                 done.wait()
                 return
             number = int(self.path.rpartition("/")[2])
