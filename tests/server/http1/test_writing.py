@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE
+from trioweb.server.http1 import writing
 from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import JOINED, TURN, ClientLeftError
+from trioweb.server.http1.writing import FILE_UNSENT, JOINED, TURN, UNSENT, ClientLeftError
 
 LARGE = 20_000_000
 """Bytes that the system does not take at once."""
@@ -233,3 +236,24 @@ async def test_nothing_more_is_written_to_one_that_is_broken(pair: tuple[Wire, t
     wire.broken = True
     with trio.fail_after(PATIENCE), pytest.raises(ClientLeftError):
         await wire.flushed()
+
+
+async def test_a_file_is_gone_on_with_when_there_is_room_for_much(
+    pair: tuple[Wire, trio.SocketStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the system sends a file it is asked seldom, for megabytes; what is written from memory waits for less."""
+    wire, _ = pair
+    seen: list[int] = []
+
+    def unsent() -> int:
+        return wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+    async def send_file(*_: Any) -> int:
+        seen.append(unsent())
+        await trio.lowlevel.checkpoint()
+        return 4
+
+    monkeypatch.setattr(writing, "send_file", send_file)
+    assert unsent() == UNSENT
+    assert await wire.send_file(0, 0, 4) == 4
+    assert (seen, unsent()) == ([FILE_UNSENT], UNSENT)

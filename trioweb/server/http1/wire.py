@@ -17,15 +17,11 @@ from typing import Final
 import trio
 
 from trioweb.server.http1.poller import LEFT, Poller
-from trioweb.server.http1.writing import WritingEnd
+from trioweb.server.http1.writing import UNSENT, WritingEnd
 from trioweb.wire.transport import Watcher
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read asks for."""
-UNSENT: Final = 2**20
-"""Bytes that the system takes beyond what the client's window lets leave. A connection, in the system's memory, and
-only where its client has been fast before. With trio's 16 KiB a download waits ten times as often.
-"""
 
 _TCP_LEFT: Final = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for 0 seconds
@@ -52,8 +48,7 @@ class Wire(WritingEnd):
         # Trio's own socket would ask for each byte twice; this one never waits.
         self._socket = socket.socket(family, kind, protocol, fileno=sock.detach())
         self._socket.setblocking(False)
-        with suppress(OSError, AttributeError):  # not TCP, or not known here
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        self._set_unsent(UNSENT)
         self._set_up(self._socket.fileno(), poller)
 
     def _set_up(self, fd: int, poller: Poller | None) -> None:

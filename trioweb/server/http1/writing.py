@@ -24,6 +24,12 @@ TURN: Final = 0.001
 """Seconds that a task may write without waiting once, and at least ..."""
 IN_A_ROW: Final = 8
 """... so many messages: then it is another's turn."""
+UNSENT: Final = 2**20
+"""Bytes that the system takes beyond what the client's window lets leave. A connection, in the system's memory, and
+only where its client has been fast before. With trio's 16 KiB a download waits ten times as often.
+"""
+FILE_UNSENT: Final = 16384
+"""The same while the system sends a file: so each time it is asked it has room for megabytes."""
 
 Parts = Sequence[bytes | memoryview]
 
@@ -151,10 +157,16 @@ class WritingEnd:
         if self.broken:
             return 0
         self.writing = True
+        self._set_unsent(FILE_UNSENT)
         try:
             return await send_file(self._socket, file, position, count)
         finally:
+            self._set_unsent(UNSENT)
             self._end_writing()
+
+    def _set_unsent(self, size: int) -> None:
+        with suppress(OSError, AttributeError):  # closed; not TCP, or not known here
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     def _end_writing(self) -> None:
         self.writing = False
