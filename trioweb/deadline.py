@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Final
 
 import trio
 
@@ -13,9 +11,6 @@ from trioweb.call import Call
 from trioweb.ground.errors import HTTPError, StreamTimeout
 from trioweb.policy import log
 from trioweb.wire.producer import Stream
-
-NOTHING: Final = nullcontext()
-"""What stands for a scope or a nursery that is not needed: one for all."""
 
 
 class Deadline:
@@ -32,10 +27,10 @@ class Deadline:
         self._due = math.inf
         self._limit: trio.CancelScope | None = None
 
-    def around(self) -> AbstractContextManager[object]:
-        """What the handler and its response are to run in."""
+    def around(self) -> trio.CancelScope | None:
+        """What the handler and its response are to run in, where they have a time."""
         self._limit = None if self._call.endpoint.timeout is None else trio.CancelScope()
-        return self._limit or NOTHING
+        return self._limit
 
     def begin(self) -> None:
         """The handler is about to start."""

@@ -121,8 +121,6 @@ class Delivery:
         if self._call.inbox.gone:
             self._nursery.cancel_scope.cancel()
         policy = self._call.policy
-        if stream.ends_on_stop:
-            policy.end_on_stop(producer)
         del response, stream  # it may take hours
         try:
             await relay(producer, self._nursery, self._outbox, self)
@@ -177,16 +175,22 @@ class Delivery:
         """See ``relay.Opening``."""
         response, self._response = self._response, None
         assert response is not None  # noqa: S101 - it is asked for once, by `deliver`
-        if media_type is not None and "content-type" not in response.headers:
-            response.headers["content-type"] = media_type
-        if response.headers.get("content-type", "").lower().startswith(EVENTS_TYPE):  # however it was made
-            self._call.policy.end_on_stop(producer)
+        complete_head(self._call, response, producer, media_type)
         stream, inbox = stream_of(response), self._call.inbox
         if stream is not None and stream.coding is not None:
             stream.coder = stream.coding()
         if not (inbox.wanted or inbox.complete):
             inbox.discard()
         return response.status_code, response.headers.raw
+
+
+def complete_head(call: Call, response: Response, producer: Producer, media_type: str | None) -> None:
+    """Give a stream's head what its first chunk has told. What streams events ends at a stop, however it was made."""
+    headers = response.headers
+    if media_type is not None and "content-type" not in headers:
+        headers["content-type"] = media_type
+    if producer.stream.ends_on_stop or headers.get("content-type", "").lower().startswith(EVENTS_TYPE):
+        call.policy.end_on_stop(producer)
 
 
 def is_bodiless(call: Call, response: Response) -> bool:

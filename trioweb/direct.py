@@ -9,10 +9,9 @@ from __future__ import annotations
 import trio
 
 from trioweb.call import Call
-from trioweb.delivery import is_bodiless
+from trioweb.delivery import complete_head, is_bodiless
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Scope
-from trioweb.ground.chunks import EVENTS_TYPE
 from trioweb.ground.errors import ClientDisconnected, unwrap
 from trioweb.ground.headers import RawHeaders
 from trioweb.policy import Policy, report
@@ -38,7 +37,7 @@ def is_simple(call: Call, response: Response, own: Transport | None) -> bool:
     )
 
 
-class Opening:
+class Reply:
     """What a stream needs until its head leaves: kept for hours, it would be most of what an idle one holds.
 
     Args:
@@ -54,12 +53,8 @@ class Opening:
 
     def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
         """See ``wire.relay``."""
-        headers = self._response.headers
-        if media_type is not None and "content-type" not in headers:
-            headers["content-type"] = media_type
-        if headers.get("content-type", "").lower().startswith(EVENTS_TYPE):  # however it was made
-            self._call.policy.end_on_stop(producer)
-        return self._response.status_code, headers.raw
+        complete_head(self._call, self._response, producer, media_type)
+        return self._response.status_code, self._response.headers.raw
 
     async def fail(self, failure: Exception) -> None:
         """See ``wire.inline``."""
@@ -73,7 +68,7 @@ def begin(call: Call, response: Response, own: DirectTransport) -> InlineStream:
     call.policy.limits.apply(stream)
     outbox = Outbox(call.send, call.scope["http_version"])
     outbox.transport = own
-    return InlineStream(stream, call.endpoint.where, outbox, own, Opening(call, response))
+    return InlineStream(stream, call.endpoint.where, outbox, own, Reply(call, response))
 
 
 async def send_stream(inline: InlineStream, policy: Policy, request: Scope) -> None:

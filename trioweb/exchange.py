@@ -11,13 +11,14 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from trioweb.call import Call, may_have_body
-from trioweb.deadline import NOTHING, Deadline
+from trioweb.deadline import Deadline
 from trioweb.delivery import Delivery, leave, send_whole
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
 from trioweb.handlers import respond
@@ -32,6 +33,9 @@ from trioweb.watch import TASK as WATCH
 from trioweb.watch import ClientWatch
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
 
+_NOTHING: Final = nullcontext()
+"""What stands for a scope or a nursery that is not needed: one for all requests."""
+
 
 class Exchange:
     """One request on its way. ``run`` is all of it."""
@@ -41,6 +45,8 @@ class Exchange:
         "_request", "_resources", "_unread", "_watch", "abandoned", "left_behind", "outward",
     )  # fmt: skip
 
+    _watch: ClientWatch  # of the attempt that is under way
+
     def __init__(self, call: Call) -> None:
         self._call = call
         self._inbox = call.inbox
@@ -48,7 +54,6 @@ class Exchange:
         self._opened: list[RangeResponse] = []
         self._request: Request | None = None
         self._nursery: trio.Nursery | None = None
-        self._watch = ClientWatch(self, self._inbox, self._outbox, call.policy.limits.write_timeout)
         self._delivery: Delivery | None = None
         self._overdue: Exception | None = None
         self._deadline = Deadline(call)
@@ -107,7 +112,7 @@ class Exchange:
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
             shared = self._request is None and not self._call.endpoint.sees_nursery  # then nobody can cancel it
-            async with trio.open_nursery() as around, NOTHING if shared else trio.open_nursery() as inner:
+            async with trio.open_nursery() as around, _NOTHING if shared else trio.open_nursery() as inner:
                 self._nursery = nursery = inner or around
                 if self._request is not None:
                     self._request._nursery = nursery
@@ -117,9 +122,9 @@ class Exchange:
                     self._call, nursery, self._watch, self._outbox, self._unread, self._deadline, self.left_behind
                 )
                 try:
-                    with self._deadline.around():
+                    with self._deadline.around() or _NOTHING:
                         # Resources are inside of all scopes, and outside of those that a handler opens.
-                        async with self._resources or NOTHING:
+                        async with self._resources or _NOTHING:
                             response = await self._passed(await answer())
                             delivering = delivery.deliver(response, held=self._is_held)
                             del answer, response  # it may take hours
@@ -220,7 +225,7 @@ class Exchange:
                 self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
-    def give_up(self) -> None:
+    def takes_nothing(self) -> None:
         """See ``Watched``."""
         where, seconds = self._call.endpoint.where, self._watch.write_timeout
         self._overdue = StreamTimeout(f"{where}: the client took nothing for the write_timeout of {seconds} s")
@@ -229,7 +234,7 @@ class Exchange:
             self._nursery.cancel_scope.cancel()
         self._outbox.release()
 
-    def stalled(self) -> None:
+    def sends_nothing(self) -> None:
         """See ``Watched``."""
         self._overdue = self._inbox.overdue()
         if self._nursery is not None:

@@ -15,6 +15,7 @@ from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.transport import PLAIN, own_transport
 
 Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
+"""An ASGI app that may leave the rest of its work to what it returns."""
 
 
 class Stack:
@@ -29,9 +30,7 @@ class Stack:
 
     __slots__ = ("_app", "_entry", "makers")
 
-    def __init__(
-        self, begin: Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
-    ) -> None:
+    def __init__(self, begin: Begin) -> None:
         async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # some look whether it is a function
             rest = await begin(scope, receive, send)
             if rest is not None:

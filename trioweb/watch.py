@@ -26,10 +26,10 @@ class Watched(Protocol):
     def client_left(self) -> None:
         """It has left."""
 
-    def give_up(self) -> None:
+    def takes_nothing(self) -> None:
         """It has taken nothing for too long."""
 
-    def stalled(self) -> None:
+    def sends_nothing(self) -> None:
         """It has sent nothing of a body that somebody waits for, for too long."""
 
 
@@ -81,9 +81,9 @@ class ClientWatch:
                 if left:
                     self._watched.client_left()
                 elif sending is not None and sending == outbox.sending_since and write_due <= now:
-                    self._watched.give_up()
+                    self._watched.takes_nothing()
                 elif waiting is not None and waiting == inbox.waiting_since and read_due <= now:
-                    self._watched.stalled()
+                    self._watched.sends_nothing()
                 else:
                     continue
                 await self._drain()

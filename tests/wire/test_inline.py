@@ -194,7 +194,7 @@ async def two_tasks(stream: Stream, client: Client) -> None:
         class Told:
             """Is told what became of the client."""
 
-            def give_up(self) -> None:
+            def takes_nothing(self) -> None:
                 nonlocal failure
                 failure = StreamTimeout(f"the write_timeout of {stream.write_timeout} s")
                 self.client_left()
@@ -204,7 +204,7 @@ async def two_tasks(stream: Stream, client: Client) -> None:
                 nursery.cancel_scope.cancel()
                 outbox.release()
 
-            stalled = client_left
+            sends_nothing = client_left
 
         watch = ClientWatch(Told(), inbox, outbox, stream.write_timeout)
         around.start_soon(watch.run)
@@ -238,6 +238,12 @@ def way(request: pytest.FixtureRequest) -> str:
 
 async def nobody(client: Client) -> None:
     """A client that only reads."""
+
+
+async def take_in_a_while(client: Client) -> None:
+    """Take all that there is, once."""
+    await trio.sleep(10)
+    client.take()
 
 
 async def deliver(
@@ -505,11 +511,7 @@ async def test_a_deadline_around_yields(autojump_clock: Clock, way: str) -> None
         assert scope.cancelled_caught
         yield b"b"
 
-    async def talk(client: Client) -> None:
-        await trio.sleep(10)
-        client.take()
-
-    client, failure = await deliver(way, chunks(), talk, window=0)
+    client, failure = await deliver(way, chunks(), take_in_a_while, window=0)
     assert client.body.endswith(b"ab")
     assert (client.ended, failure) == (True, None)
 
@@ -550,11 +552,7 @@ async def test_a_nursery_around_yields(autojump_clock: Clock, way: str) -> None:
             pass
         yield b"b"
 
-    async def talk(client: Client) -> None:
-        await trio.sleep(10)
-        client.take()
-
-    client, failure = await deliver(way, chunks(), talk, window=0)
+    client, failure = await deliver(way, chunks(), take_in_a_while, window=0)
     assert client.body.endswith(b"ab")
     assert (client.ended, failure) == (True, None)
 

@@ -85,25 +85,23 @@ class Protocol:
         return stream is not None and getattr(stream, "scope", {}).get("http_version") == "1.0"
 
 
-class _H11(H11Protocol):
+class _Hearing:
+    """What notes when something has come last, in front of a protocol of Hypercorn's."""
+
     heard_at = -math.inf
 
     async def handle(self, event: Event) -> None:
         self.heard_at = trio.current_time()
-        await super().handle(event)
+        await super().handle(event)  # type: ignore[misc]  # of what stands behind
 
+
+class _H11(_Hearing, H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         if not await _left(self, self.stream, event):
             await super().stream_send(event)
 
 
-class _H2(H2Protocol):
-    heard_at = -math.inf
-
-    async def handle(self, event: Event) -> None:
-        self.heard_at = trio.current_time()
-        await super().handle(event)
-
+class _H2(_Hearing, H2Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         if not await _left(self, self.streams.get(event.stream_id), event):
             await super().stream_send(event)

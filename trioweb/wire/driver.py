@@ -108,7 +108,7 @@ async def _settled(channel: ByteChannel, scope: trio.CancelScope) -> BaseExcepti
     """Wait for room after a chunk. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.settle()
-        if scope.cancel_called:  # it has swallowed that, where nothing else may wait any more
+        if scope.cancel_called:  # it has swallowed that: told at each chunk, it cannot go on for ever
             await trio.lowlevel.checkpoint()
     except BaseException as raised:
         return raised

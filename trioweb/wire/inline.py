@@ -24,11 +24,10 @@ import trio
 
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout
 from trioweb.wire.channel import TURN, ByteChannel, Outcome
-from trioweb.wire.driver import drive
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer, Stream
-from trioweb.wire.relay import Opening, send_all
-from trioweb.wire.sources import as_generator, close_unused
+from trioweb.wire.relay import Opening, send_all, send_prelude
+from trioweb.wire.sources import close_unused
 from trioweb.wire.stepping import stepping
 from trioweb.wire.transport import DirectTransport
 
@@ -122,7 +121,8 @@ class InlineStream(Producer):
         try:
             self._transport.watch(self)
             if self.stream.head_first:
-                await self._send_head()
+                await self._begin()
+                await send_prelude(self.stream, self.outbox, self.outbox)
             begun = True
             await stepping(self.run(), self._flush)
             await self._written()
@@ -142,13 +142,6 @@ class InlineStream(Producer):
                     await self._written()
             del self._channel.stream  # which refers to this
 
-    async def _send_head(self) -> None:
-        await self._begin()
-        if self.stream.prelude:
-            await self.outbox.body(self.stream.prelude)
-        else:
-            await self.outbox.flush()
-
     async def _send_rest(self) -> None:
         """After the generator has ended: what it left, and the end."""
         channel, outbox = self.channel, self.outbox
@@ -161,12 +154,6 @@ class InlineStream(Producer):
         await send_all(self, outbox, outbox)
         if self.failure is not None:
             raise self.failure
-
-    async def _fill(self) -> None:
-        generator = as_generator(self._fresh(self.stream.source))
-        assert generator is not None  # noqa: S101 - whoever makes this has looked
-        await drive(generator, self.channel, self.encoder, self._scope)
-        self._add_tail()
 
     async def _begin(self) -> None:
         opening, self.opening = self.opening, None

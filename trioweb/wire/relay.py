@@ -71,10 +71,7 @@ async def relay(
             await outbox.start(status, headers, bodiless=False)
             coder = stream.coder
             coded = None if coder is None else CodedOutbox(outbox, coder, stream.declared)
-            if stream.prelude and not stream.maps:
-                await (coded or outbox).body(stream.prelude)
-            elif stream.head_first:
-                await outbox.flush()
+            await send_prelude(stream, outbox, coded or outbox)
             await send_all(producer, outbox, coded or outbox)
     finally:
         outbox.scope = None
@@ -107,6 +104,14 @@ async def _pull(producer: Producer, nursery: trio.Nursery, outbox: Outbox, openi
                 else:  # where it is encoded there is no length, without which the system sends nothing
                     piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
             await out.end()
+
+
+async def send_prelude(stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
+    """After a head that waits for no chunk: have it leave, with what belongs before the first one."""
+    if stream.prelude and not stream.maps:
+        await out.body(stream.prelude)
+    elif stream.head_first:
+        await outbox.flush()
 
 
 async def send_all(producer: Producer, outbox: Outbox, out: Outbox | CodedOutbox) -> None:

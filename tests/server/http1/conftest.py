@@ -19,6 +19,7 @@ from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import Poller
 from trioweb.server.http1.wire import Wire
+from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.worker import Worker
 
 PATIENCE = 10.0
@@ -192,3 +193,25 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Wire, trio
         nursery.cancel_scope.cancel()
     await trio.aclose_forcefully(client)
     await trio.aclose_forcefully(listener)
+
+
+async def cut_while_somebody_waits(wire: Wire, *, reset: bool) -> None:
+    """Cut a connection in the middle of a read and a write, and see that both hear of it."""
+    errors: list[OSError] = []
+
+    async def write() -> None:
+        try:
+            await wire.write(b"", bytes(20_000_000), b"")
+        except ClientLeftError as error:
+            errors.append(error)
+
+    async def read() -> None:
+        assert await wire.read() == b""
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            wire.cut(reset=reset)
+    assert len(errors) == 1

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.http1.conftest import PATIENCE
+from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
 from trioweb.server.http1.secure import SecureWire
 from trioweb.server.http1.writing import ClientLeftError
 
@@ -105,24 +105,7 @@ async def test_a_write_that_is_given_up_breaks_the_connection(secure: Pair, wait
 async def test_whoever_waits_hears_of_a_cut(secure: Pair) -> None:
     """A read and a write that wait end."""
     wire, _ = secure
-    errors: list[Exception] = []
-
-    async def write() -> None:
-        try:
-            await wire.write(b"", bytes(LARGE), b"")
-        except ClientLeftError as error:
-            errors.append(error)
-
-    async def read() -> None:
-        assert await wire.read() == b""
-
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(write)
-            nursery.start_soon(read)
-            await trio.testing.wait_all_tasks_blocked()
-            wire.cut(reset=False)
-    assert len(errors) == 1
+    await cut_while_somebody_waits(wire, reset=False)
 
 
 async def test_a_client_that_leaves_is_read(secure: Pair) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.server.http1.conftest import PATIENCE
+from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
 from trioweb.server.http1.wire import RECEIVE_SIZE, Wire
 from trioweb.server.http1.writing import ClientLeftError
 
@@ -50,25 +50,8 @@ async def test_who_reads_can_be_woken_and_loses_nothing(pair: tuple[Wire, trio.S
 async def test_whoever_waits_hears_of_a_cut(pair: tuple[Wire, trio.SocketStream], reset: bool) -> None:
     """A connection that is cut ends a read and a write that wait; and cutting it again is nothing."""
     wire, _ = pair
-    errors: list[Exception] = []
-
-    async def write() -> None:
-        try:
-            await wire.write(b"", bytes(20_000_000), b"")
-        except OSError as error:
-            errors.append(error)
-
-    async def read() -> None:
-        assert await wire.read() == b""
-
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(write)
-            nursery.start_soon(read)
-            await trio.testing.wait_all_tasks_blocked()
-            wire.cut(reset=reset)
+    await cut_while_somebody_waits(wire, reset=reset)
     wire.cut(reset=True)
-    assert len(errors) == 1
     assert await wire.read() == b""
     assert wire.read_nowait() == b""
     assert wire.has_left()
