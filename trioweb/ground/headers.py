@@ -38,9 +38,11 @@ class Headers(MutableMapping[str, str]):
 
     def __init__(self, source: HeaderSource | None = None) -> None:
         self.raw = []
+        if source is None:  # of most; asked first, since the questions below take long
+            return
         if isinstance(source, Headers):
             self.raw += source.raw
-        elif source is not None:
+        else:
             pairs = source.items() if isinstance(source, Mapping) else source
             for name, value in cast("Iterable[tuple[str, str]]", pairs):
                 self.append(name, value)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.server.http1.corpus import CORPUS
+from tests.server.http1.test_parsing import make_reader, read
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.head import Head, read_fields
 
@@ -39,3 +43,66 @@ def test_an_upgrade_is_offered_by_name() -> None:
         head = make_head((b"upgrade", b"H2C"))
         read_fields(head, None, upgrades=upgrades)
         assert head.upgrade == expected
+
+
+# A head that comes again
+
+
+def leaves_the_connection(data: bytes) -> bool:
+    """Whether another request may come behind this one."""
+    reader = make_reader()
+    reader.feed(data)
+    if read(data)[1:] != (0, True):
+        return False
+    head = reader.next_head()
+    return head is not None and head.keep_alive and not head.upgrade
+
+
+def test_what_came_before_on_a_connection_changes_nothing() -> None:
+    """Behind any request that is taken, any other one is taken or refused as it would be by itself."""
+    taken = [data for data in CORPUS.values() if leaves_the_connection(data)]
+    assert len(taken) > 50
+    for first in taken:
+        before, _, _ = read(first)
+        for data in CORPUS.values():
+            found, *outcome = read(data)
+            if data[:2] != b"\r\n":  # of empty lines there may be some behind a request
+                assert read(first + data) == (before + found, *outcome), (first, data)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.one_of(st.binary(max_size=20), st.text(st.characters(min_codepoint=33, max_codepoint=126)).map(str.encode)),
+    st.sampled_from([b"GET", b"HEAD", b"OPTIONS", b"BREW", b"POST"]),
+    st.sampled_from([b" HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n", b" HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"]),
+)
+def test_a_head_that_comes_again_is_read_as_at_first(target: bytes, method: bytes, rest: bytes) -> None:
+    """Whatever is asked for by a client that has said the same of itself before."""
+    first = method + b" /first" + rest
+    before, _, _ = read(first)
+    for asked in (target, b"/" + target):
+        data = method + b" " + asked + rest
+        found, *outcome = read(data)
+        assert read(first + data) == (before + found, *outcome)
+
+
+def test_each_request_has_headers_of_its_own() -> None:
+    """What an app does to a request's headers is not seen by the next one, which says the same."""
+    raw = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader = make_reader()
+    for _ in range(3):
+        reader.feed(raw)
+        head = reader.next_head()
+        assert head is not None
+        assert head.headers == [(b"host", b"x")]
+        head.headers.append((b"x-forwarded-for", b"me"))
+
+
+def test_an_absolute_target_is_read_each_time() -> None:
+    """The host of a URL is that of its own request."""
+    reader = make_reader()
+    for host in (b"a", b"b", b"b"):
+        reader.feed(b"GET http://%b/ HTTP/1.1\r\nHost: x\r\n\r\n" % host)
+        head = reader.next_head()
+        assert head is not None
+        assert head.headers == [(b"host", host)]

@@ -115,24 +115,17 @@ class Response:
             head = b""
         else:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.body")
-        if self.no_body:
-            self.state = BODY if more else self._ended
-            return head, b""
-        if self._mode == _CHUNKED:
-            if not more:
-                self.state = self._ended
-                end = b"0\r\n" if self._trailers else _LAST_CHUNK
-                return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)
-            self.state = BODY
-            return (b"%b%x\r\n" % (head, size), b"\r\n") if size else (head, b"")
         if self._mode == _LENGTH:
             if size > self._remaining or (not more and size != self._remaining):
                 which = "more" if size > self._remaining else "fewer"
                 raise ValueError(f"the body has {which} bytes than its content-length: {size} of the "
                                  f"{self._remaining} that are left")  # fmt: skip
             self._remaining -= size
-        self.state = BODY if more else self._ended
-        return head, b""
+        self.state = BODY if more else TRAILERS if self._trailers else DONE
+        if self._mode != _CHUNKED or (more and not size):
+            return head, b""
+        end = b"" if more else b"0\r\n" if self._trailers else _LAST_CHUNK
+        return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)
 
     def has_room(self, count: int) -> bool:
         """Whether so many bytes could be next, as they are, with others behind them: of a length that was declared."""
@@ -141,10 +134,6 @@ class Response:
     def pass_over(self, count: int) -> None:
         """Count bytes that left by another way, for which there was room."""
         self._remaining -= count
-
-    @property
-    def _ended(self) -> str:
-        return TRAILERS if self._trailers else DONE
 
     def trailers(self, headers: Iterable[tuple[bytes, bytes]], *, more: bool) -> bytes:
         """Take trailers (RFC 9112, section 7.1.2): what leaves.
@@ -158,7 +147,7 @@ class Response:
         block, _, _ = _encode(headers)
         if not more:
             self.state = DONE
-        if self._mode != _CHUNKED or self.no_body:
+        if self._mode != _CHUNKED:
             return b""
         # RFC 9110, section 6.5.1: not to a client that may not know what they are.
         return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 _READ: Final[frozenset[Any]] = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"}
 )
+_PATH: Final = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
+"""A target that is a path and perhaps a query (RFC 9112, section 3.2.1), of what RFC 3986 allows there."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,41 @@ class Head:
     takes_trailers: bool = False
     upgrade: bytes = b""
     closes: bool = False
+
+
+class Repeated:
+    """A head that was found good, and had no body, for a client that sends it again with another path.
+
+    Most do: what they say of themselves stays the same. All that decides about a request but its path is then known,
+    since it is byte for byte what was looked at before.
+
+    Args:
+        raw: the head as it came.
+        target: what it asked for.
+        head: what was made of it.
+    """
+
+    __slots__ = ("_after", "_before", "_fields", "_head")
+
+    def __init__(self, raw: bytes, target: bytes, head: Head) -> None:
+        self._before, _, self._after = raw.partition(target)
+        self._head = head
+        self._fields = tuple(head.headers)  # an app may change what it is given
+
+    def read(self, raw: bytes) -> Head | None:
+        """The head that these bytes are; ``None`` where they are to be looked at as if for the first time."""
+        before, after = self._before, self._after
+        if not (raw.endswith(after) and raw.startswith(before)):
+            return None
+        target = raw[len(before) : -len(after)]
+        if _PATH.fullmatch(target) is None:
+            return None
+        path, _, query = target.partition(b"?")
+        head = self._head
+        return Head(
+            head.method, path, query, head.version, list(self._fields), head.keep_alive,
+            0, head.expects_continue, head.takes_trailers, head.upgrade, head.closes,
+        )  # fmt: skip
 
 
 def read_fields(head: Head, authority: bytes | None, *, upgrades: bool) -> None:

@@ -25,7 +25,7 @@ from trioweb.server.http1.checks import (
     BadRequest,
     split_target,
 )
-from trioweb.server.http1.head import Head, read_fields
+from trioweb.server.http1.head import Head, Repeated, read_fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 """What an HTTP/2 client says first (RFC 9113, section 3.4), as far as it looks like a head."""
@@ -58,13 +58,14 @@ class RequestReader:
         max_headers: fields in it.
     """
 
-    __slots__ = ("_body", "_empty_lines", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
+    __slots__ = ("_body", "_empty_lines", "_last", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
                  "_tail", "complete", "pending", "raw_head", "remaining")  # fmt: skip
 
     def __init__(self, max_head: int, max_headers: int) -> None:
         self._max_head = max_head
         self._max_headers = max_headers
         self._parser: HttpRequestParser | None = None
+        self._last: Repeated | None = None
         self._body: list[bytes] = []
         self._seen = 0  # bytes of `pending` that hold no end of a head
         self._tail = b""  # the last bytes of a chunked body that were decoded
@@ -95,7 +96,7 @@ class RequestReader:
     def rest(self) -> None:
         """Hold nothing that can be made again, where the message is over: its response may take hours."""
         if self.complete:
-            self._parser = None
+            self._parser = self._last = None
             self.raw_head = b""
 
     # Heads
@@ -119,6 +120,11 @@ class RequestReader:
         self._seen = self._empty_lines = 0
         self.pending = pending[end:]
         self.raw_head = raw
+        if self._last is not None:
+            head = self._last.read(raw)
+            if head is not None:
+                self.remaining = 0
+                return head
         return self._parse(raw)
 
     def _skip_empty_lines(self, pending: bytes) -> bytes:
@@ -173,6 +179,8 @@ class RequestReader:
         head = Head(method, path, query, version, headers, version == "1.1")
         read_fields(head, authority, upgrades=upgrades)
         self._begin_body(head, upgrades=upgrades)
+        if self.complete and head.keep_alive and not upgrades and authority is None and line[2] in _VERSIONS:
+            self._last = Repeated(raw, line[1], head)
         return head
 
     def _feed_head(self, raw: bytes, method: bytes) -> bool:
