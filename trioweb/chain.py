@@ -29,9 +29,9 @@ from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.signatures import label_of
-from trioweb.wire.outbox import SLICE, check_status, checked_headers, send_small, sendable
+from trioweb.wire.outbox import SLICE, check_status, checked_headers, sendable
 from trioweb.wire.sources import close_unused, is_channel
-from trioweb.wire.transport import own_transport
+from trioweb.wire.transport import PLAIN, own_transport
 
 Rest = Callable[[], Awaitable[None]]
 
@@ -116,7 +116,7 @@ class Passage:
                 return answer
             started = True
             call.policy.writes.add(self._scope, call)
-            await send_small(call.send, answer.status_code, *small)
+            await (own_transport(call.scope) or PLAIN).respond(call.send, answer.status_code, *small)
         except Exception as error:
             answer = unwrap(error)
             if not started:

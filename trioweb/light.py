@@ -27,8 +27,8 @@ from trioweb.handlers import to_response
 from trioweb.policy import report
 from trioweb.responses import BODILESS, Response
 from trioweb.wire.inbox import Inbox
-from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, send_small, sendable
-from trioweb.wire.transport import DirectTransport, own_transport
+from trioweb.wire.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
+from trioweb.wire.transport import PLAIN, DirectTransport, Transport, own_transport
 
 T = TypeVar("T")
 
@@ -46,11 +46,11 @@ async def serve(call: Call) -> Callable[[], Awaitable[None]] | None:
     own = own_transport(scope)
     answer: Response | Exception | None = None
     if own is not None and own.cancels is not None:
-        answer = await _attempt(call, own.cancels, False)
+        answer = await _attempt(call, own.cancels, False, own)
     else:
         # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
         with trio.CancelScope(shield=True) as shield:
-            answer = await _attempt(call, shield, True)
+            answer = await _attempt(call, shield, True, own or PLAIN)
         if shield.cancelled_caught and shield.deadline <= trio.current_time():
             answer = call.inbox.overdue()
     if answer is None:
@@ -81,7 +81,7 @@ def _sends_json(scope: Scope) -> bool:
 
 
 async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call less is what it is for
-    call: Call, cancels: trio.CancelScope, shields: bool
+    call: Call, cancels: trio.CancelScope, shields: bool, transport: Transport
 ) -> Response | Exception | None:
     """Call the handler, and send what is small. Returns what is left to be answered with."""
     endpoint = call.endpoint
@@ -118,7 +118,7 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
         check_status(status)
         started = True
         call.policy.writes.add(cancels, call)
-        await send_small(call.send, status, headers, body)
+        await transport.respond(call.send, status, headers, body)
     except Exception as group:
         error = unwrap(group)
         if not started:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trioweb.ground.errors import ContentLengthError
-from trioweb.wire.outbox import SLICE, Outbox, checked_headers, send_small, sendable
+from trioweb.wire.outbox import SLICE, Outbox, checked_headers, sendable
 from trioweb.wire.transport import PLAIN, Transport
 
 Message = dict[str, Any]
@@ -105,15 +105,6 @@ def test_a_body_in_one_piece_must_have_its_length() -> None:
     with pytest.raises(ContentLengthError, match="a body of 4 bytes was given the content-length '5': leave it out"):
         checked_headers([(b"content-length", b"5")], "1.1", 200, 4)
     assert checked_headers([(b"content-length", b"4")], "1.1", 200, 4) == [(b"content-length", b"4")]
-
-
-async def test_a_small_response_is_two_messages(wire: Wire) -> None:
-    """A small response is a head and a body that ends it."""
-    await send_small(wire.send, 200, [(b"a", b"b")], b"1234")
-    assert wire.messages == [
-        {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]},
-        {"type": "http.response.body", "body": b"1234", "more_body": False},
-    ]
 
 
 def test_headers_that_only_a_server_may_set_are_left_out() -> None:

@@ -1,4 +1,4 @@
-"""The only caller of ASGI's ``send`` for HTTP.
+"""The only caller of ASGI's ``send`` for HTTP, but for small responses (``Transport.respond``).
 
 Rules that this module alone enforces:
 
@@ -288,12 +288,3 @@ def checked_headers(headers: RawHeaders, http_version: str, status: int, length:
         elif name in _HOP_BY_HOP:
             return sendable(headers, http_version, status)
     return headers
-
-
-async def send_small(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
-    """Send a whole small response over HTTP/1: what an ``Outbox`` would send, without the cost of one.
-
-    The caller holds a shield, and has checked the headers.
-    """
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})

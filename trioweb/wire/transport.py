@@ -12,6 +12,7 @@ from typing import Protocol
 import trio
 
 from trioweb.ground.asgi import Scope, Send
+from trioweb.ground.headers import RawHeaders
 
 
 class Transport:
@@ -26,6 +27,20 @@ class Transport:
 
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # it goes with a scope, and some middleware copies that to its depth
+
+    async def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Send a whole small response, over HTTP/1: what an ``Outbox`` would send, without the cost of one.
+
+        The caller has checked the headers, and holds a shield where ``cancels`` is ``None``.
+
+        Args:
+            send: what the app was given.
+            status: from 200 to 999.
+            headers: those that an app may set.
+            body: all of it.
+        """
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def drained(self) -> None:
         """Wait until the server has passed on what it was sent, where its ``send`` returns before that."""

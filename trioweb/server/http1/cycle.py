@@ -18,6 +18,7 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.asgi import Send
+from trioweb.ground.headers import RawHeaders
 from trioweb.ground.ranges import Span
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
@@ -150,6 +151,16 @@ class Cycle(DirectTransport):
             await self._write_out(early_hint(message["links"]), b"", b"")
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
+
+    async def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+        """See ``Transport``."""
+        if send != self.send:
+            await super().respond(send, status, headers, body)
+            return
+        self.response.start(status, headers)
+        rest = self._write(body, False)
+        if rest is not None:
+            await rest
 
     def _write(self, data: bytes, more: bool) -> Awaitable[None] | None:
         """Write a part of the body, as far as that needs no wait. Returns what writes the rest, if there is one."""
