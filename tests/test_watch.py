@@ -165,6 +165,24 @@ async def test_event_streams_end_when_the_server_stops(app: App, autojump_clock:
         assert not app.stopping.is_set()
 
 
+async def test_events_of_another_type_end_at_a_stop(app: App, autojump_clock: Clock) -> None:
+    """An `EventStreamResponse` is a stream of events also under a content type of its handler's own."""
+
+    @app.get("/")
+    async def untyped() -> Response:
+        async def source() -> AsyncIterator[str]:
+            while True:
+                yield "a"
+                await trio.sleep(1)
+
+        return EventStreamResponse(source(), media_type="application/octet-stream")
+
+    async with TestClient(app) as client, client.stream("GET", "/") as response:
+        client.announce_stop()
+        with trio.fail_after(5):
+            assert (await response.aread()).replace(b"data: a\n\n", b"") == b""
+
+
 @pytest.mark.parametrize("path", ["/yields", "/typed", "/sync"])
 @pytest.mark.parametrize("late", [False, True])
 async def test_whatever_is_an_event_stream_ends_at_a_stop(

@@ -26,6 +26,8 @@ import trio.testing
 
 import trioweb
 from tests.server.http1.conftest import GET, PATIENCE, Site, serving
+from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.middleware import CallNext
 from trioweb.server.worker import CONNECTION
 from trioweb.wire.producer import TASK
 
@@ -372,6 +374,48 @@ async def test_event_streams_end_cleanly_when_the_server_stops() -> None:
         await client.until(b"first")
         site.worker.stop()
         assert (await client.rest()).endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("function", [False, True], ids=["alone", "with a function middleware"])
+async def test_middleware_sees_what_is_sent(function: bool) -> None:
+    """An ASGI middleware that looks at what is sent gets each message, of a small response too."""
+    kinds: list[str] = []
+
+    class Looks:
+        """Notes the messages, and adds a header."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            """Serve one scope."""
+
+            async def note(message: dict[str, Any]) -> None:
+                kinds.append(message["type"])
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"x-looked", b"at")]
+                await send(message)
+
+            await self.app(scope, receive, note if scope["type"] == "http" else send)
+
+    app = trioweb.App()
+    app.add_middleware(Looks)
+    if function:
+
+        @app.middleware
+        async def through(request: trioweb.Request, call_next: CallNext) -> trioweb.Response:
+            return await call_next(request)
+
+    @app.get("/")
+    async def small() -> str:
+        return "small"
+
+    async with serving(with_lifespan(app)) as site:
+        client = await site.connect()
+        answered = await client.ask(GET)
+    assert b"x-looked: at\r\n" in answered
+    assert answered.endswith(b"\r\n\r\nsmall")
+    assert kinds == ["http.response.start", "http.response.body"]
 
 
 async def test_a_client_that_takes_nothing_is_broken_off(caplog: pytest.LogCaptureFixture) -> None:

@@ -498,7 +498,7 @@ async def test_100_continue_is_sent_only_when_the_body_is_asked_for() -> None:
 # Apps that fail, or go on
 
 
-@pytest.mark.parametrize("kind", ["raises", "returns", "raises after the head", "exits"])
+@pytest.mark.parametrize("kind", ["raises", "returns", "raises after the head", "sends too much", "exits"])
 async def test_an_app_that_does_not_answer_is_a_500(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """Before a byte of the response has left, whatever goes wrong is a 500, and others are served on."""
 
@@ -508,6 +508,8 @@ async def test_an_app_that_does_not_answer_is_a_500(kind: str, caplog: pytest.Lo
             return
         if kind == "raises after the head":
             await send({"type": "http.response.start", "status": 200, "headers": []})
+        if kind == "sends too much":
+            await answer(send, b"four", (b"content-length", b"3"))
         if kind == "exits":
             raise SystemExit(1)
         if kind != "returns":

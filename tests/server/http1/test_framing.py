@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trioweb.server.http1.framing import DONE, WAITING, Response, early_hint, refusal
+from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint, refusal
 
 FIELDS = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: trioweb\r\n"
 Headers = list[tuple[bytes, bytes]]
@@ -101,6 +101,15 @@ def test_a_body_of_another_length_is_an_error(parts: list[bytes], match: str) ->
     """Not a byte more than declared leaves, and no end after fewer."""
     with pytest.raises(ValueError, match=match):
         send(parts, headers=[(b"content-length", b"3")])
+
+
+def test_a_first_part_of_another_length_leaves_the_response_unsent() -> None:
+    """Nothing of it has left, and another answer can be given."""
+    response = Response("GET", "1.1", keep_alive=True)
+    response.start(200, [(b"content-length", b"3")])
+    with pytest.raises(ValueError, match="more"):
+        response.body(b"abcd", b"", more=False, close=False)
+    assert response.state is STARTED
 
 
 @pytest.mark.parametrize("values", [[b"x"], [b"-1"], [b"1", b"2"], [b"1, 1"], [b""]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def leaves_the_connection(data: bytes) -> bool:
     if read(data)[1:] != (0, True):
         return False
     head = reader.next_head()
-    return head is not None and head.keep_alive and not head.upgrade
+    return head is not None and head.keep_alive
 
 
 def test_what_came_before_on_a_connection_changes_nothing() -> None:
@@ -96,6 +98,35 @@ def test_each_request_has_headers_of_its_own() -> None:
         assert head is not None
         assert head.headers == [(b"host", b"x")]
         head.headers.append((b"x-forwarded-for", b"me"))
+
+
+def test_nothing_of_a_head_that_came_before_is_left() -> None:
+    """A head that comes again has no body, whatever came in between."""
+    raw = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader = make_reader()
+    reader.feed(raw + b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" + raw)
+    reader.next_head()
+    reader.next_head()
+    assert reader.next_body() == b"a"
+    assert reader.next_head() is not None
+    assert (reader.complete, reader.remaining) == (True, 0)
+
+
+def test_a_connection_at_rest_holds_no_head() -> None:
+    """While a response takes its time nothing is held of what can be read again."""
+
+    def holds(what: object, depth: int = 5) -> bool:
+        if isinstance(what, bytes):
+            return b"remember me" in what
+        return depth > 0 and any(holds(part, depth - 1) for part in gc.get_referents(what) if not callable(part))
+
+    reader = make_reader()
+    reader.feed(b"GET / HTTP/1.1\r\nHost: x\r\nA: remember me\r\n\r\n")
+    head = reader.next_head()
+    assert holds(reader)
+    assert head is not None
+    reader.rest()
+    assert not holds(reader)
 
 
 def test_an_absolute_target_is_read_each_time() -> None:

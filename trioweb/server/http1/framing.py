@@ -122,7 +122,7 @@ class Response:
                                  f"{self._remaining} that are left")  # fmt: skip
             self._remaining -= size
         self.state = BODY if more else TRAILERS if self._trailers else DONE
-        if self._mode != _CHUNKED or (more and not size):
+        if self._mode != _CHUNKED:
             return head, b""
         end = b"" if more else b"0\r\n" if self._trailers else _LAST_CHUNK
         return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)

@@ -179,7 +179,7 @@ class RequestReader:
         head = Head(method, path, query, version, headers, version == "1.1")
         read_fields(head, authority, upgrades=upgrades)
         self._begin_body(head, upgrades=upgrades)
-        if self.complete and head.keep_alive and not upgrades and authority is None and line[2] in _VERSIONS:
+        if self.complete and head.keep_alive and authority is None:
             self._last = Repeated(raw, line[1], head)
         return head
 
