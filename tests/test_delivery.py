@@ -122,6 +122,21 @@ def upper(chunks: AsyncIterator[bytes]) -> Any:
     return mapped()
 
 
+async def test_what_stands_before_the_first_chunk_is_mapped_too(app: App) -> None:
+    """A map gets all of the body, from what an event stream begins with on, and each of it once."""
+
+    async def events() -> AsyncIterator[str]:
+        yield "a"
+
+    @app.get("/")
+    async def mapped() -> Response:
+        response = EventStreamResponse(events(), retry=5)
+        response.map_stream(upper)
+        return response
+
+    assert (await app.test_client().get("/")).text == "RETRY: 5\n\nDATA: A\n\n"
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("kind", ["generator", "thread", "lines", "list", "empty"])
 async def test_a_stream_that_was_begun_is_whole(app: App, kind: str, mapped: bool) -> None:

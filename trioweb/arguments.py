@@ -45,7 +45,7 @@ class BodyInput:
             HTTPError: 415 for another content type; else what reading and converting raise.
         """
         faults: list[Fault] = []
-        kind = media_type_of(request.headers)
+        kind = media_type_of(request)
         if self.decode is None:
             arguments[self.found.name] = await request.body()
         elif kind == _JSON or (kind.startswith("application/") and kind.endswith("+json")):
@@ -144,7 +144,7 @@ class Arguments:
             arguments[name] = await dependency.value(params, connection)
         request = cast("Request", connection)
         if self.form:
-            nothing = not media_type_of(request.headers) and not await request.body()
+            nothing = not media_type_of(request) and not await request.body()
             values: FormData = FormData() if nothing else await request.form()
             faults: list[Fault] = []
             for found in self.form:

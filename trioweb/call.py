@@ -15,7 +15,7 @@ from trioweb.signatures import Kind
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, Outbox
-from trioweb.wire.transport import Transport
+from trioweb.wire.transport import Transport, own_transport
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
@@ -67,6 +67,9 @@ class Call:
         if inbox is None:
             inbox = self._inbox = Inbox(self.receive)
             inbox.timeout = self.policy.limits.body_timeout
+            own = own_transport(self.scope)
+            if own is not None:
+                inbox.at_hand = own.receive_nowait
         return inbox
 
     def make_request(self) -> Request:

@@ -116,6 +116,13 @@ class Connection:
             self._headers = Headers.from_raw(self.scope["headers"])
         return self._headers
 
+    def _field(self, name: bytes) -> bytes:
+        """The first value of a header field, ``b""`` for none; without a mapping of them all, which costs more."""
+        for known, value in self.scope["headers"] if self._headers is None else self._headers.raw:
+            if known == name:
+                return value
+        return b""
+
     @property
     def query(self) -> MultiDict[str]:
         """The query string's fields.

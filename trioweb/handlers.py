@@ -13,7 +13,7 @@ import msgspec
 from trioweb.arguments import Arguments
 from trioweb.connection import Connection
 from trioweb.ground.asgi import Scope
-from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, encode_json
+from trioweb.ground.chunks import BYTES_LIKE, encode_json
 from trioweb.ground.errors import RouteError
 from trioweb.ground.headers import Headers
 from trioweb.ground.templates import Converter
@@ -21,7 +21,7 @@ from trioweb.layers import Middleware, as_middlewares
 from trioweb.limits import check_seconds, check_size
 from trioweb.planner import Planner
 from trioweb.ranges import RangeResponse
-from trioweb.responses import Response, text_response
+from trioweb.responses import Response, json_response, text_response
 from trioweb.signatures import Kind, call_in_thread, kind_of, label_of
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
@@ -268,7 +268,7 @@ def _json(value: Any, label: str) -> Response:
     except (TypeError, ValueError) as error:
         hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
-    return Response(body, media_type=JSON_TYPE)
+    return json_response(body)
 
 
 def _is_dataclass(value: Any) -> bool:

@@ -77,7 +77,10 @@ def _sends_json(scope: Scope) -> bool:
     """
     if scope["http_version"][0] != "1":
         return False
-    return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            return bool(value.startswith(b"application/json"))
+    return False
 
 
 async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call less is what it is for

@@ -12,7 +12,6 @@ from trioweb.ground.asgi import Scope
 from trioweb.ground.charsets import CHARSETS, charset_of
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
-from trioweb.ground.headers import Headers
 from trioweb.ground.multiparts import FORM_TYPE, MultipartReader, boundary_of
 from trioweb.ground.values import json_decoder
 from trioweb.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
@@ -123,11 +122,14 @@ class Request(Connection):
                 raise RuntimeError(
                     f"the request body was read by request.{self._streamed} already: keep what that gives"
                 )
+            inbox = self._inbox
             announced = self._announced()
-            self._refuse_beyond(announced)
-            self._refuse_beyond(len(self._gathered))
-            self._inbox.expected = announced or None
-            while chunk := await self._inbox.read():
+            self._refuse_beyond(max(announced, len(self._gathered)))
+            inbox.expected = announced or None
+            while chunk := await inbox.read():
+                if inbox.drained and not self._gathered and len(chunk) <= self._limit:  # most come in one piece
+                    self._body = chunk
+                    break
                 self._gathered += chunk
                 self._refuse_beyond(len(self._gathered))
             if self._body is None:  # else another task that read it was first to see its end
@@ -136,8 +138,8 @@ class Request(Connection):
         return self._body
 
     def _announced(self) -> int:
-        length = self.headers.get("content-length", "")
-        return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+        length = self._field(b"content-length")
+        return int(length) if length.isdigit() and len(length) < 20 else 0
 
     def _refuse_beyond(self, size: int) -> None:
         if size > self._limit:
@@ -223,7 +225,7 @@ class Request(Connection):
                 a limit, 408 where nothing comes.
             ClientDisconnected: in the iteration, when the client leaves before the form is whole.
         """
-        kind = media_type_of(self.headers)
+        kind = media_type_of(self)
         if kind != FORM_TYPE:
             raise wrong_type(kind, FORM_TYPE)
         boundary = boundary_of(self.headers["content-type"])
@@ -248,7 +250,7 @@ class Request(Connection):
             ClientDisconnected: the client left before the form was whole.
         """
         if self._form is None:
-            kind = media_type_of(self.headers)
+            kind = media_type_of(self)
             if kind == URLENCODED_TYPE:
                 options = FormLimits(**limits)
                 self._form = parse_urlencoded(await self.body(), options)
@@ -294,9 +296,9 @@ class Request(Connection):
         return f"<Request {self.method} {self.path}>"
 
 
-def media_type_of(headers: Headers) -> str:
-    """The media type that a content type names, in lower case; ``""`` where there is none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+def media_type_of(request: Request) -> str:
+    """The media type of a request's body, in lower case; ``""`` where it has none."""
+    return request._field(b"content-type").decode("latin-1").partition(";")[0].strip().lower()
 
 
 def wrong_type(kind: str, *wanted: str) -> HTTPError:

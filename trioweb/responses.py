@@ -220,12 +220,21 @@ class Response:
 
 def text_response(text: str) -> Response:
     """What ``Response(text)`` is, without its questions: for the answer that is given most often."""
+    return _response(text.encode(), TEXT_TYPE)
+
+
+def json_response(body: bytes) -> Response:
+    """The same for JSON."""
+    return _response(body, JSON_TYPE)
+
+
+def _response(body: bytes, media_type: str) -> Response:
     response = Response.__new__(Response)
     response.status_code = 200
-    response._body = body = text.encode()
+    response._body = body
     response._stream = None
     response.headers = headers = Headers()
-    headers.raw += (_KNOWN_TYPES[TEXT_TYPE], (b"content-length", b"%d" % len(body)))
+    headers.raw += (_KNOWN_TYPES[media_type], (b"content-length", b"%d" % len(body)))
     return response
 
 

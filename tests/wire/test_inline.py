@@ -281,6 +281,46 @@ async def test_a_stream_leaves_whole(autojump_clock: Clock, way: str) -> None:
     assert (client.ended, client.aborted, failure) == (True, False, None)
 
 
+async def test_a_source_that_was_not_begun_is_closed(autojump_clock: Clock) -> None:
+    """Where the head cannot leave, what holds the chunks is let go of all the same."""
+
+    class Chunks:
+        """Async chunks that hold something."""
+
+        closed = False
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            """Itself."""
+            return self
+
+        async def __anext__(self) -> bytes:
+            """A chunk."""
+            raise AssertionError("nobody asks for one")
+
+        async def aclose(self) -> None:
+            """Let go."""
+            self.closed = True
+
+    class Refusing(Opening):
+        """Has no head."""
+
+        def head(self, _: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
+            """Fail."""
+            del media_type
+            raise KeyError("no head")
+
+    source = Chunks()
+    stream = Stream(source, buffer_size=LIMIT, head_first=True)
+    async with trio.open_nursery() as nursery:
+        client = Client(nursery, math.inf)
+        outbox = Outbox(client.send, "1.1")
+        outbox.transport = client
+        with pytest.raises(KeyError):
+            await InlineStream(stream, "GET /test", outbox, client, Refusing()).relay()
+    assert source.closed
+    assert client.watcher is None
+
+
 async def test_no_chunk_waits_for_another(autojump_clock: Clock, way: str) -> None:
     """What was yielded before a wait has left by then, whatever is waited for: time, an event, a task."""
     seen = []

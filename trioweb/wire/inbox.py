@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -49,6 +49,7 @@ class Inbox:
         "_receive",
         "_told",
         "_wait",
+        "at_hand",
         "complete",
         "expected",
         "gone",
@@ -75,6 +76,8 @@ class Inbox:
         self._reads = 0  # since the client's leaving was last looked for
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
+        self.at_hand: Callable[[Receive], dict[str, Any] | None] = _nothing
+        """See ``Transport.receive_nowait``."""
         self.complete = False
         """The whole body has arrived."""
         self.gone = False
@@ -101,12 +104,17 @@ class Inbox:
         """
         self.wanted = True
         self._reads += 1
-        if not self._chunks and not await self._arrival():
+        if not (self._chunks or self._take_at_hand() or await self._arrival()):
             return b""
         chunk = self._chunks.pop(0)
         self._held -= max(len(chunk), SMALLEST)
         self._wake()
         return chunk
+
+    @property
+    def drained(self) -> bool:
+        """The whole body has arrived, and was read."""
+        return self.complete and not self._chunks
 
     async def _arrival(self) -> bool:
         """Wait for a piece of the body; there is none after the last."""
@@ -124,6 +132,17 @@ class Inbox:
         with trio.move_on_after(self.timeout):
             return await self._wait_for_chunk()
         raise self.overdue()
+
+    def _take_at_hand(self) -> bool:
+        """Take in what the server has already, without the cost of a wait. Returns whether that was a piece."""
+        while not (self.complete or self._pulling or self._discarding):
+            message = self.at_hand(self._receive)
+            if message is None:
+                break
+            self._accept(message)
+            if self._chunks:
+                return True
+        return False
 
     async def _wait_for_chunk(self) -> bool:
         while not self._chunks:
@@ -232,6 +251,9 @@ class Inbox:
         finally:
             self._pulling = False
             self._wake()
+        self._accept(message)
+
+    def _accept(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.request":
             body = message.get("body", b"")
             self._take(body)
@@ -249,3 +271,7 @@ class Inbox:
         elif body:
             self._chunks.append(body)
             self._held += max(len(body), SMALLEST)
+
+
+def _nothing(_: Receive) -> None:
+    """What is at hand where nobody knows."""

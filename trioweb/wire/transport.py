@@ -7,11 +7,11 @@ Plain ASGI has no words for "this response is broken", "has the client taken it?
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
-from trioweb.ground.asgi import Scope, Send
+from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.headers import RawHeaders
 
 
@@ -27,6 +27,17 @@ class Transport:
 
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # it goes with a scope, and some middleware copies that to its depth
+
+    def receive_nowait(self, receive: Receive) -> dict[str, Any] | None:  # noqa: ARG002
+        """The message of the request's body that ``receive`` would return without waiting. Does not block.
+
+        Args:
+            receive: what the app was given. Where that is not the server's own, somebody stands between.
+
+        Returns:
+            The message, which is then taken; ``None`` where there is none, or nobody knows.
+        """
+        return None
 
     async def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
         """Send a whole small response, over HTTP/1: what an ``Outbox`` would send, without the cost of one.

@@ -7,7 +7,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import fastapi
 import httpx
@@ -416,6 +416,44 @@ async def test_middleware_sees_what_is_sent(function: bool) -> None:
     assert b"x-looked: at\r\n" in answered
     assert answered.endswith(b"\r\n\r\nsmall")
     assert kinds == ["http.response.start", "http.response.body"]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in two pieces", "at once"])
+async def test_middleware_changes_what_is_received(whole: bool) -> None:
+    """A body passes through an ASGI middleware that changes it, also where all of it is there already."""
+
+    class Upper:
+        """Takes the body for another one."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            """Serve one scope."""
+
+            async def upper() -> dict[str, Any]:
+                message = await receive()
+                return {**message, "body": message["body"].upper()} if message.get("body") else message
+
+            await self.app(scope, upper if scope["type"] == "http" else receive, send)
+
+    app = trioweb.App()
+    app.add_middleware(Upper)
+
+    @app.post("/")
+    async def echo(body: Annotated[list[str], trioweb.Body]) -> list[str]:
+        return body
+
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n"
+    async with serving(with_lifespan(app)) as site:
+        client = await site.connect()
+        if whole:
+            answered = await client.ask(head + b'["a"]')
+        else:
+            await client.send(head + b'["')
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            answered = await client.ask(b'a"]')
+    assert answered.endswith(b'\r\n\r\n["A"]')
 
 
 async def test_a_client_that_takes_nothing_is_broken_off(caplog: pytest.LogCaptureFixture) -> None:

@@ -570,6 +570,26 @@ async def test_an_app_that_goes_on_after_its_response_holds_up_nothing(tls: Tls)
             await ended.wait()
 
 
+async def test_a_connection_outlives_the_app_that_went_on(tls: Tls) -> None:
+    """When the app of an earlier request returns, the connection is served on."""
+    go_on, ended = trio.Event(), trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hello(scope, receive, send)
+        if scope["path"] == "/":
+            await go_on.wait()
+            ended.set()
+
+    async with serving(app, tls) as site:
+        client = await site.connect()
+        assert (await client.ask(GET)).endswith(b"/")
+        assert (await client.ask(GET.replace(b"/ ", b"/second "))).endswith(b"/second")
+        go_on.set()
+        await ended.wait()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert (await client.ask(GET.replace(b"/ ", b"/third "))).endswith(b"/third")
+
+
 async def test_many_requests_at_once_do_not_keep_others_waiting() -> None:
     """A client that sends requests without reading their answers first takes turns with others."""
     paths: list[str] = []
@@ -707,22 +727,25 @@ async def test_the_access_log_tells_of_every_request(caplog: pytest.LogCaptureFi
             while (await receive())["type"] != "http.disconnect":
                 pass
             return
+        if scope["path"] == "/large":
+            await answer(send, bytes(20_000_000))
+            return
         await hello(scope, receive, send)
 
     async with serving(app, accesslog=logger, access_log_format="%(m)s %(Uq)s %(s)s %(b)s") as site:
-        for path in (b"/a?b", b"/fail", b"/leave"):
+        for path in (b"/a?b", b"/fail", b"/leave", b"/large"):
             client = await site.connect()
             await client.send(GET.replace(b"/ ", path + b" "))
-            if path == b"/leave":
+            if path in (b"/leave", b"/large"):
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 await client.leave()
             else:
                 await client.until(b"\r\n\r\n")
         with trio.fail_after(PATIENCE):
-            while len([record for record in caplog.records if record.name == "test.access"]) < 3:
+            while len([record for record in caplog.records if record.name == "test.access"]) < 4:
                 await trio.sleep(0.01)
     lines = [record.getMessage() for record in caplog.records if record.name == "test.access"]
-    assert lines == ["GET /a?b 200 -", "GET /fail 500 -", "GET /leave - -"]
+    assert lines == ["GET /a?b 200 -", "GET /fail 500 -", "GET /leave - -", "GET /large - -"]
 
 
 async def test_the_scope_says_all_that_asgi_asks_for(tls: Tls) -> None:

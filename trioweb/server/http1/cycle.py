@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import trio
 
-from trioweb.ground.asgi import Send
+from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.headers import RawHeaders
 from trioweb.ground.ranges import Span
 from trioweb.server.http1.checks import BadRequest
@@ -77,9 +77,11 @@ class Cycle(DirectTransport):
         reader = line.reader
         while not self.over and self.fault is None:
             if not self._received:
-                message = await self._receive_body()
+                message = self._take_body()
                 if message is not None:
                     return message
+                if self.fault is None:
+                    await self._wait_for_body()
             elif len(reader.pending) >= READ_AHEAD:
                 await trio.sleep(LOOK_SECONDS)
                 if line.wire.has_left():
@@ -94,32 +96,39 @@ class Cycle(DirectTransport):
                     line.wire.cut(reset=self.response.broken_by_reset)
         return {"type": "http.disconnect"}
 
-    async def _receive_body(self) -> dict[str, Any] | None:
-        line = self._line
-        reader = line.reader
-        if not reader.complete:
+    def receive_nowait(self, receive: Receive) -> dict[str, Any] | None:
+        """See ``Transport``."""
+        if receive != self.receive or self._received or self.over or self.fault is not None:
+            return None
+        return self._take_body()
+
+    def _take_body(self) -> dict[str, Any] | None:
+        """What has come of the body; ``None`` where nothing has, or it is at fault."""
+        reader = self._line.reader
+        body = b""
+        if reader.pending and not reader.complete:
             try:
-                body = reader.next_body() if reader.pending else b""
+                body = reader.next_body()
             except BadRequest as error:
                 self.fault = error
                 return None
-            if body:
-                self._expects = False
-                self._received = reader.complete
-                return {"type": "http.request", "body": body, "more_body": not reader.complete}
-        if reader.complete:
-            self._received = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+        if not (body or reader.complete):
+            return None
+        self._expects = False
+        self._received = reader.complete
+        return {"type": "http.request", "body": body, "more_body": not reader.complete}
+
+    async def _wait_for_body(self) -> None:
+        line = self._line
         if self._expects and (self.response.state is WAITING or self.response.state is STARTED):
             self._expects = False
             try:
                 await line.wire.write(_CONTINUE, b"", b"")
             except ClientLeftError:
-                return None
+                return
         await line.read(line.pulse.after(line.config.body_timeout))
         if line.late:
             self.fault = BadRequest(408, "the request's body did not come")
-        return None
 
     # Sending
 
@@ -144,11 +153,11 @@ class Cycle(DirectTransport):
                 await rest
         elif kind == "http.response.trailers":
             more = message.get("more_trailers", False)
-            await self._write_out(response.trailers(message["headers"], more=more), b"", b"")
+            await self._see_out(self._line.wire.write(response.trailers(message["headers"], more=more), b"", b""))
         elif kind == "http.response.pathsend":
             await self._write_file(message["path"])
         elif kind == "http.response.early_hint" and response.state is WAITING:
-            await self._write_out(early_hint(message["links"]), b"", b"")
+            await self._see_out(self._line.wire.write(early_hint(message["links"]), b"", b""))
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
 
@@ -167,15 +176,15 @@ class Cycle(DirectTransport):
         response = self.response
         wire = self._line.wire
         if wire.broken and response.state is not DONE:
-            return self._write_out(b"", b"", b"")
+            return self._see_out(wire.write(b"", b"", b""))
         before, after = self._frame(len(data), more)
         if response.no_body:
             data = b""
         if wire.busy or len(data) > JOINED:
-            return self._write_out(before, data, after)
+            return self._see_out(wire.write(before, data, after))
         try:
             if not wire.send_nowait(before + data + after):
-                return self._complete()
+                return self._see_out(wire.complete())
         except ClientLeftError:
             self._refuse()
         self._note_end()
@@ -194,16 +203,10 @@ class Cycle(DirectTransport):
                 response.headers = ()
         return parts
 
-    async def _write_out(self, before: bytes, data: bytes, after: bytes) -> None:
+    async def _see_out(self, writing: Awaitable[None]) -> None:
+        """Wait for a write to end."""
         try:
-            await self._line.wire.write(before, data, after)
-        except ClientLeftError:
-            self._refuse()
-        self._note_end()
-
-    async def _complete(self) -> None:
-        try:
-            await self._line.wire.complete()
+            await writing
         except ClientLeftError:
             self._refuse()
         self._note_end()
@@ -258,7 +261,7 @@ class Cycle(DirectTransport):
         wire = self._line.wire
         if response.state is STARTED and not wire.broken:
             # So that it is seen to be broken, and not taken for no answer at all.
-            await self._write_out(*self._frame(0, True), b"")
+            await self._see_out(wire.write(*self._frame(0, True), b""))
         if response.broken_by_reset:
             wire.cut(reset=True)
         else:
