@@ -15,14 +15,16 @@ from trioweb.wire.inbox import DISCARD_LIMIT, GLANCE_SECONDS, READ_AHEAD, Inbox
 
 
 class Wire:
-    """A scripted `receive` that notices a second reader, of a server that tells what is at hand or does not."""
+    """A scripted `receive` that notices a second reader, of a server that tells what is at hand or does not; or a
+    memory channel's own, as Hypercorn has it, which can be asked.
+    """
 
-    def __init__(self, *, tells: bool) -> None:
-        self._tells = tells
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
         self._next: dict[str, Any] | None = None
         self._send, self._receive = trio.open_memory_channel[dict[str, Any]](math.inf)
         self._busy = False
-        self.taken = 0
+        self._sent = 0
 
     async def receive(self) -> dict[str, Any]:
         """Give the next message."""
@@ -32,7 +34,6 @@ class Wire:
             message = self._next or await self._receive.receive()
         finally:
             self._busy, self._next = False, None
-        self.taken += 1
         return message
 
     def receive_nowait(self, receive: object) -> dict[str, Any] | None:
@@ -47,31 +48,41 @@ class Wire:
         if self._next["type"] != "http.request":
             return None
         message, self._next = self._next, None
-        self.taken += 1
         return message
 
     def inbox(self) -> Inbox:
         """An inbox on this."""
+        if self._kind == "channel":
+            return Inbox(self._receive.receive)
         inbox = Inbox(self.receive)
-        if self._tells:
+        if self._kind == "server that tells":
             inbox.at_hand = self.receive_nowait
         return inbox
+
+    @property
+    def taken(self) -> int:
+        """Messages that were taken."""
+        return self._sent - self._receive.statistics().current_buffer_used - (self._next is not None)
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self._sent += 1
+        self._send.send_nowait(message)
 
     def body(self, *chunks: bytes, more: bool = False) -> None:
         """Let some of a body arrive."""
         for index, chunk in enumerate(chunks):
             last = not more and index == len(chunks) - 1
-            self._send.send_nowait({"type": "http.request", "body": chunk, "more_body": not last})
+            self._put({"type": "http.request", "body": chunk, "more_body": not last})
 
     def leave(self) -> None:
         """Let the client leave."""
-        self._send.send_nowait({"type": "http.disconnect"})
+        self._put({"type": "http.disconnect"})
 
 
-@pytest.fixture(params=[False, True], ids=["plain server", "server that tells"])
+@pytest.fixture(params=["plain server", "server that tells", "channel"])
 def wire(request: pytest.FixtureRequest) -> Wire:
     """The server's side."""
-    return Wire(tells=request.param)
+    return Wire(request.param)
 
 
 async def test_a_body_is_read_in_order_to_its_end(wire: Wire) -> None:

@@ -46,12 +46,14 @@ async def test_a_thread_that_waits_for_the_loop_is_not_at_work(kind: str) -> Non
                 await run_in_thread(fill, worker=end)
 
             nursery.start_soon(fill_in_thread)
-        with trio.fail_after(PATIENCE):
-            while not (reached.is_set() or end.waiting):
-                await trio.sleep(0.001)
-        await trio.testing.wait_all_tasks_blocked()
-        assert thread_work().busy == (kind == "at work")
-        go_on.set()
-        channel.close()
-        nursery.cancel_scope.cancel()
+        try:
+            with trio.fail_after(PATIENCE):
+                while not (reached.is_set() or end.waiting):
+                    await trio.sleep(0.001)
+            await trio.testing.wait_all_tasks_blocked()
+            assert thread_work().busy == (kind == "at work")
+        finally:
+            go_on.set()
+            channel.close()
+            nursery.cancel_scope.cancel()
     assert not thread_work().workers

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
@@ -76,8 +76,8 @@ class Inbox:
         self._reads = 0  # since the client's leaving was last looked for
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
-        self.at_hand: Callable[[Receive], dict[str, Any] | None] = _nothing
-        """See ``Transport.receive_nowait``."""
+        self.at_hand: Callable[[Receive], dict[str, Any] | None] = _in_channel
+        """Takes the message that is there already, if somebody knows: see ``Transport.receive_nowait``."""
         self.complete = False
         """The whole body has arrived."""
         self.gone = False
@@ -273,5 +273,12 @@ class Inbox:
             self._held += max(len(body), SMALLEST)
 
 
-def _nothing(_: Receive) -> None:
-    """What is at hand where nobody knows."""
+def _in_channel(receive: Receive) -> dict[str, Any] | None:
+    """The next message, where ``receive`` is a memory channel's own, as under Hypercorn, and there is one."""
+    channel = getattr(receive, "__self__", None)
+    if channel.__class__ is not trio.MemoryReceiveChannel:
+        return None
+    try:
+        return cast("dict[str, Any]", channel.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+        return None

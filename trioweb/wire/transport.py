@@ -29,7 +29,7 @@ class Transport:
         return self  # it goes with a scope, and some middleware copies that to its depth
 
     def receive_nowait(self, receive: Receive) -> dict[str, Any] | None:  # noqa: ARG002
-        """The message of the request's body that ``receive`` would return without waiting. Does not block.
+        """The message that ``receive`` would return without waiting. Does not block.
 
         Args:
             receive: what the app was given. Where that is not the server's own, somebody stands between.
