@@ -275,8 +275,8 @@ class Inbox:
 
 def _in_channel(receive: Receive) -> dict[str, Any] | None:
     """The next message, where ``receive`` is a memory channel's own, as under Hypercorn, and there is one."""
-    channel = getattr(receive, "__self__", None)
-    if channel.__class__ is not trio.MemoryReceiveChannel:
+    channel: object = getattr(receive, "__self__", None)
+    if not isinstance(channel, trio.MemoryReceiveChannel):
         return None
     try:
         return cast("dict[str, Any]", channel.receive_nowait())

@@ -164,8 +164,13 @@ async def read_body(receive: Any) -> bytes:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLContext]:
     """A certificate with its key, in a file, and the context of a client that trusts it."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(directory: Path) -> tuple[str, ssl.SSLContext]:
+    """The same, in a file in this directory."""
     authority = trustme.CA()
-    path: Path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path = directory / "server.pem"
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(path)
     context = ssl.create_default_context()
     authority.configure_trust(context)

@@ -1,11 +1,11 @@
 """A fuzzer of connections: ``python -m tests.server.http1.fuzz MINUTES [--seed N]``, for minutes or for hours.
 
-Clients send what nobody should, in pieces, at odd times, read or do not, half-close, reset and leave; apps do what apps
-do, and what they should not. All of it runs on real sockets in one trio loop whose clock only the script moves on. At
-the end of each script nothing may be left of a connection, whatever happened; no exception may have left one, nor the
-framework, but those that the apps raise; what its client has received must be responses, one behind the other; and no
-script may take longer than ``PATIENCE``. The exit status is 1 where that is not so; the script is then printed, as
-short as it can be made.
+Clients send what nobody should, in pieces, at odd times, read or do not, half-close, reset and leave, in clear and
+under TLS; apps do what apps do, and what they should not. All of it runs on real sockets in one trio loop whose clock
+only the script moves on. At the end of each script nothing may be left of a connection, whatever happened; no exception
+may have left one, nor the framework, but those that the apps raise; what its client has received must be responses, one
+behind the other; and no script may take longer than ``PATIENCE``. The exit status is 1 where that is not so; the script
+is then printed, as short as it can be made.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import logging
 import re
 import signal
 import socket
+import ssl
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import hypothesis
@@ -28,7 +31,7 @@ import trio.testing
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.server.http1.conftest import serving
+from tests.server.http1.conftest import make_certificate, serving
 from tests.server.http1.corpus import CORPUS
 from tests.server.http1.fuzz_apps import BEHAVIOURS, Behaviours, MeantError
 from tests.server.http1.test_parsing import PIECES
@@ -40,10 +43,15 @@ JUMPS: Final = 50
 """Jumps of the clock until all times are up that something can wait for, one after the other."""
 PATIENCE: Final = 30.0
 """Seconds, by the wall's clock, after which a script hangs: it takes some milliseconds."""
+PIECE: Final = 65536
+"""Bytes that a client asks for at a time."""
 FAULT: Final = "a connection failed and was closed"
 """How the log tells of an exception that has left a connection."""
 MEANT: Final = (MeantError, StreamTimeout)
 """What the framework's log may tell of: an app's own exceptions, and clients that take nothing."""
+
+Tls = tuple[str, ssl.SSLContext]
+"""A certificate with its key, in a file, and the context of a client that trusts it."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-9]\d\d) [^\r\n]*\r\n")
@@ -70,11 +78,13 @@ class Script(NamedTuple):
         behaviours: what the app does with its requests, in turn.
         steps: what it does; then it leaves.
         narrow: it takes little at a time.
+        greets: under TLS it does a handshake first.
     """
 
     behaviours: tuple[str, ...]
     steps: tuple[Step, ...]
     narrow: bool
+    greets: bool = True
 
 
 # Bytes
@@ -131,6 +141,7 @@ _SCRIPTS: Final = st.builds(
     st.lists(st.sampled_from(sorted(BEHAVIOURS)), min_size=1, max_size=3).map(tuple),
     st.lists(st.one_of(_STEPS, _BYTES.map(lambda data: Step("send", data))), min_size=1, max_size=8).map(tuple),
     st.booleans(),
+    st.sampled_from([True, True, True, False]),
 )
 
 
@@ -138,25 +149,37 @@ _SCRIPTS: Final = st.builds(
 
 
 class Client:
-    """One client, which plays its script."""
+    """One client, which plays its script.
 
-    def __init__(self, script: Script, port: int) -> None:
+    Args:
+        script: what it plays.
+        port: the server's.
+        context: of TLS, where that is spoken.
+    """
+
+    def __init__(self, script: Script, port: int, context: ssl.SSLContext | None) -> None:
         self._script = script
         self._socket = socket.socket()
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a piece leaves when its script says so
         if script.narrow:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.connect(("127.0.0.1", port))
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self.received = b""
-        self.is_http2 = False
+        self.speaks_http1 = context is None or script.greets
+        self._handshake: Callable[[], None] | None = None
+        if context is not None and script.greets:
+            secure = context.wrap_socket(self._socket, server_hostname="localhost", do_handshake_on_connect=False)
+            self._socket, self._handshake = secure, secure.do_handshake
 
     async def play(self, clock: trio.testing.MockClock, stop: Callable[[], None]) -> None:
         """Do what the script says, and leave."""
+        await self._greet()
         for step in self._script.steps:
             match step.action:
                 case "send":
-                    self.is_http2 |= b"PRI * HTTP/2.0" in step.data or b"pgrade" in step.data
+                    self.speaks_http1 &= b"PRI * HTTP/2.0" not in step.data and b"pgrade" not in step.data
                     with suppress(OSError):
                         self._socket.send(step.data)
                 case "wait":
@@ -165,7 +188,7 @@ class Client:
                     self._read(int(step.amount))
                 case "half-close":
                     with suppress(OSError):
-                        self._socket.shutdown(socket.SHUT_WR)
+                        socket.socket.shutdown(self._socket, socket.SHUT_WR)  # TLS's own would be the end of reading
                 case "reset":
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     self._socket.close()
@@ -178,9 +201,18 @@ class Client:
             await trio.testing.wait_all_tasks_blocked()
         self._socket.close()
 
+    async def _greet(self) -> None:
+        while self._handshake is not None:
+            try:
+                self._handshake()
+            except ssl.SSLWantReadError:
+                await trio.testing.wait_all_tasks_blocked()
+            else:
+                return
+
     def _read(self, size: int) -> None:
         with suppress(OSError):
-            while size > 0 and (data := self._socket.recv(size)):
+            while size > 0 and (data := self._socket.recv(min(size, PIECE))):
                 self.received += data
                 size -= len(data)
 
@@ -282,10 +314,10 @@ def patience() -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-async def _play(scripts: list[Script], clock: trio.testing.MockClock) -> None:
+async def _play(scripts: list[Script], tls: Tls | None, clock: trio.testing.MockClock) -> None:
     behaviours = Behaviours()
-    async with serving(behaviours, graceful_timeout=2.0, h11_max_incomplete_size=4096) as site:
-        clients = [Client(script, site.port) for script in scripts]
+    async with serving(behaviours, tls, graceful_timeout=2.0, h11_max_incomplete_size=4096) as site:
+        clients = [Client(script, site.port, tls and tls[1]) for script in scripts]
         for client, script in zip(clients, scripts, strict=True):
             behaviours.of[client.port] = list(script.behaviours)
         async with trio.open_nursery() as nursery:
@@ -299,12 +331,12 @@ async def _play(scripts: list[Script], clock: trio.testing.MockClock) -> None:
         else:
             raise AssertionError(f"{len(site.worker._connections)} connections are left")
         for client in clients:
-            if not client.is_http2:
+            if client.speaks_http1:
                 check_responses(client.received, behaviours.methods.get(client.port, []))
 
 
-def run(scripts: list[Script]) -> None:
-    """Play scripts, side by side.
+def run(scripts: list[Script], tls: Tls | None = None) -> None:
+    """Play scripts, side by side, in clear or with this certificate.
 
     Raises:
         AssertionError: a connection is left, or a fault has left one.
@@ -318,7 +350,7 @@ def run(scripts: list[Script]) -> None:
     clock = trio.testing.MockClock()
     try:
         with patience():
-            trio.run(_play, scripts, clock, clock=clock)
+            trio.run(_play, scripts, tls, clock, clock=clock)
     finally:
         for logger in loggers:
             logger.removeHandler(faults)
@@ -326,16 +358,16 @@ def run(scripts: list[Script]) -> None:
         raise AssertionError("\n".join(faults.found))
 
 
-def make_test(count: int) -> Callable[[], None]:
-    """A test of so many scripts."""
+def make_test(count: int, tls: Tls) -> Callable[[], None]:
+    """A test of so many scripts, some with this certificate and some without."""
 
     @settings(
         max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False,
         phases=[Phase.generate, Phase.shrink],
     )  # fmt: skip
-    @given(st.lists(_SCRIPTS, min_size=1, max_size=3))
-    def test(scripts: list[Script]) -> None:
-        run(scripts)
+    @given(st.lists(_SCRIPTS, min_size=1, max_size=3), st.booleans())
+    def test(scripts: list[Script], secure: bool) -> None:
+        run(scripts, tls if secure else None)
 
     return test
 
@@ -349,10 +381,12 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("hypercorn.error", "trioweb"):
         logging.getLogger(name).propagate = False
     seed = first = options.seed if options.seed is not None else int(time.time())
-    end = time.monotonic() + options.minutes * 60
-    while time.monotonic() < end:
-        hypothesis.seed(seed)(make_test(BATCH))()
-        seed += 1
+    with tempfile.TemporaryDirectory() as directory:
+        tls = make_certificate(Path(directory))
+        end = time.monotonic() + options.minutes * 60
+        while time.monotonic() < end:
+            hypothesis.seed(seed)(make_test(BATCH, tls))()
+            seed += 1
     sys.stdout.write(f"{(seed - first) * BATCH} scripts, of seeds {first} to {seed - 1}: nothing was found\n")
 
 

@@ -489,6 +489,9 @@ async def test_100_continue_is_sent_only_when_the_body_is_asked_for() -> None:
         assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert (await client.ask(b"hello")).endswith(b"\r\n\r\nhello")
         assert (await client.ask(head % b"/read" + b"hello")).startswith(b"HTTP/1.1 200 ")  # it did not wait
+        await client.send(head % b"/read" + b"he")  # nor does this one
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert (await client.ask(b"llo")).startswith(b"HTTP/1.1 200 ")
         await client.send(head % b"/early")
         found = await client.rest()
         assert found.startswith(b"HTTP/1.1 200 ")

@@ -47,6 +47,54 @@ def sent_by_system(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
+async def test_a_body_that_has_come_is_taken_without_a_wait(tls: tuple[str, ssl.SSLContext] | None) -> None:
+    """What has come of a body is given once, to who has the server's own `receive`, until the request is answered."""
+    asked: list[Any] = []
+    come = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def between() -> Any:
+            return await receive()
+
+        ask = transport_of(scope).receive_nowait
+        asked.extend([ask(between), ask(receive), ask(receive)])
+        if scope["path"] == "/part":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+            await come.wait()
+            asked.append(ask(receive))
+        else:
+            await answer(send, b"")
+
+    head = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+    async with serving(app, tls) as site:
+        client = await site.connect()
+        await client.ask(head % b"whole" + b"hello")
+        assert asked == [None, {"type": "http.request", "body": b"hello", "more_body": False}, None]
+        asked.clear()
+        await client.ask(head % b"part" + b"he")
+        await client.send(b"llo")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        come.set()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert asked == [None, {"type": "http.request", "body": b"he", "more_body": True}, None, None]
+
+
+async def test_a_body_at_fault_is_not_taken_without_a_wait() -> None:
+    """What is no body gives no message, now or later; the request is answered as one that cannot be read."""
+    asked: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        ask = transport_of(scope).receive_nowait
+        asked.extend([ask(receive), ask(receive), (await receive())["type"]])
+
+    async with serving(app) as site:
+        client = await site.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+    assert asked == [None, None, "http.disconnect"]
+
+
 @pytest.mark.parametrize("size", [0, 1, 262_144, 700_000, 3_000_000])
 async def test_a_file_is_sent_by_its_path(
     tmp_path: Path, size: int, tls: tuple[str, ssl.SSLContext] | None, sent_by_system: list[int]

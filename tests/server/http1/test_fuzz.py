@@ -16,13 +16,29 @@ from trioweb.server.http1.line import Line
 
 GET = Step("send", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 HEAD = b"HTTP/1.1 200 OK\r\ndate: x\r\n"
-SCRIPTS = 2500
+SCRIPTS = 1500
 """Some 15 seconds."""
 
 
-def test_no_script_does_harm() -> None:
+def test_no_script_does_harm(certificate: fuzz.Tls) -> None:
     """Whatever clients and apps do: no exception leaves a connection, none is left, and clients read responses."""
-    make_test(SCRIPTS)()
+    make_test(SCRIPTS, certificate)()
+
+
+def test_scripts_are_played_under_tls_too(certificate: fuzz.Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of TLS reads a response, and one that does not greet is told that it should."""
+    received: list[bytes] = []
+
+    def look(data: bytes, methods: list[str]) -> None:
+        received.append(data)
+
+    monkeypatch.setattr(fuzz, "check_responses", look)
+    scripts = [
+        Script(("says_hello",), (GET, Step("wait", amount=0.1)), narrow=False, greets=greets)
+        for greets in (True, False)
+    ]
+    run(scripts, certificate)
+    assert [data[:17] for data in received] == [b"HTTP/1.1 200 OK\r\n"]
 
 
 def test_it_runs_for_so_many_minutes(capsys: pytest.CaptureFixture[str]) -> None:
