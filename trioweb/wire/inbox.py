@@ -135,7 +135,7 @@ class Inbox:
 
     def _take_at_hand(self) -> bool:
         """Take in what the server has already, without the cost of a wait. Returns whether that was a piece."""
-        while not (self.complete or self._pulling or self._discarding):
+        while not (self.complete or self._pulling):
             message = self.at_hand(self._receive)
             if message is None:
                 break

@@ -12,6 +12,7 @@ from tests.server.http1.corpus import CORPUS
 from tests.server.http1.test_parsing import make_reader, read
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.head import Head, read_fields
+from trioweb.server.http1.parsing import RequestReader
 
 HOST = (b"host", b"x")
 
@@ -112,14 +113,24 @@ def test_nothing_of_a_head_that_came_before_is_left() -> None:
     assert (reader.complete, reader.remaining) == (True, 0)
 
 
+def holds(what: object, depth: int = 5) -> int:
+    """How many times some bytes are held."""
+    if isinstance(what, bytes):
+        return b"remember me" in what
+    return sum(holds(part, depth - 1) for part in gc.get_referents(what) if not callable(part)) if depth else 0
+
+
+@pytest.mark.parametrize(("size", "times"), [(100, 4), (4000, 4), (10_000, 1)])
+def test_a_large_head_is_held_once(size: int, times: int) -> None:
+    """What is remembered of a head that may come again is bounded."""
+    reader = RequestReader(65536, 100)
+    reader.feed(b"GET / HTTP/1.1\r\nHost: x\r\nA: remember me%b\r\n\r\n" % bytes(size).replace(b"\0", b"."))
+    assert reader.next_head() is not None
+    assert holds(reader) <= times
+
+
 def test_a_connection_at_rest_holds_no_head() -> None:
     """While a response takes its time nothing is held of what can be read again."""
-
-    def holds(what: object, depth: int = 5) -> bool:
-        if isinstance(what, bytes):
-            return b"remember me" in what
-        return depth > 0 and any(holds(part, depth - 1) for part in gc.get_referents(what) if not callable(part))
-
     reader = make_reader()
     reader.feed(b"GET / HTTP/1.1\r\nHost: x\r\nA: remember me\r\n\r\n")
     head = reader.next_head()

@@ -35,6 +35,8 @@ OVERHEAD_A_BYTE: Final = 8
 """... so many for each byte of data: a chunk of one byte needs five."""
 EMPTY_LINES: Final = 4
 """Empty lines that may stand before a request (RFC 9112, section 2.2: at least one)."""
+REMEMBERED: Final = 4096
+"""Bytes of a head that is remembered, as it came and taken apart, for a client that sends it again. A connection."""
 
 KNOWN_NAMES: Final = 1024
 """Names of fields that are remembered in lower case. A process; with two objects of ..."""
@@ -179,7 +181,7 @@ class RequestReader:
         head = Head(method, path, query, version, headers, version == "1.1")
         read_fields(head, authority, upgrades=upgrades)
         self._begin_body(head, upgrades=upgrades)
-        if self.complete and head.keep_alive and authority is None:
+        if self.complete and head.keep_alive and authority is None and len(raw) <= REMEMBERED:
             self._last = Repeated(raw, line[1], head)
         return head
 
