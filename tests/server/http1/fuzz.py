@@ -175,7 +175,9 @@ class Client:
 
     async def play(self, clock: trio.testing.MockClock, stop: Callable[[], None]) -> None:
         """Do what the script says, and leave."""
-        await self._greet()
+        if not await self._greet():
+            self._socket.close()
+            return
         for step in self._script.steps:
             match step.action:
                 case "send":
@@ -201,14 +203,17 @@ class Client:
             await trio.testing.wait_all_tasks_blocked()
         self._socket.close()
 
-    async def _greet(self) -> None:
+    async def _greet(self) -> bool:
+        """Make a handshake, where that is to be made. Returns whether there is a connection."""
         while self._handshake is not None:
             try:
                 self._handshake()
+                break
             except ssl.SSLWantReadError:
                 await trio.testing.wait_all_tasks_blocked()
-            else:
-                return
+            except OSError:  # the server stops
+                return False
+        return True
 
     def _read(self, size: int) -> None:
         with suppress(OSError):
