@@ -138,6 +138,17 @@ async def test_body() -> None:
     assert [chunk async for chunk in make(piece(b"", more=False)).stream()] == []
 
 
+async def test_a_body_that_was_read_ahead() -> None:
+    """A body that came while nobody read it is whole, in however many pieces."""
+    request = make(piece(b"ab"), piece(b"cd"), piece(b"ef", more=False))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(request._inbox.departed)
+        await trio.testing.wait_all_tasks_blocked()
+        assert request._inbox.complete
+        assert await request.body() == b"abcdef"
+        nursery.cancel_scope.cancel()
+
+
 async def test_stream() -> None:
     """The body comes as it arrives, once; what asks again is told what to write."""
     request = make(piece(b"ab"), piece(b"cd", more=False))
@@ -188,7 +199,8 @@ async def test_a_body_over_the_limit(read: Any) -> None:
     """A body over the limit is a 413, unread where its length was announced, and each time it is asked for."""
     announced = make(headers={"content-length": "101"})
     arriving = make(piece(b"1" * 60), piece(b"1" * 60))
-    for request in (announced, arriving, arriving):
+    at_once = make(piece(b"1" * 101, more=False))
+    for request in (announced, arriving, arriving, at_once, at_once):
         with pytest.raises(HTTPError, match="The request body is larger than 100 bytes") as caught:
             await read(request)
         assert caught.value.status == 413

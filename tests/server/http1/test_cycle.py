@@ -57,6 +57,10 @@ async def test_a_body_that_has_come_is_taken_without_a_wait(tls: tuple[str, ssl.
             return await receive()
 
         ask = transport_of(scope).receive_nowait
+        if scope["path"] == "/late":
+            await answer(send, b"")
+            asked.append(ask(receive))
+            return
         asked.extend([ask(between), ask(receive), ask(receive)])
         if scope["path"] == "/part":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
@@ -71,6 +75,10 @@ async def test_a_body_that_has_come_is_taken_without_a_wait(tls: tuple[str, ssl.
         client = await site.connect()
         await client.ask(head % b"whole" + b"hello")
         assert asked == [None, {"type": "http.request", "body": b"hello", "more_body": False}, None]
+        asked.clear()
+        await client.ask(head % b"late" + b"hello")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert asked == [None]
         asked.clear()
         await client.ask(head % b"part" + b"he")
         await client.send(b"llo")
