@@ -401,3 +401,21 @@ async def test_raw_bytes() -> None:
     """`Annotated[bytes, Body]` is the body as it came, whatever its type."""
     assert await post(Annotated[bytes, Body], b"\xff", b"x/y") == repr(b"\xff")
     assert await post(Annotated[bytes, Body], b"", None) == repr(b"")
+
+
+async def test_files_in_a_typed_form_end_with_its_request() -> None:
+    """A file that a form's object holds is gone after the response, as any other."""
+    app = App()
+    kept: list[Upload] = []
+
+    @app.post("/")
+    async def take(upload: Upload) -> str:
+        kept.append(upload)
+        return (await upload.file.read()).decode()
+
+    async with app.test_client() as client:
+        answer = await client.post("/", data={"title": "a"}, files={"file": ("f", b"x" * 2_000_000)})
+        assert answer.text == "x" * 2_000_000
+        await kept[0].file.seek(0)
+        with pytest.raises(RuntimeError, match="gone when its request has ended"):
+            await kept[0].file.read()

@@ -217,6 +217,13 @@ async def test_an_odd_content_length(length: str) -> None:
         assert error.status in {400, 413}  # noqa: PT017
 
 
+async def test_a_type_that_was_set() -> None:
+    """Who corrects a request's content type, before its body is read, is heard."""
+    request = make(piece(b"a=1", more=False), headers={"content-type": "text/plain"})
+    request.headers["content-type"] = "application/x-www-form-urlencoded"
+    assert (await request.form())["a"] == "1"
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "text"),
     [

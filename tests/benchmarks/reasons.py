@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 REASONS: Mapping[str, str] = {
-    "typed": "a body has a limit in size and one in time for each piece, and the handler can be cancelled meanwhile: "
-    "a fifth more calls than a GET; the others wait without end",
+    "typed": "a bare ASGI app is at less than 1.4 times FastAPI's rate: most of the time is Hypercorn's own",
     "sync": "300 times Robyn's would be less than Python takes to step a generator",
     "idle_few": "on Hypercorn three tasks a stream, the generator's, the sender's and the watch over the client; "
     "one under `trioweb run`",
