@@ -416,6 +416,6 @@ async def test_files_in_a_typed_form_end_with_its_request() -> None:
     async with app.test_client() as client:
         answer = await client.post("/", data={"title": "a"}, files={"file": ("f", b"x" * 2_000_000)})
         assert answer.text == "x" * 2_000_000
-        await kept[0].file.seek(0)
-        with pytest.raises(RuntimeError, match="gone when its request has ended"):
-            await kept[0].file.read()
+    await kept[0].file.seek(0)
+    with pytest.raises(RuntimeError, match="gone when its request has ended"):
+        await kept[0].file.read()

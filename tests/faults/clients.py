@@ -139,10 +139,12 @@ def closes_windows(server: Server, stack: ExitStack) -> None:
 def stalls_uploads(server: Server, stack: ExitStack) -> None:
     """Begin uploads over HTTP/2, and send no more of them."""
     client = h2_client(server, stack)
-    for path in ("/reads", "/unread", "/ignored", "/echo"):
+    before = sum("unread started" in line for line in server.events)
+    for path in ("/reads", "/ignored", "/echo", "/unread"):
         stream = client.request(path, "POST", [("content-length", "100000")], end=False)
         client.upload(stream, bytes(10_000))
-    server.wait_for_event("unread started")
+    # The last of them: plain Hypercorn falls over the body of a request that comes when it was told to stop.
+    server.wait_for_event("unread started", before + 1)
 
 
 def opens_many_streams(server: Server, stack: ExitStack) -> None:
