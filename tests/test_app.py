@@ -13,10 +13,10 @@ from tests.asgi import ask
 from trioweb import App, HTTPError, Request, Response, RouteError, Router
 
 
-def named(name: str) -> Callable[[], Any]:
+def named(name: str) -> Callable[[Request], Any]:
     """A handler that answers its own name."""
 
-    async def handler() -> str:
+    async def handler(request: Request) -> str:
         return name
 
     handler.__name__ = name
@@ -66,11 +66,11 @@ async def test_methods_that_are_not_there(app: App) -> None:
     assert (exchange.status, exchange.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS")
 
     @app.head("/users/{id}")
-    async def head() -> Response:
+    async def head(id: str) -> Response:  # noqa: A002
         return Response(status_code=299)
 
     @app.options("/users/{id}")
-    async def options() -> str:
+    async def options(id: str) -> str:  # noqa: A002
         return "own"
 
     assert (await ask(app, "/users/1", "HEAD")).status == 299

@@ -11,7 +11,8 @@ PACKAGE = Path(trioweb.__file__).parent
 
 # From the ground up. A module may import those of the lines above its own, and those before it on its own line.
 FLOORS = """
-ground ground.asgi ground.errors ground.multidict ground.headers ground.charsets ground.cookies ground.events
+ground ground.texts ground.annotations ground.asgi ground.errors ground.multidict ground.headers ground.charsets
+ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.values ground.lines
 ground.multiparts ground.closing
 ground.urls ground.templates ground.routes ground.problems ground.traces
@@ -22,7 +23,7 @@ files tree
 markers inputs
 testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
 testing.client testing
-layers signatures arguments planner handlers sweep lifespan policy call deadline watch unread delivery exchange
+signatures layers arguments planner handlers sweep lifespan policy call deadline watch unread delivery exchange
 conversation direct light core chain callables
 routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security

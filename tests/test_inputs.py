@@ -6,8 +6,10 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import msgspec
@@ -16,7 +18,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.asgi import Answer, Exchange, ask
-from trioweb import App, Body, Cookie, File, Form, Header, InputError, Query, Request, Response, UploadFile
+from trioweb import (
+    App,
+    Body,
+    Cookie,
+    File,
+    Form,
+    Header,
+    HTTPError,
+    InputError,
+    Provide,
+    Query,
+    Request,
+    Response,
+    RouteError,
+    UploadFile,
+)  # fmt: skip
 
 
 class Color(enum.Enum):
@@ -157,6 +174,96 @@ async def test_a_query_parameter_that_does_not_fit(annotation: Any, query: str, 
     assert await get(annotation, query) == errors
 
 
+TEXTS: list[tuple[Any, str, Any]] = [
+    (int, "007", 7),
+    (int, "-007", -7),
+    (int, "+7", 7),
+    (int, " 7 ", 7),
+    (int, "0", 0),
+    (int, "000", 0),
+    (float, ".5", 0.5),
+    (float, "-.5", -0.5),
+    (float, "5.", 5.0),
+    (float, "00.50", 0.5),
+    (float, ".5e1", 5.0),
+    (Decimal, ".50", Decimal("0.50")),
+    (int | None, "07", 7),
+    (int | bool, "on", True),
+    (int | bool, "02", 2),
+    (Literal[1, 2], "02", 2),
+    (Level, "01", Level.LOW),
+    (Annotated[int, msgspec.Meta(ge=1)], "07", 7),
+    (dt.datetime, "2026-01-31T10:30", dt.datetime(2026, 1, 31, 10, 30)),  # noqa: DTZ001 - browsers send no zone
+    (dt.datetime, "2026-01-31 10:30", dt.datetime(2026, 1, 31, 10, 30)),  # noqa: DTZ001
+    (dt.datetime, "2026-01-31T10:30Z", dt.datetime(2026, 1, 31, 10, 30, tzinfo=dt.UTC)),
+    (dt.datetime, "2026-01-31T10:30:15.5", dt.datetime(2026, 1, 31, 10, 30, 15, 500000)),  # noqa: DTZ001
+    (dt.time, "10:30", dt.time(10, 30)),
+    (dt.time | None, "10:30", dt.time(10, 30)),
+    (bool, "On", True),
+    # Where text fits, it stays what it is.
+    (str, "007", "007"),
+    (str, ".5", ".5"),
+    (str | int, "007", "007"),
+    (str | bool, "on", "on"),
+    (str | None, "yes", "yes"),
+    (Any, "on", "on"),
+    (Literal["on", "off"] | bool, "on", "on"),
+    (Literal["on", "off"] | bool, "yes", True),
+    (Literal["007"] | int, "007", "007"),
+    (Literal["007"] | int, "008", 8),
+    (UUID | int, "00000000000000000000000000000007", UUID(int=7)),
+]
+"""Text, what it is to be, and what it is then."""
+
+
+class Place(enum.Enum):
+    """Where a text may stand."""
+
+    QUERY = "query"
+    LIST = "list"
+    FORM = "form"
+    FIELD = "field"
+    MAPPING = "mapping"
+    HEADER = "header"
+    PATH = "path"
+
+
+@pytest.mark.parametrize("place", Place)
+@pytest.mark.parametrize(("annotation", "text", "got"), TEXTS, ids=repr)
+async def test_text_as_people_write_it(place: Place, annotation: Any, text: str, got: Any) -> None:
+    """Numbers, times and booleans are read as browsers send them and people write them, wherever text stands."""
+    query = urlencode({"x": text})
+    form = b"application/x-www-form-urlencoded"
+    match place:
+        case Place.QUERY:
+            assert await get(annotation, query) == repr(got)
+        case Place.LIST:
+            assert await get(list[annotation], f"{query}&{query}") == repr([got, got])
+        case Place.FORM:
+            assert await post(Annotated[annotation, Form], query.encode(), form) == repr(got)
+        case Place.FIELD:
+            made = msgspec.defstruct("Made", [("x", annotation)])
+            assert await post(made, query.encode(), form) == f"Made(x={got!r})"
+        case Place.MAPPING:
+            assert await post(dict[str, annotation], query.encode(), form) == repr({"x": got})
+            assert await get(Annotated[dict[str, annotation], Query], query) == repr({"x": got})
+        case Place.HEADER:
+            assert await get(Annotated[annotation, Header], headers=[(b"x", text.encode())]) == repr(got)
+        case Place.PATH:
+            assert await get(annotation, quote(text), path="/{x}") == repr(got)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [(float, "."), (float, "-."), (float, "e5"), (int, "7x"), (int, "0x7"), (int, "1_0"), (int, "--7"), (int, "\u0663"),
+     (int, "7 7"), (int, "+"), (dt.time, "1030"), (dt.time, "25:00"), (dt.datetime, "2026-01-31"),
+     (dt.datetime, "2026-01-31T10"), (bool, "onn"), (Literal[1], "x")],
+)  # fmt: skip
+async def test_text_that_is_none_of_it(annotation: Any, text: str) -> None:
+    """What is not a number, time or boolean by any of these ways is a 422."""
+    assert [loc for loc, _ in await get(annotation, urlencode({"x": text}))] == ["query.x"]
+
+
 async def test_defaults() -> None:
     """What was not sent is left to the handler's default."""
     assert await get(int, "", 10) == "10"
@@ -211,6 +318,57 @@ async def test_all_that_does_not_fit_is_told() -> None:
 
     answer = await ask(app_of(handler, path="/{id}"), "/x", query_string=b"a=x", headers=[(b"h", b"x")])
     assert [name for name, _ in result(answer)] == ["path.id", "query.a", "query.b", "header.h", "cookie.c"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "told"),
+    [
+        (b"application/json", b'{"n": "x"}', ["query.a", "header.h", "query.b", "body.n"]),
+        (b"application/x-www-form-urlencoded", b"n=x", ["query.a", "header.h", "query.b", "body.n"]),
+        (b"multipart/form-data; boundary=X", b"--X--\r\n", ["query.a", "header.h", "query.b", "body.n"]),
+    ],
+)
+async def test_one_answer_tells_of_the_body_too(content_type: bytes, body: bytes, told: list[str]) -> None:
+    """A wrong body is told together with the rest, also what dependencies take; none of them is called then."""
+    called = []
+
+    class Numbered(msgspec.Struct):
+        n: int
+
+    async def provided(b: int) -> int:
+        called.append(b)
+        return b
+
+    async def handler(a: int, h: Annotated[int, Header], item: Any, b: Any) -> None: ...
+
+    handler.__annotations__.update(item=Numbered, b=Annotated[int, Provide(provided)])
+    headers = [(b"content-type", content_type), (b"h", b"x")]
+    answer = await ask(app_of(handler, "POST"), "/", "POST", query_string=b"a=x&b=x", headers=headers, body=[body])
+    found = [name.replace("form.", "body.") for name, _ in result(answer)]
+    assert sorted(found) == sorted(told)
+    assert called == []
+
+
+async def test_form_fields_are_told_together_with_the_rest() -> None:
+    """The fields of a form that do not fit stand beside what does not fit in the query."""
+
+    async def handler(a: int, b: Annotated[int, Form], c: Annotated[int, Form]) -> None: ...
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    answer = await ask(app_of(handler, "POST"), "/", "POST", query_string=b"a=x", headers=headers, body=[b"b=x"])
+    assert [name for name, _ in result(answer)] == ["query.a", "form.b", "form.c"]
+
+
+async def test_a_refusal_by_a_dependency_comes_before_the_body() -> None:
+    """A dependency that refuses is heard before the body is read: a wrong body is not told to who may not send one."""
+
+    async def signed_in() -> None:
+        raise HTTPError(401)
+
+    async def handler(item: Item, user: Any) -> None: ...
+
+    handler.__annotations__["user"] = Annotated[None, Provide(signed_in)]
+    assert (await ask(app_of(handler, "POST"), "/", "POST", headers=[JSON], body=[b"{"])).status == 401
 
 
 async def test_an_error_handler_sees_the_errors() -> None:
@@ -337,6 +495,97 @@ async def test_an_optional_body() -> None:
     assert await post(Item | None, b"", None) == "None"
     assert await post(Item, b"", None, 5) == "5"
     assert await post(Item | None, b"null") == "None"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, JSON[1], b"application/a+json", b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=X",
+     b"text/plain", b"application/octet-stream"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "annotation", [Item | None, list[Item] | None, dict[str, int] | None, Annotated[int | None, Body]]
+)
+async def test_an_empty_body_is_none(annotation: Any, content_type: bytes | None) -> None:
+    """Where a body may be left out, none came that has no bytes, whatever content type some clients always send."""
+    assert await post(annotation, b"", content_type) == "None"
+    assert await post(annotation, b"", content_type, 5) == "5"
+
+
+@pytest.mark.parametrize("content_type", [None, JSON[1], b"text/plain", b"multipart/form-data; boundary=X"])
+async def test_an_empty_body_has_no_fields(content_type: bytes | None) -> None:
+    """The same of a form's fields and files."""
+    assert await post(Annotated[int | None, Form], b"", content_type) == "None"
+    assert await post(UploadFile | None, b"", content_type) == "None"
+    assert await post(Annotated[int, Form], b"", content_type) == [("form.x", "Missing")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "body", "got"),
+    [
+        (dict[str, str], b"a=1&b=two", {"a": "1", "b": "two"}),
+        (dict[str, Any], b"a=1&a=2", {"a": "2"}),
+        (dict, b"a=1", {"a": "1"}),
+        (dict[str, int], b"a=01&b=2", {"a": 1, "b": 2}),
+        (dict[str, list[int]], b"a=1&a=2&b=3", {"a": [1, 2], "b": [3]}),
+        (dict[str, int | None], b"a=&b=1", {"b": 1}),
+        (Mapping[str, bool], b"a=on&b=0", {"a": True, "b": False}),
+        (dict[str, int] | None, b"", None),
+        (Annotated[dict[str, str], Form], b"a=1", {"a": "1"}),
+        (Annotated[dict[str, str], Body], b"a=1", {"a": "1"}),
+        (dict[str, int], b"a=x", [("body....", "Expected `int`, got `str`")]),  # msgspec does not say which
+    ],
+)
+async def test_a_mapping_takes_a_form(annotation: Any, body: bytes, got: Any) -> None:
+    """A ``dict`` is made of a form's fields as of JSON: each value, or all values, of a name."""
+    answer = await post(annotation, body, b"application/x-www-form-urlencoded")
+    assert answer == (got if isinstance(answer, list) else repr(got))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "content_type", "body", "got"),
+    [
+        (Annotated[Item, Body("application/json")], JSON[1], b'{"name":"a"}', Item("a")),
+        (Annotated[Item, Body("application/json")], b"APPLICATION/JSON; charset=utf-8", b'{"name":"a"}', Item("a")),
+        (Annotated[Item, Body("application/json")], b"application/x-www-form-urlencoded", b"name=a", 415),
+        (Annotated[Item, Body("application/json")], b"multipart/form-data; boundary=X", b"--X--\r\n", 415),
+        (Annotated[Item, Body("application/json")], b"text/plain", b'{"name":"a"}', 415),
+        (Annotated[Item, Body("application/json")], None, b'{"name":"a"}', 415),
+        (Annotated[Item, Body("application/json")], b"application/a+json", b'{"name":"a"}', 415),
+        (Annotated[Item, Body("application/a+json")], b"application/a+json", b'{"name":"a"}', Item("a")),
+        (Annotated[Item, Body("application/x-www-form-urlencoded")], JSON[1], b'{"name":"a"}', 415),
+        (Annotated[Item, Body("application/x-www-form-urlencoded")], b"application/x-www-form-urlencoded", b"name=a",
+         Item("a")),
+        (Annotated[Item | None, Body("application/json")], b"text/plain", b"", None),
+        (Annotated[bytes, Body("image/png")], b"image/png", b"png", b"png"),
+        (Annotated[bytes, Body("image/png")], b"image/gif", b"gif", 415),
+        (Annotated[str, Body("text/plain")], b"text/plain; charset=latin-1", b"\xe9", "\xe9"),
+        (Annotated[str, Body("text/plain")], JSON[1], b'"x"', 415),
+        (Annotated[str, Body], JSON[1], b'"x"', "x"),
+    ],
+)  # fmt: skip
+async def test_a_body_of_one_content_type(annotation: Any, content_type: bytes | None, body: bytes, got: Any) -> None:
+    """``Body("application/json")`` takes that content type alone: a form of another site's page is a 415."""
+    answer = await post(annotation, body, content_type)
+    assert answer == (got if isinstance(got, int) else repr(got))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (Annotated[Item, Body("json")], 'Body takes a media type without parameters, got .json.: write "application/'),
+        (Annotated[Item, Body("application/json; charset=utf-8")], "Body takes a media type without parameters"),
+        (Annotated[Item, Body("image/png")], "cannot be made of 'image/png': write Body"),
+        (Annotated[list[Item], Body("multipart/form-data")], "cannot be made of 'multipart/form-data'"),
+    ],
+)
+def test_a_body_of_no_content_type(annotation: Any, message: str) -> None:
+    """A media type that is none, or of which the type cannot be made, is refused when the route is registered."""
+
+    async def handler(x: Any) -> None: ...
+
+    handler.__annotations__["x"] = annotation
+    with pytest.raises(RouteError, match=message):
+        app_of(handler, "POST")
 
 
 async def test_a_form_as_the_body() -> None:

@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
+import annotated_types
+import attrs
 import msgspec
+import pydantic
 import pytest
 
 from trioweb import Body, Cookie, File, Form, Header, Provide, Query, Request, RouteError, UploadFile, WebSocket
@@ -43,6 +46,87 @@ class Odd:
     """Something that no client can send."""
 
 
+class Struct2(msgspec.Struct):
+    """Something else with fields."""
+
+    m: int = 0
+
+
+class HasMarker(msgspec.Struct):
+    """A class whose field says where it comes from, which its whole decides."""
+
+    n: Annotated[int, Query] = 0
+
+
+class HasConstraint(msgspec.Struct):
+    """A class whose field has a condition that msgspec does not know."""
+
+    n: Annotated[int, annotated_types.Gt(0)] = 1
+
+
+@pydantic.dataclasses.dataclass
+class PydanticData:
+    """A dataclass of pydantic's."""
+
+    n: Annotated[int, pydantic.Field(gt=0)]
+
+
+class PydanticModel(pydantic.BaseModel):
+    """A model of pydantic's."""
+
+    n: int
+
+
+@dataclasses.dataclass
+class Fixed:
+    """A dataclass with a field that is not for its caller."""
+
+    name: str
+    is_admin: bool = dataclasses.field(default=False, init=False)
+
+
+@attrs.define
+class FixedAttrs:
+    """The same of attrs."""
+
+    name: str
+    is_admin: bool = attrs.field(default=False, init=False)
+
+
+@attrs.define
+class Converted:
+    """A class whose constructor changes what it is given."""
+
+    n: int = attrs.field(converter=abs)
+
+
+@dataclasses.dataclass
+class Base:
+    """A plain dataclass."""
+
+    n: int
+
+
+class OwnInit(Base):
+    """A class with a constructor of its own."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(abs(n))
+
+
+class OddField(msgspec.Struct):
+    """A class with a field that no client can send."""
+
+    odd: Odd | None = None
+
+
+class Uncopied:
+    """Something that cannot be copied."""
+
+    def __deepcopy__(self, memo: object) -> Uncopied:
+        raise TypeError("not me")
+
+
 class Mixed(enum.Enum):
     """An enum that msgspec does not take."""
 
@@ -53,6 +137,11 @@ class Mixed(enum.Enum):
 def planned(function: Callable[..., Any], path: str = "/") -> Arguments:
     """The arguments of a function."""
     return Planner(f"GET {path}", parse_template(path, CONVERTERS).parameters).plan(function)
+
+
+def planned_websocket(function: Callable[..., Any]) -> Arguments:
+    """The arguments of the handler of a WebSocket."""
+    return Planner("WEBSOCKET /", {}, websocket=True).plan(function)
 
 
 async def _values(
@@ -103,14 +192,59 @@ def test_what_is_in_a_form() -> None:
     assert plan.files == ["e"]
 
 
-def test_a_default_of_the_users_own() -> None:
-    """A parameter with a default that no annotation speaks of, or none that a client could send, is left alone."""
+def _no_annotation(it=1) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _no_client_can(it: Odd = Odd()) -> None: ...  # noqa: B008
+def _checkers_only(it: Annotated[Nowhere, Provide(print)] = None) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def _untold(it: dt.date | dt.datetime | None = None) -> None: ...
+def _untold_choice(it: UUID | Literal["all"] = "all") -> None: ...
+def _two_bodies_or_none(it: Item | Struct2 | None = None) -> None: ...
+def _within(it: list[Annotated[str, Header]] = []) -> None: ...  # noqa: B006
+def _within_a_class(it: HasMarker | None = None) -> None: ...
+def _not_ours(it: Annotated[int, Odd()] = 1) -> None: ...
+def _not_checked(it: Annotated[int, annotated_types.Gt(0)] = 1) -> None: ...
+def _not_checked_within(it: HasConstraint | None = None) -> None: ...
+def _pydantic(it: PydanticData | None = None) -> None: ...
+def _pydantic_model(it: list[PydanticModel] = []) -> None: ...  # noqa: B006
+def _fixed(it: Fixed | None = None) -> None: ...
+def _fixed_within(it: list[Fixed] | None = None) -> None: ...
+def _fixed_attrs(it: FixedAttrs | None = None) -> None: ...
+def _converted(it: Converted | None = None) -> None: ...
+def _own_init(it: OwnInit | None = None) -> None: ...
+def _odd_field(it: OddField | None = None) -> None: ...
+def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
 
-    def handler(a=1, b: Odd = Odd(), c: Nowhere = None) -> None: ...  # type: ignore[name-defined,no-untyped-def]  # noqa: F821, ANN001, B008
 
-    plan = planned(handler)
-    assert plan.passes_all
-    assert not plan.takes_request
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (_no_annotation, "nothing can fill the parameter 'it'.*functools.partial binds"),
+        (_no_client_can, "nothing that a client sends can be made into Odd"),
+        (_checkers_only, "cannot be evaluated: 'Annotated.*': NameError: name 'Nowhere' is not defined"),
+        (_untold, "cannot be an input: "),
+        (_untold_choice, "cannot be an input: "),
+        (_two_bodies_or_none, "cannot be an input: "),
+        (_within, r"Header stands within a type: write Annotated\[the whole type, Header\]"),
+        (_within_a_class, "Query stands within a type"),
+        (_not_ours, r"Odd object at .*> means nothing here: write msgspec.Meta\(...\) for a constraint, Provide"),
+        (_not_checked, r"Gt\(gt=0\) means nothing here: write msgspec.Meta"),
+        (_not_checked_within, r"Gt\(gt=0\) means nothing here"),
+        (_pydantic, "PydanticData is a class of pydantic's, whose constraints would not be checked"),
+        (_pydantic_model, "PydanticModel is a class of pydantic's"),
+        (_fixed, r"the field Fixed.is_admin is not for its caller to set \(init=False\), but a client could"),
+        (_fixed_within, "the field Fixed.is_admin is not for its caller"),
+        (_fixed_attrs, "the field FixedAttrs.is_admin is not for its caller"),
+        (_converted, "the converter of Converted.n would not be called"),
+        (_own_init, "the __init__ of OwnInit would not be called"),
+        (_odd_field, "nothing that a client sends can be made into Odd"),
+        (_uncopied, r"a default that cannot be copied for each request \(TypeError: not me\): write None"),
+    ],
+)
+def test_a_default_hides_no_mistake(handler: Callable[..., Any], message: str) -> None:
+    """A parameter that no client can fill, or whose conditions nobody would check, is refused, default or not."""
+    for where, make in (("GET /", planned), ("WEBSOCKET /", planned_websocket)):
+        with pytest.raises(RouteError, match=message) as caught:
+            make(handler)
+        assert str(caught.value).startswith(f"{where}: ")
 
 
 async def _dependency(request: Request, limit: int = 1) -> int:
@@ -178,7 +312,7 @@ _circle.__annotations__["it"] = Annotated[int, Provide(_circle)]
         (Annotated[int, Provide(_sync_generator)], "_sync_generator yields: make it an async def"),
         (Annotated[int, Provide(_circle)], "_circle is provided by way of itself: break the circle"),
         (Annotated[int, Provide(lambda x: x)], "nothing can fill the parameter 'x'"),
-        ("Nowhere", "nothing can fill the parameter 'it' of .* \\(its annotation 'Nowhere' is not known at the top"),
+        ("Nowhere", "'it' of .* has an annotation that cannot be evaluated: 'Nowhere': NameError: .*Define or import"),
         (None, "nothing can fill the parameter 'it' of .*: name a parameter of the path"),
     ],
 )
@@ -260,7 +394,7 @@ async def _file(ws: WebSocket, file: UploadFile) -> None: ...
 async def _field(ws: WebSocket, field: Annotated[str, Form]) -> None: ...
 async def _request(ws: WebSocket, r: Request) -> None: ...
 async def _provided(ws: WebSocket, n: Annotated[int, Provide(_takes_request)]) -> None: ...
-async def _bare(ws: WebSocket, x: Nothing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+async def _bare(ws: WebSocket, x) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 
 @pytest.mark.parametrize(
@@ -271,7 +405,7 @@ async def _bare(ws: WebSocket, x: Nothing) -> None: ...  # type: ignore[name-def
         (_field, "'field' .* comes from a body, and a WebSocket has none"),
         (_request, "'r' .* cannot be a Request on this route: annotate it as WebSocket"),
         (_provided, "'request' .*_takes_request cannot be a Request on this route"),
-        (_bare, r"annotate it as WebSocket or trio.Nursery, as what it is in the query string \(int, str, list"),
+        (_bare, r"annotate it as WebSocket or trio.Nursery, or as what it is in the query string \(int, str, list"),
     ],
 )
 def test_what_a_websocket_does_not_have(function: Callable[..., Any], words: str) -> None:

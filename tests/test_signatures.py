@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trioweb import RouteError
-from trioweb.signatures import Kind, kind_of, label_of, name_of, parameters_of
+from trioweb.signatures import Kind, Unresolved, kind_of, label_of, name_of, parameters_of
 
 
 async def _async(a: int, b: Unknown = 1) -> None: ...  # type: ignore[name-defined]  # noqa: F821
@@ -50,11 +50,11 @@ def test_how_it_is_called(function: Callable[..., Any], kind: Kind) -> None:
 
 
 def test_annotations_are_evaluated_one_by_one() -> None:
-    """A name that only a type checker knows leaves its own annotation as text, and no other; a decorator hides none."""
+    """A name that only a type checker knows spoils its own annotation, and no other; a decorator hides none."""
     for function in (_async, _decorated, partial(_async)):
         parameters = parameters_of(function)
         assert parameters["a"].annotation is int
-        assert parameters["b"].annotation == "Unknown"
+        assert parameters["b"].annotation == Unresolved("Unknown", "NameError: name 'Unknown' is not defined")
 
 
 def test_names() -> None:

@@ -6,7 +6,10 @@ first, and all that is wrong with it is told together; then dependencies are ent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -14,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from trioweb.connection import Connection
 from trioweb.forms import URLENCODED_TYPE, FormData
-from trioweb.ground.errors import Fault, HTTPError, InputError
+from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.multiparts import FORM_TYPE
 from trioweb.ground.values import Decode
@@ -24,6 +27,8 @@ from trioweb.signatures import call_in_thread, label_of
 from trioweb.uploads import UploadFile
 
 _JSON: Final = "application/json"
+_FORMS: Final = frozenset({FORM_TYPE, URLENCODED_TYPE})
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
 
 @dataclass(slots=True)
@@ -32,33 +37,67 @@ class BodyInput:
 
     Attributes:
         found: what it is called and must be; its fields are those of a form.
-        decode: JSON to it; ``None`` for the bytes as they are.
+        media_type: the only content type that is taken; ``""`` for JSON's and, for what has fields, a form's.
+        decode: JSON to it; ``None`` for bytes, or text, as they are.
     """
 
     found: Input
+    media_type: str
     decode: Decode | None
 
-    async def read(self, request: Request, arguments: dict[str, Any]) -> None:
-        """Read it into ``arguments``.
+    @classmethod
+    def plan(cls, found: Input, media_type: str | None, decode: Decode, where: str) -> BodyInput:
+        """Work out how to read it.
 
         Raises:
-            HTTPError: 415 for another content type; else what reading and converting raise.
+            RouteError: if nothing can be made into it from that media type.
         """
-        faults: list[Fault] = []
+        kind = (media_type or "").lower()
+        annotation = found.shape.annotation
+        if media_type is not None and not _MEDIA_TYPE.fullmatch(kind):
+            raise RouteError(
+                f'{where}: Body takes a media type without parameters, got {media_type!r}: write "application/json"'
+            )
+        if annotation is bytes or (annotation is str and kind.startswith("text/")):
+            return cls(found, kind, None)
+        if kind and not (_is_json(kind) or (kind in _FORMS and found.shape.takes_form)):
+            raise RouteError(
+                f'{where} cannot be made of {kind!r}: write Body("application/json"), or take bytes and read them'
+            )
+        return cls(found, kind, decode)
+
+    async def read(self, request: Request, arguments: dict[str, Any], faults: list[Fault]) -> None:
+        """Read it into ``arguments``; what is wrong with it is added to ``faults``.
+
+        Raises:
+            HTTPError: 400 for what is not JSON, or no form, 415 for another content type, 413 and 408 as reading does.
+            ClientDisconnected: if the client left before the body was whole.
+        """
         kind = media_type_of(request)
-        if self.decode is None:
-            arguments[self.found.name] = await request.body()
-        elif kind == _JSON or (kind.startswith("application/") and kind.endswith("+json")):
-            body = await request.body()
-            arguments[self.found.name] = decode_json(self.decode, body, "The request body", ("body",))
-        elif kind in {FORM_TYPE, URLENCODED_TYPE} and self.found.shape.fields is not None:
-            self.found.read(await request.form(), arguments, faults)
-        elif kind or await request.body():
+        is_form = kind in _FORMS and self.found.shape.takes_form
+        content: Any = await (request.form() if is_form and self.decode is not None else request.body())
+        if not content and not self.found.required:
+            self.found.leave_out(arguments, faults)  # whatever its content type: some clients send that with each POST
+        elif self.media_type and kind != self.media_type:
+            raise wrong_type(kind, self.media_type)
+        elif self.decode is None:
+            arguments[self.found.name] = await request.text() if self.found.shape.annotation is str else content
+        elif is_form:
+            self.found.read(content, arguments, faults)
+        elif _is_json(kind):
+            try:
+                arguments[self.found.name] = decode_json(self.decode, content, "The request body", ("body",))
+            except InputError as error:
+                faults += error.errors
+        elif kind or content:
             # A body without a type is none of ours: a page of another site may send one, cookies and all.
             raise wrong_type(kind, _JSON)
         else:
             self.found.leave_out(arguments, faults)
-        raise_faults(faults)
+
+
+def _is_json(kind: str) -> bool:
+    return kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 @dataclass(slots=True)
@@ -107,23 +146,26 @@ class Arguments:
             connection: the request; may be ``None`` where nothing is taken but the path's parameters.
 
         Raises:
-            InputError: some do not fit.
+            InputError: if some do not fit.
             HTTPError: 400 for a query string that cannot be read.
         """
         if self.passes_all:
             return params
+        faults: list[Fault] = []
+        arguments = self._bind(params, connection, faults)
+        raise_faults(faults)
+        return arguments
+
+    def _bind(self, params: Mapping[str, Any], connection: Connection | None, faults: list[Fault]) -> dict[str, Any]:
         arguments = dict(params)
         for name in self.drops:
             del arguments[name]
-        faults: list[Fault] = []
         for found in self.path:
             found.read(params, arguments, faults)
         if self.inputs and connection is not None:
             sources = {"query": _query, "header": _headers, "cookie": _cookies}
             for found in self.inputs:
                 found.read(sources[found.where](connection), arguments, faults)
-        if faults:
-            raise InputError(faults)
         for name in self.request_names:
             arguments[name] = connection
         for name in self.nursery_names:
@@ -133,28 +175,55 @@ class Arguments:
     async def fill(self, params: Mapping[str, Any], connection: Connection) -> Mapping[str, Any]:
         """All arguments. Those of a body are a request's alone.
 
+        Where something that needs no waiting does not fit, nothing is provided; the body is read all the same, so that
+        one answer can tell of both.
+
         Raises:
-            InputError: some do not fit.
+            InputError: if some do not fit.
             HTTPError: 400, 408, 413 or 415 for a body that cannot be taken.
-            ClientDisconnected: the client left before the body was whole.
-            Exception: what a dependency raised.
+            ClientDisconnected: if the client left before the body was whole.
+            Exception: whatever a dependency raised.
         """
-        arguments = dict(self.bind(params, connection))
+        faults: list[Fault] = []
+        bound = {id(each): each._bind(params, connection, faults) for each in self._everything()}
+        if not faults:
+            return await self.complete(bound, connection)
+        for each in self._everything():
+            await each._read_body(bound[id(each)], connection, faults)
+        raise InputError(faults)
+
+    def _everything(self) -> Iterable[Arguments]:
+        """Itself, and the arguments of all that is provided, each once."""
+        found = {id(self): self}
+        for dependency in self.provided.values():
+            found.update((id(each), each) for each in dependency.arguments._everything())
+        return found.values()
+
+    async def complete(self, bound: Mapping[int, dict[str, Any]], connection: Connection) -> Mapping[str, Any]:
+        """The arguments when those that need no waiting are there: ``bound`` has them, by the ``id`` of whose they are.
+
+        Raises:
+            Exception: as ``fill``.
+        """
+        arguments = bound[id(self)]
         for name, dependency in self.provided.items():
-            arguments[name] = await dependency.value(params, connection)
+            arguments[name] = await dependency.value(bound, connection)
+        faults: list[Fault] = []
+        await self._read_body(arguments, connection, faults)
+        raise_faults(faults)
+        return {name: value for name, value in arguments.items() if value is not ABSENT}
+
+    async def _read_body(self, arguments: dict[str, Any], connection: Connection, faults: list[Fault]) -> None:
         request = cast("Request", connection)
         if self.form:
-            nothing = not media_type_of(request) and not await request.body()
+            nothing = media_type_of(request) not in _FORMS and not await request.body()
             values: FormData = FormData() if nothing else await request.form()
-            faults: list[Fault] = []
             for found in self.form:
                 found.read(values, arguments, faults)
-            raise_faults(faults)
             for name in self.files:
                 arguments[name] = await _contents(arguments.get(name, ABSENT))
         if self.body is not None:
-            await self.body.read(request, arguments)
-        return {name: value for name, value in arguments.items() if value is not ABSENT}
+            await self.body.read(request, arguments, faults)
 
 
 def _query(connection: Connection) -> Any:
@@ -183,30 +252,53 @@ async def _contents(file: Any) -> Any:
 
 @dataclass(slots=True)
 class Dependency:
-    """A function that provides a value for a request, and its own arguments."""
+    """A function that provides a value for a request, and its own arguments.
+
+    Attributes:
+        function: the user's.
+        key: what tells it from others.
+        arguments: where its arguments come from.
+        opens: makes the context manager whose value it is, where it is one; or, decorated, an async generator.
+        is_async: whether its call is awaited, and runs in no thread.
+    """
 
     function: Callable[..., Any]
+    key: object
     arguments: Arguments
     opens: Callable[..., Any] | None = None
-    """Makes the context manager whose value it is, where it is one."""
     is_async: bool = False
 
-    async def value(self, params: Mapping[str, Any], connection: Connection) -> Any:
+    async def value(self, bound: Mapping[int, dict[str, Any]], connection: Connection) -> Any:
         """Its value for this request, provided by the first that asks.
 
         Raises:
-            Exception: what it raised.
+            Exception: whatever it raised.
         """
         resources = connection._resources
         if resources is None:
             raise RuntimeError(f"{label_of(self.function)} provides for requests that an app answers")
-        if self.function not in resources.values:
-            arguments = await self.arguments.fill(params, connection)
+        if self.key not in resources.values:
+            arguments = await self.arguments.complete(bound, connection)
             if self.opens is not None:
-                value = await resources.enter(self.opens(**arguments))
+                value = await resources.enter(await self._opened(arguments))
             elif self.is_async:
                 value = await self.function(**arguments)
             else:
                 value = await call_in_thread(partial(self.function, **arguments))
-            resources.values[self.function] = value
-        return resources.values[self.function]
+            resources.values[self.key] = value
+        return resources.values[self.key]
+
+    async def _opened(self, arguments: Mapping[str, Any]) -> Any:
+        """The context manager, whatever a decorator has made of the generator function."""
+        assert self.opens is not None  # noqa: S101 - by `value`
+        made = self.opens(**arguments)
+        if inspect.isawaitable(made):
+            made = await made
+        if inspect.isasyncgen(made):
+            return asynccontextmanager(lambda: made)()
+        if not hasattr(made, "__aenter__"):
+            raise TypeError(
+                f"{label_of(self.function)} provides {type(made).__qualname__}: a decorator of a function that yields "
+                "must return what the function returns, or an async context manager"
+            )
+        return made

@@ -141,7 +141,8 @@ class FormReader:
                 else:
                     self._take(event)
         else:
-            self._reader.end()
+            if self._size:  # no body is a form without fields: some clients send its content type with each request
+                self._reader.end()
             self._form = FormData(self._pairs)
 
     def _begin(self, head: PartHead) -> None:

@@ -1,24 +1,25 @@
 """One parameter of a handler: how its value is found in what the client has sent, and made what it is annotated as.
 
 It is worked out once, when the route is registered. Text becomes what the annotation says by msgspec's rules, with two
-additions: ``on`` and ``off`` are booleans too, as of a form's checkbox, and ``yes`` and ``no``, as people write them;
-and an empty value of what cannot be empty text counts as none, as of a form's field that was left blank.
+additions: numbers, times and booleans may be written as browsers and people write them (``ground.texts``), where no
+text would fit; and an empty value of what cannot be empty text counts as none, as of a form's field that was left
+blank.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol, Union, get_args, get_origin
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import inspect as types_of
 
 from trioweb.ground.errors import Fault, InputError
 from trioweb.ground.faults import fault_of, missing
-from trioweb.ground.values import complete, leaves_out
-from trioweb.markers import MARKERS, Marker
+from trioweb.ground.texts import clock_time, number, switch
+from trioweb.ground.values import complete, leaves_out, type_of
 from trioweb.uploads import UploadFile
 
 ABSENT: Final[Any] = object()
@@ -34,7 +35,9 @@ _OBJECTS: Final = (
 )
 _SEQUENCES: Final = (types_of.ListType, types_of.SetType, types_of.FrozenSetType, types_of.VarTupleType)
 _TEXT: Final = (types_of.StrType, types_of.AnyType, types_of.BytesType, types_of.ByteArrayType)
-_SWITCH: Final = {"on": True, "off": False, "yes": True, "no": False}
+_NUMBERS: Final = (types_of.IntType, types_of.FloatType, types_of.DecimalType)
+_TIMES: Final = (types_of.DateTimeType, types_of.TimeType)
+_CHOICES: Final = (types_of.LiteralType, types_of.EnumType)
 
 
 class Values(Protocol):
@@ -56,8 +59,10 @@ class Shape:
         is_object: it has fields, or is a list of what has.
         is_file: it is an uploaded file, or a list of such.
         keeps_blank: an empty text is a value of it.
-        switches: it may be a boolean.
+        rewrites: what text is put through first.
+        choices: texts that are values of it, and not put through anything.
         fields: of an object: the shapes by their names on the wire.
+        rest: of a ``dict``: the shape of all its values.
         incomplete: msgspec leaves something out of a value of it.
     """
 
@@ -67,8 +72,10 @@ class Shape:
     is_object: bool = False
     is_file: bool = False
     keeps_blank: bool = True
-    switches: bool = False
+    rewrites: tuple[Callable[[str], Any], ...] = ()
+    choices: frozenset[str] = frozenset()
     fields: dict[str, Shape] | None = None
+    rest: Shape | None = None
     incomplete: bool = False
 
     def pick(self, values: Any, name: str) -> Any:
@@ -85,16 +92,27 @@ class Shape:
         return value == "" and not self.keeps_blank
 
     def _plain(self, value: Any) -> Any:
-        return _SWITCH.get(value.lower(), value) if self.switches and isinstance(value, str) else value
+        if value.__class__ is str and value not in self.choices:
+            for rewrite in self.rewrites:
+                if (written := rewrite(value)) != value:
+                    return written
+        return value
+
+    @property
+    def takes_form(self) -> bool:
+        """Whether it can be made of the fields of a form, or of a query."""
+        return self.fields is not None or self.rest is not None
 
     def pick_all(self, values: Any) -> dict[str, Any]:
         """The fields of an object that takes all of a query or a form."""
         known = self.fields or {}
-        found = {name: value for name, value in values.items() if name not in known}
-        for name, shape in known.items():
-            if (value := shape.pick(values, name)) is not ABSENT:
-                found[name] = value
-        return found
+        rest = self.rest or _AS_IT_IS
+        found = {name: rest.pick(values, name) for name in dict.fromkeys(values) if name not in known}
+        found.update({name: shape.pick(values, name) for name, shape in known.items()})
+        return {name: value for name, value in found.items() if value is not ABSENT}
+
+
+_AS_IT_IS: Final = Shape(Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +124,8 @@ class Input:
         where: ``path``, ``query``, ``header``, ``cookie`` or ``form``.
         key: its name on the wire; ``""`` for an object that takes all that is there.
         shape: what it must be.
-        fallback: where nothing was sent: ``None``, or ``ABSENT`` to leave it to the handler's default.
+        fallback: where nothing was sent: ``None``, a default that is copied for each request, or ``ABSENT`` to leave
+            it to the handler's own.
         required: there is no fallback.
     """
 
@@ -151,7 +170,7 @@ class Input:
         if self.required:
             faults.append(missing(self.where, self.key) if self.key else missing(self.where))
         elif self.fallback is not ABSENT:
-            arguments[self.name] = self.fallback
+            arguments[self.name] = copy.deepcopy(self.fallback)
 
 
 def raise_faults(faults: list[Fault]) -> None:
@@ -164,44 +183,13 @@ def raise_faults(faults: list[Fault]) -> None:
         raise InputError(faults)
 
 
-def marker_of(annotation: Any) -> tuple[Any, Marker | None]:
-    """An annotation without our marker, and that.
-
-    Raises:
-        ValueError: there are several.
-    """
-    if get_origin(annotation) is Annotated:
-        base, *notes = get_args(annotation)
-        base, inner = marker_of(base)
-        found = [_made(note) for note in notes if isinstance(note, MARKERS) or note in MARKERS]
-        found += [inner] if inner is not None else []
-        if len(found) > 1:
-            raise ValueError("one of Query, Header, Cookie, Body, Form, File and Provide is enough")
-        for meta in (note for note in notes if isinstance(note, msgspec.Meta)):
-            base = Annotated[base, meta]
-        return base, found[0] if found else None
-    if get_origin(annotation) in (Union, types.UnionType):
-        members, markers = zip(*(marker_of(member) for member in get_args(annotation)), strict=True)
-        found = [marker for marker in markers if marker is not None]
-        if len(found) > 1:
-            raise ValueError("one marker is enough: put it around the whole union")
-        if found:
-            return Union[members], found[0]  # noqa: UP007 - made of a tuple
-    return annotation, None
-
-
-def _made(note: Any) -> Marker:
-    made: Marker = note() if isinstance(note, type) else note
-    return made
-
-
 def shape_of(annotation: Any) -> Shape:
     """What an annotation asks for.
 
     Raises:
-        TypeError: nothing that a client sends can be made into it.
+        TypeError: if nothing that a client sends can be made into it.
     """
-    return _shape(annotation, types_of.type_info(annotation))
+    return _shape(annotation, type_of(annotation, UploadFile))
 
 
 def _shape(annotation: Any, info: types_of.Type, depth: int = 0) -> Shape:
@@ -211,32 +199,54 @@ def _shape(annotation: Any, info: types_of.Type, depth: int = 0) -> Shape:
     lists = [member for member in members if isinstance(member, (*_SEQUENCES, types_of.TupleType))]
     items = [item for member in lists for item in _items(member)]
     flat = [item for item in (*members, *items) if item not in lists]
-    files = [item for item in flat if _is_file(item)]
-    for item in flat:
-        if isinstance(item, types_of.CustomType) and not _is_file(item):
-            raise TypeError(f"nothing that a client sends can be made into {item.cls.__qualname__}")
     objects = [member for member in members if isinstance(member, _OBJECTS)]
-    fields = None
-    if len(objects) == 1 and not depth and (described := getattr(objects[0], "fields", None)) is not None:
-        fields = {field.encode_name: _field_shape(field.type) for field in described}
+    fields = rest = None
+    if len(objects) == 1 and not depth:
+        if isinstance(objects[0], types_of.DictType):
+            rest = _shape(None, objects[0].value_type, depth=1)
+        elif (described := getattr(objects[0], "fields", None)) is not None:
+            fields = {field.encode_name: _shape(None, field.type, depth=1) for field in described}
     return Shape(
         annotation,
         nullable,
         many=bool(lists),
         is_object=any(isinstance(item, _OBJECTS) for item in flat),
-        is_file=bool(files),
-        keeps_blank=any(isinstance(item, _TEXT) or _has_blank(item) for item in flat),
-        switches=any(isinstance(item, types_of.BoolType) for item in flat),
+        is_file=any(_is_file(item) for item in flat),
+        keeps_blank=any(isinstance(item, _TEXT) or "" in _choices(item) for item in flat),
+        rewrites=_rewrites(flat),
+        choices=frozenset().union(*(_choices(item) for item in flat)),
         fields=fields,
+        rest=rest,
         incomplete=not depth and leaves_out(info),
     )
 
 
-def _field_shape(info: types_of.Type) -> Shape:
-    try:
-        return _shape(None, info, depth=1)
-    except TypeError:  # a class of the user's own, which a subclass of Struct may know how to make
-        return Shape(None)
+def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], Any], ...]:
+    """What text is put through that is to be one of these: nothing where text as it is may be meant."""
+    if not all(
+        isinstance(item, (*_NUMBERS, *_TIMES, *_CHOICES, types_of.BoolType, types_of.NoneType)) for item in flat
+    ):
+        return ()
+    numbers = any(isinstance(item, _NUMBERS) or _has_numbers(item) for item in flat)
+    return (
+        *([switch] if any(isinstance(item, types_of.BoolType) for item in flat) else ()),
+        *([number] if numbers else ()),
+        *([clock_time] if any(isinstance(item, _TIMES) for item in flat) else ()),
+    )
+
+
+def _values(info: types_of.Type) -> Iterable[Any]:
+    if isinstance(info, types_of.LiteralType):
+        return info.values
+    return [member.value for member in info.cls] if isinstance(info, types_of.EnumType) else ()
+
+
+def _choices(info: types_of.Type) -> frozenset[str]:
+    return frozenset(value for value in _values(info) if isinstance(value, str))
+
+
+def _has_numbers(info: types_of.Type) -> bool:
+    return any(isinstance(value, int) for value in _values(info))
 
 
 def _members(info: types_of.Type) -> Iterable[types_of.Type]:
@@ -256,9 +266,3 @@ def _items(info: Any) -> Iterable[types_of.Type]:
 
 def _is_file(info: types_of.Type) -> bool:
     return isinstance(info, types_of.CustomType) and info.cls is UploadFile
-
-
-def _has_blank(info: types_of.Type) -> bool:
-    if isinstance(info, types_of.LiteralType):
-        return "" in info.values
-    return isinstance(info, types_of.EnumType) and any(member.value == "" for member in info.cls)

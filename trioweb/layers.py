@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from trioweb.ground.errors import RouteError
 from trioweb.request import Request
 from trioweb.responses import Response
+from trioweb.signatures import innermost, takes_two
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 """Leads on to what a middleware stands around, and returns its response."""
@@ -30,13 +31,10 @@ def as_middleware(where: str, given: Any) -> Middleware:
             f"{where}: {name} is a class: write {name}(...) to use an object of it, or app.add_middleware({name}, ...) "
             "for a class of ASGI middleware"
         )
-    called = given if inspect.isroutine(given) or not callable(given) else given.__call__
-    if not inspect.iscoroutinefunction(inspect.unwrap(called)):
+    if not callable(given) or not inspect.iscoroutinefunction(innermost(given)):
         raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
-    try:
-        inspect.signature(called).bind(None, None)
-    except TypeError:
-        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}") from None
+    if not takes_two(given):
+        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}")
     return given  # type: ignore[no-any-return]
 
 

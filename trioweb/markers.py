@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import msgspec
+
+from trioweb.ground.annotations import is_union, members_of, parts_of
+
+_NOT_CHECKED: Final = frozenset({"annotated_types", "fastapi", "pydantic"})
+"""Packages whose notes in ``Annotated`` say what a value must be, to who knows of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,16 @@ class Cookie:
 class Body:
     """The whole body: JSON, or a form's fields, by its content type. ``bytes`` is the body as it came.
 
-    A ``Struct``, a dataclass, a ``TypedDict``, a ``dict`` and a list of such need no marker.
+    A ``Struct``, a dataclass, a ``TypedDict``, a ``dict`` and a list of such need no marker. Without ``media_type`` a
+    page of another site can have a browser send a form to the route, cookies and all, and nobody asks first (a "simple"
+    request of the Fetch standard): ``Annotated[Item, Body("application/json")]`` refuses forms.
+
+    Attributes:
+        media_type: the only content type that is taken, any other is a 415: ``"application/json"`` or another of
+            JSON's, a form's; for ``bytes`` any, for ``str`` any that is text.
     """
+
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +111,61 @@ class Provide:
 
 MARKERS = (Query, Header, Cookie, Body, Form, File, Provide)
 Marker = Query | Header | Cookie | Body | Form | File | Provide
+
+
+def marker_of(annotation: Any) -> tuple[Any, Marker | None]:
+    """A resolved annotation without our marker, and that.
+
+    Raises:
+        ValueError: if there are several.
+    """
+    base, found = _split(annotation)
+    if len(found) > 1:
+        raise ValueError("one of Query, Header, Cookie, Body, Form, File and Provide is enough")
+    return base, found[0] if found else None
+
+
+def check_notes(annotation: Any) -> None:
+    """See that all that is noted in the annotation of an input is looked at by somebody.
+
+    Raises:
+        ValueError: if a marker stands within a type, or if a note means nothing here.
+    """
+    own = [note for member in members_of(annotation) for note in getattr(member, "__metadata__", ())]
+    for part in parts_of(annotation):
+        if _is_marker(part):
+            raise _misplaced(part)
+        for note in part.__metadata__ if get_origin(part) is Annotated else ():
+            if _is_marker(note):
+                raise _misplaced(note)
+            unknown = not isinstance(note, msgspec.Meta) and any(note is each for each in own)
+            if unknown or type(note).__module__.partition(".")[0] in _NOT_CHECKED:
+                raise ValueError(
+                    f"{note!r} means nothing here: write msgspec.Meta(...) for a constraint, Provide(...) for a "
+                    "dependency, or leave it out"
+                )
+
+
+def _misplaced(marker: Any) -> ValueError:
+    name = marker.__name__ if isinstance(marker, type) else type(marker).__name__
+    return ValueError(f"{name} stands within a type: write Annotated[the whole type, {name}]")
+
+
+def _split(annotation: Any) -> tuple[Any, list[Marker]]:
+    """An annotation without our markers and without documentation; and the markers."""
+    if get_origin(annotation) is Annotated:
+        base, found = _split(annotation.__origin__)
+        for note in annotation.__metadata__:
+            if _is_marker(note):
+                found.append(note() if isinstance(note, type) else note)
+            elif not (isinstance(note, str) or type(note).__name__ == "Doc"):
+                base = Annotated[base, note]
+        return base, found
+    if is_union(annotation):
+        members = [_split(member) for member in get_args(annotation)]
+        return Union[tuple(base for base, _ in members)], [note for _, found in members for note in found]  # noqa: UP007
+    return annotation, []
+
+
+def _is_marker(note: Any) -> bool:
+    return isinstance(note, MARKERS) or (isinstance(note, type) and issubclass(note, MARKERS))

@@ -1,24 +1,44 @@
-"""What a user's function says of itself: its parameters, its name, and how it is to be called."""
+"""What a user's function says of itself: its parameters, its name, and how it is to be called.
+
+This is the one place that decides how a callable is called. Handlers, dependencies, WebSockets, middlewares and error
+handlers all go through it: functions, methods, ``functools.partial``, what decorators return, objects with a
+``__call__``, and classes.
+"""
 
 from __future__ import annotations
 
 import enum
 import inspect
-import types
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_origin
 
+from trioweb.ground.annotations import members_of, resolved
 from trioweb.ground.errors import RouteError
 from trioweb.wire.threads import run_in_thread
 
 
 class Kind(enum.Enum):
-    """How a handler is called."""
+    """How a function is called."""
 
     COROUTINE = "async def"
     GENERATOR = "a generator function, sync or async: its call only makes the generator"
     THREAD = "def: runs in a worker thread"
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """An annotation that cannot be evaluated.
+
+    Attributes:
+        text: the annotation.
+        reason: what evaluating it raised.
+    """
+
+    text: str
+    reason: str
 
 
 async def call_in_thread(call: Callable[[], Any]) -> Any:
@@ -28,52 +48,136 @@ async def call_in_thread(call: Callable[[], Any]) -> Any:
     return await value if inspect.iscoroutine(value) else value
 
 
-def parameters_of(handler: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """A function's parameters, their annotations evaluated as far as they can be.
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters that a caller may give, their annotations resolved, or ``Unresolved``.
+
+    What a ``functools.partial`` has bound is left out, by its name too: the call has a value for it.
 
     Raises:
-        RouteError: it has no signature.
+        RouteError: if the function has no signature.
     """
     try:
-        parameters = inspect.signature(handler).parameters
+        parameters = _signature(function).parameters
     except (TypeError, ValueError) as error:
-        raise RouteError(f"{name_of(handler)} has no signature to look at: write a function around it") from error
-    names = getattr(inspect.unwrap(unwrapped(handler)), "__globals__", {})
-    return {name: _evaluated(parameter, names) for name, parameter in parameters.items()}
+        raise RouteError(f"{name_of(function)} has no signature to look at: write a function around it") from error
+    layers = list(layers_of(function))
+    bound = {name for layer in layers if isinstance(layer, partial) for name in layer.keywords}
+    return {
+        name: parameter.replace(annotation=_resolved(parameter, layers[-1]))
+        for name, parameter in parameters.items()
+        if name not in bound
+    }
 
 
-def _evaluated(parameter: inspect.Parameter, names: dict[str, Any]) -> inspect.Parameter:
-    # One by one: an annotation may name what only a type checker imports, and then stays text, alone.
-    if not isinstance(parameter.annotation, str):
-        return parameter
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - Python 3.14 evaluates annotations when it is asked for them
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _resolved(parameter: inspect.Parameter, function: Any) -> Any:
+    # One by one: an annotation that names what only a type checker imports spoils no other.
+    if parameter.annotation is parameter.empty:
+        return parameter.empty
     try:
-        return parameter.replace(annotation=eval(parameter.annotation, names))  # noqa: S307 - the user's own code
-    except Exception:
-        return parameter
+        return resolved(parameter.annotation, _names_for(parameter, function))
+    except Exception as error:
+        written = parameter.annotation
+        text = getattr(written, "__forward_arg__", None) or (written if isinstance(written, str) else repr(written))
+        return Unresolved(text.strip("'\""), f"{type(error).__name__}: {error}")
 
 
-def is_a(parameter: inspect.Parameter, cls: type, name: str) -> bool:
-    """Whether a parameter is annotated as a class, or a subclass of it, or by its ``name`` in a text."""
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == name
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        return any(isinstance(part, type) and issubclass(part, cls) for part in get_args(annotation))
-    return isinstance(annotation, type) and issubclass(annotation, cls)
+def _names_for(parameter: inspect.Parameter, function: Any) -> Mapping[str, Any]:
+    """What a parameter's annotation may name: the names of the module that it was written in."""
+    if not isinstance(function, type):
+        names: dict[str, Any] = getattr(function, "__globals__", {})
+        return {**names, **{each.__name__: each for each in getattr(function, "__type_params__", ())}}
+    # The constructor of a dataclass and the like is made of the fields of several classes, each in its own module.
+    for cls in function.__mro__:
+        if _written_in(cls).get(parameter.name) == parameter.annotation:
+            return vars(sys.modules[cls.__module__])
+    for name in ("__init__", "__new__"):
+        constructor = getattr(function, name)
+        if hasattr(constructor, "__globals__"):
+            return constructor.__globals__  # type: ignore[no-any-return]
+    return vars(sys.modules[function.__module__])
 
 
-def unwrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
+def _written_in(cls: type) -> Mapping[str, Any]:
+    try:
+        return inspect.get_annotations(cls)
+    except NameError:  # from Python 3.14 on it evaluates them
+        return {}
+
+
+def is_a(annotation: Any, cls: type) -> bool:
+    """Whether a parameter is annotated as a class, or as that or ``None``; its name in a text is enough.
+
+    The class may be imported for type checkers only, as tools advise for what is only named in annotations.
+    """
+    if isinstance(annotation, Unresolved):
+        return annotation.text.rpartition(".")[2] == cls.__name__
+    annotation = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    members = set(members_of(annotation)) - {type(None)}
+    return bool(members) and all(isinstance(member, type) and issubclass(member, cls) for member in members)
+
+
+def layers_of(function: Callable[..., Any]) -> Iterator[Any]:
+    """What a call goes through, from the outside to the function, or class, that the user wrote, which comes last."""
+    layer: Any = function
+    while True:
+        yield layer
+        if isinstance(layer, type):  # a call makes an object: what that can do has nothing to do with it
+            return
+        if isinstance(layer, partial):
+            layer = layer.func
+        elif hasattr(layer, "__wrapped__"):
+            layer = layer.__wrapped__
+        elif inspect.ismethod(layer):
+            layer = layer.__func__
+        elif inspect.isroutine(layer):
+            return
+        else:
+            layer = type(layer).__call__
+
+
+def _entered(function: Callable[..., Any]) -> Any:
+    """The function, or class, whose code a call runs first."""
+    function = unwrapped(function)
+    if isinstance(function, type) or inspect.isroutine(function):
+        return function
+    return _entered(type(function).__call__)
+
+
+def kind_of(function: Callable[..., Any]) -> Kind:
+    """How a function is to be called."""
+    entered = _entered(function)
+    if inspect.isasyncgenfunction(entered) or inspect.isgeneratorfunction(entered):
+        return Kind.GENERATOR
+    marked = inspect.iscoroutinefunction(entered) or inspect.iscoroutinefunction(function)
+    return Kind.COROUTINE if marked else Kind.THREAD
+
+
+def innermost(function: Callable[..., Any]) -> Any:
+    """The function, or class, that the user wrote, without what decorators and partials put around it."""
+    *_, last = layers_of(function)
+    return last
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function in a ``functools.partial``."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    return handler
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
-def name_of(handler: Callable[..., Any], *, qualified: bool = False) -> str:
-    """A handler's name: a function's own, else its class's."""
-    function = unwrapped(handler)
+def name_of(function: Callable[..., Any], *, qualified: bool = False) -> str:
+    """A function's name: its own, else its class's."""
+    named = unwrapped(function)
     attribute = "__qualname__" if qualified else "__name__"
-    return str(getattr(function, attribute, getattr(type(function), attribute)))
+    return str(getattr(named, attribute, getattr(type(named), attribute)))
 
 
 def label_of(function: Callable[..., Any]) -> str:
@@ -81,11 +185,10 @@ def label_of(function: Callable[..., Any]) -> str:
     return f"{getattr(unwrapped(function), '__module__', '?')}.{name_of(function, qualified=True)}"
 
 
-def kind_of(handler: Callable[..., Any]) -> Kind:
-    """How a function is to be called."""
-    function: Any = unwrapped(handler)
-    if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        function = getattr(function, "__call__", function)  # noqa: B004 - an object of a class that defines it
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        return Kind.GENERATOR
-    return Kind.COROUTINE if inspect.iscoroutinefunction(function) else Kind.THREAD
+def takes_two(function: Callable[..., Any]) -> bool:
+    """Whether it can be called with two arguments by position, as middlewares and error handlers are."""
+    try:
+        _signature(function).bind(None, None)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
@@ -197,13 +197,13 @@ def parse_template(source: str, converters: Mapping[str, Converter] | None) -> T
 
 
 class _Unresolved(dict[str, Converter]):
-    """Stands for converters that are not known yet: every name is taken for ``str``'s."""
+    """Stands for converters that are not known yet: every one matches what that of ``str`` does."""
 
     def __contains__(self, name: object) -> bool:
         return True
 
     def __missing__(self, name: str) -> Converter:
-        return CONVERTERS["str"]
+        return replace(CONVERTERS["str"], name=name)
 
 
 def check_names(source: str) -> list[tuple[str, str]]:

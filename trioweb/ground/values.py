@@ -1,18 +1,22 @@
-"""What msgspec leaves out of a value that it has made: the defaults of a dataclass.
+"""What msgspec cannot make as its class wants it, which is refused; and what it leaves out, which is put in.
 
-It leaves a default that was not sent to the class, where attributes find it. Its encoder looks only at the instance, as
-``vars`` does: an answer that hands back what a client has sent would lack what the client has not.
+msgspec sets the fields of an object itself, without its constructor: a class that does more there than to take its
+fields would be made without that. It also leaves a dataclass's default that was not sent to the class, where attributes
+find it. Its encoder looks only at the instance, as ``vars`` does: an answer that hands back what a client has sent
+would lack what the client has not.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
+
+from trioweb.ground.annotations import parts_of, resolved
 
 Decode: TypeAlias = Callable[[bytes], Any]
 
@@ -24,36 +28,95 @@ def json_decoder(annotation: Any) -> Decode:
     """What makes JSON into an annotation; into plain values for ``None``.
 
     Raises:
-        TypeError: it is no type, or none that JSON can be made into.
+        TypeError: if it is no type, or none that JSON can be made into.
     """
     if annotation is None:
         return _decode_any
     try:
         return _kept_decoder(annotation)
     except TypeError:  # it cannot be hashed, or is none; the latter is said again
-        return _decoder(annotation)
+        return _checked_decoder(annotation)
 
 
-def _decoder(annotation: Any) -> Decode:
+def _checked_decoder(annotation: Any) -> Decode:
+    annotation = resolved(annotation, {})
+    type_of(annotation)
+    return decoder_of(annotation)
+
+
+def decoder_of(annotation: Any) -> Decode:
+    """What makes JSON into an annotation that ``type_of`` takes."""
     decode = msgspec.json.Decoder(annotation).decode
     if not leaves_out(types_of.type_info(annotation)):
         return decode
     return lambda data: complete(decode(data))
 
 
+def type_of(annotation: Any, *made_elsewhere: type) -> types_of.Type:
+    """What msgspec says of a type whose values can be made of what a client sends.
+
+    Args:
+        annotation: without text in it: see ``annotations.resolved``.
+        made_elsewhere: classes that msgspec does not know, and need not make.
+
+    Raises:
+        TypeError: if msgspec cannot make its values as its classes want them.
+    """
+    for part in parts_of(annotation):
+        cls = get_origin(part) or part
+        if isinstance(cls, type) and cls not in made_elsewhere and (reason := _refusal(cls)):
+            raise TypeError(reason)
+    info = types_of.type_info(annotation)
+    for found in _types_in(info):
+        if isinstance(found, types_of.CustomType) and found.cls not in made_elsewhere:
+            raise TypeError(f"nothing that a client sends can be made into {found.cls.__qualname__}")
+    msgspec.json.Decoder(annotation)  # knows of some more that cannot be
+    return info
+
+
+def _refusal(cls: Any) -> str:
+    """Why values of a class cannot be made, ``""`` where they can."""
+    name = cls.__qualname__
+    if hasattr(cls, "__pydantic_validator__"):
+        return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
+    own, fixed, line = False, [], cls.__mro__
+    if dataclasses.is_dataclass(cls):
+        made = next(each for each in line if "__dataclass_params__" in vars(each))
+        called = next(each for each in line if "__init__" in vars(each))
+        own = called is not made or not vars(made)["__dataclass_params__"].init
+        fixed = [field.name for field in dataclasses.fields(cls) if not field.init]
+    elif (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
+        own = not cls.__init__.__code__.co_filename.startswith("<attrs")
+        fixed = [attribute.name for attribute in attributes if not attribute.init]
+        if converted := [attribute.name for attribute in attributes if attribute.converter is not None]:
+            return (
+                f"the converter of {name}.{converted[0]} would not be called: leave it out, or write a msgspec.Struct"
+            )
+    if own:
+        return f"the __init__ of {name} would not be called: write a class without one, with a __post_init__ if need be"
+    if fixed:
+        return (
+            f"the field {name}.{fixed[0]} is not for its caller to set (init=False), but a client could: write another "
+            "class, with what clients may send"
+        )
+    return ""
+
+
 def leaves_out(info: types_of.Type) -> bool:
     """Whether something may be missing from a value of a type."""
+    return any(isinstance(found, types_of.DataclassType) and _has_defaults(found) for found in _types_in(info))
+
+
+def _types_in(info: types_of.Type) -> Iterator[types_of.Type]:
+    """A type and all that are within it, each once."""
     seen: set[int] = set()
     ahead = [info]
     while ahead:
         found = ahead.pop()
-        if id(found) in seen:  # a type may hold itself
-            continue
-        if isinstance(found, types_of.DataclassType) and _has_defaults(found):
-            return True
-        seen.add(id(found))
-        ahead += _within(found)
-    return False
+        if id(found) not in seen:  # a type may hold itself
+            seen.add(id(found))
+            yield found
+            ahead += _within(found)
 
 
 def _has_defaults(info: types_of.DataclassType) -> bool:
@@ -62,13 +125,11 @@ def _has_defaults(info: types_of.DataclassType) -> bool:
 
 
 def _within(info: Any) -> Iterable[types_of.Type]:
-    for name in ("type", "item_type", "value_type"):
-        if isinstance(inner := getattr(info, name, None), types_of.Type):
-            return (inner,)
-    for name in ("types", "item_types"):  # of a union, and of a tuple
-        if hasattr(info, name):
-            return tuple(getattr(info, name))
-    return [field.type for field in getattr(info, "fields", ())]
+    found = [getattr(info, name, None) for name in ("type", "item_type", "key_type", "value_type")]
+    found += getattr(info, "types", ())  # of a union
+    found += getattr(info, "item_types", ())  # of a tuple
+    found += [field.type for field in getattr(info, "fields", ())]
+    return [each for each in found if isinstance(each, types_of.Type)]
 
 
 def complete(value: Any) -> Any:
@@ -92,4 +153,4 @@ def complete(value: Any) -> Any:
 
 
 _decode_any = msgspec.json.Decoder().decode
-_kept_decoder = lru_cache(KEPT)(_decoder)
+_kept_decoder = lru_cache(KEPT)(_checked_decoder)
