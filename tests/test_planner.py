@@ -189,7 +189,7 @@ def test_what_is_in_a_form() -> None:
     assert [(each.key, each.shape.is_file) for each in plan.form] == [
         ("a", True), ("b", True), ("c", False), ("", False), ("E", True), ("f", True),
     ]  # fmt: skip
-    assert plan.files == ["e"]
+    assert plan.files == {"e"}
 
 
 def _no_annotation(it=1) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.multiparts import FORM_TYPE
 from trioweb.ground.values import Decode
-from trioweb.inputs import ABSENT, Input, raise_faults
+from trioweb.inputs import Input, raise_faults
 from trioweb.request import Request, media_type_of, wrong_type
 from trioweb.signatures import call_in_thread, label_of
 from trioweb.uploads import UploadFile
@@ -115,6 +115,7 @@ class Arguments:
         files: parameters that take the bytes of an uploaded file.
         body: what takes the whole body.
         provided: what other functions provide.
+        everything: itself, and the arguments of all that is provided, each once.
     """
 
     request_names: tuple[str, ...] = ()
@@ -124,9 +125,10 @@ class Arguments:
     path: list[Input] = field(default_factory=list)
     inputs: list[Input] = field(default_factory=list)
     form: list[Input] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
     body: BodyInput | None = None
     provided: dict[str, Dependency] = field(default_factory=dict)
+    everything: tuple[Arguments, ...] = ()
 
     @property
     def waits(self) -> bool:
@@ -185,19 +187,12 @@ class Arguments:
             Exception: whatever a dependency raised.
         """
         faults: list[Fault] = []
-        bound = {id(each): each._bind(params, connection, faults) for each in self._everything()}
-        if not faults:
-            return await self.complete(bound, connection)
-        for each in self._everything():
-            await each._read_body(bound[id(each)], connection, faults)
-        raise InputError(faults)
-
-    def _everything(self) -> Iterable[Arguments]:
-        """Itself, and the arguments of all that is provided, each once."""
-        found = {id(self): self}
-        for dependency in self.provided.values():
-            found.update((id(each), each) for each in dependency.arguments._everything())
-        return found.values()
+        bound = {id(each): each._bind(params, connection, faults) for each in self.everything}
+        if faults:
+            for each in self.everything:
+                await each._read_body(bound[id(each)], connection, faults)
+            raise InputError(faults)
+        return await self.complete(bound, connection)
 
     async def complete(self, bound: Mapping[int, dict[str, Any]], connection: Connection) -> Mapping[str, Any]:
         """The arguments when those that need no waiting are there: ``bound`` has them, by the ``id`` of whose they are.
@@ -208,10 +203,11 @@ class Arguments:
         arguments = bound[id(self)]
         for name, dependency in self.provided.items():
             arguments[name] = await dependency.value(bound, connection)
-        faults: list[Fault] = []
-        await self._read_body(arguments, connection, faults)
-        raise_faults(faults)
-        return {name: value for name, value in arguments.items() if value is not ABSENT}
+        if self.form or self.body is not None:
+            faults: list[Fault] = []
+            await self._read_body(arguments, connection, faults)
+            raise_faults(faults)
+        return arguments
 
     async def _read_body(self, arguments: dict[str, Any], connection: Connection, faults: list[Fault]) -> None:
         request = cast("Request", connection)
@@ -220,8 +216,8 @@ class Arguments:
             values: FormData = FormData() if nothing else await request.form()
             for found in self.form:
                 found.read(values, arguments, faults)
-            for name in self.files:
-                arguments[name] = await _contents(arguments.get(name, ABSENT))
+            for name in self.files & arguments.keys():
+                arguments[name] = await _contents(arguments[name])
         if self.body is not None:
             await self.body.read(request, arguments, faults)
 

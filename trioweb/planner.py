@@ -92,6 +92,8 @@ class Planner:
         if takes_rest or plan.request_names:
             self._left.clear()
         plan.passes_all = not (plan.takes_request or plan.waits or plan.drops or plan.path or plan.inputs)
+        within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
+        plan.everything = (plan, *within.values())
         self._asking.pop()
         return plan
 
@@ -169,7 +171,7 @@ class Planner:
     ) -> None:
         if isinstance(marker, File) and (as_file := _file_for(annotation)) is not None:
             annotation = as_file
-            plan.files.append(parameter.name)
+            plan.files.add(parameter.name)
         try:
             shape = shape_of(annotation)
             check_notes(annotation)

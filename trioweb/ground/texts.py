@@ -20,6 +20,8 @@ def switch(text: str) -> str | bool:
 
 def number(text: str) -> str:
     """A number without a plus, without zeros in front and with a digit before its point: ``007``, ``.5`` and ``+3``."""
+    if text.isdecimal() and text[0] != "0":  # most are
+        return text
     found = _NUMBER.fullmatch(text)
     if found is None:
         return text
