@@ -606,3 +606,39 @@ async def test_a_converter_s_value_meets_its_annotation(path: str, annotation: A
     assert (await ask(app, good)).status == 200
     if bad is not None:
         assert (await ask(app, bad)).status == 422
+
+
+ASYNC = [name for name, function in PROVIDERS.items() if "plain" not in name and name != "lambda"]
+
+
+@pytest.mark.parametrize("name", ASYNC)
+async def test_whatever_is_async_serves_a_websocket(name: str) -> None:
+    """What is an ``async def`` in any guise may be the handler of a WebSocket, and a middleware."""
+    wraps: dict[str, Callable[[Any], Any]] = {
+        "object": lambda f: type("Called", (), {"__call__": staticmethod(f)})(),
+        "partial": functools.partial,
+        "partial of a partial": lambda f: functools.partial(functools.partial(f)),
+        "decorated": noted,
+        "decorated twice": lambda f: noted(noted_async(f)),
+        "decorated partial": lambda f: noted(functools.partial(f)),
+        "decorated by a class": Decorated,
+    }
+    wrap = wraps.get(name, lambda f: f)
+
+    async def talk(ws: WebSocket, n: int = 1) -> None:
+        await ws.accept()
+        await ws.send(str(n))
+
+    async def mark(request: Request, call_next: Callable[[Request], Any]) -> Response:
+        response: Response = await call_next(request)
+        response.headers["x-marked"] = "yes"
+        return response
+
+    app = App()
+    app.middleware(wrap(mark))
+    app.websocket("/talk")(wrap(talk))
+    app.get("/")(value)
+    async with TestClient(app) as client:
+        assert (await client.get("/")).headers["x-marked"] == "yes"
+        async with client.websocket("/talk?n=7") as ws:
+            assert await ws.receive() == "7"

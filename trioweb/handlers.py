@@ -22,7 +22,7 @@ from trioweb.limits import check_seconds, check_size
 from trioweb.planner import Planner
 from trioweb.ranges import RangeResponse
 from trioweb.responses import Response, json_response, text_response
-from trioweb.signatures import Kind, call_in_thread, kind_of, label_of
+from trioweb.signatures import Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.streaming import StreamingResponse
 from trioweb.wire.sources import is_iterable, is_iterator
 
@@ -178,7 +178,11 @@ def plan_websocket(
     Raises:
         RouteError: it is no ``async def``, or has a parameter that nothing can fill.
     """
-    if not callable(handler) or kind_of(handler) is not Kind.COROUTINE:
+    if (
+        not callable(handler)
+        or kind_of(handler) is Kind.GENERATOR
+        or not inspect.iscoroutinefunction(innermost(handler))
+    ):
         name = label_of(handler) if callable(handler) else type(handler).__qualname__
         raise RouteError(
             f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not"
