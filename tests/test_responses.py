@@ -331,6 +331,32 @@ def test_cookies() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "options", "needed"),
+    [
+        ("__Host-a", {}, {"Secure"}),
+        ("__secure-a", {"path": "/x", "domain": "a.example"}, {"Secure"}),
+        ("__Http-a", {}, {"Secure", "HttpOnly"}),
+        ("a", {"samesite": "none"}, {"Secure"}),
+        ("a", {"partitioned": True}, {"Secure", "Partitioned"}),
+        ("a", {}, set()),
+    ],
+)
+def test_a_deletion_that_browsers_obey(key: str, options: dict[str, Any], needed: set[str]) -> None:
+    """A deletion says by itself what browsers insist on for a cookie of its name and attributes."""
+    response = Response("x")
+    response.delete_cookie(key, **options)
+    parts = response.headers["set-cookie"].split("; ")
+    assert {"Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"} <= set(parts)
+    assert {part for part in parts if part in {"Secure", "HttpOnly", "Partitioned"}} == needed
+
+
+def test_a_deletion_that_no_browser_obeys() -> None:
+    """One that could not be of a cookie of that name is an error."""
+    with pytest.raises(ValueError, match='write path="/", domain=None'):
+        Response("x").delete_cookie("__Host-a", path="/x", domain="a.example")
+
+
+@pytest.mark.parametrize(
     ("url", "location"),
     [
         ("/a?b=c&d=%20#e", "/a?b=c&d=%20#e"),

@@ -6,7 +6,7 @@ What happens to a stream is decided in ``trioweb.wire``; here it is only describ
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from inspect import isawaitable
 from typing import Any, ClassVar, Final, Unpack
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from trioweb.ground.chunks import (
     encode_json,
     encode_markup,
 )
-from trioweb.ground.cookies import SameSite, format_cookie
+from trioweb.ground.cookies import EPOCH, SameSite, format_cookie, needs_httponly, needs_secure
 from trioweb.ground.headers import Headers, HeaderSource
 from trioweb.limits import StreamOptions, check_options, make_stream
 from trioweb.wire.outbox import check_status
@@ -164,7 +164,7 @@ class Response:
         self,
         key: str,
         value: str = "",
-        max_age: int | None = None,
+        max_age: int | timedelta | None = None,
         expires: datetime | str | int | None = None,
         path: str | None = "/",
         domain: str | None = None,
@@ -173,22 +173,24 @@ class Response:
         samesite: SameSite | None = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Add a ``set-cookie`` header (RFC 6265).
+        """Add a ``set-cookie`` header (RFC 6265bis).
 
         Args:
-            key: the cookie's name.
-            value: its value, quoted where it must be.
-            max_age: seconds that it lives; until the browser closes unless given.
+            key: the cookie's name. With ``__Secure-`` or ``__Host-`` before it browsers insist on ``secure``, and on
+                the path ``"/"`` without a domain for the latter.
+            value: its value, quoted where it must be; 4,096 bytes at most, the name included.
+            max_age: seconds that it lives, or a ``timedelta``; until the browser closes unless given.
             expires: when it ends, for old clients: a time with a zone, the text of one, or seconds from now.
             path: where on the site it is sent.
             domain: a domain whose hosts all get it; this host only unless given.
-            secure: over HTTPS only.
+            secure: over HTTPS only. ``samesite="none"`` and ``partitioned`` need it.
             httponly: out of reach of scripts.
             samesite: ``"lax"``, ``"strict"``, ``"none"``, or ``None`` to leave it to the browser.
             partitioned: one for each top-level site that embeds this one.
 
         Raises:
-            ValueError: the name or an attribute cannot be sent.
+            TypeError: an argument is of a type that cannot be sent.
+            ValueError: browsers would throw the cookie away, or skip one of its attributes.
         """
         self.headers.append(
             "set-cookie",
@@ -205,8 +207,14 @@ class Response:
         samesite: SameSite | None = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Have the client forget a cookie. Path and domain must be those that it was set with."""
-        self.set_cookie(key, "", 0, 0, path, domain, secure, httponly, samesite, partitioned)
+        """Have the client forget a cookie.
+
+        Path, domain, ``samesite`` and ``partitioned`` must be those that it was set with, or a browser may not obey. It
+        is ``Secure`` where browsers insist on that.
+        """
+        secure = secure or needs_secure(key, samesite, partitioned)
+        httponly = httponly or needs_httponly(key)
+        self.set_cookie(key, "", 0, EPOCH, path, domain, secure, httponly, samesite, partitioned)
 
     def __repr__(self) -> str:
         kind = self.headers.get("content-type", "")

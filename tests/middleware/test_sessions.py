@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -119,3 +120,82 @@ def test_a_key_to_guess_is_refused() -> None:
     for wrong in ("short", [], [KEY, "short"]):
         with pytest.raises(ValueError, match="at least 16 characters"):
             Sessions(wrong)
+
+
+def attributes(line: str) -> dict[str, str]:
+    """The attributes of a cookie, their names in lower case."""
+    pairs = (part.partition("=") for part in line.split("; ")[1:])
+    return {name.lower(): value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cookie": "__Host-session"},
+        {"cookie": "__host-session", "secure": True},
+        {"cookie": "__Secure-session", "domain": "testserver", "path": "/"},
+        {"cookie": "__Host-Http-session"},
+        {"samesite": "none"},
+        {"samesite": "strict", "secure": True},
+        {"domain": "testserver", "path": "/"},
+        {"secure": False},
+    ],
+)
+async def test_the_deletion_has_the_attributes_of_the_cookie(scheme: str, options: dict[str, Any]) -> None:
+    """A browser obeys a deletion that says what the cookie said; ``Secure`` is there where it insists on that."""
+    async with make(**options).test_client(base_url=f"{scheme}://testserver") as client:
+        kept = cookies(await client.get("/count"))[0]
+        name, _, value = kept.partition(";")[0].partition("=")
+        deletion = cookies(await client.get("/clear", headers={"cookie": f"{name}={value}"}))[0]
+    given, taken = attributes(kept), attributes(deletion)
+    assert (taken.pop("max-age"), taken.pop("expires")) == ("0", "Thu, 01 Jan 1970 00:00:00 GMT")
+    assert given.pop("max-age") == "1209600"
+    assert taken == given
+    asked_for = "__" in name or options.get("samesite") == "none" or options.get("secure")
+    assert ("secure" in given) == bool(asked_for or (scheme == "https" and "secure" not in options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cookie": "__Host-a", "secure": False},
+        {"cookie": "__Host-a", "path": "/shop"},
+        {"cookie": "__Host-a", "domain": "a.example"},
+        {"cookie": "__SECURE-a", "secure": False},
+        {"samesite": "none", "secure": False},
+        {"samesite": "loose"},
+        {"cookie": "a b"},
+        {"cookie": ""},
+        {"path": "shop"},
+        {"domain": "https://a.example"},
+        {"max_age": 0},
+        {"max_age": -1},
+        {"max_age": timedelta()},
+        {"max_age": 1.5},
+        {"max_age": "60"},
+        {"max_age": True},
+    ],
+)
+def test_a_session_that_no_browser_keeps_is_refused(options: dict[str, Any]) -> None:
+    """Options whose cookie browsers would throw away are refused when the app is written."""
+    with pytest.raises((TypeError, ValueError)):
+        make(**options)
+
+
+async def test_a_session_until_the_browser_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an age the cookie has none, and what a browser keeps open is signed out after 14 days without a visit."""
+    now = int(time.time())
+    async with make(max_age=None).test_client() as client:
+        first = cookies(await client.get("/count"))[0]
+        assert not attributes(first).keys() & {"max-age", "expires"}
+        for days, session in ((13, {"count": 1}), (15, {})):
+            monkeypatch.setattr("itsdangerous.timed.time.time", lambda days=days: now + days * 86400)
+            assert (await client.get("/look", headers={"cookie": first.partition(";")[0]})).json() == session
+
+
+async def test_an_age_as_a_timedelta() -> None:
+    """``max_age`` may be a ``timedelta``."""
+    async with make(max_age=timedelta(hours=1)).test_client() as client:
+        assert attributes(cookies(await client.get("/count"))[0])["max-age"] == "3600"
+        assert (await client.get("/count")).json() == 2

@@ -122,6 +122,11 @@ class Headers(MutableMapping[str, str]):
         return f"Headers({self.multi_items()!r})"
 
 
+def is_token(text: str) -> bool:
+    """Whether a text is a token (RFC 9110, section 5.6.2), as the names of headers, methods and cookies are."""
+    return text.isascii() and _TOKEN.fullmatch(text.encode()) is not None
+
+
 def _key(name: str) -> bytes:
     return name.lower().encode("latin-1", "replace")
 
