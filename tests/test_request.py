@@ -110,6 +110,15 @@ def test_last_event_id(headers: dict[str, str], expected: str | None) -> None:
         ({}, {"server": ("::1", 8000)}, "http://[::1]:8000/a%20b"),
         ({}, {"server": None}, "http:///a%20b"),
         ({"Host": "h"}, {"path": "http://h/x", "raw_path": b"http://h/x"}, "http://h/x"),
+        ({"Host": "h"}, {"raw_path": b"HTTPS://g:1/x", "query_string": b"y"}, "https://g:1/x?y"),
+        ({"Host": "h"}, {"raw_path": b"http://g"}, "http://g/"),
+        ({"Host": "h"}, {"raw_path": b"javascript://g/%0aalert(1)"}, "http://g/%0aalert(1)"),
+        ({"Host": "h"}, {"raw_path": b"http://h@g/x", "server": ("s", 1)}, "http://s:1/x"),
+        ({"Host": "h"}, {"raw_path": b"*"}, "http://h"),
+        ({"Host": "h:x@g"}, {"raw_path": b"/", "server": ("s", 1)}, "http://s:1/"),
+        ({"Host": 'h"><b>'}, {"raw_path": b"/", "server": ("s", 1)}, "http://s:1/"),
+        ({"Host": "h:99999"}, {"raw_path": b"/", "server": ("s", 1)}, "http://s:1/"),
+        ({"Host": "[::1]:81"}, {"raw_path": b"/"}, "http://[::1]:81/"),
     ],
 )
 def test_url(headers: dict[str, str], scope: dict[str, Any], url: str) -> None:

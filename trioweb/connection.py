@@ -146,9 +146,10 @@ class Connection:
         """The whole URL, its host as the client named it."""
         if self._url is None:
             raw = self.scope.get("raw_path")
+            hosts = self.headers.getlist("host")
             self._url = make_url(
                 self.scope.get("scheme", "http"),
-                self.headers.get("host"),
+                hosts[0] if len(hosts) == 1 else None,
                 self.scope.get("server"),
                 raw.decode("latin-1") if raw else quote(self.path),
                 self.scope.get("query_string", b"").decode("latin-1"),

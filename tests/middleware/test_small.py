@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.asgi import ask
+from tests.asgi import Exchange, ask
 from trioweb import App, RequestID, Response, SecurityHeaders, Timing, TrustedHosts
 from trioweb.middleware import measure, request_id
 
@@ -41,18 +41,69 @@ def make(middleware: Any) -> App:
     [
         ("a.example", 200), ("A.Example:8000", 200), ("a.example.", 200), ("x.b.example", 200), ("[::1]:80", 200),
         ("b.example", 400), ("a.example.evil", 400), ("evila.example", 400), ("", 400), (".b.example", 400),
+        ("[0:0:0:0:0:0:0:1]", 200), ("[::1]", 200), ("a.example:1", 200), ("a.example.:65535", 200),
+        ("y.x.b.example", 200),
+        ("a.example:x@evil.example", 400), ("x@a.example", 400), ("a.example:80@evil.example", 400),
+        ("a.example:", 400), ("a.example:0", 400), ("a.example:65536", 400), ("a.example:+80", 400),
+        ("a.example:8a", 400), ("a.example:80:80", 400), ("a.example:\u0661", 400), ("a.example..", 400), (":80", 400),
+        ("a.example/x", 400), ("a.example, evil.example", 400), ("a.example evil.example", 400), ("a.example#", 400),
+        ("a.example?x", 400), ("a.example\\x", 400), ("x..b.example", 400), ("[::1]x", 400),
+        ("[::1].evil.example", 400),
+        ("[::1", 400), ("::1", 400), ("[::1%25lo]", 400), ("[::2]", 400), ("[x]", 400), ("a\xe9.b.example", 400),
+        ("evil.example/.b.example", 400), ("evil.example#.b.example", 400), ("x@evil.example:.b.example", 400),
     ],
 )  # fmt: skip
 async def test_trusted_hosts(host: str, status: int) -> None:
-    """Only the hosts that are named are answered for, whatever their case and port."""
+    """Only the hosts that are named are answered for, whatever their case and port; and nothing else goes with one."""
     app = make(TrustedHosts(["a.example", "*.b.example", "[::1]"]))
     assert (await ask(app, "/", headers=[(b"host", host.encode())])).status == status
+
+
+async def test_a_request_has_one_trusted_host() -> None:
+    """None, two that are ours, and one of ours beside another's in the request's target are refused."""
+    app = make(TrustedHosts(["a.example"]))
+    one = (b"host", b"a.example")
+    for headers, raw_path, status in (
+        ([one], b"/", 200),
+        ([], b"/", 400),
+        ([one, one], b"/", 400),
+        ([one, (b"host", b"evil.example")], b"/", 400),
+        ([one], b"http://a.example:80/", 200),
+        ([one], b"http://evil.example/", 400),
+        ([one], b"http://a.example@evil.example/", 400),
+        ([(b"host", b"evil.example")], b"http://a.example/", 400),
+    ):
+        exchange = Exchange("GET", "/", headers, raw_path=raw_path)
+        await exchange.run(app)
+        assert (exchange.messages[0]["status"], raw_path) == (status, raw_path)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("http://a.example", "a.example:80", "a.example/", "", " a.example", "*.", "*.*.example", "a*.example", "*"),
+        *("b\xfccher.example", "[::1]:80", "*.[::1]", "*.::1", "[::1", "a..example", ".a.example", "user@a.example"),
+    ],
+)
+def test_a_host_that_no_request_is_for(host: str) -> None:
+    """A name that no request could have is refused when the app is written, with what to write."""
+    with pytest.raises(ValueError, match=r'is not the name of a host: write "example.com", or "\*.example.com"'):
+        TrustedHosts(["a.example", host])
+
+
+async def test_names_of_hosts_in_other_forms() -> None:
+    """Case, a dot at the end and brackets make no difference in the list either."""
+    app = make(TrustedHosts(["A.Example.", "*.B.example", "::1", "127.0.0.1"]))
+    for host in (b"a.example", b"x.b.example", b"[::1]:80", b"127.0.0.1:8000"):
+        assert (await ask(app, "/", headers=[(b"host", host)])).status == 200
 
 
 def test_what_is_no_list_of_hosts_is_refused() -> None:
     """A string, an empty list and a star in the middle are mistakes that would let in everybody or nobody."""
     with pytest.raises(TypeError, match=r"write TrustedHosts\(\['a'\]\)"):
         TrustedHosts("a")
+    with pytest.raises(TypeError, match="a list of str, got 5"):
+        TrustedHosts([5])  # type: ignore[list-item]
     for wrong in ([], ["a.*"], ["*"]):
         with pytest.raises(ValueError, match="host"):
             TrustedHosts(wrong)

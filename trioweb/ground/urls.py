@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote_from_bytes, urlsplit
 
 from trioweb.ground.errors import HTTPError
@@ -73,22 +75,65 @@ class URL:
         return hash(self._text)
 
 
-_HOST = re.compile(r"[^\s/?#@\\]+")
+_LABEL = "[A-Za-z0-9_-]+"
+_AUTHORITY = re.compile(rf"({_LABEL}(?:\.{_LABEL})*)\.?(?::([0-9]{{1,5}}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{{1,5}}))?")
+_LAST_PORT = 65535
+
+
+class Authority(NamedTuple):
+    """A host, and the port that goes with it.
+
+    Attributes:
+        host: a name in lower case, without a dot at its end; or an address, of IPv6 in its shortest form and without
+            brackets.
+        port: the port, where one is named.
+    """
+
+    host: str
+    port: int | None
+
+
+def parse_authority(text: str) -> Authority | None:
+    """A host and perhaps a port, as a ``host`` header has them (RFC 9110, section 7.2); ``None`` for anything else.
+
+    It is stricter than the RFC: a name is one that a resolver knows, and what follows its colon is a port.
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if found is None:
+        return None
+    name, after_name, address, after_address = found.groups()
+    digits = after_name or after_address
+    port = None if digits is None else int(digits)
+    if port is not None and not 0 < port <= _LAST_PORT:
+        return None
+    if address is None:
+        return Authority(name.lower(), port)
+    try:
+        return Authority(IPv6Address(address).compressed, port)
+    except AddressValueError:
+        return None
 
 
 def make_url(scheme: str, host: str | None, server: tuple[str, int | None] | None, path: str, query: str) -> URL:
     """The URL of a request.
 
     Args:
-        scheme: ``http`` or ``https``.
-        host: the client's ``host`` header. One that would spill into the path counts as none.
+        scheme: ``http`` or ``https``, or that of a WebSocket.
+        host: the client's ``host`` header. What is no host and port counts as none.
         server: what the server knows of itself, in its place.
-        path: the path, percent-encoded; or the whole URL, which is what a proxy's client sends.
+        path: the path, percent-encoded; or the whole URL, which is what a proxy's client sends, and whose host counts
+            then (RFC 9112, section 3.2.2).
         query: the query string.
     """
-    if "://" in path and not path.startswith("/"):
-        return URL(path + (f"?{query}" if query else ""))
-    if host is None or not _HOST.fullmatch(host):
+    if path[:1] != "/":
+        given, absolute, rest = path.partition("://")
+        path = ""  # of "*", which asks about all of a server
+        if absolute:
+            host, _, path = rest.partition("/")
+            path = "/" + path
+            if given.lower() in {"http", "https"}:
+                scheme = given.lower()
+    if host is None or parse_authority(host) is None:
         name, port = server or ("", None)
         name = f"[{name}]" if ":" in name else name
         host = name if port is None else f"{name}:{port}"

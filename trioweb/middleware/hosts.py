@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trioweb.ground.errors import HTTPError
+from trioweb.ground.urls import parse_authority
 from trioweb.layers import CallNext
 from trioweb.request import Request
 from trioweb.responses import Response
 
 
 class TrustedHosts:
-    """Refuses requests for other hosts with a 400.
+    """Refuses requests for other hosts with a 400, and those whose host is none.
 
     ::
 
         app.middleware(TrustedHosts(["example.com", "*.example.com"]))
 
     Args:
-        hosts: names without ports; ``*.`` before one stands for all below it, but not for itself.
+        hosts: names or addresses without ports; ``*.`` before a name stands for all below it, but not for itself.
 
     Raises:
-        TypeError: the list is a single string.
-        ValueError: it is empty, or a name has a ``*`` elsewhere.
+        TypeError: the list is a single string, or has something else in it.
+        ValueError: it is empty, or a name is none that a request could be for.
     """
 
     def __init__(self, hosts: Sequence[str]) -> None:
         if isinstance(hosts, str):
             raise TypeError(f"TrustedHosts takes a list: write TrustedHosts([{hosts!r}])")
-        if not hosts:
+        given = list(hosts)
+        if not given:
             raise ValueError("TrustedHosts needs a host, or no request would be answered")
-        for host in hosts:
-            if "*" in host.removeprefix("*."):
-                raise ValueError(f'a host begins with "*." or has no "*" at all, got {host!r}')
-        self._names = frozenset(host.lower() for host in hosts if not host.startswith("*."))
-        self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*."))
+        self._names = frozenset(_name_of(host) for host in given if not _is_wildcard(host))
+        self._endings = tuple("." + _name_of(host) for host in given if _is_wildcard(host))
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Go on for a host of ours."""
-        given = request.headers.getlist("host")
-        name = _without_port(given[0]).lower() if len(given) == 1 else ""
-        if name in self._names or (name.endswith(self._endings) and name not in self._endings):
-            return await call_next(request)
-        raise HTTPError(400, "There is no such host here.")
+        hosts = request.headers.getlist("host")
+        named = parse_authority(hosts[0]) if len(hosts) == 1 else None
+        if named is None or not self._trusts(named.host) or _has_other_host(request, self._trusts):
+            raise HTTPError(400, "There is no such host here.")
+        return await call_next(request)
+
+    def _trusts(self, name: str) -> bool:
+        return name in self._names or name.endswith(self._endings)
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):  # an IPv6 address, which has colons of its own
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].removesuffix(".")
+def _has_other_host(request: Request, trusts: Callable[[str], bool]) -> bool:
+    """Whether the target is a whole URL, whose host counts in ``request.url`` (RFC 9112, 3.2.2), and is not ours."""
+    target = request.scope.get("raw_path") or b"/"
+    return target[:1] != b"/" and not trusts(request.url.hostname or "")
+
+
+def _is_wildcard(host: object) -> bool:
+    if not isinstance(host, str):
+        raise TypeError(f"TrustedHosts takes a list of str, got {host!r} in it")
+    return host.startswith("*.")
+
+
+def _name_of(host: str) -> str:
+    """A name, without its wildcard, as those of requests are compared with it.
+
+    Raises:
+        ValueError: no request could be for it.
+    """
+    name = host.removeprefix("*.")
+    is_bare_address = name == host and name.count(":") > 1 and not name.startswith("[")
+    found = parse_authority(f"[{name}]" if is_bare_address else name)
+    if found is None or found.port is not None or (name != host and ":" in found.host):
+        raise ValueError(
+            f'TrustedHosts: {host!r} is not the name of a host: write "example.com", or "*.example.com" for all below '
+            "it, without scheme, port and path, and a name outside ASCII as browsers send it (xn--...)"
+        )
+    return found.host
