@@ -58,10 +58,10 @@ async def test_an_allowed_origin_may_read_every_response(path: str) -> None:
 
 
 async def test_all_origins() -> None:
-    """`*` is said as such, and named one by one where credentials are sent along."""
+    """`*` is said as such; origins that match a pattern are named one by one, as credentials need it."""
     answer = await get(make(allow_origins=["*"]))
     assert (answer.headers["access-control-allow-origin"], "vary" in answer.headers) == ("*", False)
-    answer = await get(make(allow_origins=["*"], allow_credentials=True))
+    answer = await get(make(allow_origin_regex="https://.*", allow_credentials=True))
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert answer.headers["access-control-allow-credentials"] == "true"
     assert answer.headers["vary"] == "origin"
@@ -96,7 +96,7 @@ async def test_a_preflight_that_is_refused_says_why(options: dict[str, str], wor
 async def test_any_header_is_named_back() -> None:
     """With `*` for headers those that are asked for are named, since with credentials `*` is a header of that name."""
     app = make(
-        allow_origins=["*"],
+        allow_origins=[ORIGIN],
         allow_methods=["*"],
         allow_headers=["*"],
         allow_credentials=True,
@@ -118,3 +118,103 @@ def test_a_string_for_a_list_is_refused() -> None:
     """A single string where a list belongs would allow each of its letters."""
     with pytest.raises(TypeError, match=r"write allow_origins=\['https://a.example'\]"):
         CORS(allow_origins=ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("origin", "hint"),
+    [
+        ("https://a.example/", "write 'https://a.example'"),
+        ("https://a.example/app?x#y", "write 'https://a.example'"),
+        ("https://A.example", "write 'https://a.example'"),
+        ("HTTPS://a.example", "write 'https://a.example'"),
+        ("https://a.example:443", "write 'https://a.example'"),
+        ("http://a.example:80/", "write 'http://a.example'"),
+        ("http://A.example:0443", "write 'http://a.example:443'"),
+        ("http://[0:0::1]:8000", "write 'http://\\[::1]:8000'"),
+        ("a.example", 'as in "https://app.example"'),
+        ("//a.example", 'as in "https://app.example"'),
+        ("a.example:8000", 'as in "https://app.example"'),
+        ("https://", 'as in "https://app.example"'),
+        ("https:a.example", 'as in "https://app.example"'),
+        ("https://user@a.example", 'as in "https://app.example"'),
+        ("https://a.example:port", 'as in "https://app.example"'),
+        ("https://a.example:99999", 'as in "https://app.example"'),
+        (" https://a.example", 'as in "https://app.example"'),
+        ("https://a.example ", 'as in "https://app.example"'),
+        ("https://a.example,https://b.example", 'as in "https://app.example"'),
+        ("https://b\xfccher.example", 'as in "https://app.example"'),
+        ("", 'as in "https://app.example"'),
+        ("https://*.a.example", "write allow_origin_regex="),
+        ("*.a.example", "write allow_origin_regex="),
+        ("https://*", "write allow_origin_regex="),
+    ],
+)
+def test_an_origin_that_no_browser_sends(origin: str, hint: str) -> None:
+    """An origin is compared as text, so one that is written otherwise is refused, with what to write."""
+    with pytest.raises(ValueError, match=hint):
+        CORS(allow_origins=["https://b.example", origin])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://a.example", "http://localhost:3000", "http://127.0.0.1:8000", "http://[::1]:8000", "null"),
+        *(
+            "https://xn--bcher-kva.example",
+            "http://a.example:443",
+            "chrome-extension://abcdefgh",
+            "capacitor://localhost",
+        ),
+    ],
+)
+async def test_an_origin_as_browsers_send_it(origin: str) -> None:
+    """Origins of every kind of page may be named."""
+    answer = await get(make(allow_origins=[origin], allow_credentials=True), origin=origin)
+    assert answer.headers["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"allow_origins": ["*"], "allow_credentials": True}, r"name the origins, as in allow_origins=\["),
+        ({"allow_origins": [ORIGIN, "*"], "allow_credentials": True}, "name the origins"),
+        ({"expose_headers": ["*"], "allow_credentials": True}, "name the headers"),
+        ({"allow_methods": ["GET POST"]}, "'GET POST', which is not a method"),
+        ({"allow_methods": ["GET,POST"]}, "is not a method"),
+        ({"allow_methods": [""]}, "is not a method"),
+        ({"allow_headers": ["x a"]}, "'x a', which is not a header name"),
+        ({"allow_headers": ["x-a: 1"]}, "is not a header name"),
+        ({"allow_headers": ["x-a, x-b"]}, "is not a header name"),
+        ({"allow_headers": ["x-\xe9"]}, "is not a header name"),
+        ({"expose_headers": ["x-a\r\nx-b"]}, "is not a header name"),
+        ({"expose_headers": [""]}, "is not a header name"),
+        ({"allow_origin_regex": "https://("}, r"'https://\(' does not compile"),
+        ({"max_age": -2}, "or -1 to remember nothing"),
+    ],
+)
+def test_options_that_would_not_do_what_they_say(options: dict[str, Any], hint: str) -> None:
+    """What browsers would not obey, or what lets in every site, is refused when the app is written."""
+    with pytest.raises(ValueError, match=hint):
+        CORS(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({name: "x-a"} for name in ("allow_origins", "allow_methods", "allow_headers", "expose_headers")),
+        *({name: [b"x-a"]} for name in ("allow_origins", "allow_methods", "allow_headers", "expose_headers")),
+        {"allow_origins": None},
+        {"allow_origins": True},
+        {"allow_credentials": "false"},
+        {"allow_private_network": 1},
+        {"allow_origin_regex": ["https://.*"]},
+        {"allow_origin_regex": b"https://.*"},
+        {"max_age": "600"},
+        {"max_age": 0.5},
+        {"max_age": True},
+    ],
+)
+def test_options_of_another_type(options: dict[str, Any]) -> None:
+    """An option of another type is refused with its name."""
+    with pytest.raises(TypeError, match=f"CORS: {next(iter(options))} is "):
+        CORS(**options)

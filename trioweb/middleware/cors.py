@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from trioweb.ground.headers import Headers, vary_on
+from trioweb.ground.headers import Headers, is_token, vary_on
+from trioweb.ground.urls import parse_authority
 from trioweb.layers import CallNext
 from trioweb.request import Request
 from trioweb.responses import PlainTextResponse, Response
@@ -15,6 +16,9 @@ from trioweb.responses import PlainTextResponse, Response
 ALL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 ALWAYS_ALLOWED: Final = ("accept", "accept-language", "content-language", "content-type")
 """Request headers that need no permission, or hardly any: browsers ask for ``content-type`` where it is JSON."""
+
+_ORIGIN: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?:[/?#].*)?", re.DOTALL)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class CORS:
@@ -31,14 +35,15 @@ class CORS:
         allow_origins: origins such as ``"https://app.example"``; ``["*"]`` for all.
         allow_methods: methods, ``["*"]`` for all.
         allow_headers: request headers, ``["*"]`` for all.
-        allow_credentials: cookies and the like may be sent along. Every origin is then named in the answer to it.
+        allow_credentials: cookies and the like may be sent along. Origins are then named, or match a pattern.
         allow_origin_regex: a pattern for the whole of further origins.
         allow_private_network: a public page may reach this app in a private network.
         expose_headers: response headers that pages may read, besides those that they always may.
-        max_age: seconds that a browser remembers the answer to a preflight.
+        max_age: seconds that a browser remembers the answer to a preflight; -1 for not at all.
 
     Raises:
-        TypeError: a list is a single string.
+        TypeError: an option is of another type, as a list that is a single string.
+        ValueError: an origin, method or header is none that a browser sends; all origins may send credentials.
     """
 
     def __init__(
@@ -52,23 +57,31 @@ class CORS:
         expose_headers: Sequence[str] = (),
         max_age: int = 600,
     ) -> None:
-        lists = {
-            "allow_origins": allow_origins,
-            "allow_methods": allow_methods,
-            "allow_headers": allow_headers,
-            "expose_headers": expose_headers,
-        }
-        for name, value in lists.items():
-            if isinstance(value, str):
-                raise TypeError(f"CORS: {name} is a list: write {name}=[{value!r}]")
-        self._origins = frozenset(allow_origins)
-        self._pattern = None if allow_origin_regex is None else re.compile(allow_origin_regex)
-        self._methods = ALL_METHODS if "*" in allow_methods else tuple(method.upper() for method in allow_methods)
-        self._any_header = "*" in allow_headers
-        self._headers = tuple(sorted({*ALWAYS_ALLOWED, *(header.lower() for header in allow_headers)} - {"*"}))
+        for name, given in (("allow_credentials", allow_credentials), ("allow_private_network", allow_private_network)):
+            if not isinstance(given, bool):
+                raise TypeError(f"CORS: {name} is True or False, got {given!r}")
+        if isinstance(max_age, bool) or not isinstance(max_age, int):
+            raise TypeError(f"CORS: max_age is a whole number of seconds, got {max_age!r}")
+        if max_age < -1:
+            raise ValueError(f"CORS: max_age is a number of seconds, or -1 to remember nothing, got {max_age!r}")
+        self._origins = frozenset(_listed("allow_origins", allow_origins, _check_origin))
+        methods = _listed("allow_methods", allow_methods, _check_token)
+        headers = _listed("allow_headers", allow_headers, _check_token)
+        exposed = _listed("expose_headers", expose_headers, _check_token)
+        if allow_credentials and "*" in self._origins:
+            raise ValueError(
+                "CORS: with credentials every site could act as the user's: name the origins, as in "
+                'allow_origins=["https://app.example"], or write allow_credentials=False'
+            )
+        if allow_credentials and "*" in exposed:
+            raise ValueError('CORS: with credentials browsers take "*" in expose_headers for a name: name the headers')
+        self._pattern = _compiled(allow_origin_regex)
+        self._methods = ALL_METHODS if "*" in methods else tuple(method.upper() for method in methods)
+        self._any_header = "*" in headers
+        self._headers = tuple(sorted({*ALWAYS_ALLOWED, *(header.lower() for header in headers)} - {"*"}))
         self._credentials = allow_credentials
         self._private_network = allow_private_network
-        self._exposed = ", ".join(expose_headers)
+        self._exposed = ", ".join(exposed)
         self._max_age = str(max_age)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
@@ -95,7 +108,7 @@ class CORS:
             headers["access-control-expose-headers"] = self._exposed
 
     def _mark_origin(self, headers: Headers, origin: str | None) -> None:
-        if "*" in self._origins and not self._credentials:
+        if "*" in self._origins:
             if origin is not None:
                 headers["access-control-allow-origin"] = "*"
             return
@@ -130,3 +143,55 @@ class CORS:
         if private and self._private_network:
             response.headers["access-control-allow-private-network"] = "true"
         return response
+
+
+def _listed(name: str, given: Sequence[str], check: Callable[[str, str], None]) -> list[str]:
+    """An option that is a list of text, each of which is checked unless it stands for all."""
+    if isinstance(given, str):
+        raise TypeError(f"CORS: {name} is a list: write {name}=[{given!r}]")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"CORS: {name} is a list, got {given!r}")
+    texts = list(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"CORS: {name} is a list of str, got {text!r} in it")
+        if text != "*":
+            check(name, text)
+    return texts
+
+
+def _check_token(name: str, text: str) -> None:
+    if not is_token(text):
+        what = "method" if name == "allow_methods" else "header name"
+        raise ValueError(
+            f"CORS: {name} has {text!r}, which is not a {what}: write each as a text of its own, without spaces"
+        )
+
+
+def _check_origin(name: str, text: str) -> None:
+    """See that an origin is written as browsers send it (the URL standard, section 4.5): it is compared as text."""
+    if text == "null":
+        return
+    found = _ORIGIN.fullmatch(text)
+    authority = found and parse_authority(found["authority"])
+    if found and authority:
+        scheme = found["scheme"]
+        host = f"[{authority.host}]" if ":" in authority.host else authority.host
+        port = None if authority.port == _DEFAULT_PORTS.get(scheme.lower()) else authority.port
+        sent = f"{scheme.lower()}://{host}" + (f":{port}" if port else "")
+        if sent == text:
+            return
+        raise ValueError(f"CORS: {name} has {text!r}, which no browser sends: write {sent!r}")
+    hint = 'write it as browsers send it, as in "https://app.example"'
+    if "*" in text:
+        hint = 'for several write allow_origin_regex=r"https://[a-z0-9-]+\\.app\\.example"'
+    raise ValueError(f"CORS: {name} has {text!r}, which is not an origin: {hint}")
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is not None and not isinstance(pattern, str):
+        raise TypeError(f"CORS: allow_origin_regex is a str, got {pattern!r}")
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"CORS: allow_origin_regex {pattern!r} does not compile: {error}") from error
