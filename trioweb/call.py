@@ -8,7 +8,7 @@ from typing import Any, Final
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import HTTPError
 from trioweb.handlers import Endpoint
-from trioweb.policy import Policy, report
+from trioweb.policy import Policy, Registered, report
 from trioweb.request import Request
 from trioweb.responses import Response
 from trioweb.signatures import Kind
@@ -36,9 +36,10 @@ class Call:
         send: of the server.
         found: what the lack of a handler has led to already, in place of one.
         reported: the fault that was reported last.
+        failed: the error handlers that have failed: none of them is asked again.
     """
 
-    __slots__ = ("_inbox", "endpoint", "found", "params", "policy", "receive", "reported", "scope", "send")
+    __slots__ = ("_inbox", "endpoint", "failed", "found", "params", "policy", "receive", "reported", "scope", "send")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Call:
         self.send = send
         self.found = found
         self.reported: Exception | None = None
+        self.failed: tuple[Registered, ...] = ()
         self._inbox: Inbox | None = None
 
     @property
@@ -87,6 +89,10 @@ class Call:
         """Whether a client that leaves before the response starts cancels the handler."""
         chosen = self.endpoint.cancel_on_disconnect
         return self.scope["method"] in SAFE if chosen is None else chosen
+
+    def expects(self, error: Exception) -> bool:
+        """Whether an exception is an answer, rather than a fault: see ``Policy.is_expected``."""
+        return self.policy.is_expected(error, self.failed)
 
     def report(self, outbox: Outbox, failure: Exception) -> None:
         """Log a fault of a request once, and how far its response has come. An answer is none, nor is a departure."""

@@ -169,13 +169,14 @@ class Passage:
             )
             response: Response = value if value.__class__ is Response else await self._as_response(value, middleware)
         except Exception as error:
-            failure = unwrap(error)
-            if not self._call.policy.is_expected(failure):
+            turned = self._expected(error)
+            if turned is None:
                 raise
-            return await self._turned(failure)
-        if response._stream is not None:
-            self._see(response)
-        return response
+        else:
+            if response._stream is not None:
+                self._see(response)
+            return response
+        return await turned  # not in the block, or Python would take its error for the context of the next one
 
     async def _as_response(self, value: Any, middleware: Middleware) -> Response:
         response = to_response(value, label_of(middleware), streaming=False)
@@ -194,25 +195,34 @@ class Passage:
             _check(request)
         endpoint, found = self._call.endpoint, self._call.found
         if isinstance(found, Exception):
-            if not self._call.policy.is_expected(found):
+            if not self._call.expects(found):
                 raise found
             return await self._turned(found)
         if found is None and endpoint.light and not endpoint.waits and self._core is None:
+            turned: Awaitable[Response] | None = None
             try:
                 value = await endpoint.call(self._call.params, request if endpoint.reads else None)
                 found = to_response(value, endpoint.label, endpoint.streaming)
             except Exception as error:
-                failure = unwrap(error)
-                if not self._call.policy.is_expected(failure):
+                turned = self._expected(error)
+                if turned is None:
                     raise
-                return await self._turned(failure)
+            if turned is not None:
+                return await turned
         if found is not None and found.body is not None:
             return found
         return await self._ask_core(found, request)
 
+    def _expected(self, error: Exception) -> Awaitable[Response] | None:
+        """What makes a response of a failure that is expected; ``None`` for one that is not."""
+        failure = unwrap(error)
+        return self._turned(failure) if self._call.expects(failure) else None
+
     async def _turned(self, failure: Exception) -> Response:
         """An expected failure as a response."""
-        if self._call.policy.handler_for(failure) is None and (self._core is None or self._core.over):
+        if self._call.policy.handler_for(failure, self._call.failed) is None and (
+            self._core is None or self._core.over
+        ):
             return self._call.policy.default_answer(failure, self._call.scope)
         return await self._ask_core(failure, self._request)
 

@@ -20,9 +20,9 @@ import trio
 
 from trioweb.call import Call
 from trioweb.ground.closing import FAULT, GOING_AWAY, NORMAL
-from trioweb.ground.errors import HTTPError, StreamTimeout, WebSocketDisconnect, unwrap
+from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, chained, unwrap
 from trioweb.handlers import to_response
-from trioweb.policy import call_error_handler, is_departure, report
+from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report
 from trioweb.resources import Resources
 from trioweb.responses import Response
 from trioweb.websocket import WebSocket
@@ -150,7 +150,7 @@ class Conversation:
         """Say how it ended, and log a fault."""
         duplex = self._duplex
         failure = self._verdict(failure)
-        expected = duplex.state is CONNECTING and failure is not None and self._call.policy.is_expected(failure)
+        expected = duplex.state is CONNECTING and failure is not None and self._call.expects(failure)
         if failure is not None and not expected:
             report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
         if duplex.state is CONNECTING:
@@ -188,20 +188,29 @@ class Conversation:
     async def _answer(self, failure: Exception) -> Response:
         """What a handshake is refused with: by the app's error handler, as a request would be, where there is one."""
         call = self._call
-        found = call.policy.handler_for(failure)
-        if found is not None:
-            handler, label = found
-            try:
-                value = await call_error_handler(handler, _handshake(call).make_request(), failure)
-                response = to_response(value, label, streaming=False)
-                if response.body is not None:
-                    return response
-                raise TypeError(f"{label} answered a handshake with a stream: give it a body in one piece")
-            except Exception as error:
-                failure = unwrap(error)
-                if not isinstance(failure, HTTPError):
-                    report(failure, call.scope, f"{label} failed")
+        known = not call.expects(failure)  # to the log
+        while (found := call.policy.handler_for(failure, call.failed)) is not None:
+            answer = await self._call_error_handler(*found, failure)
+            if isinstance(answer, Response):
+                return answer
+            call.failed += (found,)
+            known = known and answer is failure
+            failure = chained(answer, failure)
+            if not (known or call.expects(failure)):
+                report(failure, call.scope, f"{found[1]} failed")
+                known = True
         return call.policy.default_answer(failure, call.scope)
+
+    async def _call_error_handler(self, handler: ErrorHandler, label: str, failure: Exception) -> Response | Exception:
+        """The answer of an error handler, or what it failed with."""
+        try:
+            value = await call_error_handler(handler, _handshake(self._call).make_request(), failure)
+            response = to_response(value, label, streaming=False)
+        except Exception as error:
+            return unwrap(error)
+        if response.body is None:
+            return TypeError(f"{label} answered a handshake with a stream: give it a body in one piece")
+        return response
 
 
 def _handshake(call: Call) -> Call:

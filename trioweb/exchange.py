@@ -20,9 +20,9 @@ import trio
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
 from trioweb.delivery import Delivery, leave, send_whole
-from trioweb.ground.errors import ClientDisconnected, StreamTimeout, unwrap
+from trioweb.ground.errors import ClientDisconnected, StreamTimeout, chained, unwrap
 from trioweb.handlers import respond
-from trioweb.policy import call_error_handler, is_departure, report
+from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
@@ -243,32 +243,35 @@ class Exchange:
     # Errors
 
     async def _answer(self, failure: Exception) -> Exception | None:
-        """Answer a request whose handler failed. Returns what is still to be reported."""
-        if is_departure(failure):
-            return None
+        """Answer a request whose handler failed. Returns what is still to be reported.
+
+        An error handler that fails is followed by that of what it raised, and is not asked again.
+        """
+        call = self._call
         self._deadline.lift()  # an error handler may take its time
-        if self.outward is not None and not self._call.policy.is_expected(failure):
-            try:
-                return await self._reply(await self._passed(failure))
-            except Exception as refusal:
-                return refusal
-        found = self._call.policy.handler_for(failure)
-        if found is not None:
-            error_handler, label = found
-            if not self._call.policy.is_expected(failure):
-                self._call.report(self._outbox, failure)
-            error = failure
-
-            async def answer() -> Response:
-                value = await call_error_handler(error_handler, self._the_request(), error)
-                return self._marked(await self._respond(value, label, streaming=False))
-
-            second = await self._attempt(answer)
+        while not is_departure(failure):
+            expected = call.expects(failure)
+            if self.outward is not None and not expected:
+                try:
+                    return await self._reply(await self._passed(failure))
+                except Exception as refusal:
+                    del failure  # or this frame, which is in its traceback, would keep it
+                    return refusal
+            if not expected:
+                call.report(self._outbox, failure)
+            found = call.policy.handler_for(failure, call.failed)
+            if found is None:
+                return await self._reply(self._marked(call.policy.default_answer(failure, call.scope)))
+            second = await self._attempt(partial(self._call_error_handler, *found, failure))
             if second is None or second is self._refused or self._outbox.started or self._inbox.gone:
                 return second
-            failure = second
-        self._call.report(self._outbox, failure)
-        return await self._reply(self._marked(self._call.policy.default_answer(failure, self._call.scope)))
+            call.failed += (found,)
+            failure = chained(second, failure)
+        return None
+
+    async def _call_error_handler(self, handler: ErrorHandler, label: str, error: Exception) -> Response:
+        value = await call_error_handler(handler, self._the_request(), error)
+        return self._marked(await self._respond(value, label, streaming=False))
 
     def _marked(self, response: Response) -> Response:
         """The answer to a failure, with what middlewares add to one that they do not see as a response."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -27,6 +27,8 @@ from trioweb.sweep import WritesInFlight
 from trioweb.wire.transport import PLAIN, own_transport
 
 ErrorHandler = Callable[[Request, Any], Any]
+Registered = tuple[ErrorHandler, str]
+"""An error handler, and its name for messages."""
 H = TypeVar("H", bound=Callable[..., Any])
 
 
@@ -61,8 +63,8 @@ class Policy:
     to_end: set[Ends] = field(default_factory=set)
     stopping: bool = False
     writes: WritesInFlight = field(init=False)
-    by_status: dict[int, tuple[ErrorHandler, str]] = field(default_factory=dict)
-    by_class: dict[type[Exception], tuple[ErrorHandler, str]] = field(default_factory=dict)
+    by_status: dict[int, Registered] = field(default_factory=dict)
+    by_class: dict[type[Exception], Registered] = field(default_factory=dict)
     middleware: tuple[Middleware, ...] = ()
     nursery: AppNursery | None = None
 
@@ -80,12 +82,15 @@ class Policy:
 
         Raises:
             TypeError: ``error`` is neither a status nor a class of exceptions.
+            ValueError: it is a status, and not of an error.
         """
         is_class = isinstance(error, type) and issubclass(error, Exception)
         if not is_class and not isinstance(error, int):
             raise TypeError(
                 f"error_handler takes a status or an exception class, got {error!r}: write @app.error_handler(404)"
             )
+        if isinstance(error, int) and not 400 <= error <= 599:
+            raise ValueError(f"error_handler is for statuses 400 to 599, got {error!r}: others are no errors")
 
         def register(function: H) -> H:
             entry = (function, f"{function.__module__}.{function.__qualname__}")
@@ -97,22 +102,31 @@ class Policy:
 
         return register
 
-    def handler_for(self, error: Exception) -> tuple[ErrorHandler, str] | None:
+    def handler_for(self, error: Exception, failed: Collection[Registered] = ()) -> Registered | None:
         """The error handler for an exception: its status first, then the nearest of its classes. That of ``Exception``
         is for faults, which an ``HTTPError`` is not.
-        """
-        if isinstance(error, HTTPError) and error.status in self.by_status:
-            return self.by_status[error.status]
-        for cls in type(error).__mro__:
-            if cls in self.by_class and not (cls is Exception and isinstance(error, HTTPError)):
-                return self.by_class[cls]
-        return None if isinstance(error, HTTPError) else self.by_status.get(500)
 
-    def is_expected(self, error: Exception) -> bool:
+        Args:
+            error: the exception.
+            failed: the handlers that have failed with this request: the next one is looked for.
+        """
+        found: list[Registered | None] = []
+        is_deliberate = isinstance(error, HTTPError)
+        if isinstance(error, HTTPError):
+            found.append(self.by_status.get(error.status))
+        found += [self.by_class.get(cls) for cls in type(error).__mro__ if not (cls is Exception and is_deliberate)]
+        if not is_deliberate:
+            found.append(self.by_status.get(500))
+        return next((entry for entry in found if entry is not None and entry not in failed), None)
+
+    def is_expected(self, error: Exception, failed: Collection[Registered] = ()) -> bool:
         """Whether an exception is an answer, rather than a fault to log: its own class has a handler, or it is one."""
-        return isinstance(error, HTTPError) or any(
-            cls in self.by_class for cls in type(error).__mro__ if cls is not Exception
-        )
+        if isinstance(error, HTTPError):
+            return True
+        if not self.by_class:
+            return False
+        found = (self.by_class.get(cls) for cls in type(error).__mro__ if cls is not Exception)
+        return any(entry is not None and entry not in failed for entry in found)
 
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
         """The answer to an error that has no handler: a problem document, or a page for a browser."""

@@ -143,3 +143,23 @@ def unwrap(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def chained(error: Exception, earlier: Exception) -> Exception:
+    """An error that came up in dealing with an earlier one, which a traceback then shows too, as Python has it in an
+    ``except`` block.
+    """
+    known: list[BaseException] = []
+    link: BaseException | None = earlier
+    while link is not None and link not in known:
+        known.append(link)
+        link = link.__cause__ or link.__context__
+    last: BaseException = error
+    while last not in known:
+        following = last.__cause__ or last.__context__
+        if following is None:
+            last.__context__ = earlier
+            break
+        known.append(last)  # a chain that a user has made may be a circle
+        last = following
+    return error
