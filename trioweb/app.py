@@ -14,7 +14,7 @@ from trioweb.callables import Answer, E, L, M, P, R
 from trioweb.chain import serve_through
 from trioweb.connection import State
 from trioweb.conversation import Conversation
-from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash
+from trioweb.dispatch import Dispatcher, Found, Mount, TrailingSlash, rooted
 from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
@@ -109,8 +109,6 @@ class App(Router):
         """Set when the server is told to stop, for handlers that want to know. Event streams end by themselves."""
         return self._stopping.event
 
-    # Registration
-
     def add_converter(
         self,
         name: str,
@@ -140,11 +138,11 @@ class App(Router):
         around it too. The lifespan of a mounted ``App`` runs with this one's; another framework's does not.
 
         Args:
-            path: the prefix, such as ``"/admin"``; ``"/"`` for all that no route matches.
+            path: the prefix, such as ``"/admin"``, without parameters; ``"/"`` for all that no route matches.
             app: the ASGI app.
 
         Raises:
-            RouteError: the path does not start with a slash, or something is mounted there.
+            RouteError: the path is no prefix, something is mounted there, or the app is none.
         """
         self._dispatcher.mount(path, app)
 
@@ -272,6 +270,8 @@ class App(Router):
     async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[None]] | None:
         """Serve a scope, or say what does so: for that is kept nothing of what found it."""
         kind = scope["type"]
+        if scope.get("root_path") or scope.get("path", "/")[:1] != "/":
+            scope = rooted(scope)
         if kind == "http":
             if not self._stopping.heard:
                 self._stopping.listen(scope, send)

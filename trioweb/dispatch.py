@@ -79,11 +79,21 @@ class Dispatcher:
         """Register a mount.
 
         Raises:
-            RouteError: the path does not start with a slash, or something is mounted there.
+            RouteError: the path does not start with a slash or has parameters, something is mounted there, or the app
+                is none.
         """
-        prefix = path.rstrip("/")
-        if not path.startswith("/"):
+        if not isinstance(path, str) or not path.startswith("/"):
             raise RouteError(f'the path of a mount must start with "/", got {path!r}')
+        prefix = path.rstrip("/")
+        if "{" in path or "}" in path:
+            raise RouteError(
+                f"mount {path!r}: what is mounted has no parameters in its path: mount it at "
+                f"{path.partition('{')[0].rpartition('/')[0] or '/'!r} and let its own routes have them, or write "
+                f"Router(prefix={path!r}) and app.include(...)"
+            )
+        if isinstance(app, type) or not callable(app):
+            hint = "write app.include(...) for a router" if not isinstance(app, type) else f"write {app.__name__}(...)"
+            raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
         endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
@@ -102,6 +112,7 @@ class Dispatcher:
         kind = scope["type"]
         if kind not in {"http", "websocket"}:
             return Serving(f"the app's {kind}")
+        scope = rooted(scope)
         found = self.target(scope) if kind == "http" else self.socket_target(scope)
         if isinstance(found, tuple) and not isinstance(found, Mount):
             return Serving(found[0].where, found[0].handler)
@@ -138,19 +149,20 @@ class Dispatcher:
         if found is not None:
             return found
         for mount in self.mounts:
-            inside = not mount.prefix or path == mount.prefix or path.startswith(mount.prefix + "/")
-            if inside and not isinstance(mount.app, Site):
+            if (not mount.prefix or _is_below(path, mount.prefix)) and not isinstance(mount.app, Site):
                 return mount
         raise HTTPError(404)
 
     def _otherwise(self, scope: Scope, path: str) -> Found | Mount | Response:
-        if path[:1] != "/":
-            return self._odd_target(scope, path)
         method = scope["method"]
+        if path[:1] != "/":
+            if path == "*" and method == "OPTIONS":  # which asks about all of the app (RFC 9112, section 3.2.4)
+                return Response(status_code=204)
+            raise HTTPError(400, "The request target is not a path.")
         if allowed := self.table.allowed(path):
             return without_handler(method, allowed)
         for mount in self.mounts:
-            if mount.prefix and (path == mount.prefix or path.startswith(mount.prefix + "/")):
+            if mount.prefix and _is_below(path, mount.prefix):
                 return _enter(mount, scope, path)
         other = path[:-1] if path.endswith("/") else path + "/"
         # "//host" is no path of ours: as a redirect it would lead to that host.
@@ -164,16 +176,6 @@ class Dispatcher:
             raise HTTPError(426, "Here is a WebSocket.", {"upgrade": "websocket", "connection": "upgrade"})
         raise HTTPError(404)
 
-    def _odd_target(self, scope: Scope, path: str) -> Found | Mount | Response:
-        # RFC 9112, section 3.2: the absolute form, which a server must take, and "*", which asks about all of it.
-        _, absolute, rest = path.partition("://")
-        if absolute:
-            path = rest[rest.find("/") :] if "/" in rest else "/"
-            return self.table.find(scope["method"], path) or self._otherwise(scope, path)
-        if path == "*" and scope["method"] == "OPTIONS":
-            return Response(status_code=204)
-        raise HTTPError(400, "The request target is not a path.")
-
 
 def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
     return mount.app.find(scope, mount.prefix, path) if isinstance(mount.app, Site) else mount
@@ -181,19 +183,37 @@ def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
 
 def _path_of(scope: Scope) -> str:
     path: str = scope["path"]
-    if root := scope.get("root_path", ""):
-        path = _below(path, root)
+    root = scope.get("root_path")
+    if root and _is_below(path, root):
+        path = path[len(root) :] or "/"
     if "\ufffd" in path and _is_garbled(scope):
         raise HTTPError(400, "The path is not UTF-8.")
     return path
 
 
-def _below(path: str, root: str) -> str:
-    """The path below the prefix that the app is mounted under."""
-    root = root.rstrip("/")
-    if path == root or path.startswith(root + "/"):
-        return path[len(root) :] or "/"
-    return path
+def rooted(scope: Scope) -> Scope:
+    """A scope whose path begins with its ``root_path``, as ASGI has it: what is mounted is found by that.
+
+    Servers hand the path on as it came, and some proxies take their prefix off it. It may be a whole URL as well
+    (RFC 9112, section 3.2.2).
+    """
+    path, raw_path = scope.get("path", "*"), scope.get("raw_path")
+    if path[:1] != "/" and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    root = "/" + scope.get("root_path", "").strip("/")
+    if root == "/":
+        root = ""
+    elif path[:1] in {"/", ""} and not _is_below(path, root):
+        path = root + path
+        if raw_path is not None and raw_path[:1] == b"/":
+            raw_path = quote(root).encode() + raw_path
+    given = {"path": path, "root_path": root, "raw_path": raw_path}
+    changed = {name: value for name, value in given.items() if value != scope.get(name, value)}
+    return {**scope, **changed} if changed else scope
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
 
 
 def _is_garbled(scope: Scope) -> bool:
