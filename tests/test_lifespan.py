@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial, wraps
+from typing import Any, Self
 
 import pytest
 import trio
 import trio.testing
+from starlette.testclient import TestClient as StarletteClient
 
 from tests.asgi import ask, running
 from trioweb import App, RouteError
+from trioweb.testing import TestClient
 
 
 class Cut(Exception):
@@ -187,3 +191,248 @@ def test_a_lifespan_must_be_one() -> None:
 
     with pytest.raises(RouteError, match="async generator function"):
         App().lifespan(wrong)  # type: ignore[type-var]
+
+
+def returns_nothing(app: App) -> None:
+    """Do something at once."""
+    app.state.ready = True
+
+
+def returns_early(app: App) -> None:
+    """Return in two places, nothing in each."""
+    if app.debug:
+        return
+    app.state.ready = True
+
+
+def sync_generator(app: App) -> Iterator[None]:
+    """A generator, and not an async one."""
+    yield
+
+
+@contextmanager
+def sync_manager(app: App) -> Iterator[None]:
+    """A context manager that is none of `async with`."""
+    yield
+
+
+async def takes_nothing() -> AsyncIterator[None]:
+    """The app has no place."""
+    yield
+
+
+async def takes_two(app: App, other: int) -> AsyncIterator[None]:
+    """Nobody gives a second argument."""
+    yield
+
+
+async def yields_never(app: App) -> None:
+    """Return, where it should yield."""
+
+
+class SyncLife:
+    """An object to call, with a sync generator in it."""
+
+    def __call__(self, app: App) -> Iterator[None]:
+        """Yield."""
+        yield next(self.method(app))
+
+    def method(self, app: App) -> Iterator[None]:
+        """Yield."""
+        app.state.life = self
+        yield
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (returns_nothing, "returns_nothing returns nothing: write `async def lifespan"),
+        (returns_early, "returns nothing"),
+        (partial(returns_nothing), "returns nothing"),
+        (lambda _: None, "returns nothing"),
+        (sync_generator, "sync_generator is a generator function without async: write `async def lifespan"),
+        (partial(sync_generator), "is a generator function without async"),
+        (sync_manager, "is a generator function without async"),
+        (SyncLife(), "is a generator function without async"),
+        (SyncLife().method, "is a generator function without async"),
+        (yields_never, "yields_never is an async def without a yield"),
+        (SyncLife, "SyncLife is a class without __aenter__"),
+        (None, "None cannot be called"),
+        ("lifespan", "cannot be called"),
+        (takes_nothing, "takes_nothing must take one argument, the app"),
+        (takes_two, "takes_two must take one argument, the app"),
+    ],
+)
+def test_what_is_no_lifespan(wrong: Any, reason: str) -> None:
+    """It is refused when it is registered, with what to write."""
+    with pytest.raises(RouteError, match=re.escape(reason)):
+        App().lifespan(wrong)
+
+
+class Life:
+    """A life as an async context manager, or as an object to call."""
+
+    def __init__(self, app: Any = None) -> None:
+        self.app = app
+        self.order: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self.order.append("starts")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.order.append("ends")
+
+    async def method(self, app: App) -> AsyncIterator[None]:
+        """Live."""
+        self.app = app
+        async with self:
+            yield
+
+
+class CalledLife:
+    """An object to call."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+
+    async def __call__(self, app: App) -> AsyncIterator[None]:
+        """Live."""
+        app.state.order = self.order
+        self.order.append("starts")
+        yield
+        self.order.append("ends")
+
+
+def wrapping(function: Any) -> Any:
+    """A decorator that hides what it decorates."""
+
+    @wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+async def test_lifespans_of_every_shape() -> None:
+    """Functions, methods, partials, decorated functions, classes, managers and objects to call are lifespans."""
+    life, lives = Life(), []
+
+    def made(app: App) -> Life:
+        lives.append(Life(app))
+        return lives[-1]
+
+    class OfApp(Life):
+        def __init__(self, app: Any = None) -> None:
+            super().__init__(app)
+            lives.append(self)
+
+    for given in (
+        made, lambda app: [made(app)][0], partial(made), OfApp, wrapping(made), life, life.method, partial(life.method),
+        wrapping(life.method), CalledLife(life.order), asynccontextmanager(life.method),
+        asynccontextmanager(life.method)(App()),
+    ):  # fmt: skip
+        app = App()
+        app.lifespan(given)
+        async with running(app):
+            assert [*lives, life][0 if lives else -1].order == ["starts"]
+        assert [*lives, life][0 if lives else -1].order == ["starts", "ends"]
+        lives.clear()
+        life.order.clear()
+
+
+@pytest.mark.parametrize("given", [object(), "x", 5])
+async def test_a_function_that_returns_no_manager(given: Any) -> None:
+    """What a function returns is known when it is called: then the start fails, with what to write."""
+    app = App()
+
+    @app.lifespan
+    def life(app: App) -> Any:
+        return given
+
+    with pytest.raises(TypeError, match=r"life returned \w+, no async context manager: write `async def lifespan"):
+        async with TestClient(app):
+            pass
+
+
+async def test_a_function_that_returns_a_coroutine() -> None:
+    """A decorator may hide an ``async def``: that is told at the start, and its coroutine is closed."""
+    app = App()
+    app.lifespan(wrapping(yields_never))
+    with pytest.raises(TypeError, match="yields_never returned coroutine, no async context manager"):
+        async with TestClient(app):
+            pass
+
+
+# Who runs a life without a server
+
+
+def failing(when: str) -> App:
+    """An app whose life fails."""
+    app = App()
+
+    @app.lifespan
+    async def life(app: App) -> AsyncIterator[None]:
+        if when == "start":
+            raise OSError("no database")
+        if when == "task":
+            app.nursery.start_soon(fail)
+        yield
+        if when == "end":
+            raise OSError("no database")
+
+    async def fail() -> None:
+        raise OSError("no database")
+
+    return app
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(
+    ("when", "messages"),
+    [
+        ("start", ["lifespan.startup.failed"]),
+        ("end", ["lifespan.startup.complete", "lifespan.shutdown.failed"]),
+        ("task", ["lifespan.startup.complete", "lifespan.shutdown.failed"]),
+        ("never", ["lifespan.startup.complete", "lifespan.shutdown.complete"]),
+    ],
+)
+async def test_a_failure_is_told_and_then_raised(
+    when: str, messages: list[str], depth: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the message that tells of it a failure is raised as itself, a mounted app's too; it is logged once."""
+    app, sent, told = failing(when), [], iter(["lifespan.startup", "lifespan.shutdown"])
+    if depth:
+        outer = App()
+        outer.mount("/inner", app)
+        app = outer
+
+    async def receive() -> dict[str, str]:
+        await trio.testing.wait_all_tasks_blocked()
+        return {"type": next(told)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+
+    if when == "never":
+        await app({"type": "lifespan"}, receive, send)
+    else:
+        with pytest.raises(OSError, match="no database"):
+            await app({"type": "lifespan"}, receive, send)
+    assert sent == messages
+    assert caplog.text.count("the app's lifespan failed") == (when != "never")
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_another_frameworks_test_client_raises_it(when: str) -> None:
+    """Starlette's test client runs no test of an app that has not started, or does not end well."""
+    app = failing(when)
+
+    @app.get("/")
+    async def root() -> str:
+        return "x"
+
+    reached = False
+    with pytest.raises(OSError, match="no database"), StarletteClient(app, backend="trio") as client:
+        reached = client.get("/").text == "x"
+    assert reached == (when == "end")

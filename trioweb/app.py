@@ -148,9 +148,9 @@ class App(Router):
 
     def lifespan(self, function: L) -> L:
         """Run a function around the app's life: an async generator function of the app, or one that returns an async
-        context manager. What stands before its ``yield`` runs before the first request, the rest after the last.
+        context manager; or such a manager. What stands before its ``yield`` runs before the first request.
 
-        Several are entered in order and left in reverse. An error at start-up stops the server.
+        Several are entered in order and left in reverse. An error at start-up stops the server, and is raised.
         """
         self._managers.append(as_manager(function))
         return function

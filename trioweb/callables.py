@@ -28,8 +28,11 @@ Handler: TypeAlias = "Callable[..., Result] | Callable[..., Awaitable[Result]]"
 """An ``async def`` or a ``def``; with a ``yield`` in it, it is a stream."""
 SocketHandler: TypeAlias = "Callable[..., Awaitable[Any]]"
 """An ``async def`` without a ``yield``."""
-Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], AbstractAsyncContextManager[Any]]"
-"""An async generator function of the app, or a function of it that returns an async context manager."""
+Lifespan: TypeAlias = (
+    "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], AbstractAsyncContextManager[Any]]"
+    " | AbstractAsyncContextManager[Any]"
+)
+"""An async generator function of the app, a function of it that returns an async context manager, or one of these."""
 
 E = TypeVar("E", bound=Exception)
 R = TypeVar("R", bound="Result | Awaitable[Result]")

@@ -6,11 +6,13 @@ lifespan itself started. So a clean-up finds nobody at work with what it closes.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -104,20 +106,79 @@ class _Started:
         self._status.started(value)
 
 
-def as_manager(function: Callable[[Any], Any]) -> Manager:
-    """A lifespan as the user wrote it, an async generator function or a context manager, as a context manager.
+_SHAPE: Final = "write `async def lifespan(app): ...; yield; ...`"
+_SYNC_MANAGER: Final = contextmanager(lambda _app: iter(())).__code__
+"""The code of every function that ``contextlib.contextmanager`` makes."""
+
+
+def as_manager(given: Any) -> Manager:
+    """A lifespan as the user wrote it, as a function of the app that makes an async context manager.
 
     Raises:
-        RouteError: it is neither.
+        RouteError: it is none; the message says what to write instead.
     """
-    if inspect.isasyncgenfunction(function):
-        return asynccontextmanager(function)
-    if inspect.iscoroutinefunction(function) or not callable(function):
+    name = getattr(given, "__qualname__", repr(given))
+    is_class = isinstance(given, type)
+    if hasattr(given, "__aenter__") and not is_class:
+        return lambda _app: given
+    called: Any = given if is_class or inspect.isroutine(given) or isinstance(given, partial) else _call_of(given)
+    if reason := _why_no_lifespan(given, called):
         raise RouteError(
-            f"a lifespan must be an async generator function of the app, or return an async context manager, got "
-            f"{getattr(function, '__qualname__', function)!r}: write `async def lifespan(app): ...; yield; ...`"
+            "a lifespan must be an async generator function of the app, or return an async context manager, and "
+            f"{name} {reason}: {_SHAPE}"
         )
-    return function
+    try:
+        inspect.signature(given).bind(None)
+    except TypeError:
+        raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}") from None
+    except ValueError:  # something of C's
+        pass
+    return asynccontextmanager(given) if inspect.isasyncgenfunction(called) else partial(_make, given, name)
+
+
+def _call_of(given: Any) -> Any:
+    return getattr(given, "__call__", None)  # noqa: B004 - that of an object, to see what it is
+
+
+def _why_no_lifespan(given: Any, called: Any) -> str | None:
+    if called is None:
+        return "cannot be called"
+    if isinstance(given, type):
+        return None if hasattr(given, "__aenter__") else "is a class without __aenter__"
+    if inspect.isgeneratorfunction(called) or getattr(called, "__code__", None) is _SYNC_MANAGER:
+        return "is a generator function without async"
+    if inspect.iscoroutinefunction(called):
+        return "is an async def without a yield"
+    return "returns nothing" if _returns_nothing(called) else None
+
+
+def _returns_nothing(function: Any) -> bool:
+    """Whether no way through a function written in Python leads to a value other than ``None``."""
+    code = getattr(getattr(function, "func", function), "__code__", None)
+    if code is None or inspect.isasyncgenfunction(function):
+        return False
+    before: dis.Instruction | None = None
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RETURN_CONST" and instruction.argval is not None:
+            return False
+        if instruction.opname == "RETURN_VALUE" and not (
+            before is not None and before.opname == "LOAD_CONST" and before.argval is None
+        ):
+            return False
+        before = instruction
+    return True
+
+
+def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[Any]:
+    """Call a function that returns an async context manager, or an async generator that somebody has wrapped."""
+    made = function(app)
+    if isinstance(made, AsyncGenerator):
+        return asynccontextmanager(lambda: made)()
+    if hasattr(made, "__aenter__"):
+        return made  # type: ignore[no-any-return]
+    if inspect.iscoroutine(made):
+        made.close()  # or Python would tell as well that nobody has awaited it
+    raise TypeError(f"the lifespan {name} returned {type(made).__qualname__}, no async context manager: {_SHAPE}")
 
 
 class Host(Protocol):
@@ -168,9 +229,27 @@ async def serve_lifespan(
 ) -> None:
     """Speak ASGI's lifespan protocol for an app's life.
 
-    An error at start-up or during the life is logged, and told to the server in the message that makes it stop.
+    An error at start-up or during the life is logged, told to the server in the message that makes it stop, and raised:
+    who runs an app without a server would take it for one that has started.
+
+    Raises:
+        Exception: what the life failed with.
     """
     await receive()
+    failure = await _live(life, transport, receive, send)
+    if failure is None:
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    try:
+        raise failure
+    finally:
+        del failure  # it holds this frame
+
+
+async def _live(
+    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
+) -> Exception | None:
+    """Live until the server says to stop. Returns what failed, which is logged and told then."""
     started = False
     try:
         async with life:
@@ -184,5 +263,5 @@ async def serve_lifespan(
         kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
         transport.failed(error)
         await send({"type": kind, "message": f"{type(error).__name__}: {error}"})
-    else:
-        await send({"type": "lifespan.shutdown.complete"})
+        return error
+    return None
