@@ -40,6 +40,7 @@ class Exchange:
         }  # fmt: skip
         self.messages: list[Message] = []
         self.done = trio.Event()
+        self.error: Exception | None = None
         self.cancelled_sends = 0
         self.receivers = 0
         self._body = list(body) if body is not None else []
@@ -49,9 +50,13 @@ class Exchange:
         self._left = trio.Event()
 
     async def run(self, app: App) -> None:
-        """Call the app; returns when it does."""
+        """Call the app; returns when it does. What it breaks a response off for, it raises: that is ``error``."""
         try:
             await app(self.scope, self._receive, self._send)
+        except Exception as error:
+            if not self.messages or not self.messages[-1].get("more_body", True):
+                raise
+            self.error = error
         finally:
             self.done.set()
 

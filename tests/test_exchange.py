@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -15,6 +17,7 @@ from tests.asgi import Exchange, ask, running
 from trioweb import (
     App,
     ClientDisconnected,
+    ContentLengthError,
     CSVResponse,
     EventStreamResponse,
     FileResponse,
@@ -758,3 +761,123 @@ async def test_a_send_that_fails_is_a_client_that_left(
             await app(Exchange("GET", path).scope, receive, send)
         assert len(sent) == fails_at
     assert errors(caplog) == []
+
+
+# Servers that are not known, and tools that are none
+
+
+def breaking() -> App:
+    """An app whose responses break."""
+    app = App()
+
+    @app.get("/generator")
+    async def generator() -> AsyncIterator[str]:
+        yield "x"
+        raise KeyError("in the stream")
+
+    @app.get("/sync")
+    def in_thread() -> Iterator[str]:
+        yield "x"
+        raise KeyError("in the stream")
+
+    @app.get("/request")
+    async def with_request(request: Request) -> AsyncIterator[str]:
+        yield "x"
+        raise KeyError("in the stream")
+
+    @app.get("/nursery")
+    async def in_nursery(request: Request) -> AsyncIterator[str]:
+        async def fail() -> None:
+            raise KeyError("in the stream")
+
+        yield "x"
+        await trio.testing.wait_all_tasks_blocked()
+        request.nursery.start_soon(fail)
+        await trio.sleep_forever()
+
+    @app.get("/length")
+    async def too_short() -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield "x"
+
+        return StreamingResponse(chunks(), headers={"content-length": "5"})
+
+    @app.get("/whole")
+    async def whole() -> AsyncIterator[str]:
+        yield "x"
+
+    @app.get("/in-band")
+    async def in_band() -> Response:
+        return StreamingResponse(generator(), on_error=lambda _: "sorry")
+
+    return app
+
+
+PLACES = ("alone", "middleware", "mounted", "mounted behind middleware")
+
+
+def placed(app: App, place: str) -> tuple[App, str]:
+    """The app where it stands in a program."""
+
+    async def mw(request: Request, call_next: Any) -> Response:
+        return await call_next(request)  # type: ignore[no-any-return]
+
+    if place == "middleware":
+        app.middleware(mw)
+    if not place.startswith("mounted"):
+        return app, ""
+    outer = App()
+    outer.mount("/inner", app)
+    if place.endswith("middleware"):
+        outer.middleware(mw)
+    return outer, "/inner"
+
+
+@pytest.mark.parametrize("lives", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/generator", KeyError), ("/sync", KeyError), ("/request", KeyError), ("/nursery", KeyError),
+        ("/length", ContentLengthError), ("/whole", None), ("/in-band", None),
+    ],
+)  # fmt: skip
+async def test_a_stream_that_breaks_is_raised_to_others(
+    path: str, error: type[Exception] | None, place: str, lives: bool, caplog: Log
+) -> None:
+    """Plain ASGI has no other word for it: ``httpx.ASGITransport`` and the like would take the response for a whole
+    one. It is raised as itself, once the head has left, and logged once.
+    """
+    app, prefix = placed(breaking(), place)
+    async with AsyncExitStack() as stack:
+        if lives:
+            await stack.enter_async_context(running(app))
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
+        )
+        if error is None:
+            assert (await client.get(prefix + path)).text.startswith("x")
+        else:
+            with pytest.raises(error):
+                await client.get(prefix + path)
+    assert len(errors(caplog)) == (path != "/whole")
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_client_that_leaves_is_raised_to_nobody(place: str) -> None:
+    """A stream that ends because its client has left is no error."""
+    app = App()
+
+    @app.get("/")
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            yield "x"
+            await trio.sleep(1)
+
+    app, prefix = placed(app, place)
+    exchange = Exchange("GET", prefix + "/")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+    assert exchange.error is None

@@ -60,10 +60,19 @@ class Passage:
 
     async def run_alone(self) -> None:
         """As ``run``, where the app's lifespan does not run: in a nursery of the request's own."""
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             rest = await self.run(nursery.start_soon)
             if rest is not None:
-                await rest()
+                try:
+                    await rest()
+                except Exception as error:  # as itself, and not in the nursery's group
+                    failure = error
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame
 
     async def run(self, start: Callable[..., None]) -> Rest | None:
         """Run the middlewares, and send what they return or say what does so. ``start`` starts a task."""

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
 from trioweb.delivery import Delivery, leave, send_whole
-from trioweb.ground.errors import ClientDisconnected, StreamTimeout, chained, unwrap
+from trioweb.ground.errors import BrokenOff, ClientDisconnected, StreamTimeout, chained, unwrap
 from trioweb.handlers import respond
 from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report
 from trioweb.ranges import RangeResponse
@@ -32,6 +32,7 @@ from trioweb.unread import UnreadBody
 from trioweb.watch import TASK as WATCH
 from trioweb.watch import ClientWatch
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
+from trioweb.wire.transport import PLAIN
 
 _NOTHING: Final = nullcontext()
 """What stands for a scope or a nursery that is not needed: one for all requests."""
@@ -79,8 +80,11 @@ class Exchange:
 
         Args:
             answer: what the handler has led to already; unless given, or found without one, it is called.
+
+        Raises:
+            Exception: what a response was broken off for, where the server cannot be told in another way.
         """
-        failure: Exception | None
+        failure: Exception | None = None
         answer = self._call.found if answer is None else answer
         try:
             if isinstance(answer, Exception):
@@ -97,7 +101,13 @@ class Exchange:
                 self._call.report(self._outbox, failure)
             if self._outbox.state is not ENDED:
                 await leave(self._call, self._outbox, self._unread)
+                if isinstance(failure, BrokenOff):
+                    failure = cast("Exception | None", failure.__cause__)
+                silent = self._outbox.started and self._outbox.transport is PLAIN
+                if silent and failure is not None and not is_departure(failure):
+                    raise failure
         finally:
+            failure = None  # where it is raised, it holds this frame
             if self._request is not None and not self.abandoned:
                 await self._request._aclose()
 

@@ -19,13 +19,13 @@ import trio
 from trioweb.bodies import BodyStream
 from trioweb.ground.asgi import ASGIApp, Scope
 from trioweb.ground.chunks import encode_any
-from trioweb.ground.errors import ClientDisconnected, unwrap
+from trioweb.ground.errors import BrokenOff, ClientDisconnected, unwrap
 from trioweb.ground.headers import Headers
 from trioweb.limits import make_stream
 from trioweb.policy import report
 from trioweb.request import Request
 from trioweb.responses import Response
-from trioweb.wire.transport import Transport
+from trioweb.wire.transport import PLAIN, Transport
 
 Message = dict[str, Any]
 
@@ -53,7 +53,7 @@ class MountedCall(Transport):
 
     __slots__ = (
         "_app", "_body", "_broken", "_closed", "_complete", "_failure", "_handed", "_headers", "_inbox", "_news",
-        "_part", "_prefix", "_request", "_returned", "_status", "_transport", "_uploaded",
+        "_part", "_prefix", "_request", "_returned", "_status", "_told", "_transport", "_uploaded",
     )  # fmt: skip
 
     def __init__(self, app: ASGIApp, prefix: str, request: Request) -> None:
@@ -74,6 +74,7 @@ class MountedCall(Transport):
         self._broken = False  # the app has broken it off, and logged why
         self._returned = False
         self._failure: Exception | None = None
+        self._told: Exception | None = None  # what it was broken off for
         self._closed = False  # nobody takes what it sends
 
     async def answer(self) -> Response:
@@ -121,9 +122,11 @@ class MountedCall(Transport):
 
     async def _next_part(self) -> tuple[bytes, bool]:
         while self._part is None:
-            if self._broken and self._failure is None:
-                raise ClientDisconnected(f"{self._where} has broken its response off")  # and logged why
-            if self._returned or self._broken:
+            # Why it has broken off is known when it returns; only to plain ASGI does that make a difference.
+            if self._returned or (self._broken and self._transport is not PLAIN):
+                if self._broken and self._failure is None:
+                    told, self._told = self._told, None
+                    raise BrokenOff(f"{self._where} has broken its response off") from told
                 raise self._failure or RuntimeError(f"{self._where} returned before its response was whole")
             await self._news.park()
         return self._part
@@ -226,6 +229,8 @@ class MountedCall(Transport):
 
     def failed(self, error: Exception) -> None:
         """See ``Transport``."""
+        if self._transport is PLAIN:  # which hears of it only by what is raised
+            self._told = error
         self._transport.failed(error)
 
 

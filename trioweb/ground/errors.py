@@ -99,6 +99,10 @@ class ClientDisconnected(Exception):
     """
 
 
+class BrokenOff(ClientDisconnected):
+    """A mounted app has broken its response off, and logged why: which is its cause, where that is known."""
+
+
 class WebSocketDisconnect(ClientDisconnected):
     """A WebSocket is closed: its peer has left, or this side has closed it. Raised in whoever receives or sends; a
     handler may let it pass, and it is never logged.
