@@ -28,10 +28,9 @@ Handler: TypeAlias = "Callable[..., Result] | Callable[..., Awaitable[Result]]"
 """An ``async def`` or a ``def``; with a ``yield`` in it, it is a stream."""
 SocketHandler: TypeAlias = "Callable[..., Awaitable[Any]]"
 """An ``async def`` without a ``yield``."""
-Lifespan: TypeAlias = (
-    "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], AbstractAsyncContextManager[Any]]"
-    " | AbstractAsyncContextManager[Any]"
-)
+Life: TypeAlias = AbstractAsyncContextManager[Any]
+"""What runs around an app."""
+Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], Life] | Life"
 """An async generator function of the app, a function of it that returns an async context manager, or one of these."""
 
 E = TypeVar("E", bound=Exception)
