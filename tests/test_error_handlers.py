@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.asgi import ask
-from trioweb import App, HTTPError, JSONResponse, Request, Response, WebSocket
+from trioweb import App, HTTPError, JSONResponse, Request, Response, RouteError, WebSocket
 from trioweb.ground.errors import chained
 from trioweb.layers import CallNext
 from trioweb.testing import TestClient, WebSocketDenied
@@ -218,9 +219,48 @@ async def test_a_deliberate_answer_of_an_error_handler(how: str, caplog: pytest.
     assert faults(caplog) == []
 
 
-@pytest.mark.parametrize(
-    "wrong", [lambda *_: object(), lambda *_: {"x": object()}, lambda *_: (1, 2), lambda: "takes nothing"]
-)
+@pytest.mark.parametrize("wrong", [lambda: "takes nothing", lambda error: error, lambda a, b, c: (a, b, c), 5])
+def test_what_is_no_error_handler(wrong: Any) -> None:
+    """What cannot be called with a request and an exception is refused when it is registered."""
+    with pytest.raises(RouteError, match=r"the error handler .* must take \(request, exc\): write `async def"):
+        App().error_handler(404)(wrong)
+
+
+@pytest.mark.parametrize("kind", ["partial", "object", "decorated", "method", "class"])
+async def test_what_may_be_an_error_handler(kind: str) -> None:
+    """Whatever can be called with a request and an exception answers."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return Response("sorry", 404)
+
+    @functools.wraps(answer)
+    def decorated(*args: Any) -> Any:
+        return answer(*args)
+
+    class Answers:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        async def __call__(self, request: Request, error: Exception) -> Response:
+            return await answer(request, error)
+
+    class Sorry(Response):
+        def __init__(self, _request: Request, _error: Exception) -> None:
+            super().__init__("sorry", 404)
+
+    handlers: dict[str, Any] = {
+        "partial": functools.partial(answer),
+        "object": Answers(),
+        "decorated": decorated,
+        "method": Answers().__call__,
+        "class": Sorry,
+    }
+    app = App()
+    app.error_handler(404)(handlers[kind])
+    assert (await ask(app, "/nowhere")).body == b"sorry"
+
+
+@pytest.mark.parametrize("wrong", [lambda *_: object(), lambda *_: {"x": object()}, lambda *_: (1, 2)])
 async def test_an_error_handler_that_returns_no_answer(wrong: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A value that is no response, and a call that fails, are failures of the handler too."""
     app = shop(App(), SoldOut)

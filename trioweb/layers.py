@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from trioweb.ground.errors import RouteError
 from trioweb.request import Request
 from trioweb.responses import Response
-from trioweb.signatures import innermost, takes_two
+from trioweb.signatures import innermost, takes
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 """Leads on to what a middleware stands around, and returns its response."""
@@ -33,7 +33,7 @@ def as_middleware(where: str, given: Any) -> Middleware:
         )
     if not callable(given) or not inspect.iscoroutinefunction(innermost(given)):
         raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
-    if not takes_two(given):
+    if not takes(given, 2):
         raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}")
     return given  # type: ignore[no-any-return]
 

@@ -6,11 +6,10 @@ lifespan itself started. So a clean-up finds nobody at work with what it closes.
 
 from __future__ import annotations
 
-import dis
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -19,6 +18,7 @@ import trio
 from trioweb.debug import log_fault
 from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.errors import RouteError, unwrap
+from trioweb.signatures import Kind, innermost, kind_of, name_of, takes
 from trioweb.wire.transport import Transport
 
 Manager = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -107,66 +107,37 @@ class _Started:
 
 
 _SHAPE: Final = "write `async def lifespan(app): ...; yield; ...`"
-_SYNC_MANAGER: Final = contextmanager(lambda _app: iter(())).__code__
-"""The code of every function that ``contextlib.contextmanager`` makes."""
 
 
 def as_manager(given: Any) -> Manager:
     """A lifespan as the user wrote it, as a function of the app that makes an async context manager.
 
     Raises:
-        RouteError: it is none; the message says what to write instead.
+        RouteError: if it is none; the message says what to write instead.
     """
-    name = getattr(given, "__qualname__", repr(given))
-    is_class = isinstance(given, type)
-    if hasattr(given, "__aenter__") and not is_class:
+    if hasattr(given, "__aenter__") and not isinstance(given, type):
         return lambda _app: given
-    called: Any = given if is_class or inspect.isroutine(given) or isinstance(given, partial) else _call_of(given)
-    if reason := _why_no_lifespan(given, called):
+    name = name_of(given, qualified=True) if callable(given) else repr(given)
+    if reason := _why_no_lifespan(given):
         raise RouteError(
             "a lifespan must be an async generator function of the app, or return an async context manager, and "
             f"{name} {reason}: {_SHAPE}"
         )
-    try:
-        inspect.signature(given).bind(None)
-    except TypeError:
-        raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}") from None
-    except ValueError:  # something of C's
-        pass
-    return asynccontextmanager(given) if inspect.isasyncgenfunction(called) else partial(_make, given, name)
+    if not takes(given, 1):
+        raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}")
+    return asynccontextmanager(given) if kind_of(given) is Kind.GENERATOR else partial(_make, given, name)
 
 
-def _call_of(given: Any) -> Any:
-    return getattr(given, "__call__", None)  # noqa: B004 - that of an object, to see what it is
-
-
-def _why_no_lifespan(given: Any, called: Any) -> str | None:
-    if called is None:
+def _why_no_lifespan(given: Any) -> str | None:
+    if not callable(given):
         return "cannot be called"
     if isinstance(given, type):
         return None if hasattr(given, "__aenter__") else "is a class without __aenter__"
-    if inspect.isgeneratorfunction(called) or getattr(called, "__code__", None) is _SYNC_MANAGER:
+    if inspect.isgeneratorfunction(innermost(given)):
         return "is a generator function without async"
-    if inspect.iscoroutinefunction(called):
+    if inspect.iscoroutinefunction(innermost(given)):
         return "is an async def without a yield"
-    return "returns nothing" if _returns_nothing(called) else None
-
-
-def _returns_nothing(function: Any) -> bool:
-    """Whether no way through a function written in Python leads to a value other than ``None``."""
-    code = getattr(getattr(function, "func", function), "__code__", None)
-    if code is None or inspect.isasyncgenfunction(function):
-        return False
-    before: dis.Instruction | None = None
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "RETURN_CONST" and instruction.argval is not None:
-            return False
-        if instruction.opname == "RETURN_VALUE" and not (
-            before is not None and before.opname == "LOAD_CONST" and before.argval is None
-        ):
-            return False
-        before = instruction
-    return True
+    return None
 
 
 def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from urllib.parse import quote
 from trioweb.connection import Application
 from trioweb.debug import log_fault
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError
+from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.ground.traces import format_trace
@@ -22,7 +21,7 @@ from trioweb.lifespan import AppNursery
 from trioweb.limits import Limits
 from trioweb.request import Request
 from trioweb.responses import Response
-from trioweb.signatures import call_in_thread
+from trioweb.signatures import Kind, call_in_thread, kind_of, label_of, takes
 from trioweb.sweep import WritesInFlight
 from trioweb.wire.transport import PLAIN, own_transport
 
@@ -83,6 +82,7 @@ class Policy:
         Raises:
             TypeError: ``error`` is neither a status nor a class of exceptions.
             ValueError: it is a status, and not of an error.
+            RouteError: what it decorates does not take ``(request, exc)``.
         """
         is_class = isinstance(error, type) and issubclass(error, Exception)
         if not is_class and not isinstance(error, int):
@@ -93,7 +93,12 @@ class Policy:
             raise ValueError(f"error_handler is for statuses 400 to 599, got {error!r}: others are no errors")
 
         def register(function: H) -> H:
-            entry = (function, f"{function.__module__}.{function.__qualname__}")
+            if not callable(function) or not takes(function, 2):
+                raise RouteError(
+                    f"the error handler {getattr(function, '__qualname__', repr(function))} must take (request, exc): "
+                    "write `async def on_error(request, exc): return ...`"
+                )
+            entry = (function, label_of(function))
             if isinstance(error, int):
                 self.by_status[error] = entry
             else:
@@ -165,8 +170,9 @@ def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:
     """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
-    if inspect.iscoroutinefunction(handler):
+    kind = kind_of(handler)
+    if kind is Kind.COROUTINE:
         return await handler(request, error)
-    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+    if kind is Kind.GENERATOR:
         return handler(request, error)
     return await call_in_thread(partial(handler, request, error))

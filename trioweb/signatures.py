@@ -185,10 +185,12 @@ def label_of(function: Callable[..., Any]) -> str:
     return f"{getattr(unwrapped(function), '__module__', '?')}.{name_of(function, qualified=True)}"
 
 
-def takes_two(function: Callable[..., Any]) -> bool:
-    """Whether it can be called with two arguments by position, as middlewares and error handlers are."""
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments by position, as lifespans, middlewares and error handlers are."""
     try:
-        _signature(function).bind(None, None)
-    except (TypeError, ValueError):
+        _signature(function).bind(*[None] * count)
+    except TypeError:
         return False
+    except ValueError:  # it is written in C, and says nothing
+        return True
     return True
