@@ -21,7 +21,8 @@ wire.sources wire.driver wire.producer wire.inbox wire.relay wire.stepping wire.
 debug resources streams limits responses connection bodies uploads parts forms request websocket streaming ranges
 files tree
 markers inputs
-testing.strict testing.clock testing.conversation testing.transport testing.events testing.lifespan testing.websocket
+testing.strict testing.tasks testing.clock testing.conversation testing.transport testing.events testing.lifespan
+testing.websocket
 testing.client testing
 signatures layers arguments planner handlers sweep lifespan policy call deadline watch unread delivery exchange
 conversation direct light core chain callables

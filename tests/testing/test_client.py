@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
@@ -22,7 +21,6 @@ from trioweb import (
     StreamingResponse,
 )
 from trioweb.testing import ASGIViolation, LifespanFailed, TestClient
-from trioweb.testing.clock import PATIENCE
 
 Clock = trio.testing.MockClock
 
@@ -491,78 +489,6 @@ async def test_a_day_of_ticks(app: App, client: TestClient, autojump_clock: Cloc
 
     times = [eval(line)["at"] for line in (await client.get("/")).text.splitlines()]
     assert times == [60 * minute for minute in range(24 * 60)]
-
-
-async def test_threads_hold_the_clock(app: App, client: TestClient, autojump_clock: Clock, tmp_path: Any) -> None:
-    """A mock clock that jumps waits for the app's threads: for a plain function, a sync generator, and a file."""
-    (tmp_path / "file").write_bytes(bytes(500_000))
-
-    @app.get("/plain")
-    def plain() -> str:
-        time.sleep(0.02)
-        return "done"
-
-    @app.get("/stream")
-    def stream() -> Iterator[str]:
-        for _ in range(5):
-            time.sleep(0.005)
-            yield "x" * 40_000
-
-    @app.get("/file")
-    async def file() -> Response:
-        return FileResponse(tmp_path / "file")
-
-    for each in (client, app.test_client()):
-        assert (await each.get("/plain")).text == "done"
-        assert len((await each.get("/stream")).content) == 200_000
-        assert len((await each.get("/file")).content) == 500_000
-    assert trio.current_time() == 0
-
-
-async def test_a_thread_may_wait_for_the_clock(app: App, client: TestClient, autojump_clock: Clock) -> None:
-    """A plain function that sleeps by trio's clock is not waited for in real time for ever."""
-
-    @app.get("/")
-    def handler() -> str:
-        trio.from_thread.run(trio.sleep, 100)
-        return str(trio.from_thread.run_sync(trio.current_time))
-
-    assert (await client.get("/")).text == "100.0"
-
-
-async def test_a_thread_may_wait_for_the_clock_often(app: App, client: TestClient, autojump_clock: Clock) -> None:
-    """A plain function, and a generator, that sleep by trio's clock again and again take none of real time for it."""
-
-    @app.get("/plain")
-    def plain() -> str:
-        for _ in range(100):
-            trio.from_thread.run(trio.sleep, 10)
-        return "done"
-
-    @app.get("/stream")
-    def stream() -> Iterator[str]:
-        for _ in range(100):
-            yield "."
-            trio.from_thread.run(trio.sleep, 10)
-
-    begin = time.perf_counter()
-    assert (await client.get("/plain")).text == "done"
-    assert trio.current_time() == 1000
-    assert (await client.get("/stream")).text == "." * 100
-    assert trio.current_time() == 2000
-    assert time.perf_counter() - begin < PATIENCE * 10  # of 200 sleeps
-
-
-async def test_a_thread_that_takes_its_time(app: App, client: TestClient, autojump_clock: Clock) -> None:
-    """A plain function that works for a second is waited for, by the clock too."""
-
-    @app.get("/")
-    def handler() -> str:
-        time.sleep(1)
-        return "done"
-
-    assert (await client.get("/")).text == "done"
-    assert trio.current_time() == 0
 
 
 async def test_pings_and_an_idle_timeout(app: App, client: TestClient, autojump_clock: Clock) -> None:

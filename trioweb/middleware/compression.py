@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import trio
+
 from trioweb.ground.codings import preferred
 from trioweb.ground.conditions import weakened
 from trioweb.ground.headers import vary_on
@@ -13,7 +15,6 @@ from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, Co
 from trioweb.request import Request
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.wire.coding import Coder
-from trioweb.wire.threads import run_in_thread
 
 MINIMUM_SIZE: Final = 512
 """Bytes of a body that are worth it: smaller ones gain less than their new headers cost. A response."""
@@ -100,7 +101,7 @@ class Compression:
         marked = len(body or b"") >= self._minimum_size and self._mark(response, coding)
         if marked and coding is not None and body and request.method != "HEAD":
             finish = coding.start().finish
-            response.body = finish(body) if len(body) < IN_THREAD else await run_in_thread(finish, body)
+            response.body = finish(body) if len(body) < IN_THREAD else await trio.to_thread.run_sync(finish, body)
         return response
 
     def _choose(self, response: Response, coding: Coding | None) -> Coder | None:

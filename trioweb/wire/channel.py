@@ -226,7 +226,7 @@ class ThreadEnd:
     def __init__(self, channel: ByteChannel) -> None:
         self._channel = channel
         self._stopped = False
-        self._blocked = False
+        self._blocked: int | None = None  # the thread, while it waits
         self._token = trio.lowlevel.current_trio_token()
         # It guards the chunks from now on. A thread holds it for an append, the sender for a join.
         self._lock = threading.Lock()
@@ -248,15 +248,15 @@ class ThreadEnd:
 
     def _wait_for_room(self) -> None:
         with self._condition:
-            self._blocked = True
+            self._blocked = threading.get_ident()
             while self._channel.waiting > self._channel.limit and not self._over:
                 self._condition.wait()
-            self._blocked = False
+            self._blocked = None
 
     @property
-    def waiting(self) -> bool:
-        """The thread waits for room, and there is none: the loop has to do something first."""
-        return self._blocked and self._channel.waiting > self._channel.limit and not self._over
+    def waits_in(self) -> int | None:
+        """The thread, while it waits for room and there is none: the loop has to do something first."""
+        return self._blocked if self._channel.waiting > self._channel.limit and not self._over else None
 
     @property
     def _over(self) -> bool:

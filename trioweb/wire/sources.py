@@ -11,7 +11,7 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.wire.channel import ByteChannel, Outcome, ThreadEnd
-from trioweb.wire.threads import run_in_thread, thread_work
+from trioweb.wire.threads import thread_work
 
 FILE_CHUNK: Final = 65536
 """Bytes that one read of an async file asks for: one hop to a worker thread."""
@@ -101,12 +101,13 @@ async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encode
     A cancellation reaches the thread at its next chunk and nowhere else, and only then does this return: what the
     iterable holds is never closed under its hands.
     """
-    end = ThreadEnd(channel)
+    end, work = ThreadEnd(channel), thread_work()
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_when_cancelled, end)
         try:
-            await run_in_thread(_drain, iterable, end.put, encoder, limiter=thread_work().limiter, worker=end)
+            with work.known(end):
+                await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=work.limiter)
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()

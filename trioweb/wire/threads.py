@@ -1,17 +1,16 @@
-"""Worker threads: where they are started, and who of them is at work right now.
+"""Worker threads: the limiters that they are started under, and which of them wait for the loop to make room.
 
-A mock clock that jumps when all tasks wait takes a thread's work for idleness, and has it time out. So threads are
-counted here, and the testing kit holds the clock while one works.
+A mock clock that jumps when all tasks wait takes a thread's work for idleness. The testing kit holds it while a thread
+works, whoever has started that: it needs to know from here what trio cannot tell, that a thread waits for the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
 
 import trio
-
-T = TypeVar("T")
 
 THREADS: Final = 256
 """Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
@@ -22,16 +21,12 @@ FILE_THREADS: Final = 32
 
 
 class Worker(Protocol):
-    """Work in a thread that may wait for the loop at times."""
+    """A thread that may wait for the loop in a way of its own. A protocol, since channels stand above this."""
 
     @property
-    def waiting(self) -> bool:
-        """It waits for the loop, and not the loop for it."""
+    def waits_in(self) -> int | None:
+        """The thread, by its identifier, while it waits for the loop and not the loop for it."""
         ...
-
-
-class _Call:
-    waiting = False
 
 
 class ThreadWork:
@@ -43,10 +38,7 @@ class ThreadWork:
         self.files = trio.CapacityLimiter(FILE_THREADS)
         """For files alone: handlers that hold up all of trio's own threads hold up no file."""
         self._memory = memoryview(b"")
-        self.workers: dict[Worker, Coroutine[Any, Any, Any]] = {}
-        """What is under way, with what the loop awaits for it."""
-        self.held = False
-        """Somebody sees to it already that a mock clock waits for them."""
+        self._workers: set[Worker] = set()
 
     def memory(self, size: int) -> memoryview:
         """Memory to read into without a thread; what is in it is to be taken out before another task runs."""
@@ -54,18 +46,18 @@ class ThreadWork:
             self._memory = memoryview(bytearray(size))
         return self._memory[:size]
 
-    @property
-    def busy(self) -> bool:
-        """Whether the loop waits for some thread: for its work, or for the news that it has ended."""
-        return any(not (worker.waiting or _serves(call)) for worker, call in self.workers.items())
+    @contextmanager
+    def known(self, worker: Worker) -> Iterator[None]:
+        """For the time that a thread works: have ``waiting`` name it while it waits."""
+        self._workers.add(worker)
+        try:
+            yield
+        finally:
+            self._workers.discard(worker)
 
-
-def _serves(call: Any) -> bool:
-    """Whether the loop runs something for a thread, which waits for that in ``trio.from_thread``."""
-    while (call := getattr(call, "cr_await", None)) is not None:
-        if call.__name__ == "run" and call.cr_frame.f_globals.get("__name__") == "trio._threads":
-            return True
-    return False
+    def waiting(self) -> set[int]:
+        """Which of the known threads wait for the loop, by their identifiers."""
+        return {thread for worker in self._workers if (thread := worker.waits_in) is not None}
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")
@@ -79,24 +71,3 @@ def thread_work() -> ThreadWork:
         work = ThreadWork()
         _work.set(work)
         return work
-
-
-async def run_in_thread(
-    function: Callable[..., T], *args: Any, limiter: trio.CapacityLimiter | None = None, worker: Worker | None = None
-) -> T:
-    """Call a function in a worker thread; a cancellation waits until it has returned.
-
-    Args:
-        function: what to call.
-        args: with what.
-        limiter: whose tokens it takes; trio's own unless given.
-        worker: who knows when the thread waits; unless given it counts as at work until it returns.
-    """
-    work = thread_work()
-    entry = worker or _Call()
-    call: Coroutine[Any, Any, T] = trio.to_thread.run_sync(function, *args, limiter=limiter)
-    work.workers[entry] = call
-    try:
-        return await call
-    finally:
-        del work.workers[entry]

@@ -1,0 +1,45 @@
+"""What the tasks of a test are at: where each waits, through all that it awaits."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from typing import Any
+
+import trio
+
+
+def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+    """The task, and all that run in its nurseries and in theirs."""
+    tasks = [task]
+    while tasks:
+        task = tasks.pop()
+        yield task
+        for nursery in task.child_nurseries:
+            tasks += nursery.child_tasks
+
+
+def await_frames(task: trio.lowlevel.Task) -> Iterator[FrameType]:
+    """The frames of a task that waits, from its function to where it waits."""
+    awaited: Any = task.coro
+    seen: set[int] = set()
+    while awaited is not None and id(awaited) not in seen:
+        seen.add(id(awaited))
+        if isinstance(awaited, CoroutineType):
+            frame, following = awaited.cr_frame, awaited.cr_await
+        elif isinstance(awaited, AsyncGeneratorType):
+            frame, following = awaited.ag_frame, awaited.ag_await
+        elif isinstance(awaited, GeneratorType):
+            frame, following = awaited.gi_frame, awaited.gi_yieldfrom
+            if following is None and frame is not None:  # it may step a coroutine by hand, which it then holds
+                following = next(filter(_is_awaited, frame.f_locals.values()), None)
+        else:  # the step of an async generator, or what `__await__` has wrapped: only its references tell of what
+            frame, following = None, next(filter(_is_awaited, gc.get_referents(awaited)), None)
+        if frame is not None:
+            yield frame
+        awaited = following
+
+
+def _is_awaited(value: object) -> bool:
+    return isinstance(value, (CoroutineType, AsyncGeneratorType, GeneratorType))
