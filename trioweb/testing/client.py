@@ -14,6 +14,7 @@ from trioweb.ground.asgi import ASGIApp
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import Life
+from trioweb.testing.tasks import at_work
 from trioweb.testing.transport import BUFFERED, MAX_BUFFERED, ASGITransport
 from trioweb.testing.websocket import WebSocketSession
 
@@ -116,7 +117,7 @@ class TestClient(httpx.AsyncClient):
     ) -> None:
         """Have all clients leave, wait for what still runs, stop the app, and raise what was raised nowhere yet."""
         transport = self._app_transport
-        life = cast("Life", self._life)
+        life, nursery = cast("Life", self._life), cast("trio.Nursery", transport.nursery)
         errors: list[Exception] = []
         try:
             for source in self._sources:
@@ -128,7 +129,11 @@ class TestClient(httpx.AsyncClient):
                     await conversation.done.wait()
                 await life.stop()
             if scope.cancelled_caught:
-                errors.append(trio.TooSlowError(f"the app was still at work {self._seconds:g} s after the last client"))
+                errors.append(
+                    trio.TooSlowError(
+                        f"the app was still at work {self._seconds:g} s after the last client: {at_work(nursery)}"
+                    )
+                )
         except Exception as error:
             errors.append(error)
         finally:

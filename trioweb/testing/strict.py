@@ -1,10 +1,12 @@
 """What ASGI allows an application to send: one table for the order of messages, and the rules for what is in them.
 
-Pure: it knows no client and no loop. A server in the field may forgive what is refused here; the next one may not.
+Pure: it knows no client and no loop. A server in the field may forgive what is refused here; the next one may not. What
+all servers forgive is a warning.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -70,10 +72,10 @@ class HTTPRules:
             if not isinstance(name, bytes) or not isinstance(value, bytes):
                 raise ASGIViolation(f"headers are pairs of bytes, got {pair!r}")
             if name != name.lower():
-                raise ASGIViolation(f"header names are lower case in ASGI, got {name!r}")
+                warnings.warn(f"header names are lower case in ASGI, got {name!r}: servers take it", stacklevel=4)
             if not name or any(byte in b"\r\n\0 :" for byte in name) or any(byte in b"\r\n\0" for byte in value):
                 raise ASGIViolation(f"a header must not hold what would split the message, got {pair!r}")
-            if name == b"content-length":
+            if name.lower() == b"content-length":
                 if not value.isdigit():
                     raise ASGIViolation(f"a content-length is a number, got {value!r}")
                 self._declared = int(value)

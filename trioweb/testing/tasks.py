@@ -5,9 +5,38 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any
+from typing import Any, Final
 
 import trio
+
+from trioweb.ground.traces import is_users
+
+NAMED: Final = 5
+"""Tasks that a message names; of more it gives the number."""
+
+_OWN: Final = "trioweb."
+"""How the names of this framework's own tasks begin."""
+
+
+def at_work(nursery: trio.Nursery) -> str:
+    """Which tasks of the app's are at work in a nursery, and where each waits, for a message."""
+    places = [
+        f"{task.name} {where}"
+        for child in nursery.child_tasks
+        for task in tasks_below(child)
+        if (where := _where(task)) is not None
+    ]
+    more = f"; and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    return "; ".join(places[:NAMED]) + more if places else "no task of its own"
+
+
+def _where(task: trio.lowlevel.Task) -> str | None:
+    """The innermost line of the user's that a task is at, or none where it is none of the app's."""
+    frames = list(await_frames(task))
+    users = [frame for frame in frames if is_users(frame.f_code.co_filename)]
+    if not users:
+        return None if task.name.startswith(_OWN) else "(started by the app, in code of others)"
+    return f"({users[-1].f_code.co_filename}:{users[-1].f_lineno}, in {users[-1].f_code.co_name})"
 
 
 def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

@@ -13,6 +13,7 @@ from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
 from trioweb.ground.headers import Headers
 from trioweb.testing.strict import ASGIViolation
+from trioweb.testing.tasks import at_work
 from trioweb.wire.transport import Transport
 
 _APP_MAY_SEND = {
@@ -140,7 +141,9 @@ class WebSocketSession(Transport):
                 while self._state != "over":
                     await self._news.park()
             if scope_of_end.cancelled_caught:
-                failure = failure or trio.TooSlowError("the app goes on although its WebSocket is closed")
+                failure = failure or trio.TooSlowError(
+                    f"the app goes on although its WebSocket {self._scope['path']} is closed: {at_work(nursery)}"
+                )
             nursery.cancel_scope.cancel()
         failure = failure or self._error
         if failure is not None:
