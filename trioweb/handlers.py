@@ -28,7 +28,7 @@ from trioweb.wire.sources import is_iterable, is_iterator
 
 WEBSOCKET: Final = "WEBSOCKET"
 """What stands for a method in a WebSocket's route."""
-_JSON_VALUES: Final = (dict, list, int, float, bool, msgspec.Struct)
+_JSON_VALUES: Final = (dict, list, int, float, bool)
 
 
 class RouteOptions(TypedDict, total=False):
@@ -240,10 +240,12 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
         return Response(value)
     if value is None:
         return Response(status_code=204)
-    if isinstance(value, _JSON_VALUES) or _is_dataclass(value):
+    if isinstance(value, _JSON_VALUES):
         return _json(value, label)
-    if is_iterator(value):
+    if is_iterator(value):  # also a dataclass, as the streams of anyio are
         return StreamingResponse(value)
+    if isinstance(value, msgspec.Struct) or _is_dataclass(value):
+        return _json(value, label)
     raise _refused(value, label)
 
 

@@ -42,21 +42,34 @@ def is_iterable(value: object) -> bool:
 
 def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
     """The source as an async generator, or ``None`` where only a thread may iterate it."""
-    if all(hasattr(source, name) for name in ("asend", "athrow", "aclose", "__anext__")):
+    if _is_generator(source):
         return cast("AsyncGenerator[Any, None]", source)
     if is_async(source):
-        return _read(source) if hasattr(source, "read") and hasattr(source, "aclose") else _iterate(source)
+        if hasattr(source, "read") and hasattr(source, "aclose"):
+            return _read(source)
+        iterator = source.__aiter__()
+        if _is_generator(iterator) and not (hasattr(source, "aclose") or hasattr(source, "close")):
+            return cast("AsyncGenerator[Any, None]", iterator)  # what is raised at its yield belongs there
+        return _iterate(source, iterator)
     if isinstance(source, READY) or type(source).__name__ in ("dict_keys", "dict_values", "dict_items"):
         return _each(source)
     return None
 
 
-async def _iterate(source: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+def _is_generator(value: object) -> bool:
+    return all(hasattr(value, name) for name in ("asend", "athrow", "aclose", "__anext__"))
+
+
+async def _iterate(source: Any, iterator: Any) -> AsyncGenerator[Any, None]:
     try:
-        async for chunk in source:
+        async for chunk in iterator:
             yield chunk
     finally:
-        await close_unused(source)
+        try:
+            if iterator is not source and hasattr(iterator, "aclose"):
+                await iterator.aclose()
+        finally:
+            await close_unused(source)
 
 
 async def _read(file: Any) -> AsyncGenerator[Any, None]:
@@ -73,8 +86,8 @@ async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
 
 
 def is_channel(source: object) -> bool:
-    """Whether a source has another end, that somebody may hold."""
-    return isinstance(source, (trio.abc.ReceiveChannel, trio.abc.ReceiveStream))
+    """Whether a source has another end, that somebody may hold: a channel or stream, of trio's or in its shape."""
+    return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
 
 
 async def close_unused(source: Any) -> None:
