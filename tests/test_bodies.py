@@ -44,10 +44,10 @@ async def test_lines_do_not_depend_on_pieces(values: list[Any], data: st.DataObj
 @pytest.mark.parametrize(
     ("line", "status", "detail"),
     [
-        (b"{", 400, "Line 3 is not JSON: Input data was truncated (byte 1)."),
-        (b'{"n": 1} {}', 400, "Line 3 is not JSON: JSON is malformed: trailing characters"),
+        (b"{", 400, "Line 3 is not JSON: it ends too early (byte 1)."),
+        (b'{"n": 1} {}', 400, "Line 3 is not JSON: it is malformed (byte 10)"),
         (b'{"n": 1', 400, "Line 3 is not JSON"),
-        (b"\xff", 400, "Line 3 is not JSON: JSON is malformed: invalid character (byte 0)."),
+        (b"\xff", 400, "Line 3 is not JSON: it is not UTF-8 (byte 0)."),
         (b"[" * 90, 422, "The request does not fit. body.2: Expected `object`, got `array`"),
         (b'{"n": "x"}', 422, "The request does not fit. body.2.n: Expected `int`, got `str`"),
         (b" " * 101, 413, "Line 3 of the request body is longer than 100 bytes."),

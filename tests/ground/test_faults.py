@@ -54,14 +54,18 @@ def test_what_does_not_fit(data: bytes, loc: list[str | int], msg: str) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "Input data was truncated (byte 0)"),
-        (b'{"a":', "Input data was truncated (byte 5)"),
-        (b'{"secret": x}', "JSON is malformed: invalid character (byte 11)"),
-        (b'{"secret": 1} 2', "JSON is malformed: trailing characters (byte 15)"),
+        (b"", "it ends too early (byte 0)"),
+        (b'{"a":', "it ends too early (byte 5)"),
+        (b'{"secret": x}', "it is malformed (byte 11)"),
+        (b'{"secret": 1} 2', "it is malformed (byte 15)"),
+        (b"nul", "it ends too early (byte 3)"),
+        (b"[1,]", "it is malformed (byte 3)"),
+        (b'{"\xff": 1}', "it is not UTF-8 (byte 2)"),
         (b'"secret\xff"', "it is not UTF-8 (byte 7)"),
         (b'{"secret": "\xc3"}', "it is not UTF-8 (byte 12)"),
-        ('{"secret": 1}'.encode("utf-16"), "JSON is malformed: invalid character (byte 0)"),
-        (b"\xef\xbb\xbf{}", "JSON is malformed: invalid character (byte 0)"),
+        ('{"secret": 1}'.encode("utf-16"), "it is not UTF-8 (byte 0)"),
+        ('{"secret": 1}'.encode("utf-16-le"), "it is malformed (byte 1)"),
+        (b"\xef\xbb\xbf{}", "it is malformed (byte 0)"),
         (b"[" * 100_000, "it is nested too deeply"),
         (b'{"secret":' * 100_000, "it is nested too deeply"),
         (b"[" * 100_000 + b"]" * 100_000, "it is nested too deeply"),
@@ -72,6 +76,51 @@ def test_what_is_no_json(data: bytes, reason: str) -> None:
     with pytest.raises(HTTPError) as caught:
         decode(data)
     assert (caught.value.status, caught.value.detail) == (400, f"The request body is not JSON: {reason}.")
+
+
+def says(error: Exception) -> Any:
+    """A decoder that fails in these words."""
+
+    def decode(data: bytes) -> Any:
+        raise error
+
+    return decode
+
+
+@pytest.mark.parametrize(
+    ("error", "data", "reason"),
+    [
+        (msgspec.DecodeError("Invalid UTF-8 encoded string"), b'"\xff"', "it is not UTF-8 (byte 1)"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "quite wrong"), b'"\xff"', "it is not UTF-8 (byte 1)"),
+        (msgspec.DecodeError("bad string at byte 1"), b'"\xff"', "it is not UTF-8 (byte 1)"),
+        (msgspec.DecodeError("Unexpected secret at position 7"), b'{"a":  x}', "it is malformed (byte 7)"),
+        (msgspec.DecodeError("Unexpected end of input"), b"[", "it ends too early (byte 1)"),
+        (msgspec.DecodeError("The secret is no JSON"), b"secret", "it is malformed"),
+    ],
+)
+def test_other_words_for_what_is_no_json(error: Exception, data: bytes, reason: str) -> None:
+    """What is told of what is no JSON does not depend on the words of the decoder, and never quotes these."""
+    with pytest.raises(HTTPError) as caught:
+        decode_json(says(error), data, "The request body", ("body",))
+    assert (caught.value.status, caught.value.detail) == (400, f"The request body is not JSON: {reason}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "loc", "msg"),
+    [
+        ("Wanted an int, found a str - at `$.items[0].count`", ["body", "items", 0, "count"], "Does not fit"),
+        ("Wanted an int, found a str at `$.a`", ["body", "a"], "Does not fit"),
+        ("Wanted an int", ["body"], "Does not fit"),
+        ("Expected `int` in other words - at `$.a`", ["body", "a"], "Expected `int` in other words"),
+        ("Timestamp is out of range", ["body"], "Timestamp is out of range"),
+        ("", ["body"], "Does not fit"),
+    ],
+)
+def test_other_words_for_what_does_not_fit(text: str, loc: list[str | int], msg: str) -> None:
+    """Where the decoder has other words than those that are known, the 422 still says where, and nothing wrong."""
+    with pytest.raises(InputError) as caught:
+        decode_json(says(msgspec.ValidationError(text)), b"{}", "The request body", ("body",))
+    assert caught.value.errors == [{"loc": loc, "msg": msg}]
 
 
 @pytest.mark.parametrize("data", [b"1" * 5000, b"-" + b"9" * 100_000, b"1e999999", b"1" * 400 + b".5"])

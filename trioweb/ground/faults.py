@@ -1,4 +1,8 @@
-"""What does not fit a type, as a client reads it: where it is, and what is wrong there."""
+"""What does not fit a type, as a client reads it: where it is, and what is wrong there.
+
+The one place that reads what msgspec says. Its words are no interface, and change: where they are not those that are
+known here, less is said, and nothing wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,22 @@ from trioweb.ground.errors import Fault, HTTPError, InputError
 LONGEST: Final = 200
 """Characters of a message about one input. It may quote what was sent, which a client could have made any length."""
 
-_PATH: Final = re.compile(r" - at `(?:key in )?\$(.*?)`$", re.DOTALL)
+_PATH: Final = re.compile(r"(?: - )?at `(?:key in )?\$(.*?)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
-_MISSING: Final = re.compile(r"Object missing required field `(.+)`")
+_MISSING: Final = re.compile(r"Object missing required field `(.+)`", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
+_KNOWN: Final = re.compile(
+    r"Expected `[^`]+`|Invalid |Unknown |(?:Integer|Number|Timestamp|Duration|Date|Time)\b.* range"
+)
+"""How the messages begin that are passed on, as far as msgspec has these words."""
+_OTHER: Final = "Does not fit"
+"""What is said where it has other ones."""
+_POSITION: Final = re.compile(r"\b(?:byte|position|offset)\D{0,3}(\d+)")
+_TOO_SHORT: Final = re.compile(r"truncat|incomplete|\bend\b|\bEOF\b", re.IGNORECASE)
 
 
 def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
-    """What msgspec says of a value.
+    """What msgspec says of a value, in words that do not depend on its version as far as that can be.
 
     Args:
         error: what it raised.
@@ -35,6 +47,8 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
         return missing(*steps, named[1])
     if named := _UNKNOWN.match(text):
         return {"loc": [*steps, named[1][:LONGEST]], "msg": "Unknown field"}
+    if not _KNOWN.match(text):
+        text = _OTHER
     return {"loc": steps, "msg": text if len(text) <= LONGEST else text[:LONGEST] + "..."}
 
 
@@ -60,16 +74,21 @@ def decode_json(decode: Callable[[bytes], Any], data: bytes, what: str, loc: Seq
         return decode(data)
     except msgspec.ValidationError as error:
         raise InputError([fault_of(error, loc)]) from None
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8"
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            reason += f" (byte {error.start})"
     except RecursionError:
         reason = "it is nested too deeply"
-    except msgspec.DecodeError as error:
-        reason = str(error)
-        if "(byte" not in reason:
-            reason += f" (byte {len(data)})"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = _why_not_json(str(error), data)
     raise HTTPError(400, f"{what} is not JSON: {reason}.")
+
+
+def _why_not_json(said: str, data: bytes) -> str:
+    """What is wrong with bytes that msgspec could not decode; of what it ``said`` only the position is taken."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte {error.start})"
+    if found := _POSITION.search(said):
+        return f"it is malformed (byte {found[1]})"
+    if _TOO_SHORT.search(said):
+        return f"it ends too early (byte {len(data)})"
+    return "it is malformed"

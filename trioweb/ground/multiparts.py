@@ -94,9 +94,9 @@ class MultipartReader:
 
     def _failure(self, error: MultipartError) -> HTTPError:
         if isinstance(error, ParserLimitReached):
-            return HTTPError(413, f"The form is too large at part {self._parts + 1}: {error.args[0]}.")
+            return HTTPError(413, f"The form has too many parts, or too large a head, at part {self._parts + 1}.")
         where = f"after {self._parts} whole heads of parts"
-        return HTTPError(400, f"The request body is not a multipart form, {where}: {error.args[0]}.")
+        return HTTPError(400, f"The request body is not a multipart form, {where}.")
 
 
 def boundary_of(content_type: str) -> str:

@@ -202,8 +202,8 @@ class RequestReader:
                 raise BadRequest(501, "the method is longer than any that is known") from None
             self._parser = None
             return self._feed_head(b"POST" + raw[len(method) :], b"POST")
-        except HttpParserError as error:
-            raise BadRequest(400, str(error)) from None
+        except HttpParserError:
+            raise BadRequest(400, "the head is none of an HTTP/1.1 request") from None
         return False
 
     def _begin_body(self, head: Head, *, upgrades: bool) -> None:
@@ -236,8 +236,8 @@ class RequestReader:
                 self.remaining -= len(piece)
                 self._parser.feed_data(piece)
                 self.complete = not self.remaining
-        except HttpParserError as error:
-            raise BadRequest(400, str(error)) from None
+        except HttpParserError:
+            raise BadRequest(400, "the chunks of the body are malformed") from None
         body = self._body
         self._body = []
         return body[0] if len(body) == 1 else b"".join(body)
