@@ -1,12 +1,18 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``docs``, ``start``, ``soak``, ``lint``, ``types``,
-``bench``.
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``newest``, ``lowest``, ``pin``, ``docs``, ``start``,
+``soak``, ``lint``, ``types``, ``bench``.
+
+What sessions install is pinned in ``tests/constraints.txt``, so that they do next year what they do today. ``pin``
+renews that, and ``newest`` tells beforehand whether it will pass.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 import nox
@@ -14,8 +20,16 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["tests", "docs", "lint", "types"]
 
-SUPPORTED = ("3.11", "3.12", "3.13")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
+PINNED = Path(__file__).parent / "tests" / "constraints.txt"
+"""Versions of all that the sessions install."""
+
+TOOLS = ("build", "hatchling", "mypy>=2.4", "nox", "pyright>=1.1.414", "ruff>=0.17")
+"""What sessions need that is no extra of the project."""
+
+PRODUCT = ("reload", "h3", "compression", "sessions", "testing")
+"""The extras of the project that are for its users: their lower bounds are tested, as those of its dependencies are."""
 
 ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/server")
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
@@ -47,21 +61,81 @@ def find_pythons() -> list[str]:
 PYTHONS = find_pythons()
 
 
-@nox.session(python=list(dict.fromkeys([*PYTHONS[:1], *PYTHONS[-1:]])))
-def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest.
+BOTH_ENDS = list(dict.fromkeys([*PYTHONS[:1], *PYTHONS[-1:]]))
+"""What differs between Pythons shows at both ends."""
 
-    What differs between Pythons shows at both ends.
-    """
-    session.install(".[test]")
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages in their pinned versions; the project itself is built by a pinned builder as well."""
+    session.install("-c", str(PINNED), "hatchling")
+    session.install("-c", str(PINNED), "--no-build-isolation", *packages)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run all tests on the newest Python that is there, and nearly all on others; arguments go to pytest."""
     left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
     session.run("python", "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
+
+
+@nox.session(python=BOTH_ENDS)
+def tests(session: nox.Session) -> None:
+    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest."""
+    install(session, ".[test]")
+    run_tests(session)
+
+
+@nox.session(python=BOTH_ENDS)
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest versions of everything."""
+    session.install("--upgrade", "--upgrade-strategy", "eager", ".[test]")
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[:1])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions that the project says it works with, on the oldest Python."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(each for extra in PRODUCT for each in extras[extra])]
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("".join(f"{each.replace('>=', '==')}\n" for each in wanted))
+    session.install("-c", str(constraints), ".[test]")
+    run_tests(session)
+
+
+@nox.session
+def pin(session: nox.Session) -> None:
+    """Renew ``tests/constraints.txt``: the newest versions of all that the sessions install, on each Python."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)  # by the package, and the Python
+    place = Path(session.create_tmp()).resolve()
+    for python in PYTHONS:
+        own = place / python
+        session.run(f"python{python}", "-m", "venv", "--clear", str(own), external=True)
+        run = (str(own / "bin" / "python"), "-m", "pip")
+        session.run(
+            *run, "install", "-q", "--upgrade", "--upgrade-strategy", "eager", ".[test,docs]", *TOOLS, external=True
+        )
+        frozen = session.run(*run, "freeze", "--exclude", "trioweb", external=True, silent=True)
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)$", str(frozen), re.MULTILINE):
+            found[name.lower().replace("_", "-")][python] = version
+    PINNED.write_text("# Written by nox -s pin.\n" + "".join(pins_of(found)))
+
+
+def pins_of(found: dict[str, dict[str, str]]) -> list[str]:
+    """The lines of the constraints: one a package, or one a Python where its version is not the same on all."""
+    lines = []
+    for name, versions in sorted(found.items()):
+        if len(set(versions.values())) == 1:
+            lines.append(f"{name}=={next(iter(versions.values()))}\n")
+        else:
+            lines += [f'{name}=={version} ; python_version == "{python}"\n' for python, version in versions.items()]
+    return lines
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the guide into ``site/``, strictly, and check what was built; examples of other frameworks run here too."""
-    session.install(".[test,docs]")
+    install(session, ".[test,docs]")
     env = {"NO_MKDOCS_2_WARNING": "1", "SITE": "site", "GUIDE_COMPLETE": "1"}
     session.run("mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", env=env)
     session.run("python", "-m", "pytest", "tests/docs/check_site.py", *session.posargs, env=env)
@@ -75,11 +149,11 @@ def start(session: nox.Session) -> None:
     place = Path(session.create_tmp()).resolve()
     for old in ("dist", "shop"):
         shutil.rmtree(place / old, ignore_errors=True)
-    session.install("build")
+    session.install("-c", str(PINNED), "build")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(place / "dist"), ".")
     [wheel] = (place / "dist").glob("*.whl")
     session.install("--force-reinstall", "--no-deps", str(wheel))
-    session.install(str(wheel))
+    session.install("-c", str(PINNED), str(wheel))
     session.chdir(place)
     session.run("trioweb", "new", "shop")
     session.chdir(place / "shop")
@@ -94,14 +168,14 @@ def start(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Let clients with random faults loose on real servers; after ``--``: minutes, ``--seed N``, ``--runner NAME``."""
-    session.install(".[test]")
+    install(session, ".[test]")
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
-    session.install("ruff>=0.17")
+    install(session, "ruff>=0.17")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -109,7 +183,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy (strict) and pyright."""
-    session.install(".[test]", "mypy>=2.4", "pyright>=1.1.414", "nox")
+    install(session, ".[test]", *TOOLS)
     session.run("mypy")
     session.run("pyright")
 
@@ -117,7 +191,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Serve the tour on http://127.0.0.1:8000; arguments after ``--`` go to Hypercorn."""
-    session.install(".")
+    install(session, ".")
     session.log("open http://127.0.0.1:8000 in a browser; Ctrl+C ends it")
     session.run("hypercorn", "-k", "trio", *session.posargs, "examples.tour:app")
 

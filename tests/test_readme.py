@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,29 @@ def test_what_curl_is_told_to_ask_the_tour(start_server: StartServer, tmp_path: 
     for path in paths:
         with server.request(path) as client:
             assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_nothing_is_installed_into_the_system() -> None:
+    """What the README and the guide have one install goes into an environment: systems refuse it for their own Python."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    blocks = [block for page in pages for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)]
+    installs = [block for block in blocks if re.search(r"\bpip install (?!'?trioweb\[reload\]'?\n)", block)]
+    assert len(installs) >= 4
+    for block in installs:
+        assert block.index("python3 -m venv .venv && ") < block.index("pip install"), block
+        assert "python3 -m pip" not in block
+
+
+def test_what_is_pinned() -> None:
+    """What the commands install is pinned, whatever is needed and the builder too, by versions and no place."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    pins = (ROOT / "tests" / "constraints.txt").read_text()
+    line = r'[a-z0-9.-]+==[^\s/]+( ; python_version == "3\.\d+")?'
+    assert all(re.fullmatch(line, pin) for pin in pins.splitlines()[1:])
+    wanted = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    names = {re.split(r"[\[<>=]", each)[0] for each in wanted} | {"hatchling", "nox", "mypy", "pyright", "ruff", "build"}
+    assert names - set(re.findall(r"^([a-z0-9.-]+)==", pins, re.MULTILINE)) == set()
 
 
 def test_every_session_that_the_readme_names_is_there() -> None:
