@@ -97,7 +97,7 @@ def lowest(session: nox.Session) -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(each for extra in PRODUCT for each in extras[extra])]
-    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints = Path(session.virtualenv.location) / "lowest.txt"  # create_tmp would be the place of the tests too
     constraints.write_text("".join(f"{each.replace('>=', '==')}\n" for each in wanted))
     session.install("-c", str(constraints), ".[test]")
     run_tests(session)

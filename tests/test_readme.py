@@ -61,7 +61,7 @@ def test_what_curl_is_told_to_ask_the_tour(start_server: StartServer, tmp_path: 
 
 
 def test_nothing_is_installed_into_the_system() -> None:
-    """What the README and the guide have one install goes into an environment: systems refuse it for their own Python."""
+    """What README and guide have one install goes into an environment: systems refuse it for their own Python."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     blocks = [block for page in pages for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)]
     installs = [block for block in blocks if re.search(r"\bpip install (?!'?trioweb\[reload\]'?\n)", block)]
@@ -78,8 +78,18 @@ def test_what_is_pinned() -> None:
     pins = (ROOT / "tests" / "constraints.txt").read_text()
     line = r'[a-z0-9.-]+==[^\s/]+( ; python_version == "3\.\d+")?'
     assert all(re.fullmatch(line, pin) for pin in pins.splitlines()[1:])
-    wanted = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
-    names = {re.split(r"[\[<>=]", each)[0] for each in wanted} | {"hatchling", "nox", "mypy", "pyright", "ruff", "build"}
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.split(r"[\[<>=]", each)[0] for each in wanted} | {
+        "hatchling",
+        "nox",
+        "mypy",
+        "pyright",
+        "ruff",
+        "build",
+    }
     assert names - set(re.findall(r"^([a-z0-9.-]+)==", pins, re.MULTILINE)) == set()
 
 

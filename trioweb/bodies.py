@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.faults import decode_json
+from trioweb.ground.faults import REFUSALS, decode_json
 from trioweb.ground.lines import LineSplitter
 from trioweb.wire.inbox import Inbox
 
@@ -85,7 +85,7 @@ class JSONLines(Generic[T]):
                     number = self._lines.count
                     try:
                         append((number, self._decode(line)))
-                    except (ValueError, RecursionError):
+                    except REFUSALS:
                         decode_json(self._decode, line, f"Line {number}", ("body", number - 1))
         except HTTPError as failure:  # raised when the values before it have been taken
             self._failure = failure

@@ -16,6 +16,8 @@ from trioweb.ground.errors import Fault, HTTPError, InputError
 
 LONGEST: Final = 200
 """Characters of a message about one input. It may quote what was sent, which a client could have made any length."""
+REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder of msgspec's raises for what it does not take. In older versions the first is no ``ValueError``."""
 
 _PATH: Final = re.compile(r"(?: - )?at `(?:key in )?\$(.*?)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
