@@ -42,6 +42,7 @@ MORE: Final = {
     "a last chunk of many zeros": CHUNKED + b"1\r\na\r\n0000\r\n\r\n" + _LATER,
     "a chunk size with an empty extension": CHUNKED + b"3;\r\nabc\r\n0\r\n\r\n",
     "an extension with a space before it": CHUNKED + b"3 ;a=b\r\nabc\r\n0\r\n\r\n",
+    "an extension with spaces and tabs": CHUNKED + b'3 ;\ta\t=\t"b" ; c\r\nabc\r\n0 ; d = e\r\n\r\n' + _LATER,
     "an extension with a value in quotes": CHUNKED + b'3;a="b;c"\r\nabc\r\n0\r\n\r\n',
     "an extension with a line in quotes": CHUNKED + b'3;a="\r\nabc\r\n0\r\n\r\n"\r\n',
     "an extension at the last chunk": CHUNKED + b"3\r\nabc\r\n0;a=b\r\n\r\n" + _LATER,

@@ -41,7 +41,7 @@ DIFFERENCES: Final = (
     Difference(
         REFUSED_HERE,
         "RFC 9112, section 6.1: a server MAY reject a request that has both a Content-Length and a Transfer-Encoding",
-        ("both lengths", "both lengths, the other way"),
+        ("both lengths", "both lengths, the other way", "both lengths with tabs"),
     ),
     Difference(
         REFUSED_HERE,
@@ -62,7 +62,7 @@ DIFFERENCES: Final = (
         REFUSED_HERE,
         "RFC 9112, section 5.2: a server MUST either reject a folded line with a 400, or replace it by spaces",
         ("a folded line", "a line folded with a tab", "a length behind a space", "a name behind a tab",
-         "a folded trailer"),
+         "a folded trailer", "a field of a tab that is folded", "a line of a tab"),
     ),
     Difference(
         REFUSED_HERE,
@@ -144,7 +144,9 @@ DIFFERENCES: Final = (
     Difference(
         REFUSED_HERE,
         "RFC 9112, section 7.1.1: an extension has a name, and its value is a token or a string of one line",
-        ("a chunk size with an empty extension", "an extension with a NUL", "an extension with a line in quotes"),
+        ("a chunk size with an empty extension", "an extension with a NUL", "an extension with a line in quotes",
+         "an extension without a name", "an extension without a value", "an extension of two semicolons",
+         "an extension with a space at its end", "an extension with two words", "an extension with a bare CR"),
     ),
     Difference(
         REFUSED_HERE,
@@ -161,6 +163,11 @@ DIFFERENCES: Final = (
         "RFC 9112, section 2.2: a server SHOULD ignore at least one empty line before a request line",
         ("empty lines first", "empty lines between requests", "an empty line behind a body",
          "a line end and no field", "an empty line"),
+    ),
+    Difference(
+        TAKEN_HERE,
+        "RFC 9112, section 7.1.1: white space around the semicolon and the equals sign of an extension is to be parsed",
+        ("an extension with a space before it", "an extension with spaces and tabs"),
     ),
     Difference(
         TAKEN_HERE,
@@ -195,7 +202,8 @@ DIFFERENCES: Final = (
         "RFC 9112, section 6.3: where chunked is not the last coding of a request the server MUST answer 400",
         ("chunked twice", "two chunked fields", "no chunked", "identity", "nearly chunked", "chunked with a parameter",
          "an empty coding", "a length and a coding that is no chunked", "chunked and a comma", "chunked in quotes",
-         "chunked before another coding", "a coding with a name of its own"),
+         "chunked before another coding", "a coding with a name of its own", "chunked and a tab within",
+         "chunked, a tab and another word"),
     ),
     Difference(
         SAID_OTHERWISE,

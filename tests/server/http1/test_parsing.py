@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioweb.server.http1.checks import BadRequest
+from trioweb.server.http1.chunked import CHUNK_OVERHEAD
 from trioweb.server.http1.head import Head
-from trioweb.server.http1.parsing import CHUNK_OVERHEAD, RequestReader
+from trioweb.server.http1.parsing import RequestReader
 
 MAX_HEAD, MAX_HEADERS = 4096, 32
 
@@ -150,6 +151,19 @@ REFUSED = {
     "a folded trailer": (CHUNKED + b"0\r\nA: b\r\n c\r\n\r\n", 400),
     "a trailer with a space before its colon": (CHUNKED + b"0\r\nA : b\r\n\r\n", 400),
     "trailers that end with a bare LF": (CHUNKED + b"0\r\nA: b\n\r\n", 400),
+    "an extension without a name": (CHUNKED + b"3;=b\r\nabc\r\n0\r\n\r\n", 400),
+    "an extension without a value": (CHUNKED + b"3;a=\r\nabc\r\n0\r\n\r\n", 400),
+    "an extension of two semicolons": (CHUNKED + b"3;;a\r\nabc\r\n0\r\n\r\n", 400),
+    "an extension with a space at its end": (CHUNKED + b"3;a \r\nabc\r\n0\r\n\r\n", 400),
+    "an extension with two words": (CHUNKED + b"3;a b\r\nabc\r\n0\r\n\r\n", 400),
+    "an extension with a bare CR": (CHUNKED + b'3;a="\r"\r\nabc\r\n0\r\n\r\n', 400),
+    "a space before the size of the last chunk": (CHUNKED + b"3\r\nabc\r\n 0\r\n\r\n", 400),
+    "chunked and a tab within": (POST + b"Transfer-Encoding: chun\tked\r\n\r\n0\r\n\r\n", 400),
+    "chunked, a tab and another word": (POST + b"Transfer-Encoding: chunked\tx\r\n\r\n0\r\n\r\n", 400),
+    "both lengths with tabs": (POST + b"Content-Length: 3\t\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n", 400),
+    "a field of a tab that is folded": (GET + b"A:\t\r\n\t\r\n\r\n", 400),
+    "a line of a tab": (GET + b"A: b\r\n\t\r\n\r\n", 400),
+    "a tab behind the version": (b"GET / HTTP/1.1\t\r\nHost: x\r\n\r\n", 400),
     "endless extensions": (CHUNKED + b"1;" + b"a" * CHUNK_OVERHEAD, 400),
     "endless trailers": (CHUNKED + b"0\r\n" + b"A: b\r\n" * CHUNK_OVERHEAD, 400),
 }
@@ -187,6 +201,14 @@ ACCEPTED = {
     "a length of 0": (POST + b"Content-Length: 0\r\n\r\n", ("POST", b"/?", "1.1", b"")),
     "chunks": (CHUNKED + b'3\r\nabc\r\nA;x="y"\r\n0123456789\r\n0\r\n\r\n', ("POST", b"/?", "1.1", b"abc0123456789")),
     "chunks with empty lines": (CHUNKED + b"8\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n", ("POST", b"/?", "1.1", b"\r\n" * 4)),
+    "chunked and a tab": (
+        POST + b"Transfer-Encoding: chunked\t\r\n\r\n1\r\na\r\n0\r\n\r\n", ("POST", b"/?", "1.1", b"a"),
+    ),
+    "chunks of one byte": (CHUNKED + b"1\r\n1\r\n1\r\n\r\r\n1\r\n\n\r\n1\r\n0\r\n2\r\n\r\n\r\n1\r\nb\r\n0\r\n\r\n",
+                           ("POST", b"/?", "1.1", b"1\r\n0\r\nb")),
+    "chunked between tabs and spaces": (
+        POST + b"Transfer-Encoding: \t chunked\t \r\nA:\t\r\n\r\n1\r\na\r\n0\r\n\r\n", ("POST", b"/?", "1.1", b"a"),
+    ),
     "no chunks": (CHUNKED + b"0\r\n\r\n", ("POST", b"/?", "1.1", b"")),
     "trailers": (CHUNKED + b"1\r\na\r\n0\r\nX: y\r\nZ:\r\n\r\n", ("POST", b"/?", "1.1", b"a")),
     "a method of somebody's own": (b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", ("BREW", b"/pot?", "1.1", b"")),

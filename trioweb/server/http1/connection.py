@@ -94,7 +94,6 @@ class HTTP1Connection(Line):
             return self._early
         finally:
             self.pulse.discard(self)
-            self.reader.close()
             if self._early is None:
                 self.wire.close()
 

@@ -1,10 +1,10 @@
-"""Requests from bytes, without I/O: llhttp's parser, held to one message at a time.
+"""Requests from bytes, without I/O: heads are llhttp's to check, one at a time.
 
 Rules that this module alone enforces:
 
 * A head is what ends with the first empty line, and is read in one piece; it holds no bare CR or LF.
 * No byte behind the end of a message is decoded before that message is over: what comes early stays as it came.
-* Time is linear in the bytes, and what is not body is bounded: a head, the extensions of chunks, the trailers.
+* Time is linear in the bytes, and a head is bounded.
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ from trioweb.server.http1.checks import (
     BadRequest,
     split_target,
 )
+from trioweb.server.http1.chunked import ChunkDecoder
 from trioweb.server.http1.head import Head, Repeated, read_fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 """What an HTTP/2 client says first (RFC 9113, section 3.4), as far as it looks like a head."""
-CHUNK_OVERHEAD: Final = 16384
-"""Bytes of a chunked body that are no data, a request: lines of sizes, extensions, trailers; and beyond that ..."""
-OVERHEAD_A_BYTE: Final = 8
-"""... so many for each byte of data: a chunk of one byte needs five."""
 EMPTY_LINES: Final = 4
 """Empty lines that may stand before a request (RFC 9112, section 2.2: at least one)."""
 REMEMBERED: Final = 4096
@@ -44,12 +41,14 @@ KNOWN_LENGTH: Final = 64
 """... at most so many bytes each, 250 KiB."""
 
 _NAMES: Final[dict[bytes, bytes]] = {}
+_NOBODY: Final = object()
+"""Who is told what llhttp finds: it is asked only whether something is wrong."""
 _END: Final = b"\r\n\r\n"
 _LATER: Final = re.compile(rb"HTTP/1\.[2-9]")
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
-_CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
-_LENGTH_HEAD: Final = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+_PADDED: Final = re.compile(rb"(?<=[^\r\n \t])[ \t]++(?=\r\n)")
+"""White space behind a value, which is no part of it (RFC 9112, section 5.1); not all of a line."""
 
 
 class RequestReader:
@@ -60,18 +59,16 @@ class RequestReader:
         max_headers: fields in it.
     """
 
-    __slots__ = ("_body", "_empty_lines", "_last", "_max_head", "_max_headers", "_overhead", "_parser", "_seen",
-                 "_tail", "complete", "pending", "raw_head", "remaining")  # fmt: skip
+    __slots__ = ("_chunks", "_empty_lines", "_last", "_max_head", "_max_headers", "_parser", "_seen",
+                 "complete", "pending", "raw_head", "remaining")  # fmt: skip
 
     def __init__(self, max_head: int, max_headers: int) -> None:
         self._max_head = max_head
         self._max_headers = max_headers
         self._parser: HttpRequestParser | None = None
         self._last: Repeated | None = None
-        self._body: list[bytes] = []
+        self._chunks: ChunkDecoder | None = None
         self._seen = 0  # bytes of `pending` that hold no end of a head
-        self._tail = b""  # the last bytes of a chunked body that were decoded
-        self._overhead = 0
         self._empty_lines = 0  # before a request
         self.pending = b""
         """Bytes that have come and are not decoded yet."""
@@ -91,14 +88,10 @@ class RequestReader:
         """Something of the next request is there."""
         return bool(self.pending)
 
-    def close(self) -> None:
-        """Let the parser go, which refers to this."""
-        self._parser = None
-
     def rest(self) -> None:
         """Hold nothing that can be made again, where the message is over: its response may take hours."""
         if self.complete:
-            self._parser = self._last = None
+            self._parser = self._last = self._chunks = None
             self.raw_head = b""
 
     # Heads
@@ -168,6 +161,9 @@ class RequestReader:
         if version is None and _LATER.fullmatch(line[2]) is not None:  # RFC 9110, section 2.5: it is read as our latest
             end = raw.find(b"\r\n")
             version, raw = "1.1", raw[: end - len(line[2])] + b"HTTP/1.1" + raw[end:]
+        if b"\t" in raw:  # llhttp takes one behind a coding for a part of its name
+            end = len(lines[0])
+            raw = raw[:end] + _PADDED.sub(b"", raw[end:])
         upgrades = self._feed_head(raw, line[0])
         if version is None:  # it takes other protocols, and HTTP of all ages
             raise BadRequest(505 if line[2][:5] == b"HTTP/" else 400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
@@ -189,7 +185,7 @@ class RequestReader:
         """Have llhttp read a head. Returns whether it takes what follows for another protocol."""
         parser = self._parser
         if parser is None:
-            parser = self._parser = HttpRequestParser(self)
+            parser = self._parser = HttpRequestParser(_NOBODY)
         try:
             parser.feed_data(raw)
         except HttpParserUpgrade:
@@ -209,13 +205,9 @@ class RequestReader:
     def _begin_body(self, head: Head, *, upgrades: bool) -> None:
         self.remaining = head.length
         self.complete = head.length == 0
-        self._overhead = CHUNK_OVERHEAD
-        self._tail = b""
-        if upgrades:  # llhttp is done with this connection; the offer may be declined, and a body follow all the same
+        if upgrades or not self.complete:  # llhttp waits for the body, or is done with this connection
             self._parser = None
-            if not self.complete:
-                self._parser = HttpRequestParser(self)
-                self._parser.feed_data(_CHUNKED_HEAD if head.length is None else _LENGTH_HEAD % head.length)
+        self._chunks = ChunkDecoder() if head.length is None else None
 
     # Bodies
 
@@ -225,57 +217,15 @@ class RequestReader:
         Raises:
             BadRequest: it is no body of the form that its head has announced.
         """
-        assert self._parser is not None  # noqa: S101 - a head came first
-        self._body = []
-        try:
-            if self.remaining is None:
-                self._decode_chunks(self._parser)
-            else:
-                piece = self.pending[: self.remaining]
-                self.pending = self.pending[self.remaining :]
-                self.remaining -= len(piece)
-                self._parser.feed_data(piece)
-                self.complete = not self.remaining
-        except HttpParserError:
-            raise BadRequest(400, "the chunks of the body are malformed") from None
-        body = self._body
-        self._body = []
-        return body[0] if len(body) == 1 else b"".join(body)
-
-    def _decode_chunks(self, parser: HttpRequestParser) -> None:
-        """Feed up to each empty line: the end of the message is behind one of these, and nothing else is."""
-        pending = self.pending
-        position = 0
-        while position < len(pending) and not self.complete:
-            end = self._find_end(pending, position)
-            piece = pending[position:end]
-            before = len(self._body)
-            parser.feed_data(piece)
-            data = sum(map(len, self._body[before:]))
-            self._overhead += data * OVERHEAD_A_BYTE - (len(piece) - data)
-            if self._overhead < 0:
-                raise BadRequest(400, "the chunks have too little in them")
-            self._tail = (self._tail + piece[-3:])[-3:]
-            position = end
-        self.pending = pending[position:]
-
-    def _find_end(self, pending: bytes, position: int) -> int:
-        """Where the piece that begins at a position ends: behind the next empty line, or at the end of it all."""
-        seam = (self._tail + pending[position : position + 3]).find(_END)
-        if seam != -1:
-            return position + seam + 4 - len(self._tail)
-        found = pending.find(_END, position)
-        return len(pending) if found == -1 else found + 4
-
-    # What llhttp calls
-
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        """The end of the body, where that is chunked; else it is known without."""
-        self.complete = True
+        if self._chunks is not None:
+            body, self.pending = self._chunks.decode(self.pending)
+            self.complete = self._chunks.complete
+            return body
+        remaining = self.remaining or 0
+        body, self.pending = self.pending[:remaining], self.pending[remaining:]
+        self.remaining = remaining - len(body)
+        self.complete = not self.remaining
+        return body
 
 
 def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
