@@ -11,8 +11,8 @@ PACKAGE = Path(trioweb.__file__).parent
 
 # From the ground up. A module may import those of the lines above its own, and those before it on its own line.
 FLOORS = """
-ground ground.texts ground.annotations ground.asgi ground.errors ground.multidict ground.headers ground.charsets
-ground.cookies ground.events
+ground ground.texts ground.annotations ground.asgi ground.errors ground.multidict ground.headers
+ground.parameters ground.charsets ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.values ground.lines
 ground.multiparts ground.closing
 ground.urls ground.templates ground.routes ground.problems ground.traces

@@ -154,7 +154,7 @@ class Request(Connection):
                 ``body`` raises.
         """
         body = await self.body()
-        charset = charset_of(self.headers.get("content-type", ""))
+        charset = charset_of(self.headers.get("content-type", "")) or "utf-8"
         if not CHARSETS.fullmatch(charset):
             raise HTTPError(415, f"The charset {charset!r} is not known here: send UTF-8.")
         try:

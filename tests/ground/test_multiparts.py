@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.multiparts import MultipartReader, PartHead, boundary_of, last_component
+from trioweb.ground.multiparts import MAX_PADDING, MultipartReader, PartHead, boundary_of, last_component
 
 Part = tuple[str, str | None, bytes]
 
@@ -150,6 +150,22 @@ HEAD = b"Content-Disposition: form-data; name=a"
         b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--X-",
         b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--Xy\r\n--X--"[:-2],
         b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--X\r\n",
+        b"--X \n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X \r \r\n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X \x0b\r\n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X y\r\n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X --\r\n",
+        b"--X" + b" " * (MAX_PADDING + 1) + b"\r\n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--X y\r\n--X--",
+        b"--X\r\n" + HEAD + b"\r\n" + HEAD + b"\r\n\r\nx\r\n--X--",
+        b"--X\r\n" + HEAD + b"\r\nContent-Type: a/b\r\ncontent-type: c/d\r\n\r\nx\r\n--X--",
+        b"--X\r\n" + HEAD + b"; name=b\r\n\r\nx\r\n--X--",
+        b"--X\r\n" + HEAD + b'; Filename=a; filename="b"\r\n\r\nx\r\n--X--',
+        b"--X\r\n" + HEAD + b'; filename="secret\r\n\r\nx\r\n--X--',
+        b"--X\r\n" + HEAD + b'; filename="secret"junk\r\n\r\nx\r\n--X--',
+        b"--X\r\n" + HEAD + b"; filename*=utf-16''%e9\r\n\r\nx\r\n--X--",
+        b"--X\r\n" + HEAD + b"\r\n \r\n\r\nx\r\n--X--",
+        b"--X\r\nContent-Disposition\r\n\r\nx\r\n--X--",
     ],
 )
 def test_what_is_no_form(body: bytes) -> None:
@@ -174,6 +190,68 @@ def test_what_is_beyond_a_limit(body: bytes) -> None:
     assert outcome([body]) == outcome([body[i : i + 1] for i in range(len(body))]) == 413
 
 
+@pytest.mark.parametrize("folded", [b"\r\n " + b"y" * 900 + b"\r\n " + b"y" * 900, b"\r\n y" * 5000])
+def test_a_line_that_is_continued_is_under_the_same_limits(folded: bytes) -> None:
+    """The bytes of lines that continue another count as that line's."""
+    body = b"--X\r\n" + HEAD + b"\r\nX: y" + folded + b"\r\n\r\nx\r\n--X--"
+    assert outcome([body]) == outcome([body[i : i + 1] for i in range(len(body))]) == 413
+
+
+PADDINGS = [b" ", b"\t", b" \t  \t", b" " * MAX_PADDING]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("step", [1, 2, 5, 10_000])
+def test_white_space_behind_a_boundary(padding: bytes, step: int) -> None:
+    """White space that a gateway has put behind a boundary is no part of the form, however it comes."""
+    body = b"preamble\r\n" + WHOLE.replace(b"--X\r\n", b"--X" + padding + b"\r\n").replace(b"--X--", b"--X--" + padding)
+    assert parse([body[at : at + step] for at in range(0, len(body), step)]) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [b"form-data", b"form-data;", b'form-data; filename="f"', b'form-data; filename="name=a"', b"form-data; names=a",
+     b"form-data; name", b'form-data; x="; name=a"', b"form-data; filename*=UTF-8''f"],
+)  # fmt: skip
+def test_a_part_without_a_name(disposition: bytes) -> None:
+    """A part without a name is a 400 that says so, and which part it is."""
+    body = b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--X\r\nContent-Disposition: " + disposition + b"\r\n\r\nx\r\n--X--"
+    with pytest.raises(HTTPError, match=r'at part 2: a part has no name: send .*name="\.\.\."') as caught:
+        parse([body])
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b'form-data; name=""', ""),
+        (b"form-data; name=", ""),
+        (b'FORM-DATA ; NAME = "a b"', "a b"),
+        (b"form-data;name=a;", "a"),
+        (b"form-data;; name=a/b(c)@d$ ; x", "a/b(c)@d$"),
+        (b"form-data; name=\"a;b='c'\"", "a;b='c'"),
+        (b'form-data; name="a%22b%0D%0Ac%20"', 'a"b\r\nc%20'),
+        (b'form-data; name="a\\"b\\\\c"', 'a"b\\c'),
+        (b'form-data; name="a\\b"', "a\\b"),
+        ('form-data; name="größe[]"'.encode(), "größe[]"),
+        (b"form-data; name*=UTF-8''gr%C3%B6%C3%9Fe", "größe"),
+        (b"form-data;\r\n\tname=a;\r\n filename=b", "a"),
+    ],
+)
+def test_names_of_fields(disposition: bytes, name: str) -> None:
+    """A field's name is read as browsers write it, and as other programs do."""
+    [(head, _)] = parse([b"--X\r\nContent-Disposition: " + disposition + b"\r\n\r\n\r\n--X--"])
+    assert head.name == name
+
+
+def test_a_part_is_whole_only_with_all_of_its_boundary() -> None:
+    """What only begins like a boundary does not end a part that is then taken for whole."""
+    events = reader().feed(b"--X\r\n" + HEAD + b"\r\n\r\nx\r\n--Xyz\r\n--X--")
+    assert [next(events), next(events)] == [PartHead("a", None, None, None), b"x"]
+    with pytest.raises(HTTPError):
+        next(events)
+
+
 def test_what_is_around_the_form_is_ignored() -> None:
     """A line before the first boundary, and anything after the last, do not count."""
     body = b"preamble\r\n" + WHOLE + b"epilogue\r\n--X\r\n"
@@ -186,6 +264,20 @@ def test_what_is_around_the_form_is_ignored() -> None:
         ("multipart/form-data; boundary=X", "X"),
         ('multipart/form-data; charset=utf-8; Boundary="a b"', "a b"),
         ("multipart/form-data; boundary=----WebKitFormBoundary1aB", "----WebKitFormBoundary1aB"),
+        ("multipart/form-data; boundary=--------lImIt_Of_PaRtS_$", "--------lImIt_Of_PaRtS_$"),
+        ("multipart/form-data; boundary=user@host", "user@host"),
+        ('multipart/form-data; boundary="a@b$c#d"', "a@b$c#d"),
+        ("multipart/form-data; boundary=----=_Part_1_(2).3:4/5?,6", "----=_Part_1_(2).3:4/5?,6"),
+        ("multipart/form-data; boundary=!#$%&*^`{|}~<>[]\\; charset=utf-8", "!#$%&*^`{|}~<>[]\\"),
+        ('multipart/form-data; boundary="a\\"b;c\\\\d"', 'a"b;c\\d'),
+        ("multipart/form-data;boundary = X ; charset=utf-8;", "X"),
+        ("multipart/form-data; boundary=" + "x" * 255, "x" * 255),
+        ("multipart/form-data; boundary=a; boundary=b", None),
+        ('multipart/form-data; boundary="a', None),
+        ('multipart/form-data; boundary="a"b', None),
+        ("multipart/form-data; boundary=a\x01", None),
+        ("multipart/form-data; boundary*=utf-8''a", None),
+        ('multipart/form-data; x="; boundary=a"', None),
         ("multipart/form-data", None),
         ("multipart/form-data; boundary=", None),
         ('multipart/form-data; boundary=""', None),
@@ -255,7 +347,7 @@ def test_what_nearly_is_a_boundary(unit: bytes, step: int) -> None:
     assert b"".join(event for event in events if isinstance(event, bytes)) == content
 
 
-@pytest.mark.parametrize("unit", [b'; a="', b"; filename*=a''", b"; ", b'\\"', b";a=b", b'"'])
+@pytest.mark.parametrize("unit", [b'; a="', b"; filename*=a''", b"; ", b'\\"', b";a=b", b'"', b"; =", b"; a=\\"])
 def test_a_hostile_head(unit: bytes) -> None:
     """A head of the longest line that is taken, made of what is costly to read, is read or refused at once."""
     line = b"Content-Disposition: form-data; name=a" + unit * (8000 // len(unit))

@@ -18,8 +18,8 @@ from trioweb.server.http1.checks import BadRequest
 CHUNK_OVERHEAD: Final = 16384
 """Bytes of a chunked body that are no data, a request: lines of sizes, extensions, trailers; and beyond that ..."""
 OVERHEAD_A_BYTE: Final = 8
-"""... so many for each byte of data, which are saved up to ``CHUNK_OVERHEAD``. The chunk of one byte needs five: clients
-may stream chunks as small as they like, for as long as they like."""
+"""... so many for each byte of data, which are saved up to ``CHUNK_OVERHEAD``. The chunk of one byte needs five: so
+clients may stream chunks as small as they like, for as long as they like."""
 SIZE_DIGITS: Final = 16
 """Digits of a chunk's size, zeros in front included."""
 
