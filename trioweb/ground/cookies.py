@@ -37,6 +37,8 @@ _SPECIAL: Final = re.compile(r"[^ !#-+\--:<-\[\]-~]")
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")  # as the standard library writes them
+_SPACE = " \t"
+"""What may stand around a pair: other white space, such as Latin-1's, may be a byte of a character in UTF-8."""
 
 
 def parse_cookies(headers: Iterable[str]) -> dict[str, str]:
@@ -44,15 +46,29 @@ def parse_cookies(headers: Iterable[str]) -> dict[str, str]:
 
     Browsers send cookies that the standard library's own parser refuses, and it then drops all that follow; its
     unquoting took quadratic time until Python 3.12.6. So pairs are split here, one by one. Of a repeated name the first
-    counts, since clients send the one with the longer path first (RFC 6265, section 5.4).
+    counts, since clients send the one with the longer path first (RFC 6265, section 5.4). One without a name is left
+    out: browsers send ``=a=b`` as ``a=b``, so that it could pass for another.
+
+    What ``document.cookie`` has set comes as UTF-8, which is read as such; what is not UTF-8 is Latin-1.
     """
     cookies: dict[str, str] = {}
     for header in headers:
+        plain = header.isascii()
         for pair in header.split(";"):
             name, equals, value = pair.partition("=")
-            if equals and name.strip():
-                cookies.setdefault(name.strip(), _unquote(value.strip()))
+            name, value = name.strip(_SPACE), value.strip(_SPACE)
+            if equals and name:
+                if not plain:
+                    name, value = _from_utf8(name), _from_utf8(value)
+                cookies.setdefault(name, _unquote(value))
     return cookies
+
+
+def _from_utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _unquote(value: str) -> str:
