@@ -37,6 +37,8 @@ def decode(data: bytes, kind: Any = Any) -> Any:
     [
         (b"[]", ["body"], "Expected `object`, got `array`"),
         (b'{"items": [{"count": 1}, {"count": 0}]}', ["body", "items", 1, "count"], "Expected `int` >= 1"),
+        (b'{"kind": "x - at `$.names`"}', ["body", "kind"], "Invalid enum value 'x - at `$.names`'"),
+        (b'{"items": [{"x - at `$.y": 1}]}', ["body", "items", 0, "x - at `$.y"], "Unknown field"),
         (b'{"items": [{}]}', ["body", "items", 0, "count"], "Missing"),
         (b'{"items": [{"count": 1, "x": 1}]}', ["body", "items", 0, "x"], "Unknown field"),
         (b'{"names": {"a b": "x"}}', ["body", "names", "..."], "Expected `int`, got `str`"),

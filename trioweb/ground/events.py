@@ -74,36 +74,42 @@ class EventParser:
     Comments are left out. An event without data has ``data=None``; it may still set an id or a retry.
     """
 
-    __slots__ = ("_buffer", "_first", "_lines")
+    __slots__ = ("_first", "_held", "_lines", "_pieces")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._pieces: list[bytes] = []  # of a line that has not ended
         self._lines: list[bytes] = []
+        self._held = b""  # what cannot be told apart yet: a CR that a line feed may follow, a part of the first mark
         self._first = True
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take in some bytes; returns the events that they complete."""
-        buffer = self._buffer + data
-        if self._first and len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
-            self._buffer = buffer
+        data = self._held + data
+        if self._first and len(data) < 3 and _MARK.startswith(data):
+            self._held = data
             return []
         if self._first:
             self._first = False
-            buffer = buffer.removeprefix(b"\xef\xbb\xbf")
-        held = b"\r" if buffer.endswith(b"\r") else b""  # a line feed may follow that belongs to it
-        lines = _BYTE_LINE_END.split(buffer.removesuffix(held))
-        self._buffer = lines.pop() + held
+            data = data.removeprefix(_MARK)
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        *lines, rest = _BYTE_LINE_END.split(data.removesuffix(self._held))
         events = []
         for line in lines:
+            if self._pieces:
+                line = b"".join([*self._pieces, line])  # noqa: PLW2901
+                self._pieces.clear()
             if line:
                 self._lines.append(line)
             elif self._lines:
                 events.append(_parse_event(self._lines))
                 self._lines = []
+        if rest:
+            self._pieces.append(rest)
         return events
 
 
 _BYTE_LINE_END = re.compile(rb"\r\n|\r|\n")
+_MARK = b"\xef\xbb\xbf"
 
 
 def _parse_event(lines: list[bytes]) -> ServerSentEvent:
@@ -118,6 +124,6 @@ def _parse_event(lines: list[bytes]) -> ServerSentEvent:
             fields["event"] = value
         elif name == "id" and "\0" not in value:
             fields["id"] = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= 18:
             fields["retry"] = int(value)
     return ServerSentEvent("\n".join(data) if data else None, **fields)

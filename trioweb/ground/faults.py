@@ -19,7 +19,11 @@ LONGEST: Final = 200
 REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder of msgspec's raises for what it does not take. In older versions the first is no ``ValueError``."""
 
-_PATH: Final = re.compile(r"(?: - )?at `(?:key in )?\$(.*?)`$", re.DOTALL)
+LONGEST_PATH: Final = 4096
+"""Characters of a path to an input that are read: a recursive type lets a client choose its length."""
+
+_AT: Final = "at `"
+"""What msgspec puts between its message, which may quote what was sent, and the path; so the last one counts."""
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
@@ -41,9 +45,11 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
         loc: where the value is, for instance ``("body",)``. A path within the value is put behind it.
     """
     text, steps = str(error), list(loc)
-    if found := _PATH.search(text):
-        text = text[: found.start()]
-        for key, index, other in _STEP.findall(found[1]):
+    before, at, path = text.rpartition(_AT)
+    path = path.removeprefix("key in ")
+    if at and path[:1] == "$" and path[-1:] == "`":
+        text = before.removesuffix(" - ")
+        for key, index, other in _STEP.findall(path[1 : min(len(path) - 1, LONGEST_PATH)]):
             steps.append(int(index) if index else key[:LONGEST] or other)
     if named := _MISSING.match(text):
         return missing(*steps, named[1])

@@ -1,0 +1,561 @@
+"""What meets outside input takes time that grows with the input and no faster.
+
+``PARSERS`` lists every parser, with what its input is made of: a new one is a line there. Hostile inputs are made of
+these fragments, one or two of them repeated behind another. Twice is compared how the work grows: in lines of Python
+executed, which is exact, and in CPU time,
+which also sees regular expressions and copies; what takes the square of the
+input takes 256 times as long for 16 times as much, and 64 times is allowed.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+import pytest
+
+import trioweb
+from trioweb.forms import FormLimits, parse_urlencoded
+from trioweb.ground import cookies, ranges
+from trioweb.ground.charsets import CHARSETS, charset_of
+from trioweb.ground.codings import preferred
+from trioweb.ground.conditions import parse_date, parse_tags
+from trioweb.ground.errors import HTTPError
+from trioweb.ground.events import EventParser, ServerSentEvent
+from trioweb.ground.faults import decode_json
+from trioweb.ground.headers import Headers, content_disposition, vary_on
+from trioweb.ground.lines import LineSplitter
+from trioweb.ground.multiparts import MultipartReader, boundary_of, last_component
+from trioweb.ground.parameters import parse_parameters, unquoted
+from trioweb.ground.paths import parse_path
+from trioweb.ground.problems import wants_page
+from trioweb.ground.routes import RouteTable
+from trioweb.ground.templates import CONVERTERS, parse_template
+from trioweb.ground.urls import make_url, parse_query
+from trioweb.ground.values import json_decoder
+from trioweb.middleware import compression, requestid
+from trioweb.server.http1 import checks
+from trioweb.server.http1.checks import BadRequest, check_host, decode_path, split_target
+from trioweb.server.http1.chunked import ChunkDecoder
+from trioweb.server.http1.parsing import RequestReader
+
+PACKAGE: Final = Path(trioweb.__file__).parent
+SMALL: Final = 2048
+"""Bytes of an input."""
+LARGE: Final = 32768
+"""Bytes of one that is alike: 16 times as many."""
+ALLOWED: Final = 4 * LARGE / SMALL
+"""How many times as long the larger one may take."""
+UNNOTICED: Final = 0.002
+"""Seconds of CPU below which nothing is compared: a clock's steps, and what is done once."""
+HOPELESS: Final = 0.5
+"""Seconds of CPU for the larger input from which on it is not measured again: what is linear takes milliseconds."""
+TRACED: Final = (512, 2048)
+"""Bytes of the two inputs whose lines of Python are counted."""
+LINES_A_BYTE: Final = 8
+"""Lines of Python that a byte may take in any case: where an input is passed over, the first may have few."""
+SAMPLE: Final = 24
+"""Inputs that are tried of each parser, besides each fragment by itself."""
+WIDE: Final = 10**9
+"""A limit that is not met: what grows below it is looked for."""
+REFUSALS: Final = (HTTPError, BadRequest, ValueError)
+
+WHOLE, SINGLY = sys.maxsize, 1
+
+
+class Parser(NamedTuple):
+    """What meets outside input.
+
+    Attributes:
+        parse: takes all of an input. Refusing it is right, too.
+        fragments: what its inputs are made of.
+        patterns: the regular expressions that it uses.
+    """
+
+    parse: Callable[[bytes], object]
+    fragments: tuple[bytes, ...]
+    patterns: tuple[str, ...] = ()
+
+
+class Choice(msgspec.Struct, forbid_unknown_fields=True):
+    """A body that quotes what does not fit in its messages."""
+
+    kind: Literal["a"] = "a"
+    inner: list[Choice] = []
+
+
+def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    return lambda data: parse(data.decode("latin-1"))
+
+
+def _fed(make: Callable[[], Callable[[bytes], object]], step: int) -> Callable[[bytes], object]:
+    def parse(data: bytes) -> None:
+        feed = make()
+        for at in range(0, len(data), step):
+            feed(data[at : at + step])
+
+    return parse
+
+
+def _multipart(before: bytes) -> Callable[[], Callable[[bytes], object]]:
+    def make() -> Callable[[bytes], object]:
+        reader = MultipartReader("X", WIDE, WIDE, WIDE)
+        list(reader.feed(before))
+        return lambda data: list(reader.feed(data))
+
+    return make
+
+
+def _lines() -> Callable[[bytes], object]:
+    splitter = LineSplitter(WIDE)
+    return lambda data: list(splitter.feed(data))
+
+
+def _requests(before: bytes) -> Callable[[], Callable[[bytes], object]]:
+    def make() -> Callable[[bytes], object]:
+        reader = RequestReader(65536, 256)
+        reader.feed(before)
+
+        def feed(data: bytes) -> None:
+            reader.feed(data)
+            while reader.pending:
+                if not reader.complete:
+                    reader.next_body()
+                elif reader.next_head() is None:
+                    break
+
+        return feed
+
+    return make
+
+
+def _chunks() -> Callable[[bytes], object]:
+    decoder = ChunkDecoder()
+    return lambda data: decoder.complete or decoder.decode(data)
+
+
+def _routes() -> Callable[[bytes], object]:
+    table: RouteTable[str] = RouteTable()
+    for source in ("/{a}/{b}/{c}", "/a/{b:int}/c/{d:float}", "/a/{b:uuid}", "/{rest:path}", "/x{a}/{rest:path}"):
+        table.add(parse_template(source, CONVERTERS), frozenset({"GET"}), source, source)
+    return _text(lambda text: (table.find("GET", "/" + text), table.allowed("/" + text)))
+
+
+def _headers(data: bytes) -> object:
+    headers = Headers.from_raw([(name, b"x") for name in data.split(b",")])
+    vary_on(headers, "origin")
+    return headers.getlist("a"), headers.multi_items(), list(headers), headers.items()
+
+
+def _url(text: str) -> object:
+    for url in (make_url("http", text, None, "/", ""), make_url("http", "x", None, text, text)):
+        found = url.hostname, url.port, url.path, url.query
+    return found
+
+
+def _json(data: bytes, kind: object) -> object:
+    return decode_json(json_decoder(kind), data, "The request body", ("body",))
+
+
+LIMITS: Final = FormLimits(max_fields=WIDE, max_field_size=WIDE)
+GET: Final = b"GET / HTTP/1.1\r\nHost: x\r\n"
+DISPOSITION: Final = b"--X\r\nContent-Disposition: form-data"
+PARAMETERS: Final = (
+    b";",
+    b" ",
+    b"\t",
+    b"a",
+    b"=",
+    b'"',
+    b"\\",
+    b'\\"',
+    b"; a=",
+    b'; a="',
+    b"a=b",
+    b"filename*=UTF-8''",
+    b"'",
+    b"%22",
+)
+FORM: Final = (
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"-",
+    b"--X",
+    b"\r\n--X",
+    b" ",
+    b"\t",
+    b"a",
+    b"a: b\r\n",
+    b" a\r\n",
+    b":",
+    DISPOSITION + b"\r\n\r\n",
+    DISPOSITION + b"; name=a\r\n\r\nx\r\n",
+    b'; name="a"',
+    b"\xff",
+)
+CHUNKED: Final = (
+    b"\r\n",
+    b"\r",
+    b"1\r\na\r\n",
+    b"2\r\n\r\n\r\n",
+    b"1\r\n\n\r\n",
+    b"1",
+    b"0",
+    b"0\r\n",
+    b";",
+    b" ",
+    b"\t",
+    b"a",
+    b"=",
+    b'"',
+    b"\\",
+    b"1;a=b\r\nx\r\n",
+    b"1 ; a = b",
+    b"01\r\nx\r\n",
+    b"A: b\r\n",
+    b"ffff\r\n" + b"\r\n" * 64,
+)
+HEADS: Final = (
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b" ",
+    b"\t",
+    b"a",
+    b":",
+    b"a: b\r\n",
+    b"a:\t\t\r\n",
+    b"GET ",
+    b"/",
+    b"?",
+    b"%41",
+    b"http://",
+    b" HTTP/1.1",
+    b"Host: x\r\n",
+    b"Connection: ",
+    b"a,",
+    b"close, ",
+    b"Transfer-Encoding: ",
+    b"chunked\t",
+    b"Content-Length: ",
+    b"1",
+    GET + b"\r\n",
+)
+LISTS: Final = (
+    b",",
+    b" ",
+    b"\t",
+    b";",
+    b"a",
+    b"*",
+    b'"',
+    b"W/",
+    b'"a"',
+    b"q=",
+    b"0.5",
+    b"=",
+    b"gzip, ",
+    b"br;q=1",
+    b"text/html",
+    b"-",
+    b"bytes=",
+    b"1-2,",
+    b"9",
+)
+TEXTS: Final = (
+    b"a",
+    b".",
+    b"..",
+    b"/",
+    b"\\",
+    b"%",
+    b"%41",
+    b"%ff",
+    b"\xff",
+    b"\0",
+    b" ",
+    b"1",
+    b"-",
+    b"+",
+    b"&",
+    b"=",
+    b"a=b&",
+    b"?",
+    b"#",
+    b"@",
+    b":",
+    b"[",
+    b"]",
+)
+JSON: Final = (
+    b"[",
+    b"{",
+    b'{"a":',
+    b'"',
+    b"\\",
+    b"\\u0041",
+    b"1",
+    b"-",
+    b"e",
+    b".",
+    b",",
+    b" ",
+    b"null",
+    b"\xff",
+    b" - at `$",
+    b"`",
+    b".a",
+    b"[0]",
+    b'{"inner":[',
+    b'{"kind":"',
+    b'{"',
+    b"key in $",
+)
+EVENTS: Final = (
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"data:",
+    b"data: a\n",
+    b"id: ",
+    b"retry: ",
+    b"9",
+    b":",
+    b"a",
+    b"\0",
+    b"\xef\xbb\xbf",
+    b"\xff",
+)
+DATES: Final = (
+    b"Sun, 06 Nov 1994 08:49:37 GMT",
+    b"Sunday, 06-Nov-94 08:49:37 GMT",
+    b"Sun Nov  6 08:49:37 1994",
+    b"Sun",
+    b" ",
+    b"0",
+    b":",
+    b",",
+)
+
+PARSERS: Final[dict[str, Parser]] = {
+    "form": Parser(_fed(_multipart(b""), WHOLE), FORM),
+    "form, byte by byte": Parser(_fed(_multipart(b""), SINGLY), FORM),
+    "a part's head": Parser(_fed(_multipart(DISPOSITION), WHOLE), (*PARAMETERS, b"\r\n ", b"\r\n\r\n"),
+        ("ground.multiparts._PLAIN", "ground.multiparts._NAME", "ground.parameters._PARAMETER")),
+    "a part's content": Parser(_fed(_multipart(DISPOSITION + b"; name=a\r\n\r\n"), 1000), FORM),
+    "a part's content, byte by byte": Parser(_fed(_multipart(DISPOSITION + b"; name=a\r\n\r\n"), SINGLY), FORM),
+    "name of a file": Parser(_text(last_component), TEXTS, ("ground.multiparts._CONTROL",)),
+    "boundary": Parser(_text(lambda text: boundary_of("multipart/form-data;" + text)), (*PARAMETERS, b"boundary="),
+        ("ground.multiparts._BOUNDARY",)),
+    "charset": Parser(_text(lambda text: CHARSETS.fullmatch(charset_of(";" + text) or text)), (*PARAMETERS,
+        b"charset=", b"iso-8859-", b"utf-"), ("ground.charsets.CHARSETS",)),
+    "parameters": Parser(_text(lambda text: parse_parameters(";" + text)), PARAMETERS,
+        ("ground.parameters._PARAMETER",)),
+    "quoted text": Parser(_text(lambda text: unquoted('"' + text + '"')), PARAMETERS, ("ground.parameters._ESCAPE",)),
+    "form of fields": Parser(lambda data: parse_urlencoded(data, LIMITS), TEXTS),
+    "query": Parser(parse_query, TEXTS),
+    "cookies": Parser(_text(lambda text: cookies.parse_cookies([text, "a=" + text, 'a="' + text + '"'])),
+        (*PARAMETERS, b"\\101", b"\\0", b"a=b; ", "é".encode(), b"\xff"), ("ground.cookies._ESCAPE",)),
+    "ranges": Parser(_text(lambda text: ranges.parse_range("bytes=" + text, 10**6, WIDE)), LISTS),
+    "entity tags": Parser(_text(parse_tags), LISTS, ("ground.conditions._TAG",)),
+    "dates": Parser(_text(parse_date), DATES, ("ground.conditions._DATES",)),
+    "codings": Parser(_text(lambda text: preferred([text], ["gzip", "br"])), LISTS, ("ground.codings._WEIGHT",)),
+    "what a browser accepts": Parser(_text(wants_page), LISTS),
+    "headers": Parser(_headers, LISTS),
+    "name of a download": Parser(_text(lambda text: content_disposition("attachment", text)), TEXTS,
+        ("ground.headers.content_disposition",)),
+    "value of a header": Parser(_text(lambda text: Headers([("a", text)])), TEXTS, ("ground.headers._CONTROL",)),
+    "name of a header": Parser(_text(lambda text: Headers([(text, "a")])), TEXTS, ("ground.headers._TOKEN",)),
+    "path of a file": Parser(_text(lambda text: parse_path("/" + text, text.encode())), TEXTS),
+    "path of a route": Parser(_routes(), TEXTS),
+    "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.urls._HOST",)),
+    "JSON": Parser(lambda data: _json(data, None), JSON),
+    "JSON of a type": Parser(lambda data: _json(data, Choice), JSON, ("ground.faults._STEP", "ground.faults._MISSING",
+        "ground.faults._UNKNOWN")),
+    "JSON of a choice": Parser(lambda data: _json(b'"' + data + b'"', Literal["a"]), JSON),
+    "lines": Parser(_fed(_lines, WHOLE), EVENTS),
+    "lines, byte by byte": Parser(_fed(_lines, SINGLY), EVENTS),
+    "event stream": Parser(_fed(lambda: EventParser().feed, WHOLE), EVENTS, ("ground.events._BYTE_LINE_END",)),
+    "event stream, byte by byte": Parser(_fed(lambda: EventParser().feed, SINGLY), EVENTS),
+    "event": Parser(_text(lambda text: ServerSentEvent(text, comment=text).encode()), EVENTS,
+        ("ground.events._LINE_END",)),
+    "requests": Parser(_fed(_requests(b""), WHOLE), HEADS, ("server.http1.checks.TOKEN",
+        "server.http1.parsing._LATER", "server.http1.parsing._PADDED", "server.http1.head._PATH")),
+    "requests, byte by byte": Parser(_fed(_requests(b""), SINGLY), HEADS),
+    "fields of a request": Parser(_fed(_requests(GET), WHOLE), HEADS),
+    "fields of a request like the last": Parser(_fed(_requests(GET + b"\r\n" + GET), WHOLE), HEADS),
+    "target of a request": Parser(lambda data: split_target(data, "GET"), TEXTS, ("server.http1.checks._ABSOLUTE",)),
+    "host": Parser(check_host, TEXTS, ("server.http1.checks._HOST",)),
+    "path of a request": Parser(lambda data: decode_path(bytes(byte & 127 for byte in data)), TEXTS),
+    "chunks": Parser(_fed(_chunks, WHOLE), CHUNKED, ("server.http1.chunked._SIZE", "server.http1.chunked._TRAILER",
+        "server.http1.chunked._ONES")),
+    "chunks, byte by byte": Parser(_fed(_chunks, SINGLY), CHUNKED, ("server.http1.chunked._DIGIT",
+        "server.http1.chunked._WORD_OR_END")),
+    "chunks of a request": Parser(_fed(_requests(GET + b"Transfer-Encoding: chunked\r\n\r\n"), 1000), CHUNKED),
+    "id of a request": Parser(_text(requestid._GIVEN.fullmatch), TEXTS, ("middleware.requestid._GIVEN",)),
+    "cache-control": Parser(_text(compression._NO_TRANSFORM.search), (*LISTS, b"no-transform"),
+        ("middleware.compression._NO_TRANSFORM",)),
+    "content type": Parser(_text(compression._COMPRESSIBLE.fullmatch), (*LISTS, b"application/", b"+", b"json"),
+        ("middleware.compression._COMPRESSIBLE",)),
+}  # fmt: skip
+
+NEVER: Final[dict[str, str]] = {
+    "ground.templates._PARAMETER": "reads templates of routes, which the program has",
+    "ground.templates._pattern": "is made of a template; texts are bounded by MATCH_STEPS, see test_templates",
+    "ground.traces._INSTALLED": "reads names of source files",
+    "ground.traces._one": "reads the last line of a traceback of a warning, in debug mode",
+    "middleware.compression.__init__": "is the program's own, for content types of its responses",
+    "middleware.cors.__init__": "is the program's own, for origins; docs/middleware.md says what it meets",
+    "project._NAME": "reads what a developer has typed",
+    "server.loading._MADE": "reads source files of the program",
+    "watchdog._FORGOTTEN": "reads Python's own warnings, in debug mode",
+    "watchdog._ORIGIN": "reads Python's own warnings, in debug mode",
+}
+"""Regular expressions that meet no outside input, each with what it reads instead."""
+
+
+def inputs(parser: Parser, name: str) -> Iterator[Callable[[int], bytes]]:
+    """What makes hostile inputs of a size: each fragment repeated, and a sample of two repeated behind a third."""
+    chance = random.Random(name)  # the same inputs each time
+    fragments = parser.fragments
+    made = [(b"", fragment) for fragment in fragments]
+    for _ in range(SAMPLE):
+        before, first, second = (chance.choice(fragments) for _ in range(3))
+        made.append((before, first + second))
+    for before, unit in made:
+        yield lambda size, before=before, unit=unit: before + unit * (size // len(unit))  # type: ignore[misc]
+
+
+def seconds(parse: Callable[[bytes], object], data: bytes, times: int = 1) -> float:
+    """CPU time of the fastest of some attempts."""
+    best = 1e9
+    for _ in range(times):
+        begin = time.thread_time()
+        with suppress(*REFUSALS):
+            parse(data)
+        best = min(best, time.thread_time() - begin)
+    return best
+
+
+def grows_too_fast(parse: Callable[[bytes], object], make: Callable[[int], bytes]) -> bool:
+    """Whether the CPU time grows clearly faster than the input. What seems so is measured again, several times."""
+    for times in (1, 3, 9):
+        large = seconds(parse, make(LARGE), times)
+        if large < UNNOTICED or large <= ALLOWED * seconds(parse, make(SMALL), times):
+            return False
+        if large > HOPELESS:
+            return True
+    return True
+
+
+def executed(parse: Callable[[bytes], object], data: bytes) -> int:
+    """Lines of the package that are executed."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        if not frame.f_code.co_filename.startswith(str(PACKAGE)):
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with suppress(*REFUSALS):
+            parse(data)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_time_grows_with_the_input(name: str) -> None:
+    """No input makes a parser take clearly more than 16 times as long for 16 times as much."""
+    parser = PARSERS[name]
+    for make in inputs(parser, name):
+        assert not grows_too_fast(parser.parse, make), make(60)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_steps_grow_with_the_input(name: str) -> None:
+    """Four times as much input takes at most some four times as many steps."""
+    parser = PARSERS[name]
+    small, large = TRACED
+    for make in inputs(parser, name):
+        checks._known_hosts.clear()
+        steps = executed(parser.parse, make(small)), executed(parser.parse, make(large))
+        assert steps[1] <= max(2 * large / small * steps[0], LINES_A_BYTE * large), make(60)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        re.compile(rb'"(?:\\.|[^"\\])*"').findall,
+        lambda data: [data[at:].count(b"a") for at in range(len(data))],
+        _fed(lambda: Buffer().feed, SINGLY),
+    ],
+    ids=["a regular expression", "a loop", "a buffer"],
+)
+def test_what_grows_too_fast_is_found(parse: Callable[[bytes], object]) -> None:
+    """A parser that takes the square of its input is found."""
+    assert grows_too_fast(parse, lambda size: b'\\"' * (size // 2))
+
+
+class Buffer:
+    """Looks through all that it has each time that more comes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def feed(self, data: bytes) -> int:
+        """Take in some bytes."""
+        self.data += data
+        return self.data.count(b"\n") + self.data.count(b"\r")
+
+
+def test_every_regular_expression_is_accounted_for() -> None:
+    """Each regular expression of the package is tried by a parser, or is known to meet no outside input."""
+    tried = {pattern for parser in PARSERS.values() for pattern in parser.patterns}
+    found = {name for path in PACKAGE.rglob("*.py") for name in expressions(path)}
+    assert found - tried - NEVER.keys() == set(), "add it to a parser in PARSERS, or to NEVER with a reason"
+    assert (tried | NEVER.keys()) - found == set(), "is no longer there"
+    assert tried & NEVER.keys() == set()
+
+
+def expressions(path: Path) -> set[str]:
+    """Where regular expressions stand in a module: the names of constants, or of the functions around them."""
+    module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    found: set[str] = set()
+
+    def look(node: ast.AST, name: str) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name = node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and not name:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            name = target.id if isinstance(target, ast.Name) else name
+        elif isinstance(node, ast.Call) and is_expression(node):
+            found.add(f"{module}.{name}")
+        for child in ast.iter_child_nodes(node):
+            look(child, name)
+
+    look(ast.parse(path.read_text()), "")
+    return found
+
+
+def is_expression(call: ast.Call) -> bool:
+    """Whether a call makes a regular expression, by ``re.compile`` or one of the functions that take its text."""
+    function = call.func
+    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "re"):
+        return False
+    return function.attr not in ("escape", "purge")
