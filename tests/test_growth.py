@@ -145,7 +145,15 @@ def _chunks() -> Callable[[bytes], object]:
 
 def _routes() -> Callable[[bytes], object]:
     table: RouteTable[str] = RouteTable()
-    for source in ("/{a}/{b}/{c}", "/a/{b:int}/c/{d:float}", "/a/{b:uuid}", "/{rest:path}", "/x{a}/{rest:path}"):
+    for source in (
+        "/{a}/{b}/{c}",
+        "/a/{b:int}/c/{d:float}",
+        "/a/{b:uuid}",
+        "/{rest:path}",
+        "/x{a}/{rest:path}",
+        "/{a}.{b}",
+        "/{a}-{b}.{c}x",
+    ):
         table.add(parse_template(source, CONVERTERS), frozenset({"GET"}), source, source)
     return _text(lambda text: (table.find("GET", "/" + text), table.allowed("/" + text)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -217,6 +218,29 @@ def test_a_regex_keeps_to_itself() -> None:
     assert isinstance(pattern, Pattern)
     assert pattern.match("t-s-l") == ("s", "l")
     assert (pattern.match("t-s"), pattern.match("s"), pattern.match("l")) == (None, None, None)
+
+
+@given(
+    st.lists(st.sampled_from(["", ".", "-", "--", "a", ".-", "-a-"]), min_size=3, max_size=5),
+    st.text(".-ab/", max_size=14),
+)
+@example(["", "--", ""], "a---b")
+@example(["", "", ""], "ab")
+@example(["-", "-", "-"], "--")
+@example(["a", "a", "a"], "aaaaa")
+def test_parameters_of_any_text_are_split_as_a_regex_would(plain: list[str], text: str) -> None:
+    """Where all parameters are ``str``, what each of them takes is what a regular expression would give it."""
+    source = "/" + plain[0] + "".join(f"{{x{index}}}{after}" for index, after in enumerate(plain[1:]))
+    pattern = parse_template(source, CONVERTERS).segments[0]
+    assert isinstance(pattern, Pattern)
+    found = re.fullmatch("([^/]+)".join(map(re.escape, plain)), text)
+    assert pattern.match(text) == (None if found is None else found.groups())
+
+
+def test_a_name_with_an_ending_may_be_long() -> None:
+    """The length of a text is bounded only where a regular expression is needed."""
+    name = "a.b-" * 5000
+    assert match("/{name}.{ending}", f"/{name}.txt") == {"name": name, "ending": "txt"}
 
 
 def test_converters_that_come_later() -> None:
