@@ -61,18 +61,17 @@ class Conversation:
         """
         if not await self._duplex.connected():
             return
-        try:
-            async with trio.open_nursery() as self._around:
-                self._around.start_soon(self._duplex.watch)
+        async with trio.open_nursery() as around:
+            self._around = around
+            around.start_soon(self._duplex.watch)
+            try:
                 self._call.policy.end_on_stop(self)
-                try:
-                    found = self._call.found
-                    await self._end(found if isinstance(found, Exception) else await self._handle())
-                finally:
-                    self._duplex.stop()
-        finally:
-            self._call.policy.to_end.discard(self)
-            self._around = None
+                found = self._call.found
+                await self._end(found if isinstance(found, Exception) else await self._handle())
+            finally:
+                self._call.policy.to_end.discard(self)
+                self._around = None  # a stop from now on has nothing to end, and may find the nursery closed
+                self._duplex.stop()
         if self._duplex.timed_out:
             await self._duplex.transport.abort()
 
