@@ -29,7 +29,8 @@ conversation direct light core chain callables
 routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware
-server server.config server.loading server.options server.logs server.sockets server.gate server.faults server.protocols
+server server.config server.loading server.options server.logs server.sockets server.gate server.faults
+server.websockets server.protocols
 server.streams server.connection server.http1 server.http1.checks server.http1.chunked server.http1.head
 server.http1.parsing server.http1.framing
 server.http1.poller server.http1.pulse server.http1.writing server.http1.wire server.http1.secure server.http1.line

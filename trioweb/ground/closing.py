@@ -16,6 +16,8 @@ BROKEN: Final = 1006
 """The connection ended without a close; never sent."""
 INCONSISTENT: Final = 1007
 """A message does not hold what its kind promises."""
+TOO_BIG: Final = 1009
+"""A message has more bytes than the server takes."""
 FAULT: Final = 1011
 """The server's own mistake."""
 

@@ -27,8 +27,9 @@ from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
-from trioweb.server.protocols import Protocol, with_peers_close
+from trioweb.server.protocols import Protocol
 from trioweb.server.streams import Stream, close
+from trioweb.server.websockets import MessageQueue
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
@@ -214,10 +215,7 @@ class Connection:
         if self._closing:
             return
         self._closing = True
-        if isinstance(self.stream, trio.SSLStream):
-            await self.stream.aclose()  # which says so in terms of TLS
-            return
-        with suppress(OSError):
+        with suppress(OSError):  # under TLS too: closed with something unread it would be reset, and ours be lost
             self._socket.shutdown(socket.SHUT_WR)
         self._expect(LINGER_SECONDS if self._protocol is None or self._protocol.may_receive_more else 0)
 
@@ -250,12 +248,14 @@ class Requests:
         self, app: AppWrapper, config: ServerConfig, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
         """Start the app on a request; returns what takes the request's messages, and waits where they pile up."""
+        if scope["type"] == "websocket":
+            queue = MessageQueue()
+            self.spawn(self._call, app, scope, queue, send)
+            return queue.put
         put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
         self.spawn(self._call, app, scope, take, send)
 
         async def deliver(message: Any) -> None:
-            if message["type"] == "websocket.disconnect":
-                message = with_peers_close(message, send)
             with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
                 await put.send(message)
 
@@ -274,7 +274,11 @@ class Requests:
             self._ended.unpark_all()
 
     async def _call(
-        self, app: AppWrapper, scope: Any, take: trio.MemoryReceiveChannel[Any], send: Callable[[Any], Awaitable[None]]
+        self,
+        app: AppWrapper,
+        scope: Any,
+        take: Any,  # a channel or a queue
+        send: Callable[[Any], Awaitable[None]],
     ) -> None:
         try:
             with take:

@@ -141,6 +141,7 @@ OPTIONS: Final = (
     Option("statsd_prefix", str, "what the names of statistics begin with"),
     Option("root_path", str, "the prefix of all paths behind a proxy, as ASGI has it"),
     Option("server_names", _list, "a host name to serve, others get a 404; may be repeated", flag="server-name"),
+    Option("websocket_max_message_size", _positive, "bytes of a message that a WebSocket's peer may send (16777216)"),
     Option("websocket_ping_interval", _seconds, "seconds between pings to WebSocket clients, who must answer (none)"),
     Option("pid_path", str, "a file for this process's id", "-p", "pid"),
     Option("user", _count, "the owner of UNIX sockets, by number", "-u"),

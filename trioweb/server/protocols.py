@@ -3,9 +3,8 @@
 Its HTTP/2 forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with
 all the stream's neighbours on the connection. Here such a frame falls on nobody.
 
-A WebSocket's app hears of no code but 1006 when its peer closes. The reply to a close repeats its code and reason, so
-they are read from that, on its way out. Its pings are sent, and no pong is waited for: here a peer of whom nothing has
-come since the ping before is left.
+Its WebSockets are replaced as soon as it has made them: see ``websockets``. It sends pings, and waits for no pong: here
+a peer of whom nothing has come since the ping before is left.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import h11
 import trio
@@ -22,6 +20,9 @@ from hypercorn.protocol.events import Data
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
+
+from trioweb.server.websockets import WebSocketStream
 
 Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
 
@@ -96,54 +97,38 @@ class _Hearing:
 
 
 class _H11(_Hearing, H11Protocol):
+    @property
+    def stream(self) -> Any:
+        """The request that is answered, or the WebSocket: one of ours."""
+        return self._stream
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._stream = _ours(stream)
+
     async def stream_send(self, event: StreamEvent) -> None:
-        if not await _left(self, self.stream, event):
+        if _may_send(self.stream, event, self.heard_at):
             await super().stream_send(event)
+        else:
+            await self.send(Closed())
 
 
 class _H2(_Hearing, H2Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
-        if not await _left(self, self.streams.get(event.stream_id), event):
+        if _may_send(self.streams.get(event.stream_id), event, self.heard_at):
             await super().stream_send(event)
+        else:
+            await self.send(Closed())
 
 
-_pings: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+def _ours(stream: Any) -> Any:
+    return WebSocketStream.instead_of(stream) if type(stream) is WSStream else stream
 
 
-async def _left(protocol: _H11 | _H2, stream: object, event: StreamEvent) -> bool:
-    """Look at what goes out, and close the connection instead if it is a ping to one who was silent since the last."""
-    if not isinstance(event, Data):
-        return False
-    _note_close(stream, event.data)
-    if event.data[:1] != b"\x89":
-        return False
-    before = _pings.get(stream, -math.inf)
-    _pings[stream] = trio.current_time()
-    if protocol.heard_at < before:
-        await protocol.send(Closed())
-        return True
-    return False
-
-
-_closes: WeakKeyDictionary[object, dict[str, object]] = WeakKeyDictionary()
-
-
-def _note_close(stream: object, data: bytes) -> None:
-    """Note the code and reason of the peer's close that a frame repeats, if it does (RFC 6455, section 5.5.1)."""
-    connection = getattr(stream, "connection", None)
-    if data[:1] == b"\x88" and connection is not None and connection.state.name == "CLOSED":
-        code = int.from_bytes(data[2:4], "big") if len(data) >= 4 else 1005
-        _closes[stream] = {"code": code, "reason": data[4:].decode("utf-8", "replace")}
-
-
-def with_peers_close(message: dict[str, Any], send: object) -> dict[str, Any]:
-    """The news that a WebSocket's peer has left, with its own code and reason where it gave them.
-
-    Args:
-        message: the news.
-        send: what the app sends with.
-    """
-    return {**message, **_closes.get(getattr(send, "__self__", None), {})}
+def _may_send(stream: object, event: StreamEvent, heard_at: float) -> bool:
+    return not (isinstance(event, Data) and isinstance(stream, WebSocketStream)) or stream.may_send(
+        event.data, heard_at
+    )
 
 
 class _Nobody:
@@ -156,5 +141,8 @@ class _Nobody:
 
 
 class _Streams(dict[int, Any]):
+    def __setitem__(self, stream_id: int, stream: Any) -> None:
+        super().__setitem__(stream_id, _ours(stream))
+
     def __missing__(self, stream_id: int) -> _Nobody:
         return _Nobody()
