@@ -27,7 +27,7 @@ PATIENCE = 15.0
 
 RUNNERS: dict[str, tuple[str, ...]] = {
     "hypercorn": ("hypercorn", "-k", "trio"),
-    "trioweb": ("trioweb", "run"),
+    "trioweb": ("trioweb", "run", "--h2c"),  # as Hypercorn does: HTTP/2 needs no TLS in these tests
 }
 """The ways of running an app: what stands behind ``python -m``. They take the same options."""
 

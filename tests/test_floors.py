@@ -30,9 +30,9 @@ routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware
 server server.config server.loading server.options server.logs server.sockets server.gate server.faults
-server.websockets server.protocols
-server.streams server.connection server.http1 server.http1.checks server.http1.chunked server.http1.head
-server.http1.parsing server.http1.framing
+server.websockets server.http1 server.http1.checks server.protocols
+server.streams server.connection server.http1.chunked server.http1.head server.http1.parsing
+server.http1.framing
 server.http1.poller server.http1.pulse server.http1.writing server.http1.wire server.http1.secure server.http1.line
 server.http1.cycle server.http1.connection server.door
 server.worker server.process server.watching server.supervisor server.command

@@ -26,7 +26,7 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.connection import Requests
 
 Clock = trio.testing.MockClock
-serving = partial(running_worker.serving, http="h11")  # HTTP/1.1 of our own has tests of its own
+serving = partial(running_worker.serving, http="h11", h2c=True)  # HTTP/1.1 of our own has tests of its own
 
 app = App()
 

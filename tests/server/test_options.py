@@ -17,6 +17,7 @@ def test_defaults() -> None:
     assert config.application_path == "app:app"
     assert (config.bind, config.workers, config.graceful_timeout) == (["127.0.0.1:8000"], 1, 3)
     assert (config.head_timeout, config.body_timeout, config.tcp_keep_alive) == (10, 120, 60)
+    assert (config.ssl_handshake_timeout, config.h2c, config.websocket_max_message_size) == (10, False, 16 << 20)
     assert config.max_requests_in_flight is None
     assert config.keep_alive_max_requests > 10**9
 

@@ -11,6 +11,8 @@ HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""
 BODY_TIMEOUT: Final = 120.0
 """Seconds that a request body may not come, while the app waits for it. An app's own limit is meant to be shorter."""
+SSL_HANDSHAKE_TIMEOUT: Final = 10.0
+"""Seconds for a TLS handshake, from the start of a connection. A head may take as long after it."""
 TCP_KEEP_ALIVE: Final = 60
 """Seconds of silence after which the system asks whether a connection's other end is still there."""
 SPARE_DESCRIPTORS: Final = 0.25
@@ -22,6 +24,7 @@ class ServerConfig(Config):
 
     Attributes:
         http: who speaks HTTP/1.1: "auto" for the server's own, "h11" for Hypercorn.
+        h2c: HTTP/2 is spoken in clear too, at once or after an upgrade.
         head_timeout: seconds for the head of a request; ``None`` for no limit, as in the rest.
         body_timeout: seconds that a request body may not come while the app waits for it.
         max_connections: connections that a worker serves at once; more wait in the system's queue (``backlog``).
@@ -32,12 +35,14 @@ class ServerConfig(Config):
     """
 
     http: str = "auto"
+    h2c: bool = False
     head_timeout: float | None = HEAD_TIMEOUT
     body_timeout: float | None = BODY_TIMEOUT
     max_connections: int | None = None
     max_requests_in_flight: int | None = None
     tcp_keep_alive: int = TCP_KEEP_ALIVE
     reload_dirs: list[str] = ["."]  # noqa: RUF012 - as Hypercorn has it: replaced, never changed
+    ssl_handshake_timeout = SSL_HANDSHAKE_TIMEOUT  # Hypercorn's is 60 s
     # Hypercorn's 1,000 ends HTTP/2 streams in their middle, without a word to the app.
     keep_alive_max_requests = 2**31
     worker_class = "trio"

@@ -105,6 +105,7 @@ class Connection:
                         server, self.protocol_send,
                     ),
                     http2=isinstance(self.stream, trio.SSLStream) and self.stream.selected_alpn_protocol() == "h2",
+                    h2c=self._config.h2c and not tls,
                 )  # fmt: skip
                 await self._protocol.initiate()
                 await self._read()

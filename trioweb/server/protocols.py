@@ -10,8 +10,9 @@ a peer of whom nothing has come since the ping before is left.
 from __future__ import annotations
 
 import math
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import h11
 import trio
@@ -22,7 +23,12 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 
+from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.websockets import WebSocketStream
+
+_NO_HTTP2: Final = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
 
 Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
 
@@ -33,11 +39,13 @@ class Protocol:
     Args:
         make: a protocol of a class, with all that it needs.
         http2: HTTP/2 was agreed on in the TLS handshake.
+        h2c: HTTP/2 is spoken without that.
     """
 
-    def __init__(self, make: Make, *, http2: bool) -> None:
+    def __init__(self, make: Make, *, http2: bool, h2c: bool) -> None:
         self._make = make
-        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else make(_H11)
+        self._h2c = h2c
+        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else self._make_http1()
 
     async def initiate(self) -> None:
         """Say what this side has to say first."""
@@ -47,15 +55,25 @@ class Protocol:
         """Take what has happened to the connection: bytes, or its end."""
         try:
             await self._own.handle(event)
-        except H2ProtocolAssumedError as assumed:  # the client knows that we speak it
+        except H2ProtocolAssumedError as assumed:
+            if not self._h2c:
+                await self._own.send(RawData(_NO_HTTP2))
+                await self._own.send(Closed())
+                return
             self._own = self._make_http2()
             await self._own.initiate()
             await self._own.handle(RawData(assumed.data))
         except H2CProtocolRequiredError as upgrade:
             self._own = self._make_http2()
-            await self._own.initiate(upgrade.headers, upgrade.settings)
+            headers = [field for field in upgrade.headers if field[0] not in _UPGRADE]
+            await self._own.initiate(headers, urlsafe_b64encode(find_h2c_settings(upgrade.headers) or b""))
             if upgrade.data:
                 await self._own.handle(RawData(upgrade.data))
+
+    def _make_http1(self) -> H11Protocol:
+        protocol: _H11 = self._make(_H11)
+        protocol.h2c = self._h2c
+        return protocol
 
     def _make_http2(self) -> H2Protocol:
         protocol: H2Protocol = self._make(_H2)
@@ -97,6 +115,8 @@ class _Hearing:
 
 
 class _H11(_Hearing, H11Protocol):
+    h2c = False
+
     @property
     def stream(self) -> Any:
         """The request that is answered, or the WebSocket: one of ours."""
@@ -105,6 +125,12 @@ class _H11(_Hearing, H11Protocol):
     @stream.setter
     def stream(self, stream: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._stream = _ours(stream)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        # What does not ask for an upgrade as it must is a request. Of HTTP/2 at once ``Protocol`` takes care.
+        asks = event.http_version == b"1.1" and find_h2c_settings(event.headers) is not None
+        if event.method == b"PRI" or (self.h2c and asks):
+            await super()._check_protocol(event)
 
     async def stream_send(self, event: StreamEvent) -> None:
         if _may_send(self.stream, event, self.heard_at):

@@ -62,7 +62,7 @@ async def test_http_2_may_begin_at_once(cut: int) -> None:
     connection = h2_client()
     start_h2(connection)
     data = connection.data_to_send()
-    async with serving(both) as site:
+    async with serving(both, h2c=True) as site:
         client = await site.connect()
         await client.send(data[:cut])
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -86,7 +86,7 @@ async def test_http_1_may_be_upgraded_to_http_2() -> None:
     settings = connection.initiate_upgrade_connection()
     assert settings is not None
     head = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-    async with serving(both) as site:
+    async with serving(both, h2c=True) as site:
         client = await site.connect()
         await client.ask(GET)
         await client.send(head + b"HTTP2-Settings: " + settings + b"\r\n\r\n")
@@ -97,11 +97,94 @@ async def test_http_1_may_be_upgraded_to_http_2() -> None:
 
 async def test_http_2_is_not_begun_in_the_middle() -> None:
     """Behind a request in HTTP/1.1 the preface of HTTP/2 is refused."""
-    async with serving(both) as site:
+    async with serving(both, h2c=True) as site:
         client = await site.connect()
         await client.ask(GET)
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+BOTH = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+async def test_http_2_in_clear_must_be_asked_for(http: str, certificate: Tls) -> None:
+    """Without `--h2c` its preface is a 505 and the end; so it is under TLS, where the handshake would have said it."""
+    for tls, options in ((None, {}), (certificate, {"h2c": True})):
+        async with serving(both, tls, http=http, **options) as site:
+            client = await site.connect()
+            await client.send(PREFACE)
+            assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+async def test_an_upgrade_to_http_2_must_be_asked_for(http: str, certificate: Tls) -> None:
+    """Without `--h2c`, and under TLS, what asks for an upgrade is a request, and so is the next one."""
+    for tls, options in ((None, {}), (certificate, {"h2c": True})):
+        async with serving(both, tls, http=http, **options) as site:
+            client = await site.connect()
+            for _ in range(2):
+                await client.send(GET[:-2] + BOTH + SETTINGS + b"\r\n")
+                assert b"HTTP/1.1 200 " in await client.until(b"1.1 /")
+
+
+WRONG = {
+    "no settings": BOTH,
+    "settings twice": BOTH + SETTINGS + SETTINGS,
+    "not named": b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + SETTINGS,
+    "no upgrade named": b"Connection: HTTP2-Settings\r\nUpgrade: h2c\r\n" + SETTINGS,
+    "another protocol": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2\r\n" + SETTINGS,
+    "not base64url": BOTH + b"HTTP2-Settings: AAMAAABk!AAQ\r\n",
+    "a letter too many": BOTH + b"HTTP2-Settings: AAMAAABkA\r\n",
+    "half a setting": BOTH + b"HTTP2-Settings: AAMAAA\r\n",
+    "a setting that is none": BOTH + b"HTTP2-Settings: AAIAAAAC\r\n",
+    "a window too large": BOTH + b"HTTP2-Settings: AAT_____\r\n",
+    "a length": BOTH + SETTINGS + b"Content-Length: 0\r\n",
+    "a body": BOTH + SETTINGS + b"Content-Length: 1\r\n",
+}
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize("how", WRONG)
+async def test_an_upgrade_by_the_book(how: str, http: str) -> None:
+    """An upgrade to h2c that is not as RFC 7540, section 3.2.1, has it is a plain request, and so is the next one."""
+    async with serving(both, http=http, h2c=True) as site:
+        client = await site.connect()
+        for _ in range(2):
+            await client.send(GET[:-2] + WRONG[how] + b"\r\n" + (b"x" if how == "a body" else b""))
+            assert b"HTTP/1.1 200 " in await client.until(b"1.1 /")
+
+
+@pytest.mark.parametrize("http", ["auto", "h11"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        BOTH + SETTINGS,
+        BOTH + b"HTTP2-Settings: AAMAAABkAAQAoAAA\r\n",
+        BOTH + b"HTTP2-Settings: \r\n",
+        b"connection: http2-settings\r\nConnection: upgrade\r\nupgrade: H2C\r\nhttp2-settings: AAMAAABk\r\n",
+        BOTH + b"HTTP2-Settings: AAIAAAAAAAMAAABk\r\n",
+    ],
+)
+async def test_an_upgrade_has_its_settings(http: str, fields: bytes) -> None:
+    """Padding may be left out, options stand on several lines; the headers of the upgrade are not the request's."""
+    seen: list[set[bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append({name for name, _ in scope["headers"]})
+        await both(scope, receive, send)
+
+    async with serving(app, http=http, h2c=True) as site:
+        client = await site.connect()
+        await client.send(GET[:-2] + fields + b"\r\n")
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        connection = h2_client()
+        connection.initiate_upgrade_connection()
+        connection.receive_data(client.received)
+        assert await read_h2(client, connection, 1) == b"2 /"
+    assert not seen[0] & {b"upgrade", b"connection", b"http2-settings"}
 
 
 @pytest.mark.parametrize("before", [b"", GET])
@@ -134,7 +217,6 @@ async def test_websockets_are_handed_over(certificate: Tls, before: bytes) -> No
     [
         b"Connection: upgrade\r\nUpgrade: foo\r\n",
         b"Upgrade: websocket\r\n",
-        b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n",
     ],
 )
 async def test_other_offers_are_declined(fields: bytes) -> None:
@@ -190,3 +272,45 @@ async def test_requests_in_flight_are_limited() -> None:
         go_on.set()
         assert (await first.ask(b"")).startswith(b"HTTP/1.1 200 ")
         assert (await second.ask(GET)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("how", ["nothing", "half of a hello", "byte by byte", "a hello, and no more"])
+@pytest.mark.parametrize("http", ["auto", "h11"])
+async def test_a_stalled_handshake(mock_clock: trio.testing.MockClock, certificate: Tls, http: str, how: str) -> None:
+    """A TLS handshake that is not over after 10 s is not waited for, however it is drawn out."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = certificate[1].wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        peer.do_handshake()
+    hello = outgoing.read()
+    pieces = {
+        "nothing": [b""] * 10,
+        "half of a hello": [hello[:100], *[b""] * 9],
+        "byte by byte": [hello[index : index + 1] for index in range(10)],
+        "a hello, and no more": [hello, *[b""] * 9],
+    }
+    async with serving(both, certificate, http=http) as site:
+        client = Client(await trio.open_tcp_stream("127.0.0.1", site.port))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for piece in pieces[how]:
+            assert site.worker._connections
+            mock_clock.jump(0.99)
+            await client.send(piece)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert site.worker._connections
+        mock_clock.jump(0.2)
+        await client.rest()
+        await client.leave()
+        assert not site.worker._connections
+
+
+async def test_a_client_of_plain_http_under_tls(mock_clock: trio.testing.MockClock, certificate: Tls) -> None:
+    """One that speaks no TLS has its end at once, whatever it says, and takes no place."""
+    async with serving(both, certificate, max_connections=1) as site:
+        for data in (GET, PREFACE, b"\x16\x03\x01\xff\xff" + bytes(70_000)):
+            client = Client(await trio.open_tcp_stream("127.0.0.1", site.port))
+            await client.send(data)
+            await client.rest()
+            await client.leave()
+        assert (await (await site.connect()).ask(GET)).endswith(b"1.1 /")
+        assert trio.current_time() == 0

@@ -29,7 +29,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
 def run_at(address: str, http: str) -> Iterator[Running]:
     """Run it there."""
     options = ["--bind", address, "--workers", "2", "--http", http]
-    command = [sys.executable, "-m", "trioweb", "run", *options, "tests.server.app:app"]
+    command = [sys.executable, "-m", "trioweb", "run", "--h2c", *options, "tests.server.app:app"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + PATIENCE
         while curl(f"http://{address}/")[1] != b"ok":

@@ -7,6 +7,8 @@ two servers could read in two ways is refused (RFC 9112, sections 3 and 6): a re
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
@@ -24,6 +26,11 @@ _ABSOLUTE: Final = re.compile(
     rb"https?://(?P<authority>" + _AUTHORITY + rb")(?P<path>/[^?]*)?(?P<query>\?.*)?", re.IGNORECASE
 )
 _known_hosts: set[bytes] = set()
+
+_BASE64URL: Final = re.compile(rb"[A-Za-z0-9_-]*")
+_SETTING: Final = 6  # bytes of a setting of HTTP/2: its number, and its value
+_SETTINGS: Final = {2: (0, 1), 4: (0, 2**31 - 1), 5: (2**14, 2**24 - 1), 8: (0, 1)}
+"""Settings of HTTP/2 that not every value is one for (RFC 9113, section 6.5.2; RFC 8441, section 3)."""
 
 
 class BadRequest(Exception):
@@ -107,3 +114,40 @@ def decode_path(raw: bytes) -> str:
     """A path as ASGI has it: percent-decoded UTF-8."""
     text = raw.decode("ascii")
     return unquote(text) if "%" in text else text
+
+
+def find_h2c_settings(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The settings of a client that asks to go on in HTTP/2; ``None`` where it does not, or not as RFC 7540 has it.
+
+    By section 3.2.1 there is one ``HTTP2-Settings``, and ``Connection`` names it, beside ``Upgrade``. Who asks in any
+    other way is answered over HTTP/1.1, and so is a request with a body, which would have to come before HTTP/2 begins.
+
+    Args:
+        headers: names in lower case.
+    """
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value.strip())
+    options = {option.strip() for option in b",".join(values.get(b"connection", ())).lower().split(b",")}
+    offered = [value.lower() for value in values.get(b"upgrade", ())]
+    settings = values.get(b"http2-settings", ())
+    if offered != [b"h2c"] or not options >= {b"upgrade", b"http2-settings"} or len(settings) != 1:
+        return None
+    if b"transfer-encoding" in values or b"content-length" in values:
+        return None
+    return _decode_settings(settings[0])
+
+
+def _decode_settings(value: bytes) -> bytes | None:
+    text = value.rstrip(b"=")  # which may be left out
+    if _BASE64URL.fullmatch(text) is None or len(text) % 4 == 1:
+        return None
+    data = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    if len(data) % _SETTING:
+        return None
+    for position in range(0, len(data), _SETTING):
+        number = int.from_bytes(data[position : position + 2], "big")
+        low, high = _SETTINGS.get(number, (0, 2**32))
+        if not low <= int.from_bytes(data[position + 2 : position + _SETTING], "big") <= high:
+            return None
+    return data

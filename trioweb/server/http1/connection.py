@@ -25,7 +25,7 @@ from hypercorn.utils import parse_socket_addr
 from trioweb.ground.asgi import ASGIApp
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
-from trioweb.server.http1.checks import BadRequest, decode_path
+from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, refusal
 from trioweb.server.http1.head import Head
@@ -127,13 +127,14 @@ class HTTP1Connection(Line):
     def _is_for_others(self, head: Head) -> bool:
         if head.upgrade == b"websocket":
             return head.method == "GET"
-        if head.upgrade == b"h2c":
-            return head.length == 0 and not self.wire.secure
-        if head.method == "PRI":
-            if self._requests:
-                raise BadRequest(505, "HTTP/2 begins with a connection")
-            return True
-        return False
+        if head.upgrade != b"h2c" and head.method != "PRI":
+            return False
+        able = self.config.h2c and not self.wire.secure  # TLS has a word for it of its own
+        if head.method != "PRI":
+            return able and find_h2c_settings(head.headers) is not None
+        if self._requests or not able:
+            raise BadRequest(505, "HTTP/2 begins with a connection, and in clear only with --h2c")
+        return True
 
     # Reading
 
