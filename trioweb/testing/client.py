@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self, cast
 import httpx
 import trio
 
-from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.asgi import ASGI_VERSION, ASGIApp
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import Life
@@ -72,7 +72,7 @@ class TestClient(httpx.AsyncClient):
         **options: Any,
     ) -> None:
         scope = {
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "asgi": dict(ASGI_VERSION),
             "http_version": http_version,
             "client": client,
             "root_path": root_path,

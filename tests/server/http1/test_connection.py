@@ -770,7 +770,7 @@ async def test_the_scope_says_all_that_asgi_asks_for(tls: Tls) -> None:
         assert scope.pop("client")[0] == "127.0.0.1"
         assert scope.pop("server") == ("127.0.0.1", site.port)
         assert scope == {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
             "method": "GET", "scheme": "http" if tls is None else "https", "path": "/a \u00fc",
             "raw_path": b"/a%20%C3%BC", "query_string": b"q=%20", "root_path": "/root",
             "headers": [(b"host", b"x"), (b"x-a", b"1"), (b"x-a", b"2"), (b"te", b"trailers")], "state": {},

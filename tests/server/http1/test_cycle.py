@@ -429,3 +429,41 @@ async def test_the_error_of_a_client_that_left_is_known_to_the_framework() -> No
         with trio.fail_after(PATIENCE):
             await done.wait()
     assert isinstance(errors[0], ClientDisconnected)
+
+
+async def test_who_listens_hears_of_a_client_that_left_there() -> None:
+    """An app that waits in `receive` is told there; its `send` does nothing meanwhile, and lets the other task come
+    to its turn. An app in which nobody waits hears it from `send`.
+    """
+    told: list[str] = []
+    done = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()  # the request
+        await stream_some(send)
+        chunk = {"type": "http.response.body", "body": b"x" * 30_000, "more_body": True}
+
+        async def listen() -> None:
+            told.append((await receive())["type"])
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await trio.lowlevel.checkpoint()
+            for _ in range(100_000):
+                await send(chunk)
+            told.append("nothing")
+        try:
+            await send(chunk)
+        except OSError:
+            told.append("an error")
+        done.set()
+
+    async with serving(app) as site:
+        client = await site.connect()
+        await client.send(GET)
+        await client.until(b"half")
+        await client.leave()
+        with trio.fail_after(PATIENCE):
+            await done.wait()
+    assert told == ["http.disconnect", "an error"]

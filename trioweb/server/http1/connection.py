@@ -22,7 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ResponseSummary
 from hypercorn.utils import parse_socket_addr
 
-from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.asgi import ASGI_VERSION, ASGIApp
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
@@ -40,7 +40,6 @@ MAX_HEADERS: Final = 256
 """Header fields of a request."""
 
 _EMPTY: Final[dict[str, Any]] = {}
-_ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 
 
 class HTTP1Connection(Line):
@@ -221,7 +220,7 @@ class HTTP1Connection(Line):
                 extensions["http.response.trailers"] = _EMPTY
         return {
             "type": "http",
-            "asgi": _ASGI,
+            "asgi": ASGI_VERSION,
             "http_version": head.version,
             "method": head.method,
             "scheme": "https" if self.wire.secure else "http",

@@ -136,7 +136,7 @@ class Cycle(DirectTransport):
         """ASGI's ``send``. Waits until the system has taken the message; a cancellation then breaks the connection.
 
         Raises:
-            OSError: the client has left.
+            OSError: the client has left, and no task of the app waits in ``receive`` to hear of it.
             RuntimeError: the message is not of this protocol, or it is not its turn.
             ValueError: it holds what cannot be sent.
         """
@@ -186,7 +186,7 @@ class Cycle(DirectTransport):
             if not wire.send_nowait(before + data + after):
                 return self._see_out(wire.complete())
         except ClientLeftError:
-            self._refuse()
+            return self._see_out(wire.write(b"", b"", b""))
         self._note_end()
         return None
 
@@ -204,11 +204,18 @@ class Cycle(DirectTransport):
         return parts
 
     async def _see_out(self, writing: Awaitable[None]) -> None:
-        """Wait for a write to end."""
+        """Wait for a write to end. An app that waits in ``receive`` hears there that its client has left, else here;
+        one that has asked for it knows.
+        """
+        wire = self._line.wire
+        told = wire.reading
         try:
             await writing
         except ClientLeftError:
-            self._refuse()
+            wire.wake()
+            await trio.lowlevel.checkpoint()  # whoever was told may have cancelled this
+            if not (told or wire.reading or self.release_asked):
+                raise
         self._note_end()
 
     def _note_end(self) -> None:
@@ -217,11 +224,6 @@ class Cycle(DirectTransport):
             line.due = line.pulse.now  # an app that goes on is not waited for
             if line.wire.reading:
                 line.wire.wake()
-
-    def _refuse(self) -> None:
-        """The client has left. Whoever has asked for it to be given up need not be told."""
-        if not self.release_asked:
-            raise ClientLeftError("the client has left")
 
     def _must_close(self) -> bool:
         """The rest of the request's body would not be waited for: the connection ends with this response."""
