@@ -13,6 +13,7 @@ from trioweb.connection import Application
 from trioweb.debug import log_fault
 from trioweb.ground.asgi import Scope
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError
+from trioweb.ground.escapes import escape
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.ground.traces import format_trace
@@ -164,8 +165,8 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
 
 def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
     """Log something about a request."""
-    target = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    log_fault(level, "%s %s: %s", scope.get("method", "WEBSOCKET"), target, text, error=failure)
+    target = escape((scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"))
+    log_fault(level, "%s %s: %s", escape(scope.get("method", "WEBSOCKET")), target, text, error=failure)
 
 
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:

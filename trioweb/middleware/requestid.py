@@ -43,6 +43,7 @@ class RequestID:
         given = request.headers.get(self._header, "") if self._trust else ""
         chosen = given if _GIVEN.fullmatch(given) else self._generate()
         request.state.request_id = chosen
+        request.scope.get("state", {})["request_id"] = chosen  # for the server's access log
 
         def mark(response: Response) -> None:
             response.headers[self._header] = chosen

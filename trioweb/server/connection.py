@@ -26,7 +26,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.faults import log_app_fault, split_fault
+from trioweb.server.logs import log_request
 from trioweb.server.protocols import Protocol
 from trioweb.server.streams import Stream, close
 from trioweb.server.websockets import MessageQueue
@@ -92,7 +94,7 @@ class Connection:
 
     async def _serve(self) -> None:
         tls = isinstance(self.stream, trio.SSLStream)
-        client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        self._client = client = parse_socket_addr(self._socket.family, self._socket.getpeername())
         server = parse_socket_addr(self._socket.family, self._socket.getsockname())
         self._expect(self._config.head_timeout)
         async with trio.open_nursery() as nursery:
@@ -163,6 +165,7 @@ class Connection:
         with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._sending:
                 await self.stream.send_all(_TOO_SLOW)
+        await log_request(self._config, refused_scope(b"", self._client, "http"), Ending(408, [], COMPLETE, 0.0))
         await self._close()
 
     def stop(self) -> None:

@@ -16,7 +16,9 @@ from trioweb.ground.errors import HTTPError
 from trioweb.limits import Limits
 from trioweb.policy import Policy
 from trioweb.server.config import ServerConfig
-from trioweb.wire.hypercorn import is_unanswered
+from trioweb.server.logs import AccessRecord, ServerLogger, wants_access_log
+from trioweb.server.view import ResponseView
+from trioweb.wire.transport import own_transport
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client that was refused may try again."""
@@ -36,13 +38,23 @@ class Gate:
         self.app = app
         self.limit = config.max_requests_in_flight
         self._body_timeout = config.body_timeout
+        self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
-        """Answer a request, or have the app do it."""
+        """Answer a request, or have the app do it; and log those that HTTP/1.1 of our own does not serve."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send, sync_spawn, call_soon)
-            return
+        elif self._logger is None or own_transport(scope) is not None:
+            await self._serve(scope, receive, send, sync_spawn, call_soon)
+        else:
+            record = AccessRecord(self._logger, scope, send)
+            try:
+                await self._serve(scope, receive, send, sync_spawn, call_soon)
+            finally:
+                await record.close(scope)
+
+    async def _serve(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
         if self.limit is not None and self._in_flight >= self.limit:
             busy = HTTPError(503, "The server is busy.", {"retry-after": str(RETRY_AFTER)})
             await _refuse(scope, receive, send, busy)
@@ -54,7 +66,7 @@ class Gate:
                 return
             body = _TimedBody(receive, self._body_timeout)
             await self.app(scope, body.receive, send, sync_spawn, call_soon)
-            if body.late and is_unanswered(send):
+            if body.late and ResponseView(send).is_unanswered:
                 late = HTTPError(408, "The request body did not come.", {"connection": "close"})
                 await _refuse(scope, receive, send, late)
         finally:

@@ -1,61 +1,155 @@
-"""What ``trioweb run`` logs, and how: Hypercorn's logger, with an access log that can be JSON."""
+"""What ``trioweb run`` logs, and how: Hypercorn's logger, with an access log that can be JSON.
+
+Rules that this module alone enforces:
+
+* A request is logged once, when its response has ended, or can have no end any more.
+* What came from outside is escaped, and of bounded length: it is part of one field of one line.
+* Seconds are those of the response. What the request's nursery does after that is not counted.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 import sys
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from hypercorn.logging import AccessLogAtoms, Logger
+import trio
+from hypercorn.config import Config
+from hypercorn.logging import Logger
 from hypercorn.trio.statsd import StatsdLogger
 from hypercorn.typing import ResponseSummary, WWWScope
 
+from trioweb.ground.asgi import Scope
+from trioweb.ground.escapes import escape_controls
+from trioweb.ground.headers import RawHeaders
 from trioweb.server.config import ServerConfig
+from trioweb.server.entries import ACCESS_FORMAT, BROKEN, COMPLETE, LEFT, Atoms, Ending, as_entry, check_format
+from trioweb.server.view import ResponseView
 
-ACCESS_FORMAT: Final = '%(h)s "%(m)s %(Uq)s" %(s)s %(L)s s'
-"""One line a request: who, what, the status, and the seconds that it took."""
 _FORMAT: Final = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
+_RECORD: Final = "trioweb.access"
+_RECORD_BEGINS: Final = re.compile(r"\n(?=\d{4}-\d\d-\d\d )")
 
 
 class ServerLogger(Logger):
     """Hypercorn's logger, whose access log is text or JSON, one line a request."""
 
     async def access(self, request: WWWScope, response: ResponseSummary | None, request_time: float) -> None:
-        """Log a request that has ended; ``response`` is ``None`` where its client left first."""
+        """Hear from one of Hypercorn's protocols of a request that has ended, perhaps more than once.
+
+        Args:
+            request: its scope.
+            response: ``None`` where its client has left before the end, or its app has returned.
+            request_time: seconds.
+        """
+        status, headers = (None, []) if response is None else (response["status"], list(response.get("headers", ())))
+        record = (request.get("extensions") or {}).get(_RECORD)
+        if isinstance(record, AccessRecord):
+            await record.hear(request, status, headers)
+        else:  # it was refused, and no app has seen it
+            await self.write(request, Ending(status, headers, LEFT if status is None else COMPLETE, request_time))
+
+    async def write(self, scope: Scope, ending: Ending) -> None:
+        """Log a request."""
         if self.access_logger is None:
             return
         if self.access_log_format == "json":
-            self.access_logger.info(json.dumps(_entry(request, response, request_time)))
+            line = json.dumps(as_entry(scope, ending))
         else:
-            self.access_logger.info(self.access_log_format, AccessLogAtoms(request, response, request_time))
+            line = self.access_log_format % Atoms(scope, ending)
+        self.access_logger.info("%s", line)
 
 
-class ServerStatsdLogger(StatsdLogger, ServerLogger):
+class ServerStatsdLogger(ServerLogger, StatsdLogger):
     """The same, which also counts requests for statsd."""
 
+    async def write(self, scope: Scope, ending: Ending) -> None:
+        """Log a request, and count it."""
+        await super().write(scope, ending)
+        await self.histogram("hypercorn.request.duration", ending.seconds * 1_000)
+        await self.increment("hypercorn.requests", 1)
+        if ending.status is not None:
+            await self.increment(f"hypercorn.request.status.{ending.status}", 1)
 
-def _entry(request: WWWScope, response: ResponseSummary | None, seconds: float) -> dict[str, Any]:
-    headers = {name.lower(): value.decode("latin-1") for name, value in request["headers"]}
-    client = request.get("client")
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "client": client[0] if client else None,
-        "method": request.get("method", "GET"),
-        "path": request["path"],
-        "query": request["query_string"].decode("latin-1"),
-        "http": request.get("http_version"),
-        "scheme": request["scheme"],
-        "host": headers.get(b"host"),
-        "status": response["status"] if response else None,
-        "seconds": round(seconds, 6),
-        "referer": headers.get(b"referer"),
-        "user_agent": headers.get(b"user-agent"),
-        "pid": os.getpid(),
-    }
+
+class AccessRecord:
+    """What becomes of a request that one of Hypercorn's protocols serves.
+
+    These tell of a response's end, of a client that leaves, and sometimes of both, or of none.
+
+    Args:
+        logger: where it is logged.
+        scope: the request's; it has this in its extensions from now on.
+        send: what the app is given.
+    """
+
+    __slots__ = ("_began", "_left_at", "_logged", "_logger", "_view", "_whole")
+
+    def __init__(self, logger: ServerLogger, scope: Any, send: Any) -> None:
+        self._logger = logger
+        self._began = trio.current_time()
+        self._left_at: float | None = None
+        self._whole = False
+        self._logged = False
+        self._view = ResponseView(send)
+        scope.setdefault("extensions", {})[_RECORD] = self
+
+    async def hear(self, scope: Any, status: int | None, headers: RawHeaders) -> None:
+        """Hear that the response is whole; or, without a status, that nothing more can be sent."""
+        if status is not None:
+            await self._log(scope, status, headers, LEFT if self._left_at is not None and not self._whole else COMPLETE)
+        elif self._left_at is None:
+            # The last part may be on its way while this is told: then the client has only been quick to close.
+            self._left_at, self._whole = trio.current_time(), self._view.is_whole
+
+    async def close(self, scope: Any) -> None:
+        """The app has returned, or was cancelled: whatever has not ended by now never will."""
+        view = self._view
+        status, headers = view.head or (None, [])
+        if view.is_whole or self._whole:
+            outcome = COMPLETE
+        elif self._left_at is not None or view.has_left:
+            outcome = LEFT
+        elif status is None and view.is_unanswered and trio.current_effective_deadline() > trio.current_time():
+            status, outcome = 500, COMPLETE  # which the server sends in the app's place
+        else:
+            outcome = BROKEN
+        with trio.CancelScope(shield=True):
+            await self._log(scope, status, headers, outcome)
+
+    async def _log(self, scope: Any, status: int | None, headers: RawHeaders, outcome: str) -> None:
+        if not self._logged:
+            self._logged = True
+            ended = trio.current_time() if self._left_at is None else self._left_at
+            await self._logger.write(scope, Ending(status, headers, outcome, ended - self._began))
+
+
+async def log_request(config: Config, scope: Any, ending: Ending) -> None:
+    """Log a request that no protocol of Hypercorn's serves. Who calls this sees to it that it is called once."""
+    log = config.log
+    if isinstance(log, ServerLogger):
+        await log.write(scope, ending)
+    else:  # one that a test has chosen
+        summary: Any = {"status": ending.status, "headers": ending.headers} if ending.outcome == COMPLETE else None
+        await log.access(scope, summary, ending.seconds)
+
+
+def wants_access_log(config: ServerConfig) -> bool:
+    """Whether somebody would hear of a request."""
+    log = config.log
+    silent = type(log) in (Logger, ServerLogger)  # which do nothing where there is no log
+    return not silent or log.access_logger is not None
+
+
+class _Formatter(logging.Formatter):
+    """Formats what is logged so that nothing in it, a quoted request or an exception's text, looks like a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, perhaps of several lines."""
+        return _RECORD_BEGINS.sub("\n ", escape_controls(super().format(record)))
 
 
 def set_up(config: ServerConfig) -> None:
@@ -63,13 +157,15 @@ def set_up(config: ServerConfig) -> None:
 
     Raises:
         OSError: a log file cannot be opened.
+        UsageError: the format of the access log is none.
     """
     config.logger_class = ServerStatsdLogger if config.statsd_host is not None else ServerLogger
     if config.access_log_format == ServerConfig.access_log_format:
         config.access_log_format = ACCESS_FORMAT
+    check_format(config.access_log_format)
     log = config.log
     for handler in log.error_logger.handlers if log.error_logger is not None else ():
-        handler.setFormatter(logging.Formatter(_FORMAT, _TIME))
+        handler.setFormatter(_Formatter(_FORMAT, _TIME))
     if log.access_logger is not None:
         plain = "%(message)s" if config.access_log_format == "json" else f"%(asctime)s {'%(message)s'}"
         for handler in log.access_logger.handlers:

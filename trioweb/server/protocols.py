@@ -30,6 +30,9 @@ _NO_HTTP2: Final = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: clos
 _UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
 
+from trioweb.server.entries import COMPLETE, Ending, refused_scope
+from trioweb.server.logs import log_request
+
 Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
 
 
@@ -137,6 +140,13 @@ class _H11(_Hearing, H11Protocol):
             await super().stream_send(event)
         else:
             await self.send(Closed())
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Hypercorn's answer to what is no request, which it does not log."""
+        await super()._send_error_response(status_code)
+        if self.stream is None:
+            scope = refused_scope(b"", self.client, "https" if self.ssl else "http")
+            await log_request(self.config, scope, Ending(status_code, [], COMPLETE, 0.0))
 
 
 class _H2(_Hearing, H2Protocol):

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import h11
 import trio
@@ -56,6 +56,9 @@ STUCK_SECONDS = 0.6
 
 _http2: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """The server's side of connections that speak HTTP/2, with the context of their worker."""
+
+ended_unread: WeakSet[Any] = WeakSet()
+"""HTTP/2 streams whose response is whole, though the server does not know it: see ``end_unread``."""
 
 _TCP_LEFT = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -87,16 +90,6 @@ def find_transport(scope: Scope, send: object) -> Transport:
     except AttributeError:
         return PLAIN
     return (_H2SocketTransport if scope.get("type") == "websocket" else _H2Transport)(stream, protocol)
-
-
-def is_unanswered(send: object) -> bool:
-    """Whether a request that Hypercorn has sent to an app has no answer, not even the head of one, and can have it."""
-    stream = getattr(send, "__self__", None)
-    server = getattr(getattr(getattr(stream, "send", None), "__self__", None), "send", None)
-    connection = getattr(getattr(server, "__self__", None), "stream", None)
-    sock = getattr(getattr(connection, "transport_stream", connection), "socket", None)
-    state = getattr(getattr(stream, "state", None), "name", None)
-    return state == "REQUEST" and sock is not None and sock.fileno() != -1
 
 
 class _HypercornTransport(Transport):
@@ -232,6 +225,7 @@ class _H2Transport(_HypercornTransport):
             self._protocol.connection.end_stream(self._stream.stream_id)
         except Exception:
             return False
+        ended_unread.add(self._stream)
         await self._reset(NO_ERROR)
         return True
 

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from time import time
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ResponseSummary
 from hypercorn.utils import parse_socket_addr
 
 from trioweb.ground.asgi import ASGI_VERSION, ASGIApp
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
+from trioweb.server.http1.access import ConnectionAccess
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, refusal
@@ -54,8 +53,8 @@ class HTTP1Connection(Line):
         stream: the connection; with TLS, after its handshake.
     """
 
-    __slots__ = ("_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle", "_requests",
-                 "_server", "_state")  # fmt: skip
+    __slots__ = ("_access", "_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle",
+                 "_requests", "_server", "_state")  # fmt: skip
 
     def __init__(
         self,
@@ -78,6 +77,7 @@ class HTTP1Connection(Line):
         self._cycle: Cycle | None = None
         self._early: bytes | None = None
         self._followers = 0
+        self._access = ConnectionAccess(config, self._client, secure=wire.secure) if self.logs else None
 
     async def run(self) -> bytes | None:
         """Serve. Returns when the connection is closed; or, with what it has read, when the client wants another
@@ -161,6 +161,8 @@ class HTTP1Connection(Line):
             self._idle = not begun
             await self.read(due)
             self._idle = False
+            if self._access is not None and not begun:
+                self._access.begin()
         return None
 
     def _look_again(self) -> bool:
@@ -178,7 +180,8 @@ class HTTP1Connection(Line):
             self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
         )  # fmt: skip
         scope = self._scope(head, cycle)
-        logged = (scope, time()) if self.logs else None
+        if self._access is not None:
+            self._access.begin(scope)
         if config.server_names and not self._is_named(head):
             cycle.fault = BadRequest(404, "no server of this name is here")
         else:
@@ -188,29 +191,15 @@ class HTTP1Connection(Line):
             del head, scope  # a response may take hours
             try:
                 await answering
-            except trio.Cancelled:
-                if logged is not None:
-                    with trio.CancelScope(shield=True):
-                        await self._log_access(cycle, *logged, left=True)
-                raise
             except BaseException as error:
-                await self._contain(error)
-        left = self.wire.broken
+                await self._contain(error, cycle)
         goes_on: bool | None = None
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
             goes_on = await self._end(cycle)
-        if logged is not None:
-            await self._log_access(cycle, *logged, left=left)
         # Of effect from the next step of this task on, and there is one before each request.
         trio.lowlevel.current_task().context = self.pulse.context.copy()
         return goes_on
-
-    async def _log_access(self, cycle: Cycle, scope: Any, begin: float, *, left: bool) -> None:
-        response = cycle.response
-        whole = response.state is DONE and not left
-        summary = {"status": response.status, "headers": response.headers} if whole else None
-        await self.config.log.access(scope, cast("ResponseSummary", summary), time() - begin)
 
     def _scope(self, head: Head, cycle: Cycle) -> Any:
         extensions: dict[str, Any] = {"trioweb": cycle, "http.response.pathsend": _EMPTY}
@@ -239,12 +228,17 @@ class HTTP1Connection(Line):
         hosts = [value.decode("latin-1") for name, value in head.headers if name == b"host"]
         return bool(hosts) and hosts[0] in self.config.server_names
 
-    async def _contain(self, error: BaseException) -> None:
-        cancelled, fault = split_fault(error)
-        if fault is not None and not (self.wire.broken and is_departure(fault)):
-            await log_app_fault(self.config, fault)
-        if cancelled is not None:
-            raise cancelled
+    async def _contain(self, error: BaseException, cycle: Cycle) -> None:
+        try:
+            cancelled, fault = split_fault(error)
+            if fault is not None and not (self.wire.broken and is_departure(fault)):
+                await log_app_fault(self.config, fault)
+            if cancelled is not None:
+                raise cancelled
+        except BaseException:
+            if self._access is not None and self._cycle is cycle:  # else another task does
+                await self._access.end(cycle, left=self.wire.broken)
+            raise
 
     # Going on without waiting for the app
 
@@ -281,20 +275,32 @@ class HTTP1Connection(Line):
     async def _end(self, cycle: Cycle) -> bool:
         """Bring a response to an end after the app has returned. Returns whether the connection goes on."""
         response = cycle.response
-        if self.wire.broken:
+        ended = self.wire.broken or response.state is DONE
+        try:
+            if not ended:
+                await self._end_early(cycle)
+        finally:
+            if self._access is not None:
+                await self._access.end(cycle, left=self.wire.broken)
+        if not ended or self.wire.broken or self.stopping or not response.keep_alive:
             return False
-        if response.state is DONE:
-            if response.keep_alive and not self.stopping and (self.reader.complete or await self.drain()):
-                return True
-        elif response.state is WAITING or response.state is STARTED:
+        return self.reader.complete or await self.drain()
+
+    async def _end_early(self, cycle: Cycle) -> None:
+        """Answer in the place of an app that has not, or break off what it has not ended."""
+        response = cycle.response
+        if response.state is WAITING or response.state is STARTED:
             status = 500 if cycle.fault is None else cycle.fault.status
             response.status, response.headers, response.state = status, (), DONE
             await self.wire.write(refusal(status, self.pulse.fields), b"", b"")
+            cycle.ended_at = trio.current_time()
         else:
             await cycle.abort()
-        return False
 
     async def _refuse(self, error: BadRequest) -> None:
+        """Answer a request whose head is none, or has not come."""
+        if self._access is not None:
+            await self._access.refuse(error.status, self.reader.raw_head or self.reader.pending)
         with suppress(ClientLeftError):
             await self.wire.write(refusal(error.status, self.pulse.fields), b"", b"")
             await self.close()

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from functools import partial
 from typing import Any, Final
 
 import trio
 
 from trioweb.ground.asgi import Receive, Send
 from trioweb.ground.headers import RawHeaders
-from trioweb.ground.ranges import Span
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
+from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
-from trioweb.wire.disk import Extent, in_file_thread, open_regular, read_spans
 from trioweb.wire.transport import DirectTransport, Watcher
 
 READ_AHEAD: Final = 65536
@@ -34,8 +31,6 @@ LOOK_SECONDS: Final = 0.5
 """How often the system is asked whether the client has left, once so much has come."""
 WRITING: Final = "a response that waits for its client"
 """The name of the task."""
-PIECE: Final = 262144
-"""Bytes of a file that are read and written at a time, where the system does not send it by itself."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -50,7 +45,8 @@ class Cycle(DirectTransport):
         close: the connection is to be closed afterwards.
     """
 
-    __slots__ = ("_expects", "_line", "_received", "cancels", "fault", "release_asked", "response")
+    __slots__ = ("_expects", "_line", "_received", "broken_off", "cancels", "ended_at", "fault", "release_asked",
+                 "response")  # fmt: skip
 
     def __init__(self, line: Line, head: Head, cancels: trio.CancelScope, *, close: bool) -> None:
         self._line = line
@@ -63,6 +59,10 @@ class Cycle(DirectTransport):
         self.fault: BadRequest | None = None
         """What was wrong with the request's body."""
         self.release_asked = False
+        self.ended_at: float | None = None
+        """When the last byte of the response was taken by the system; ``None`` too where nobody logs it."""
+        self.broken_off = False
+        """The response was broken off by this side."""
 
     @property
     def over(self) -> bool:
@@ -155,7 +155,7 @@ class Cycle(DirectTransport):
             more = message.get("more_trailers", False)
             await self._see_out(self._line.wire.write(response.trailers(message["headers"], more=more), b"", b""))
         elif kind == "http.response.pathsend":
-            await self._write_file(message["path"])
+            await write_file(self, message["path"])
         elif kind == "http.response.early_hint" and response.state is WAITING:
             await self._see_out(self._line.wire.write(early_hint(message["links"]), b"", b""))
         else:
@@ -221,6 +221,8 @@ class Cycle(DirectTransport):
     def _note_end(self) -> None:
         if self.response.state is DONE:
             line = self._line
+            if line.logs and not line.wire.broken:
+                self.ended_at = trio.current_time()
             line.due = line.pulse.now  # an app that goes on is not waited for
             if line.wire.reading:
                 line.wire.wake()
@@ -229,21 +231,6 @@ class Cycle(DirectTransport):
         """The rest of the request's body would not be waited for: the connection ends with this response."""
         reader = self._line.reader
         return not reader.complete and (self._expects or (reader.remaining or 0) > DRAINED)
-
-    async def _write_file(self, path: str) -> None:
-        """Send a file as the body (ASGI's extension ``http.response.pathsend``)."""
-        file, status = await in_file_thread(partial(open_regular, path, read=True, follow=True))
-        size = status.st_size
-        self.response.announce(size)
-        assert file is not None  # noqa: S101 - it was asked for
-        sent = Span(0, 0 if self.response.no_body else size)
-        async with aclosing(read_spans(file, [sent], (), b"", b"", PIECE // 2, extents=True)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Extent):
-                    piece.start += await self.send_file(self.send, piece.file, piece.start, piece.stop - piece.start)
-                else:
-                    await self.send({"type": "http.response.body", "body": piece, "more_body": True})
-            await self.send({"type": "http.response.body", "more_body": False})
 
     # What ASGI has no words for
 
@@ -261,6 +248,7 @@ class Cycle(DirectTransport):
         if response.state in (WAITING, DONE):
             return
         wire = self._line.wire
+        self.broken_off = self.broken_off or not wire.broken
         if response.state is STARTED and not wire.broken:
             # So that it is seen to be broken, and not taken for no answer at all.
             await self._see_out(wire.write(*self._frame(0, True), b""))
@@ -275,6 +263,7 @@ class Cycle(DirectTransport):
         wire = self._line.wire
         if self.response.state is not DONE or wire.writing or wire.pending:
             self.release_asked = True
+            self.broken_off = self.broken_off or not wire.broken
             wire.cut(reset=self.response.broken_by_reset)
 
     def has_left(self) -> bool:

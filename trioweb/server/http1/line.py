@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 
 from trioweb.server.config import ServerConfig
@@ -20,15 +19,12 @@ from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
 from trioweb.server.http1.wire import Wire
-from trioweb.server.logs import ServerLogger
+from trioweb.server.logs import wants_access_log
 
 DRAINED: Final = 262144
 """Bytes of an unwanted request body that are read for the connection to go on; for more it is closed."""
 LINGER_BYTES: Final = 16 * 2**20
 """Bytes that are read and thrown away while a connection is being closed."""
-
-_SILENT: Final = frozenset({Logger, ServerLogger})
-"""Loggers that do nothing where there is no log."""
 
 
 class Line:
@@ -119,9 +115,3 @@ class Line:
                 left -= len(reader.pending)
         if wire.secure:
             await wire.finish()
-
-
-def wants_access_log(config: ServerConfig) -> bool:
-    """Whether somebody would hear of a request."""
-    log = config.log
-    return log.access_logger is not None or config.statsd_host is not None or type(log) not in _SILENT

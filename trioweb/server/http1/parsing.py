@@ -103,6 +103,7 @@ class RequestReader:
             BadRequest: it is refused.
         """
         pending = self.pending
+        self.raw_head = b""
         if pending[:1] in b"\r\n" and pending:
             pending = self._skip_empty_lines(pending)
         end = pending.find(_END, max(0, self._seen - 3)) + 4
