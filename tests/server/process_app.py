@@ -91,3 +91,9 @@ async def events() -> Response:
         await trio.sleep_forever()
 
     return EventStreamResponse(endless())
+
+
+@app.get("/quotes")
+async def quotes(text: str) -> str:
+    """Fail with what was asked."""
+    raise ValueError(text)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import trio
 
 from tests.conftest import StartServer
+from trioweb import App
+from trioweb.ground.escapes import MAX_FIELD
+from trioweb.server.config import ServerConfig
+from trioweb.server.logs import set_up
+from trioweb.server.options import UsageError
 
 TARGET = "tests.server.process_app:app"
 
@@ -56,3 +66,50 @@ def test_errors_of_the_framework(start_server: StartServer) -> None:
     server.curl("/one-task/error")
     server.wait_for_output("ValueError: as asked")
     assert re.search(r"^\d{4}-\d\d-\d\d [\d:]{8} \[\d+\] ERROR GET /one-task/error: ", server.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("form", ["%(s", "%(s)d", "%(m)s %s %s"])
+def test_a_format_that_is_none(form: str) -> None:
+    """A format in which no request could be logged is refused at the start."""
+    config = ServerConfig()
+    config.access_log_format = form
+    with pytest.raises(UsageError, match=re.escape(f"--access-logformat {form!r}")):
+        set_up(config)
+
+
+def test_an_error_cannot_forge_a_record(start_server: StartServer) -> None:
+    """What an exception quotes of a request stays within its record, and moves no cursor."""
+    server = start_server(TARGET, runner="trioweb")
+    forged = "2026-01-01 00:00:00 [1] ERROR forged"
+    server.curl("/quotes?text=" + quote(f"a\n{forged}\n\x1b[2J\x9b\u202eb"))
+    server.wait_for_output("u202eb")
+    assert not re.search(rf"^{re.escape(forged)}", server.output, re.MULTILINE)
+    assert "\\x1b[2J\\x9b\\u202eb" in server.output
+
+
+@pytest.mark.parametrize("raw", [b'/a\x1b[2J"\x9b\x85\\', None])
+async def test_an_error_names_its_request_escaped(caplog: pytest.LogCaptureFixture, raw: bytes | None) -> None:
+    """An error names its request in printable ASCII, of bounded length, on whatever server."""
+    app = App()
+
+    @app.route("/{path:path}", methods=["G\x85T"])
+    async def fails(path: str) -> str:
+        raise ValueError("as asked")
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    path = '/a\x1b[2J"\u202e\n' + "b" * 10_000
+    scope: dict[str, Any] = {
+        "type": "http", "http_version": "2", "method": "G\x85T", "scheme": "http", "path": path, "raw_path": raw,
+        "query_string": b"", "root_path": "", "headers": [], "client": None, "server": None,
+    }  # fmt: skip
+    await app(scope, receive, send)
+    message = caplog.records[0].getMessage()
+    assert message.startswith("G\\x85T /a")
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 2 * MAX_FIELD

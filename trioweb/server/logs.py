@@ -103,7 +103,7 @@ class AccessRecord:
             await self._log(scope, status, headers, LEFT if self._left_at is not None and not self._whole else COMPLETE)
         elif self._left_at is None:
             # The last part may be on its way while this is told: then the client has only been quick to close.
-            self._left_at, self._whole = trio.current_time(), self._view.is_whole
+            self._left_at, self._whole = trio.current_time(), self._view.is_ending
 
     async def close(self, scope: Any) -> None:
         """The app has returned, or was cancelled: whatever has not ended by now never will."""
@@ -111,7 +111,7 @@ class AccessRecord:
         status, headers = view.head or (None, [])
         if view.is_whole or self._whole:
             outcome = COMPLETE
-        elif self._left_at is not None or view.has_left:
+        elif (self._left_at is not None or view.has_left) and not view.is_broken_off:
             outcome = LEFT
         elif status is None and view.is_unanswered and trio.current_effective_deadline() > trio.current_time():
             status, outcome = 500, COMPLETE  # which the server sends in the app's place

@@ -11,9 +11,13 @@ from weakref import ref
 import h11
 
 from trioweb.ground.headers import RawHeaders
-from trioweb.wire.hypercorn import ended_unread
+from trioweb.wire.hypercorn import endings
 
 _ENDED: Final = (h11.DONE, h11.MUST_CLOSE)
+
+
+def _nothing() -> None:
+    """What stands for a reference to a stream where there is none."""
 
 
 class ResponseView:
@@ -27,7 +31,7 @@ class ResponseView:
 
     def __init__(self, send: object) -> None:
         stream = getattr(send, "__self__", None)
-        self._stream = (lambda: None) if stream is None else ref(stream)
+        self._stream = _nothing if stream is None else ref(stream)
 
     @property
     def _state(self) -> str | None:
@@ -47,18 +51,27 @@ class ResponseView:
 
     @property
     def is_whole(self) -> bool:
-        """All of it was handed to the connection, its end too."""
+        """All of it was taken by the connection, its end too."""
+        stream = self._stream()
+        return stream is not None and endings.get(stream, self._state == "CLOSED")
+
+    @property
+    def is_ending(self) -> bool:
+        """Its end is on the way at least. To be asked while its app runs, and has not broken it off."""
         stream: Any = self._stream()
-        if stream is None or stream in ended_unread or self._state == "CLOSED":
-            return stream is not None
-        if self._state != "RESPONSE":
-            return False
+        if stream in endings or self._state != "RESPONSE":
+            return self.is_whole
         protocol = self._protocol
         buffers: Any = getattr(protocol, "stream_buffers", None)
-        if buffers is not None:
-            buffer = buffers.get(stream.stream_id)
-            return buffer is None or bool(buffer.complete)
-        return getattr(getattr(protocol, "connection", None), "our_state", None) in _ENDED
+        if buffers is None:
+            return getattr(getattr(protocol, "connection", None), "our_state", None) in _ENDED
+        buffer = buffers.get(stream.stream_id)
+        return buffer is None or bool(buffer.complete)
+
+    @property
+    def is_broken_off(self) -> bool:
+        """It was broken off on this side."""
+        return not endings.get(self._stream(), True)
 
     @property
     def has_left(self) -> bool:

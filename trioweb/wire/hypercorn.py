@@ -30,7 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import h11
 import trio
@@ -57,8 +57,8 @@ STUCK_SECONDS = 0.6
 _http2: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """The server's side of connections that speak HTTP/2, with the context of their worker."""
 
-ended_unread: WeakSet[Any] = WeakSet()
-"""HTTP/2 streams whose response is whole, though the server does not know it: see ``end_unread``."""
+endings: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Streams that were ended past the server, and whether their response is whole."""
 
 _TCP_LEFT = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -102,6 +102,11 @@ class _HypercornTransport(Transport):
     def has_left(self) -> bool:
         """See ``Transport``."""
         return bool(self._stream.closed)
+
+    def _note_break(self) -> None:
+        """The response is broken off, unless its client has been faster."""
+        if not self.has_left():
+            endings[self._stream] = False
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
@@ -168,6 +173,7 @@ class _H11Transport(_SocketTransport):
         return True
 
     async def abort(self) -> None:
+        self._note_break()
         try:
             if not self._close_delimited:
                 # The missing end tells; and a reset could drop what the client has not read.
@@ -182,6 +188,7 @@ class _H11Transport(_SocketTransport):
         # Once the whole response is written Hypercorn itself reports a disconnect, and goes on with the connection.
         if self._stream.state.name == "CLOSED":
             return
+        self._note_break()
         if not self._close_delimited:
             super().release(shield)
             return
@@ -225,11 +232,12 @@ class _H2Transport(_HypercornTransport):
             self._protocol.connection.end_stream(self._stream.stream_id)
         except Exception:
             return False
-        ended_unread.add(self._stream)
+        endings[self._stream] = True
         await self._reset(NO_ERROR)
         return True
 
     async def abort(self) -> None:
+        self._note_break()
         if not self._stream.closed:
             with trio.CancelScope(shield=True):
                 await trio.sleep(RESET_PAUSE)
