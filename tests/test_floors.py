@@ -16,7 +16,7 @@ ground.parameters ground.charsets ground.cookies ground.events
 ground.chunks ground.ranges ground.conditions ground.codings ground.paths ground.faults ground.values ground.lines
 ground.multiparts ground.closing
 ground.escapes ground.urls ground.templates ground.routes ground.problems ground.traces
-wire wire.threads wire.sendfile wire.transport wire.hypercorn wire.disk wire.channel wire.outbox wire.coding
+wire wire.threads wire.sendfile wire.pace wire.transport wire.hypercorn wire.disk wire.channel wire.outbox wire.coding
 wire.sources wire.driver wire.producer wire.inbox wire.relay wire.stepping wire.inline wire.duplex
 debug resources streams limits responses connection bodies uploads parts forms request websocket streaming ranges
 files tree
@@ -30,7 +30,7 @@ routing mounted dispatch names stack stopping watchdog app static
 middleware.coders middleware.compression middleware.cors middleware.hosts middleware.requestid middleware.security
 middleware.sessions middleware.timing middleware
 server server.config server.loading server.options server.view server.entries server.logs server.sockets server.gate
-server.faults server.websockets server.http1 server.http1.checks server.protocols
+server.faults server.rates server.websockets server.http1 server.http1.checks server.protocols
 server.streams server.connection server.http1.chunked server.http1.head server.http1.parsing
 server.http1.framing server.http1.pathsend
 server.http1.poller server.http1.pulse server.http1.writing server.http1.wire server.http1.secure server.http1.line

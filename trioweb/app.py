@@ -30,6 +30,7 @@ from trioweb.routing import Route, Router
 from trioweb.stack import Stack
 from trioweb.stopping import Stopping
 from trioweb.watchdog import Marker, watch_loop
+from trioweb.wire.pace import AUTO, MinRate
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class App(Router):
         idle_timeout: seconds that a stream's producer may give nothing. No limit unless given.
         write_timeout: seconds that a client may take nothing of a response, streamed or not; ``None`` for no limit.
         max_duration: seconds for a whole stream. No limit unless given.
+        min_rate: bytes a second that a client must send of a body, and take of a response, while it is waited for:
+            240 unless given, and none where ``body_timeout``, or ``write_timeout``, is ``None``; or a route's own.
 
     Raises:
         ValueError: one of the limits is none, or ``trailing_slash`` is not one of its three words.
@@ -76,13 +79,13 @@ class App(Router):
         idle_timeout: float | None = None,
         write_timeout: float | None = WRITE_TIMEOUT,
         max_duration: float | None = None,
+        min_rate: MinRate = AUTO,
     ) -> None:
         super().__init__()
-        self.debug = debug
-        self.state = State()
-        self._dispatcher = Dispatcher(trailing_slash)
-        limits = Limits(max_body_size, timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration)
-        self._policy = Policy(self, debug, limits)
+        self.debug, self.min_rate = debug, min_rate
+        self.state, self._dispatcher = State(), Dispatcher(trailing_slash)
+        times = timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration
+        self._policy = Policy(self, debug, Limits(max_body_size, *times, min_rate))
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names = RouteNames()
         self._managers: list[Manager] = []
@@ -171,9 +174,6 @@ class App(Router):
         handler of its class are responses too; any other is raised by ``call_next``, and answered outside:
         ``request.mark_errors`` adds to that. What is registered first is outermost; WebSockets are not behind it. The
         request's nursery is the handler's: open another, or use ``app.nursery``.
-
-        Args:
-            middleware: the function, or an object that can be called like it.
 
         Raises:
             RouteError: it is neither.

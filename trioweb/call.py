@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.errors import HTTPError
@@ -15,7 +15,8 @@ from trioweb.signatures import Kind
 from trioweb.wire.hypercorn import find_transport
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import ENDED, Outbox
-from trioweb.wire.transport import Transport, own_transport
+from trioweb.wire.pace import AUTO, MIN_RATE
+from trioweb.wire.transport import GIVEN_RATE, Transport, own_transport
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
@@ -69,10 +70,25 @@ class Call:
         if inbox is None:
             inbox = self._inbox = Inbox(self.receive)
             inbox.timeout = self.policy.limits.body_timeout
+            inbox.min_rate = self.rate_for(inbox.timeout)
             own = own_transport(self.scope)
             if own is not None:
                 inbox.at_hand = own.receive_nowait
+                own.paces_body()
         return inbox
+
+    def rate_for(self, timeout: float | None) -> float | None:
+        """Bytes a second that the client must send or take: as its route says, who runs the server, or the app.
+
+        Args:
+            timeout: for how long it may give or take nothing; without that it may be as slow as it likes, unless
+                somebody has said otherwise.
+        """
+        given = (self.scope.get("extensions") or {}).get(GIVEN_RATE, AUTO)
+        for rate in (self.endpoint.min_rate, given, self.policy.limits.min_rate):
+            if rate != AUTO:
+                return cast("float | None", rate)
+        return None if timeout is None else MIN_RATE
 
     def make_request(self) -> Request:
         """The request as its handler sees it, with the limits of its route, else of its app."""

@@ -66,6 +66,7 @@ def begin(call: Call, response: Response, own: DirectTransport) -> InlineStream:
     stream = stream_of(response)
     assert stream is not None  # noqa: S101 - it is simple
     call.policy.limits.apply(stream)
+    own.hold_to(call.rate_for(stream.write_timeout))
     outbox = Outbox(call.send, call.scope["http_version"])
     outbox.transport = own
     return InlineStream(stream, call.endpoint.where, outbox, own, Reply(call, response))

@@ -126,7 +126,9 @@ class Exchange:
                 self._nursery = nursery = inner or around
                 if self._request is not None:
                     self._request._nursery = nursery
-                self._watch = ClientWatch(self, self._inbox, self._outbox, self._call.policy.limits.write_timeout)
+                self._watch = ClientWatch(
+                    self, self._inbox, self._outbox, self._call.policy.limits.write_timeout, self._call
+                )
                 around.start_soon(self._watch.run, name=WATCH)
                 self._delivery = delivery = Delivery(
                     self._call, nursery, self._watch, self._outbox, self._unread, self._deadline, self.left_behind
@@ -237,8 +239,15 @@ class Exchange:
 
     def takes_nothing(self) -> None:
         """See ``Watched``."""
-        where, seconds = self._call.endpoint.where, self._watch.write_timeout
-        self._overdue = StreamTimeout(f"{where}: the client took nothing for the write_timeout of {seconds} s")
+        self._give_up(f"took nothing for the write_timeout of {self._watch.write_timeout} s")
+
+    def takes_too_little(self) -> None:
+        """See ``Watched``."""
+        rate = self._call.rate_for(self._watch.write_timeout)
+        self._give_up(f"took less than {rate:g} bytes a second")
+
+    def _give_up(self, text: str) -> None:
+        self._overdue = StreamTimeout(f"{self._call.endpoint.where}: the client {text}")
         self._outbox.gone = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()

@@ -24,6 +24,7 @@ from trioweb.ranges import RangeResponse
 from trioweb.responses import Response, json_response, text_response
 from trioweb.signatures import Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.streaming import StreamingResponse
+from trioweb.wire.pace import AUTO, MinRate, check_rate
 from trioweb.wire.sources import is_iterable, is_iterator
 
 WEBSOCKET: Final = "WEBSOCKET"
@@ -45,6 +46,8 @@ class RouteOptions(TypedDict, total=False):
             plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
         max_body_size: bytes of a request body that is taken whole, a form with its files too; its router's unless
             given, else the app's.
+        min_rate: bytes a second that a client must send of the body while the handler waits for it, and take of the
+            response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
         middleware: what stands around the handler, outermost first, inside of its routers' and of the app's.
     """
 
@@ -53,6 +56,7 @@ class RouteOptions(TypedDict, total=False):
     cancel_on_disconnect: bool | None
     timeout: float | None
     max_body_size: int | None
+    min_rate: float | None
     middleware: Sequence[Middleware]
 
 
@@ -78,6 +82,7 @@ class Endpoint:
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
         timeout: seconds for the handler and its response; ``None`` for no limit.
         max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
+        min_rate: bytes a second that its client must send or take; ``AUTO`` for the app's.
         light: nobody could tell whether it has a nursery: it takes neither that nor the request, no form and nothing
             that is provided, and has no timeout.
         reads: it takes what is in query, headers or cookies, or waits.
@@ -95,6 +100,7 @@ class Endpoint:
     cancel_on_disconnect: bool | None = None
     timeout: float | None = None
     max_body_size: int | None = None
+    min_rate: MinRate = AUTO
     light: bool = False
     reads: bool = False
     passes_all: bool = False
@@ -158,8 +164,11 @@ def plan(
         options.get("cancel_on_disconnect"),
         options.get("timeout"),
         options.get("max_body_size"),
+        options.get("min_rate", AUTO),
     )
     check_seconds(f"{where}: timeout", endpoint.timeout)
+    if "min_rate" in options:
+        check_rate(f"{where}: min_rate", options["min_rate"])
     if endpoint.max_body_size is not None:
         check_size(f"{where}: max_body_size", endpoint.max_body_size)
     arguments = endpoint.arguments

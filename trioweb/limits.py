@@ -8,6 +8,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Final, TypedDict
 
 from trioweb.ground.chunks import Encode
+from trioweb.wire.pace import AUTO, MinRate, check_rate
 from trioweb.wire.producer import Stream
 
 BUFFER_SIZE: Final = 65536
@@ -73,6 +74,8 @@ class Limits:
         idle_timeout: seconds that a stream's producer may give nothing.
         write_timeout: seconds that a client may take nothing of a response.
         max_duration: seconds for a whole stream.
+        min_rate: bytes a second that a client must send of a body that somebody waits for, and take of a response:
+            240 unless given, and none where the timeout of that direction is ``None``.
 
     Raises:
         ValueError: one of them is no limit.
@@ -85,8 +88,10 @@ class Limits:
     idle_timeout: float | None = None
     write_timeout: float | None = WRITE_TIMEOUT
     max_duration: float | None = None
+    min_rate: MinRate = AUTO
 
     def __post_init__(self) -> None:
+        check_rate("min_rate", self.min_rate)
         for name in self.__slots__:
             check_limit(name, getattr(self, name))
 

@@ -209,6 +209,14 @@ class MountedCall(Transport):
 
     # The transport of an app of ours
 
+    def paces_body(self) -> None:
+        """See ``Transport``."""
+        self._inbox.min_rate = None
+
+    def hold_to(self, min_rate: float | None) -> None:
+        """See ``Transport``."""
+        self._transport.hold_to(min_rate)
+
     async def abort(self) -> None:
         """See ``Transport``."""
         self._broken = True

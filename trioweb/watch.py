@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import trio
 
 from trioweb.ground.errors import StreamTimeout
+from trioweb.policy import Policy
+from trioweb.sweep import Taking
 from trioweb.wire.inbox import Inbox
 from trioweb.wire.outbox import Outbox
 from trioweb.wire.producer import Producer
@@ -29,8 +31,24 @@ class Watched(Protocol):
     def takes_nothing(self) -> None:
         """It has taken nothing for too long."""
 
+    def takes_too_little(self) -> None:
+        """It has taken less than the rate asks for."""
+
     def sends_nothing(self) -> None:
-        """It has sent nothing of a body that somebody waits for, for too long."""
+        """It has sent nothing, or too little, of a body that somebody waits for, for too long."""
+
+
+class Held(Protocol):
+    """What says the rate, and who looks after that: a ``Call``."""
+
+    def rate_for(self, timeout: float | None) -> float | None:
+        """Bytes a second that the client must take, given for how long it may take nothing."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """Of the app."""
+        ...
 
 
 class ClientWatch:
@@ -41,11 +59,16 @@ class ClientWatch:
         inbox: where the client's leaving is heard.
         outbox: what is told of it.
         write_timeout: seconds that one message may not be taken; ``None`` for no limit.
+        held: what says the rate at which it must be taken; none unless given.
     """
 
-    __slots__ = ("_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "_watched", "write_timeout")
+    __slots__ = ("_held", "_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "_watched",
+                 "write_timeout")  # fmt: skip
 
-    def __init__(self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None) -> None:
+    def __init__(
+        self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None, held: Held | None = None
+    ) -> None:
+        self._held = held
         self._watched = watched
         self._inbox = inbox
         self._outbox = outbox
@@ -62,10 +85,12 @@ class ClientWatch:
         """
         inbox, outbox = self._inbox, self._outbox
         inbox.watched = True
+        taking = self._hold()
         try:
             while not self._stopped:
                 sending, waiting = outbox.sending_since, inbox.waiting_since
-                write_due, read_due = _due(sending, self.write_timeout), _due(waiting, inbox.timeout)
+                write_due = _due(sending, self.write_timeout)
+                read_due = math.inf if inbox.complete else _due(waiting, inbox.patience)
                 left = False
                 with trio.CancelScope(deadline=min(write_due, read_due, self._look_at_producer())) as self._scope:
                     try:
@@ -90,6 +115,23 @@ class ClientWatch:
                 return
         finally:
             inbox.watched = False
+            if taking is not None and self._held is not None:
+                self._held.policy.writes.others.discard(taking)
+
+    def _hold(self) -> Taking | None:
+        """Have the client held to its rate, where the server leaves that to the app."""
+        held, transport = self._held, self._outbox.transport
+        if held is None:
+            return None
+        transport.hold_to(self._rate())
+        if transport.progress(0) is None:
+            return None
+        taking = Taking(self._outbox, self._rate, self._watched.takes_too_little)
+        held.policy.writes.watch(taking)
+        return taking
+
+    def _rate(self) -> float | None:
+        return None if self._held is None else self._held.rate_for(self.write_timeout)
 
     def _look_at_producer(self) -> float:
         """Do what is due for a producer that gives nothing. Says when to look again."""
@@ -134,6 +176,7 @@ class ClientWatch:
         self._producer = producer
         if producer is not None:
             self.write_timeout = producer.stream.write_timeout
+            self._outbox.transport.hold_to(self._rate())
         if self._scope is not None:
             self._scope.cancel()  # it looks again
 

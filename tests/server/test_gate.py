@@ -118,10 +118,10 @@ async def test_a_body_that_does_not_come(mock_clock: Clock) -> None:
 async def test_an_app_of_ours(mock_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """An app that takes a client for gone whose body does not come has let go of its connection: that is no error."""
     app, _ = make_app()
-    async with serving(app, body_timeout=30, http="h11") as running, await running.connect() as client:
+    async with serving(app, body_timeout=5, http="h11") as running, await running.connect() as client:
         await client.send_all(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         await settle()
-        mock_clock.jump(31)
+        mock_clock.jump(6)
         await give_time(mock_clock)
         assert await read_all(client) == b""
         assert b"ok" in await running.ask()

@@ -204,7 +204,7 @@ async def two_tasks(stream: Stream, client: Client) -> None:
                 nursery.cancel_scope.cancel()
                 outbox.release()
 
-            sends_nothing = client_left
+            sends_nothing = takes_too_little = client_left
 
         watch = ClientWatch(Told(), inbox, outbox, stream.write_timeout)
         around.start_soon(watch.run)

@@ -7,6 +7,8 @@ from typing import Final
 
 from hypercorn.config import Config
 
+from trioweb.wire.pace import AUTO, MinRate
+
 HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""
 BODY_TIMEOUT: Final = 120.0
@@ -27,6 +29,8 @@ class ServerConfig(Config):
         h2c: HTTP/2 is spoken in clear too, at once or after an upgrade.
         head_timeout: seconds for the head of a request; ``None`` for no limit, as in the rest.
         body_timeout: seconds that a request body may not come while the app waits for it.
+        min_rate: bytes a second that a client must send of a body while the app waits for it, and take of a response
+            while that waits for it. As the app says unless given, and 240 for those of other frameworks.
         max_connections: connections that a worker serves at once; more wait in the system's queue (``backlog``).
             Three quarters of the process's descriptors unless given.
         max_requests_in_flight: requests that a worker works on at once; more are answered with a 503.
@@ -38,6 +42,7 @@ class ServerConfig(Config):
     h2c: bool = False
     head_timeout: float | None = HEAD_TIMEOUT
     body_timeout: float | None = BODY_TIMEOUT
+    min_rate: MinRate = AUTO
     max_connections: int | None = None
     max_requests_in_flight: int | None = None
     tcp_keep_alive: int = TCP_KEEP_ALIVE

@@ -30,6 +30,7 @@ from trioweb.server.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.faults import log_app_fault, split_fault
 from trioweb.server.logs import log_request
 from trioweb.server.protocols import Protocol
+from trioweb.server.rates import Sweeper, Writes
 from trioweb.server.streams import Stream, close
 from trioweb.server.websockets import MessageQueue
 
@@ -49,6 +50,7 @@ class Connection:
         app: what answers requests.
         config: the server's configuration.
         context: what Hypercorn's protocols share in a worker.
+        pulse: what looks whether the client takes what is written to it.
         state: what the app's lifespan left for its requests.
         stream: the connection; with TLS, after its handshake.
         received: what was read from it already.
@@ -59,6 +61,7 @@ class Connection:
         app: AppWrapper,
         config: ServerConfig,
         context: WorkerContext,
+        pulse: Sweeper,
         state: dict[str, Any],
         stream: Stream,
         *,
@@ -72,6 +75,8 @@ class Connection:
         self._received = received
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._sending = trio.Lock()
+        self._min_rate = pulse.min_rate
+        self._writes = Writes(pulse, self._socket, self.break_off)
         self._protocol: Protocol | None = None
         self._timer = trio.CancelScope()
         self._due = math.inf  # when the client must have done what it is waited for
@@ -183,6 +188,7 @@ class Connection:
         """
         if isinstance(event, RawData):
             async with self._sending:
+                self._writes.begin(self._min_rate)
                 try:
                     with trio.CancelScope(shield=True):
                         await self.stream.send_all(event.data)
@@ -190,6 +196,8 @@ class Connection:
                     gone = True
                 else:
                     gone = False
+                finally:
+                    self._writes.end()
             if gone:
                 await self._gone()
         elif isinstance(event, Closed):

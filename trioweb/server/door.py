@@ -92,7 +92,7 @@ class Door:
                 received = early
                 self._stream = own.wire.release_stream()
             self._serving = Connection(
-                self._gate, self._config, self._context, self._state, self._stream, received=received
+                self._gate, self._config, self._context, self._pulse, self._state, self._stream, received=received
             )  # fmt: skip
             await self._serving.run()
         except OSError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.typing import AppWrapper
 
 from trioweb.app import App
@@ -18,7 +20,8 @@ from trioweb.policy import Policy
 from trioweb.server.config import ServerConfig
 from trioweb.server.logs import AccessRecord, ServerLogger, wants_access_log
 from trioweb.server.view import ResponseView
-from trioweb.wire.transport import own_transport
+from trioweb.wire.pace import AUTO, MIN_RATE, Pace
+from trioweb.wire.transport import GIVEN_RATE, own_transport
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client that was refused may try again."""
@@ -30,14 +33,27 @@ class Gate:
     """An app with the limits of its server around it.
 
     Beyond ``max_requests_in_flight`` a request is answered with a 503 at once. A request whose body has not come for
-    ``body_timeout`` seconds, while the app waits for it, is over for the app as if its client had left; if the app has
-    not answered, the client gets a 408.
+    ``body_timeout`` seconds, or comes at less than ``min_rate``, while the app waits for it, is over for the app as if
+    its client had left; if the app has not answered, the client gets a 408.
+
+    Attributes:
+        app: what answers requests.
+        limit: requests at a time.
+        min_rate: bytes a second that clients must send or take, unless the app says otherwise for a request.
     """
 
     def __init__(self, app: AppWrapper, config: ServerConfig) -> None:
         self.app = app
         self.limit = config.max_requests_in_flight
+        innermost = app.app if isinstance(app, ASGIWrapper) else None
+        own = innermost.min_rate if isinstance(innermost, App) else AUTO
+        rates = [rate for rate in (config.min_rate, own) if rate != AUTO]
+        self.min_rate = rates[0] if rates else MIN_RATE
+        self._given_rate = config.min_rate
         self._body_timeout = config.body_timeout
+        # An app of ours sees for itself how its bodies come, and knows when it waits for them.
+        unlimited = isinstance(innermost, App) or (config.body_timeout is None and not rates)
+        self._body_rate = None if unlimited else self.min_rate
         self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
         self._in_flight = 0
 
@@ -55,16 +71,19 @@ class Gate:
                 await record.close(scope)
 
     async def _serve(self, scope: Any, receive: Receive, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+        if self._given_rate != AUTO:
+            scope["extensions"][GIVEN_RATE] = self._given_rate
         if self.limit is not None and self._in_flight >= self.limit:
             busy = HTTPError(503, "The server is busy.", {"retry-after": str(RETRY_AFTER)})
             await _refuse(scope, receive, send, busy)
             return
         self._in_flight += 1
         try:
-            if self._body_timeout is None or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            unlimited = self._body_timeout is None and self._body_rate is None
+            if unlimited or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
                 await self.app(scope, receive, send, sync_spawn, call_soon)
                 return
-            body = _TimedBody(receive, self._body_timeout)
+            body = _TimedBody(receive, self._body_timeout, self._body_rate)
             await self.app(scope, body.receive, send, sync_spawn, call_soon)
             if body.late and ResponseView(send).is_unanswered:
                 late = HTTPError(408, "The request body did not come.", {"connection": "close"})
@@ -76,19 +95,22 @@ class Gate:
 class _TimedBody:
     """A request's ``receive`` that gives the client up when its body does not come."""
 
-    __slots__ = ("_complete", "_receive", "_seconds", "late")
+    __slots__ = ("_complete", "_pace", "_receive", "_seconds", "late")
 
-    def __init__(self, receive: Receive, seconds: float) -> None:
+    def __init__(self, receive: Receive, seconds: float | None, rate: float | None) -> None:
         self._receive = receive
-        self._seconds = seconds
+        self._seconds = math.inf if seconds is None else seconds
+        self._pace = Pace(rate)
         self._complete = False
         self.late = False
 
     async def receive(self) -> Any:
         if self._complete:
             return await self._receive()
-        with trio.move_on_after(0 if self.late else self._seconds):
+        patience = min(self._seconds, self._pace.start(trio.current_time(), self._pace.seen))
+        with trio.move_on_after(0 if self.late else patience):
             message = await self._receive()
+            self._pace.look(trio.current_time(), self._pace.seen + len(message.get("body", b"")))
             self._complete = not message.get("more_body", False)
             return message
         self.late = True

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.loading import apps_here
+from trioweb.wire.pace import AUTO, MinRate, check_rate
 
 PREFIX: Final = "TRIOWEB_"
 
@@ -73,6 +74,14 @@ def _limit(text: str) -> float | None:
     return None if text.lower() == "none" else _seconds(text)
 
 
+def _rate(text: str) -> MinRate:
+    if text.lower() in ("none", AUTO):
+        return None if text.lower() == "none" else AUTO
+    value = float(text)
+    check_rate("--min-rate", value)
+    return value
+
+
 def _switch(text: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
 
@@ -98,6 +107,7 @@ _EXPECTED: Final[dict[Callable[[str], Any], str]] = {
     _positive: "a whole number, 1 or more",
     _seconds: "a number of seconds",
     _limit: "a number of seconds, or none",
+    _rate: "a number of bytes a second above zero, none or auto",
     _switch: "true or false",
     _verify_mode: "CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED",
     _http: "auto or h11",
@@ -117,6 +127,7 @@ OPTIONS: Final = (
     Option("max_requests_in_flight", _positive, "requests a worker works on at once; more get a 503 (no limit)"),
     Option("head_timeout", _limit, "seconds for the head of a request (10)"),
     Option("body_timeout", _limit, "seconds that a request body may not come while the app waits for it (120)"),
+    Option("min_rate", _rate, "bytes a second that a client must send or take; none; or auto, as the app says (auto)"),
     Option("keep_alive_timeout", _seconds, "seconds that a connection may be idle (5)", flag="keep-alive"),
     Option("read_timeout", _limit, "seconds that a connection may send nothing, whatever is under way (none)"),
     Option("tcp_keep_alive", _count, "seconds of silence before the system probes a connection; 0 for never (60)"),

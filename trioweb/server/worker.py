@@ -126,7 +126,7 @@ class Worker:
 
     async def _serve_connections(self, state: dict[str, Any], on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
-            self._pulse = Pulse(self._config, connections)
+            self._pulse = Pulse(self._config, connections, self._app.min_rate)
             connections.start_soon(self._pulse.run)
             if self._pulse.poller is not None:
                 connections.start_soon(self._pulse.poller.run)

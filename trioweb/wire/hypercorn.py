@@ -36,6 +36,7 @@ import h11
 import trio
 
 from trioweb.ground.asgi import Scope, Send
+from trioweb.wire.pace import bytes_taken
 from trioweb.wire.sendfile import send_file
 from trioweb.wire.transport import PLAIN, Transport, own_transport
 
@@ -164,6 +165,9 @@ class _H11Transport(_SocketTransport):
         super().__init__(stream, protocol, connection)
         self._close_delimited = close_delimited
 
+    def progress(self, handed: int) -> int | None:  # noqa: ARG002 - the socket knows better
+        return bytes_taken(self._connection.socket)
+
     async def drop(self) -> bool:
         if self._stream.state.name != "REQUEST":  # else the server has an answer of its own to give
             self._protocol.connection.send_failed()
@@ -218,6 +222,10 @@ class _H2Transport(_HypercornTransport):
         buffer = self._protocol.stream_buffers.get(self._stream.stream_id)
         if buffer is not None:
             await buffer.drain()
+
+    def progress(self, handed: int) -> int | None:
+        buffer = self._protocol.stream_buffers.get(self._stream.stream_id)
+        return None if buffer is None else handed - len(buffer.buffer)
 
     def release(self, shield: trio.CancelScope | None) -> None:
         # A body's bytes are in the stream's buffer before its send first waits. A head's would be lost, and with them

@@ -18,6 +18,7 @@ import trio
 
 from trioweb.ground.asgi import Receive
 from trioweb.ground.errors import ClientDisconnected, HTTPError
+from trioweb.wire.pace import GRACE, Pace
 
 READ_AHEAD: Final = 65536
 """Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""
@@ -44,6 +45,7 @@ class Inbox:
         "_discarding",
         "_given_up",
         "_held",
+        "_pace",
         "_pulling",
         "_reads",
         "_receive",
@@ -54,6 +56,8 @@ class Inbox:
         "expected",
         "gone",
         "has_left",
+        "min_rate",
+        "patience",
         "timeout",
         "timer",
         "waiting_since",
@@ -86,6 +90,11 @@ class Inbox:
         """Somebody has begun to read the body."""
         self.timeout: float | None = None
         """Seconds that a reader waits for the next piece."""
+        self.min_rate: float | None = None
+        """Bytes a second that the client must send while a reader waits."""
+        self._pace: Pace | None = None
+        self.patience = GRACE
+        """Seconds that the wait under way may last, by both; or that one may last at least, as far as is known."""
         self.timer: trio.CancelScope | None = None
         """A scope around the reader, to be cancelled until the body is whole: one for each wait would cost more."""
         self.expected: int | None = None
@@ -100,7 +109,8 @@ class Inbox:
 
         Raises:
             ClientDisconnected: the client left before the body was whole. What had arrived is never taken for all.
-            HTTPError: 408 when nothing comes for ``timeout`` seconds; but where it is ``watched`` this is cancelled.
+            HTTPError: 408 when nothing comes for ``timeout`` seconds, or less than ``min_rate``; but where it is
+                ``watched`` this is cancelled.
         """
         self.wanted = True
         self._reads += 1
@@ -120,18 +130,26 @@ class Inbox:
         """Wait for a piece of the body; there is none after the last."""
         if self.complete and not self._discarding:
             return False
-        if self.watched or self.timeout is None:
-            self.waiting_since = trio.current_time()
-            try:
+        now = trio.current_time()
+        pace = self._pace
+        if pace is None:
+            pace = self._pace = Pace(self.min_rate)
+        pace.rate = self.min_rate
+        allowed = pace.start(now, self._arrived)
+        self.patience = allowed if self.timeout is None else min(self.timeout, allowed)
+        try:
+            if self.watched or self.patience == math.inf:
+                self.waiting_since = now
                 return await self._wait_for_chunk()
-            finally:
-                self.waiting_since = None
-        if self.timer is not None:
-            self.timer.deadline = trio.current_time() + self.timeout
-            return await self._wait_for_chunk()
-        with trio.move_on_after(self.timeout):
-            return await self._wait_for_chunk()
-        raise self.overdue()
+            if self.timer is not None:
+                self.timer.deadline = now + self.patience
+                return await self._wait_for_chunk()
+            with trio.move_on_after(self.patience):
+                return await self._wait_for_chunk()
+            raise self.overdue()
+        finally:
+            self.waiting_since = None
+            pace.look(trio.current_time(), self._arrived)
 
     def _take_at_hand(self) -> bool:
         """Take in what the server has already, without the cost of a wait. Returns whether that was a piece."""
@@ -161,7 +179,11 @@ class Inbox:
     def overdue(self) -> HTTPError:
         """The answer to a client that sends nothing of its body. The rest is not waited for after it either."""
         self._given_up = True
-        return HTTPError(408, f"Nothing of the request body came for {self.timeout:g} s.", {"connection": "close"})
+        if self.patience == self.timeout:
+            text = f"Nothing of the request body came for {self.timeout:g} s."
+        else:
+            text = f"Less than {self.min_rate:g} bytes of the request body came a second."
+        return HTTPError(408, text, {"connection": "close"})
 
     async def departed(self) -> None:
         """Return when the client has left. Reads ahead for whoever wants the body; cancelling it loses nothing."""

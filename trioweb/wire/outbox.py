@@ -47,6 +47,7 @@ class Outbox:
         "_version",
         "before_end",
         "gone",
+        "handed",
         "scope",
         "sending",
         "sending_since",
@@ -67,6 +68,8 @@ class Outbox:
         """The client has left: there is nobody to send to."""
         self.sent = 0
         """Bytes of body handed to the server."""
+        self.handed = 0
+        """The same, with those of the ``send`` that is under way."""
         self.sending = ""
         """What a ``send`` is under way for: "start", "body" or "end"; empty when there is none."""
         self.sending_since: float | None = None
@@ -123,6 +126,7 @@ class Outbox:
             if self._remaining is not None:
                 self._remaining -= len(data)  # now: a client that has the last byte may leave before `send` returns
             self._begin("body")
+            self.handed += len(data)
             await self._pass_on({"type": "http.response.body", "body": data, "more_body": True})
             await self.transport.drained()
             self._done()
@@ -204,6 +208,7 @@ class Outbox:
         self._advance("end")
         self._begin("end")
         self.sent += len(data)
+        self.handed += len(data)
         await self._pass_on({"type": "http.response.body", "body": data, "more_body": False})
         self._done()
 

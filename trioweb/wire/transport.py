@@ -7,12 +7,15 @@ Plain ASGI has no words for "this response is broken", "has the client taken it?
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
 from trioweb.ground.asgi import Receive, Scope, Send
 from trioweb.ground.headers import RawHeaders
+
+GIVEN_RATE: Final = "trioweb.min_rate"
+"""The extension of an ASGI scope by which whoever runs the server says a rate, in place of the app."""
 
 
 class Transport:
@@ -100,6 +103,23 @@ class Transport:
             Whether it is closed now.
         """
         return False
+
+    def hold_to(self, min_rate: float | None) -> None:
+        """Hold the client to a rate of the app's own while it takes the response to this request. Does not block."""
+
+    def paces_body(self) -> None:
+        """The app itself sees to the rate at which the request's body comes: it knows when it waits for that."""
+
+    def progress(self, handed: int) -> int | None:  # noqa: ARG002
+        """How much of a response its client has taken, for who holds it to a rate. Does not block.
+
+        Args:
+            handed: bytes of the body that the server was given.
+
+        Returns:
+            Any number that grows with each byte; ``None`` where nobody knows, or the server sees to it.
+        """
+        return None
 
     def has_left(self) -> bool:
         """Whether the server knows that the client has left, though it has not said so. Does not block."""

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.entries import BROKEN, COMPLETE, LEFT, Ending, refused_scope
+from trioweb.server.entries import BROKEN, COMPLETE, LEFT, SLOW, Ending, refused_scope
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.logs import log_request
 
@@ -35,19 +35,20 @@ class ConnectionAccess:
         self._scope = scope
         self._began = trio.current_time()
 
-    async def end(self, cycle: Cycle, *, left: bool) -> None:
+    async def end(self, cycle: Cycle, *, left: bool, slow: bool) -> None:
         """The response to the request under way has ended, or can have no end; what comes second is not logged.
 
         Args:
             cycle: the request, and its response as far as it has come.
             left: the client has left by now.
+            slow: it was left, since it took too little.
         """
         scope, self._scope = self._scope, None
         if scope is None:
             return
         outcome = COMPLETE
         if cycle.ended_at is None:
-            outcome = LEFT if left and not cycle.broken_off else BROKEN
+            outcome = SLOW if slow else LEFT if left and not cycle.broken_off else BROKEN
         response = cycle.response
         await self._log(scope, response.status or None, list(response.headers), outcome, cycle.ended_at)
 

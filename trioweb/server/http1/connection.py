@@ -175,6 +175,7 @@ class HTTP1Connection(Line):
     async def _answer(self, head: Head, cancels: trio.CancelScope) -> bool | None:
         """Have the app answer. Returns whether the connection goes on; ``None`` if another task has seen to that."""
         self._requests += 1
+        self.min_rate = self.pulse.min_rate
         config = self.config
         self._cycle = cycle = Cycle(
             self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
@@ -202,7 +203,7 @@ class HTTP1Connection(Line):
         return goes_on
 
     def _scope(self, head: Head, cycle: Cycle) -> Any:
-        extensions: dict[str, Any] = {"trioweb": cycle, "http.response.pathsend": _EMPTY}
+        extensions: dict[str, Any] = {"trioweb": cycle, **self.pulse.extensions}
         if head.version == "1.1":
             extensions["http.response.early_hint"] = _EMPTY
             if head.takes_trailers:
@@ -237,7 +238,7 @@ class HTTP1Connection(Line):
                 raise cancelled
         except BaseException:
             if self._access is not None and self._cycle is cycle:  # else another task does
-                await self._access.end(cycle, left=self.wire.broken)
+                await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
             raise
 
     # Going on without waiting for the app
@@ -281,7 +282,7 @@ class HTTP1Connection(Line):
                 await self._end_early(cycle)
         finally:
             if self._access is not None:
-                await self._access.end(cycle, left=self.wire.broken)
+                await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
         if not ended or self.wire.broken or self.stopping or not response.keep_alive:
             return False
         return self.reader.complete or await self.drain()
@@ -292,7 +293,7 @@ class HTTP1Connection(Line):
         if response.state is WAITING or response.state is STARTED:
             status = 500 if cycle.fault is None else cycle.fault.status
             response.status, response.headers, response.state = status, (), DONE
-            await self.wire.write(refusal(status, self.pulse.fields), b"", b"")
+            await self.taken(self.wire.write(refusal(status, self.pulse.fields), b"", b""))
             cycle.ended_at = trio.current_time()
         else:
             await cycle.abort()
@@ -302,7 +303,7 @@ class HTTP1Connection(Line):
         if self._access is not None:
             await self._access.refuse(error.status, self.reader.raw_head or self.reader.pending)
         with suppress(ClientLeftError):
-            await self.wire.write(refusal(error.status, self.pulse.fields), b"", b"")
+            await self.taken(self.wire.write(refusal(error.status, self.pulse.fields), b"", b""))
             await self.close()
 
     def stop(self) -> None:

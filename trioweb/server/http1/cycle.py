@@ -23,6 +23,7 @@ from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
+from trioweb.wire.pace import Pace
 from trioweb.wire.transport import DirectTransport, Watcher
 
 READ_AHEAD: Final = 65536
@@ -45,14 +46,15 @@ class Cycle(DirectTransport):
         close: the connection is to be closed afterwards.
     """
 
-    __slots__ = ("_expects", "_line", "_received", "broken_off", "cancels", "ended_at", "fault", "release_asked",
-                 "response")  # fmt: skip
+    __slots__ = ("_expects", "_line", "_pace", "_received", "broken_off", "cancels", "ended_at", "fault",
+                 "release_asked", "response")  # fmt: skip
 
     def __init__(self, line: Line, head: Head, cancels: trio.CancelScope, *, close: bool) -> None:
         self._line = line
         self.cancels = cancels
         self._expects = head.expects_continue
         self._received = False  # the app has heard of all of the request
+        self._pace: Pace | None = None  # of the request's body
         self.response = Response(
             head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
         )
@@ -126,7 +128,7 @@ class Cycle(DirectTransport):
                 await line.wire.write(_CONTINUE, b"", b"")
             except ClientLeftError:
                 return
-        await line.read(line.pulse.after(line.config.body_timeout))
+        self._pace = await line.read_body(self._pace)
         if line.late:
             self.fault = BadRequest(408, "the request's body did not come")
 
@@ -210,7 +212,7 @@ class Cycle(DirectTransport):
         wire = self._line.wire
         told = wire.reading
         try:
-            await writing
+            await self._line.taken(writing)
         except ClientLeftError:
             wire.wake()
             await trio.lowlevel.checkpoint()  # whoever was told may have cancelled this
@@ -238,7 +240,7 @@ class Cycle(DirectTransport):
         """See ``Transport``."""
         if send != self.send or not self.response.has_room(count):
             return 0
-        sent = await self._line.wire.send_file(file, position, count)
+        sent = await self._line.taken(self._line.wire.send_file(file, position, count))
         self.response.pass_over(sent)
         return sent
 
@@ -266,6 +268,14 @@ class Cycle(DirectTransport):
             self.broken_off = self.broken_off or not wire.broken
             wire.cut(reset=self.response.broken_by_reset)
 
+    def hold_to(self, min_rate: float | None) -> None:
+        """See ``Transport``."""
+        self._line.min_rate = min_rate
+
+    def paces_body(self) -> None:
+        """See ``Transport``."""
+        self._pace = Pace(None)
+
     def has_left(self) -> bool:
         """See ``Transport``."""
         return self._line.wire.has_left()
@@ -286,7 +296,7 @@ class Cycle(DirectTransport):
 
     def flushed(self) -> Awaitable[None]:
         """See ``DirectTransport``."""
-        return self._line.wire.flushed()
+        return self._line.taken(self._line.wire.flushed())
 
     def watch(self, watcher: Watcher | None) -> None:
         """See ``DirectTransport``."""

@@ -10,8 +10,10 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
+import trio
 from hypercorn.trio.worker_context import WorkerContext
 
 from trioweb.server.config import ServerConfig
@@ -20,6 +22,10 @@ from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
 from trioweb.server.http1.wire import Wire
 from trioweb.server.logs import wants_access_log
+from trioweb.server.rates import Writes
+from trioweb.wire.pace import AUTO, Pace
+
+T = TypeVar("T")
 
 DRAINED: Final = 262144
 """Bytes of an unwanted request body that are read for the connection to go on; for more it is closed."""
@@ -38,7 +44,8 @@ class Line:
         pulse: what they share among themselves.
     """
 
-    __slots__ = ("config", "context", "due", "late", "logs", "pulse", "reader", "stopping", "wire")
+    __slots__ = ("_writes", "config", "context", "due", "late", "logs", "min_rate", "pulse", "reader", "slow",
+                 "stopping", "wire")  # fmt: skip
 
     def __init__(
         self, wire: Wire, reader: RequestReader, config: ServerConfig, context: WorkerContext, pulse: Pulse
@@ -56,6 +63,11 @@ class Line:
         """When ``overdue`` is to be called, by trio's clock."""
         self.late = False
         """What was waited for did not come."""
+        self.min_rate = pulse.min_rate
+        """Bytes a second that the client must take of the response under way."""
+        self.slow = False
+        """It has taken less, and was left."""
+        self._writes: Writes | None = None
 
     async def read(self, due: float) -> None:
         """Take in what comes; returns when something has, or when ``late`` or ``wire`` says why not."""
@@ -76,6 +88,35 @@ class Line:
         self.due = math.inf
         self.late = True
         self.wire.wake()
+
+    async def read_body(self, pace: Pace | None) -> Pace:
+        """As ``read``, for who waits for a body; it may be late by the rate, too.
+
+        Args:
+            pace: the last call's for this body; ``None`` for the first.
+        """
+        config, pending = self.config, len(self.reader.pending)
+        if pace is None:
+            unlimited = config.body_timeout is None and config.min_rate == AUTO
+            pace = Pace(None if unlimited else self.pulse.min_rate)
+        patience = pace.start(trio.current_time(), pace.seen)
+        await self.read(min(self.pulse.after(config.body_timeout), trio.current_time() + patience))
+        pace.look(trio.current_time(), pace.seen + max(0, len(self.reader.pending) - pending))
+        return pace
+
+    async def taken(self, writing: Awaitable[T]) -> T:
+        """Wait until the client has taken what is being written; one that is too slow is left."""
+        if self._writes is None:
+            self._writes = Writes(self.pulse, self.wire.sock, self._leave)
+        self._writes.begin(self.min_rate)
+        try:
+            return await writing
+        finally:
+            self._writes.end()
+
+    def _leave(self) -> None:
+        self.slow = True
+        self.wire.cut(reset=True)  # which frees what the system holds for it, and is no end of a response
 
     async def drain(self) -> bool:
         """Throw away the rest of a request body that nobody has read. Returns whether that was all of it."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from contextvars import copy_context
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import CAN_POLL, Poller
+from trioweb.server.rates import Writes
+from trioweb.wire.pace import AUTO
+from trioweb.wire.transport import GIVEN_RATE
 
 LINGER_SECONDS: Final = 1.0
 """Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
@@ -37,16 +40,24 @@ class Pulse:
     Args:
         config: the server's configuration.
         nursery: for connections that go on in another task.
+        min_rate: see the attribute.
     """
 
-    def __init__(self, config: ServerConfig, nursery: trio.Nursery) -> None:
+    def __init__(self, config: ServerConfig, nursery: trio.Nursery, min_rate: float | None = None) -> None:
         self.nursery = nursery
+        self.min_rate = min_rate
+        """Bytes a second that a client must send, or take, while these are waited for; ``None`` for no limit."""
         self.poller = Poller() if CAN_POLL else None
         limits = [config.head_timeout, config.body_timeout, config.read_timeout, config.keep_alive_timeout]
         shortest = min([LINGER_SECONDS, *(limit for limit in limits if limit)])
+        self.extensions: dict[str, Any] = {"http.response.pathsend": {}}
+        """Those of each request's scope."""
+        if config.min_rate != AUTO:
+            self.extensions[GIVEN_RATE] = config.min_rate
         self._interval = min(LONGEST, max(SHORTEST, shortest / LOOKS))
         self._config = config
         self._timed: set[Timed] = set()
+        self._writes: set[Writes] = set()
         self._some = trio.lowlevel.ParkingLot()
         self._second = -1
         self.context = copy_context()
@@ -59,14 +70,26 @@ class Pulse:
 
     def add(self, timed: Timed) -> None:
         """Watch over something until it is taken out of this."""
-        if not self._timed:
-            self._beat()
-            self._some.unpark_all()
+        self._wake()
         self._timed.add(timed)
 
     def discard(self, timed: Timed) -> None:
         """Watch over it no longer."""
         self._timed.discard(timed)
+
+    def watch_writes(self, writes: Writes) -> None:
+        """See ``rates.Sweeper``."""
+        self._wake()
+        self._writes.add(writes)
+
+    def forget_writes(self, writes: Writes) -> None:
+        """See ``rates.Sweeper``."""
+        self._writes.discard(writes)
+
+    def _wake(self) -> None:
+        if not (self._timed or self._writes):
+            self._beat()
+            self._some.unpark_all()
 
     def after(self, seconds: float | None) -> float:
         """The time in so many seconds; without a number, never."""
@@ -75,13 +98,15 @@ class Pulse:
     async def run(self) -> None:
         """Look after what is there, until cancelled."""
         while True:
-            if not self._timed:
+            if not (self._timed or self._writes):
                 await self._some.park()
             await trio.sleep(self._interval)
             self._beat()
             now = self.now
             for timed in [timed for timed in self._timed if timed.due <= now]:
                 timed.overdue()
+            for writes in list(self._writes):
+                writes.look(now)
 
     def _beat(self) -> None:
         self.now = trio.current_time()
