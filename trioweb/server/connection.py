@@ -75,7 +75,8 @@ class Connection:
         self._received = received
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._sending = trio.Lock()
-        self._min_rate = pulse.min_rate
+        self.min_rate = pulse.min_rate
+        """Bytes a second that the client must take; the app of its last request may have said otherwise."""
         self._writes = Writes(pulse, self._socket, self.break_off)
         self._protocol: Protocol | None = None
         self._timer = trio.CancelScope()
@@ -188,7 +189,7 @@ class Connection:
         """
         if isinstance(event, RawData):
             async with self._sending:
-                self._writes.begin(self._min_rate)
+                self._writes.begin(self.min_rate)
                 try:
                     with trio.CancelScope(shield=True):
                         await self.stream.send_all(event.data)

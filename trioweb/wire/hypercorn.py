@@ -104,6 +104,12 @@ class _HypercornTransport(Transport):
         """See ``Transport``."""
         return bool(self._stream.closed)
 
+    def hold_to(self, min_rate: float | None) -> None:
+        """See ``Transport``. A connection of our own server's has a rate as well, which all its streams share."""
+        server: Any = getattr(self._protocol.send, "__self__", None)
+        if hasattr(server, "min_rate"):
+            server.min_rate = min_rate
+
     def _note_break(self) -> None:
         """The response is broken off, unless its client has been faster."""
         if not self.has_left():

@@ -16,7 +16,7 @@ MIN_RATE: Final = 240.0
 """Bytes a second: less than any line gives, and more than who wants to hold a connection for hours likes to spend."""
 GRACE: Final = 5.0
 """Seconds that a client may owe."""
-BURST: Final = 5.5
+BURST: Final = 5.25
 """Seconds more until it is left: bytes come, and are taken, in bursts. A system tells of what its program has read
 once there is room for some packets more.
 """
