@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import h2.config
@@ -14,12 +16,14 @@ import pytest
 import trio
 import trio.testing
 
+from tests.server.http1.conftest import certificate
+from tests.server.http1.conftest import serving as serving_bytes
 from tests.server.running import read_until, serving, settle
 from tests.server.test_access_log import HANDSHAKE, Lines, log, logging_to
-from trioweb import App, EventStreamResponse, Request, Response, StreamingResponse, WebSocket
+from trioweb import App, EventStreamResponse, FileResponse, Request, Response, StreamingResponse, WebSocket
 from trioweb.wire.pace import BURST, GRACE
 
-__all__ = ["log"]
+__all__ = ["certificate", "log"]
 
 Clock = trio.testing.MockClock
 END = 11
@@ -315,6 +319,46 @@ async def test_a_response_of_which_a_byte_is_read_a_second(log: Lines, mock_cloc
         assert (entry["status"], entry["outcome"]) == (200, "slow" if http == "auto" else "broken")
     if path != "/large":
         assert held.closed == ["flood"]
+
+
+async def test_a_file_of_which_a_byte_is_read_a_second(log: Lines, mock_clock: Clock, tmp_path: Path) -> None:
+    """A file that the system sends by itself is broken off as well."""
+    with (tmp_path / "sparse.bin").open("wb") as file:
+        file.truncate(200_000_000)
+    app = App()
+
+    @app.get("/")
+    async def sparse() -> Response:
+        return FileResponse(tmp_path / "sparse.bin")
+
+    async with logging_to(log, app) as running, await connect_narrow(running.port) as client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(END + 4):
+            await pass_time(mock_clock, 1)
+            take(client, 1)
+        assert (await log.entry())["outcome"] == "slow"
+
+
+async def test_another_frameworks_response_under_tls(
+    mock_clock: Clock, certificate: tuple[str, ssl.SSLContext]
+) -> None:
+    """Any ASGI app's client that takes nothing is left, under TLS too: to the app it has left."""
+    raised: list[type[BaseException]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+        except OSError as error:
+            raised.append(type(error))
+
+    async with serving_bytes(app, certificate) as site:
+        client = await site.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(10):  # it begins when the last of the client's buffers is full
+            await pass_time(mock_clock, END)
+        assert len(raised) == 1
 
 
 @http1

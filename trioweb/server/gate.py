@@ -47,12 +47,12 @@ class Gate:
         self.limit = config.max_requests_in_flight
         innermost = app.app if isinstance(app, ASGIWrapper) else None
         own = innermost.min_rate if isinstance(innermost, App) else AUTO
-        rates = [rate for rate in (config.min_rate, own) if rate != AUTO]
-        self.min_rate = rates[0] if rates else MIN_RATE
+        rate = own if config.min_rate == AUTO else config.min_rate
+        self.min_rate = MIN_RATE if isinstance(rate, str) else rate
         self._given_rate = config.min_rate
         self._body_timeout = config.body_timeout
         # An app of ours sees for itself how its bodies come, and knows when it waits for them.
-        unlimited = isinstance(innermost, App) or (config.body_timeout is None and not rates)
+        unlimited = isinstance(innermost, App) or (config.body_timeout is None and rate == AUTO)
         self._body_rate = None if unlimited else self.min_rate
         self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
         self._in_flight = 0
