@@ -74,12 +74,10 @@ class Exchange:
         request._resources = self._resources
 
     async def run(self, answer: Response | Exception | None = None) -> None:
-        """Answer the request. Returns when the response is sent and the request's nursery has closed.
+        """Answer the request: with what the handler has led to already, else by calling it. Returns when the response
+        is sent and the request's nursery has closed.
 
         A cancellation from outside cancels the handler and breaks a stream off; it never reaches ``send``.
-
-        Args:
-            answer: what the handler has led to already; unless given, or found without one, it is called.
 
         Raises:
             Exception: what a response was broken off for, where the server cannot be told in another way.

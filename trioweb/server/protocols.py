@@ -23,15 +23,14 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 
+from trioweb.server.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.http1.checks import find_h2c_settings
+from trioweb.server.logs import log_request
 from trioweb.server.websockets import WebSocketStream
 
 _NO_HTTP2: Final = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
-
-from trioweb.server.entries import COMPLETE, Ending, refused_scope
-from trioweb.server.logs import log_request
 
 Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
 
