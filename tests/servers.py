@@ -27,7 +27,7 @@ PATIENCE = 15.0
 
 RUNNERS: dict[str, tuple[str, ...]] = {
     "hypercorn": ("hypercorn", "-k", "trio"),
-    "trioweb": ("trioweb", "run", "--h2c"),  # as Hypercorn does: HTTP/2 needs no TLS in these tests
+    "trioweb": ("trioweb", "run"),
 }
 """The ways of running an app: what stands behind ``python -m``. They take the same options."""
 
@@ -66,6 +66,7 @@ class Server:
         self._events.touch()
         self._log = directory / "server.log"
         env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
+        env["TRIOWEB_H2C"] = "true"  # HTTP/2 needs no TLS in these tests, as under Hypercorn
         command = [sys.executable, "-m", *RUNNERS[runner], "--bind", f"127.0.0.1:{self.port}", *options, target]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
