@@ -31,7 +31,7 @@ TOOLS = ("build", "hatchling", "mypy>=2.4", "nox", "pyright>=1.1.414", "ruff>=0.
 PRODUCT = ("reload", "h3", "compression", "sessions", "testing")
 """The extras of the project that are for its users: their lower bounds are tested, as those of its dependencies are."""
 
-ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/server")
+ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/memory/test_servers.py", "tests/server")
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
 SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile")

@@ -30,6 +30,7 @@ from trioweb.ground.charsets import CHARSETS, charset_of
 from trioweb.ground.codings import preferred
 from trioweb.ground.conditions import parse_date, parse_tags
 from trioweb.ground.errors import HTTPError
+from trioweb.ground.escapes import escape, escape_controls
 from trioweb.ground.events import EventParser, ServerSentEvent
 from trioweb.ground.faults import decode_json
 from trioweb.ground.headers import Headers, content_disposition, vary_on
@@ -396,6 +397,8 @@ PARSERS: Final[dict[str, Parser]] = {
         "ground.faults._UNKNOWN", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
     "number": Parser(_text(number), NUMBERS, ("ground.texts._NUMBER",)),
     "time": Parser(_text(clock_time), NUMBERS, ("ground.texts._TIME",)),
+    "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
+        ("ground.escapes._UNSAFE", "ground.escapes._CONTROLS")),
     "cookie that is set": Parser(_text(lambda text: (cookies.format_cookie("a", text), cookies.format_cookie("a",
         domain=text))), TEXTS, ("ground.cookies._OCTETS", "ground.cookies._SPECIAL", "ground.cookies._DOMAIN")),
     "JSON of a choice": Parser(lambda data: _json(b'"' + data + b'"', Literal["a"]), JSON),
@@ -435,6 +438,9 @@ NEVER: Final[dict[str, str]] = {
     "middleware.cors._compiled": "is the program's own, for origins; docs/middleware.md says what it meets",
     "middleware.cors._ORIGIN": "reads the program's own list of origins",
     "project._NAME": "reads what a developer has typed",
+    "server.http1.checks._BASE64URL": "is one class of characters, repeated",
+    "server.websockets._KEY": "matches 24 bytes at most",
+    "server.logs._RECORD_BEGINS": "reads records whose quoted parts are escaped and cut",
     "server.loading._MADE": "reads source files of the program",
     "watchdog._FORGOTTEN": "reads Python's own warnings, in debug mode",
     "watchdog._ORIGIN": "reads Python's own warnings, in debug mode",

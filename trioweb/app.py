@@ -275,9 +275,8 @@ class App(Router):
         if kind == "http":
             if not self._stopping.heard:
                 self._stopping.listen(scope, send)
-            target: Found | Mount | Response | Exception
             try:
-                target = self._dispatcher.find(scope)
+                target: Found | Mount | Response | Exception = self._dispatcher.find(scope)
             except Exception as error:  # a deliberate one, or a fault in a converter
                 target = error
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
@@ -290,6 +289,7 @@ class App(Router):
                 return None
             else:
                 call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target))
+            del target  # an exception's traceback may have this frame
             return await (serve_through if self._policy.middleware or call.endpoint.middleware else serve)(call)
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from trioweb.ground.errors import HTTPError
+from trioweb.ground.errors import HTTPError, renewed
 from trioweb.ground.faults import REFUSALS, decode_json
 from trioweb.ground.lines import LineSplitter
 from trioweb.wire.inbox import Inbox
@@ -69,7 +69,7 @@ class JSONLines(Generic[T]):
     async def __anext__(self) -> T:
         while not self._values:
             if self._failure is not None:
-                raise self._failure
+                raise renewed(self._failure)
             if self._whole:
                 raise StopAsyncIteration
             self._take(await self._stream.read())
@@ -88,7 +88,7 @@ class JSONLines(Generic[T]):
                     except REFUSALS:
                         decode_json(self._decode, line, f"Line {number}", ("body", number - 1))
         except HTTPError as failure:  # raised when the values before it have been taken
-            self._failure = failure
+            self._failure = renewed(failure)
 
     async def aclose(self) -> None:
         """Do nothing, as of a ``BodyStream``. Safe to call twice."""

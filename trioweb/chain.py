@@ -21,7 +21,7 @@ import trio
 from trioweb.call import Call, may_have_body
 from trioweb.core import Core
 from trioweb.exchange import Exchange
-from trioweb.ground.errors import unwrap
+from trioweb.ground.errors import forget, taken, unwrap
 from trioweb.handlers import to_response
 from trioweb.layers import Middleware
 from trioweb.light import failed_to_send, rest_of
@@ -53,26 +53,32 @@ class Passage:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._chain: tuple[Middleware, ...] = call.policy.middleware + call.endpoint.middleware
-        self._request = call.make_request()
+        self._request: Request | None = call.make_request()  # until it is over
         self._core: Core | None = None
         self._seen: list[Response] | None = None  # that stream
         self._opened: list[RangeResponse] | None = None
 
+    @property
+    def _the_request(self) -> Request:
+        return self._request or self._call.make_request()
+
     async def run_alone(self) -> None:
         """As ``run``, where the app's lifespan does not run: in a nursery of the request's own."""
         failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            rest = await self.run(nursery.start_soon)
-            if rest is not None:
-                try:
-                    await rest()
-                except Exception as error:  # as itself, and not in the nursery's group
-                    failure = error
-        if failure is not None:
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
+                rest = await self.run(nursery.start_soon)
+                if rest is not None:
+                    serving = rest()
+                    del rest
+                    try:
+                        await serving
+                    except Exception as error:  # as itself, and not in the nursery's group
+                        failure = error
+            if failure is not None:
                 raise failure
-            finally:
-                del failure  # it holds this frame
+        finally:
+            del failure  # it holds this frame
 
     async def run(self, start: Callable[..., None]) -> Rest | None:
         """Run the middlewares, and send what they return or say what does so. ``start`` starts a task."""
@@ -94,15 +100,21 @@ class Passage:
             if self._core is not None:
                 await self._core.abandon()
             raise
+        finally:
+            self._call.found = None
         core = self._core
-        if core is not None and core.answers:
+        try:
+            if core is not None and core.answers:
+                return core.finish
+            if answer is None:  # it is sent, or the client has left
+                return None
+            if core is None or core.over:
+                return partial(self._exchange(self._the_request).run, answer)
+            core.conclude(answer)
             return core.finish
-        if answer is None:  # it is sent, or the client has left
-            return None
-        if core is None or core.over:
-            return partial(self._exchange(self._request).run, answer)
-        core.conclude(answer)
-        return core.finish
+        finally:
+            del answer  # an exception's traceback may have this frame
+            self._request = None
 
     async def _through(self) -> Response | Exception | None:
         """Run the middlewares, and send what is small. Returns what is left to be sent, or answered."""
@@ -110,7 +122,7 @@ class Passage:
         answer: Response | Exception | None = None
         started = False
         try:
-            coroutine = self.call_next(0, self._request)
+            coroutine = self.call_next(0, self._the_request)
             try:
                 trap = coroutine.send(None)
             except StopIteration as done:
@@ -124,14 +136,15 @@ class Passage:
             if small is None:
                 return answer
             started = True
+            del coroutine
+            self._request = None  # what has been read of its body is not needed to send this
             call.policy.writes.add(self._scope, call)
             await (own_transport(call.scope) or PLAIN).respond(call.send, answer.status_code, *small)
         except Exception as error:
-            answer = unwrap(error)
             if not started:
                 await self._close_unsent(None)
-                return answer
-            await failed_to_send(answer, call)
+                return taken(error)
+            await failed_to_send(taken(error), call)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self._close_unsent(None)
@@ -190,7 +203,7 @@ class Passage:
     async def _as_response(self, value: Any, middleware: Middleware) -> Response:
         response = to_response(value, label_of(middleware), streaming=False)
         if isinstance(response, RangeResponse) and not any(response is opened for opened in self._opened or ()):
-            response = await response.prepare(self._request.method, self._request.headers)
+            response = await response.prepare(self._the_request.method, self._the_request.headers)
             self._opened = [*(self._opened or ()), response]
         return response
 
@@ -204,9 +217,13 @@ class Passage:
             _check(request)
         endpoint, found = self._call.endpoint, self._call.found
         if isinstance(found, Exception):
-            if not self._call.expects(found):
-                raise found
-            return await self._turned(found)
+            try:
+                if not self._call.expects(found):
+                    raise found
+                turning = self._turned(found)
+            finally:
+                del found
+            return await turning
         if found is None and endpoint.light and not endpoint.waits and self._core is None:
             turned: Awaitable[Response] | None = None
             try:
@@ -229,11 +246,14 @@ class Passage:
 
     async def _turned(self, failure: Exception) -> Response:
         """An expected failure as a response."""
-        if self._call.policy.handler_for(failure, self._call.failed) is None and (
-            self._core is None or self._core.over
-        ):
-            return self._call.policy.default_answer(failure, self._call.scope)
-        return await self._ask_core(failure, self._request)
+        call = self._call
+        if call.policy.handler_for(failure, call.failed) is None and (self._core is None or self._core.over):
+            answer = call.policy.default_answer(failure, call.scope)
+            forget(failure)
+            return answer
+        asking = self._ask_core(failure, self._the_request)
+        del failure
+        return await asking
 
     # The handler's task
 
@@ -253,6 +273,7 @@ class Passage:
         if core is None or core.over:
             core = self._core = Core(self._exchange(request), self._lost)
             self._start(core.run, outcome)
+        del outcome
         response = await core.outcome()
         self._see(response)
         return response

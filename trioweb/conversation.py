@@ -20,9 +20,9 @@ import trio
 
 from trioweb.call import Call
 from trioweb.ground.closing import FAULT, GOING_AWAY, NORMAL
-from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, chained, unwrap
+from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, chained, forget, taken, unwrap
 from trioweb.handlers import to_response
-from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report
+from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report, split_cancelled
 from trioweb.resources import Resources
 from trioweb.responses import Response
 from trioweb.websocket import WebSocket
@@ -61,17 +61,23 @@ class Conversation:
         """
         if not await self._duplex.connected():
             return
-        async with trio.open_nursery() as around:
-            self._around = around
-            around.start_soon(self._duplex.watch)
-            try:
-                self._call.policy.end_on_stop(self)
-                found = self._call.found
-                await self._end(found if isinstance(found, Exception) else await self._handle())
-            finally:
-                self._call.policy.to_end.discard(self)
-                self._around = None  # a stop from now on has nothing to end, and may find the nursery closed
-                self._duplex.stop()
+        try:
+            async with trio.open_nursery() as around:
+                self._around = around
+                around.start_soon(self._duplex.watch)
+                try:
+                    self._call.policy.end_on_stop(self)
+                    found, self._call.found = self._call.found, None
+                    ending = self._end(found if isinstance(found, Exception) else await self._handle())
+                    del found
+                    await ending
+                finally:
+                    self._call.policy.to_end.discard(self)
+                    self._around = None  # a stop from now on has nothing to end, and may find the nursery closed
+                    self._duplex.stop()
+        finally:
+            self._hosted = self._failure = None
+            self._duplex.on_left = bool  # else it refers to this
         if self._duplex.timed_out:
             await self._duplex.transport.abort()
 
@@ -108,14 +114,20 @@ class Conversation:
                         with trio.CancelScope(shield=True):
                             await self._departed.wait()
         except Exception as error:
-            failure = unwrap(error)
-        except BaseExceptionGroup as group:
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or rest is None or not isinstance(rest, Exception):
-                raise
-            report(unwrap(rest), self._call.scope, f"{self._call.endpoint.label} failed")
-            raise cancelled from None
-        return self._failure or failure
+            failure = taken(error)
+        except BaseException as ended:
+            cancelled, failure = split_cancelled(ended)
+            try:
+                if failure is not None:
+                    report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+                raise cancelled from None
+            finally:
+                del cancelled, failure
+        try:
+            return self._failure or failure
+        finally:
+            self._failure = None
+            del failure
 
     async def _host(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Keep ``ws.nursery`` open. What fails in it ends the handler, which then has failed with it."""
@@ -130,9 +142,8 @@ class Conversation:
                         with trio.CancelScope(shield=True):
                             await self._returned.wait()
         except Exception as error:
-            failure = unwrap(error)
-            if not is_departure(failure):
-                self._failure = failure
+            if not is_departure(error):
+                self._failure = unwrap(error)
                 self._handling.cancel()
         finally:
             self._departed.set()
@@ -147,13 +158,22 @@ class Conversation:
 
     async def _end(self, failure: Exception | None) -> None:
         """Say how it ended, and log a fault."""
-        duplex = self._duplex
         failure = self._verdict(failure)
+        try:
+            await self._tell(failure)
+        finally:
+            forget(failure)
+            del failure  # an exception's traceback may have this frame
+
+    async def _tell(self, failure: Exception | None) -> None:
+        duplex = self._duplex
         expected = duplex.state is CONNECTING and failure is not None and self._call.expects(failure)
         if failure is not None and not expected:
             report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
         if duplex.state is CONNECTING:
-            await self._deny(failure)
+            denying = self._deny(failure)
+            del failure
+            await denying
         elif duplex.state is not DENIED:
             await duplex.close(FAULT if failure is not None and not is_departure(failure) else NORMAL, "", ended=True)
             with trio.move_on_after(CLOSING_SECONDS):
@@ -177,7 +197,9 @@ class Conversation:
     async def _deny(self, failure: Exception | None) -> None:
         if failure is None or is_departure(failure):
             return
-        answer = await self._answer(failure)
+        answering = self._answer(failure)
+        del failure
+        answer = await answering
         if self._call.scope.get("http_version", "1.1")[0] == "1":
             answer.headers["connection"] = "close"  # since nothing can follow on it
         able = "websocket.http.response" in (self._call.scope.get("extensions") or {})
@@ -188,23 +210,29 @@ class Conversation:
         """What a handshake is refused with: by the app's error handler, as a request would be, where there is one."""
         call = self._call
         known = not call.expects(failure)  # to the log
-        while (found := call.policy.handler_for(failure, call.failed)) is not None:
-            answer = await self._call_error_handler(*found, failure)
-            if isinstance(answer, Response):
-                return answer
-            call.failed += (found,)
-            known = known and answer is failure
-            failure = chained(answer, failure)
-            if not (known or call.expects(failure)):
-                report(failure, call.scope, f"{found[1]} failed")
-                known = True
-        return call.policy.default_answer(failure, call.scope)
+        try:
+            while (found := call.policy.handler_for(failure, call.failed)) is not None:
+                answer = await self._call_error_handler(*found, failure)
+                if isinstance(answer, Response):
+                    return answer
+                call.failed += (found,)
+                known = known and answer is failure
+                failure = chained(answer, failure)
+                del answer
+                if not (known or call.expects(failure)):
+                    report(failure, call.scope, f"{found[1]} failed")
+                    known = True
+            return call.policy.default_answer(failure, call.scope)
+        finally:
+            forget(failure)
+            del failure
 
     async def _call_error_handler(self, handler: ErrorHandler, label: str, failure: Exception) -> Response | Exception:
         """The answer of an error handler, or what it failed with."""
         try:
-            value = await call_error_handler(handler, _handshake(self._call).make_request(), failure)
-            response = to_response(value, label, streaming=False)
+            calling = call_error_handler(handler, _handshake(self._call).make_request(), failure)
+            del failure  # a handler may raise it, with this frame
+            response = to_response(await calling, label, streaming=False)
         except Exception as error:
             return unwrap(error)
         if response.body is None:

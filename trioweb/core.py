@@ -48,7 +48,9 @@ class Core:
         """Run the exchange to its end, with what the handler has led to or else by calling it. Raises nothing."""
         try:
             with self._scope:
-                await self.exchange.run(outcome)
+                running = self.exchange.run(outcome)
+                del outcome
+                await running
         except Exception as error:
             self._failure = error
         finally:
@@ -56,6 +58,9 @@ class Core:
             self._news.unpark_all()
             if not self._concluded:
                 self._on_lost()
+            # What refers to each other would otherwise wait for the garbage collector.
+            self.exchange.outward = self._outcome = self._reply = None
+            del self._on_lost
 
     @property
     def over(self) -> bool:
@@ -67,14 +72,21 @@ class Core:
             self._concluded, self.answers, self.exchange.outward = True, True, None
             self._on_lost()
             if isinstance(outcome, Exception):
-                raise outcome
+                try:
+                    raise outcome
+                finally:
+                    del outcome
             return outcome
         self._outcome, self._asked = outcome, True
+        del outcome
         self._news.unpark_all()
         await self._replied.park()
         reply, self._reply = self._reply, None
         if isinstance(reply, Exception):
-            raise reply
+            try:
+                raise reply
+            finally:
+                del reply
         assert reply is not None  # noqa: S101 - nobody answers without one
         return reply
 
@@ -95,10 +107,14 @@ class Core:
             await self.abandon()
             raise
         self._taken = True
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        assert self._outcome is not None  # noqa: S101 - it was asked for something
-        return self._outcome
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Exception):
+            try:
+                raise outcome
+            finally:
+                del outcome
+        assert outcome is not None  # noqa: S101 - it was asked for something
+        return outcome
 
     def reply(self, failure: Exception) -> None:
         """Have the request fail with what a middleware raised, and answered by its error handler: see ``outcome``."""
@@ -124,7 +140,11 @@ class Core:
                 await self._ended.wait()
             raise
         if self._failure is not None:
-            raise self._failure
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure
 
     async def abandon(self) -> None:
         """End it without an answer. Waits for its end, whatever is cancelled meanwhile."""

@@ -9,15 +9,16 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
 from trioweb.ground.chunks import EVENTS_TYPE
-from trioweb.ground.errors import StreamTimeout
+from trioweb.ground.errors import BrokenOff, ClientDisconnected, StreamTimeout
 from trioweb.ground.headers import RawHeaders
+from trioweb.policy import is_departure
 from trioweb.ranges import RangeResponse
 from trioweb.responses import BODILESS, Response, stream_of
 from trioweb.unread import UnreadBody
@@ -113,7 +114,9 @@ class Delivery:
             await self._replace(self._begun)
         if stream is None or bodiless:
             with trio.CancelScope(shield=True) as self._outbox.scope:
-                await send_whole(self._call, response, self._outbox, self._unread)
+                sending = send_whole(self._call, response, self._outbox, self._unread)
+                del response
+                await sending
                 if stream is not None and not stream.begun:
                     await self._close(stream)
             return
@@ -125,10 +128,15 @@ class Delivery:
         try:
             await relay(producer, self._nursery, self._outbox, self)
         except StreamTimeout as error:
-            outlasted = self._outbox.started and self._deadline.passed
-            failure = self._deadline.outlasted(started=True) if outlasted else error
+            if not (self._outbox.started and self._deadline.passed):
+                self._note(error)
+                raise
+            failure = self._deadline.outlasted(started=True)
             self._note(failure)
-            raise failure from None
+            try:
+                raise failure from None
+            finally:
+                del failure
         except Exception as error:
             self._note(error)
             raise
@@ -207,8 +215,26 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
         checked_headers(headers, call.scope["http_version"], response.status_code, len(body))
     await outbox.start(response.status_code, headers, bodiless=bodiless)
     await unread.take()
-    await outbox.whole(body)
+    sending = outbox.whole(body)
+    del body, response  # trio's frames are in a cycle with what a write to a client that has left raises, and with this
+    await sending
     await unread.let_go()
+
+
+async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> Exception | None:
+    """As ``send_whole``, for what is sent at once, and without a nursery. Returns the news that the client has left."""
+    writes = call.policy.writes
+    with trio.CancelScope(shield=True) as shield:
+        writes.add(shield, call)
+        try:
+            sending = send_whole(call, response, outbox, unread)
+            del response
+            await sending
+        except ClientDisconnected as left:
+            return left
+        finally:
+            writes.now.pop(shield, None)
+    return None
 
 
 async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
@@ -221,3 +247,19 @@ async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
     if call.inbox.gone:
         unread.expected = may_have_body(call.scope)
         await unread.abandon()
+
+
+def raise_untold(failure: Exception | None, outbox: Outbox) -> None:
+    """Raise what a response was broken off for, where the server cannot be told in another way.
+
+    Raises:
+        Exception: that.
+    """
+    try:
+        if isinstance(failure, BrokenOff):
+            failure = cast("Exception | None", failure.__cause__)
+        silent = outbox.started and outbox.transport is PLAIN
+        if silent and failure is not None and not is_departure(failure):
+            raise failure
+    finally:
+        del failure  # where it is raised, it holds this frame

@@ -12,7 +12,7 @@ from trioweb.call import Call
 from trioweb.delivery import complete_head, is_bodiless
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import ClientDisconnected, unwrap
+from trioweb.ground.errors import ClientDisconnected, forget, taken
 from trioweb.ground.headers import RawHeaders
 from trioweb.policy import Policy, report
 from trioweb.responses import Response, stream_of
@@ -58,7 +58,9 @@ class Reply:
 
     async def fail(self, failure: Exception) -> None:
         """See ``wire.inline``."""
-        await Exchange(self._call).run(failure)
+        answering = Exchange(self._call).run(failure)
+        del failure  # an error handler may raise it again, and its traceback may then have this frame
+        await answering
 
 
 def begin(call: Call, response: Response, own: DirectTransport) -> InlineStream:
@@ -89,7 +91,7 @@ async def send_stream(inline: InlineStream, policy: Policy, request: Scope) -> N
     except ClientDisconnected:
         pass
     except Exception as error:
-        failure = unwrap(error)
+        failure = taken(error)
         if outbox.started:  # now: who sees that it is broken off finds the reason in the log
             report(failure, request, f"the response was broken off after {outbox.sent} bytes")
     finally:
@@ -97,6 +99,10 @@ async def send_stream(inline: InlineStream, policy: Policy, request: Scope) -> N
         if outbox.state is not ENDED:
             with trio.CancelScope(shield=True):
                 await outbox.break_off()
-    if failure is not None and inline.opening is not None:
-        await inline.opening.fail(failure)
+    try:
+        if failure is not None and inline.opening is not None:
+            await inline.opening.fail(failure)
+    finally:
+        forget(failure)
+        del failure
     await trio.lowlevel.checkpoint_if_cancelled()

@@ -13,26 +13,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import trio
 
 from trioweb.call import Call, may_have_body
 from trioweb.deadline import Deadline
-from trioweb.delivery import Delivery, leave, send_whole
-from trioweb.ground.errors import BrokenOff, ClientDisconnected, StreamTimeout, chained, unwrap
+from trioweb.delivery import Delivery, leave, raise_untold, send_small
+from trioweb.ground.errors import StreamTimeout, chained, forget, taken
 from trioweb.handlers import respond
-from trioweb.policy import ErrorHandler, call_error_handler, is_departure, report
+from trioweb.policy import ErrorHandler, call_error_handler, is_departure, mark_error, split_cancelled, together
 from trioweb.ranges import RangeResponse
 from trioweb.request import Request
 from trioweb.resources import Resources
 from trioweb.responses import Response, stream_of
-from trioweb.signatures import label_of
 from trioweb.unread import UnreadBody
 from trioweb.watch import TASK as WATCH
 from trioweb.watch import ClientWatch
 from trioweb.wire.outbox import ENDED, SLICE, Outbox
-from trioweb.wire.transport import PLAIN
 
 _NOTHING: Final = nullcontext()
 """What stands for a scope or a nursery that is not needed: one for all requests."""
@@ -83,13 +81,13 @@ class Exchange:
             Exception: what a response was broken off for, where the server cannot be told in another way.
         """
         failure: Exception | None = None
-        answer = self._call.found if answer is None else answer
+        answer, self._call.found = self._call.found if answer is None else answer, None
         try:
             if isinstance(answer, Exception):
-                failure = answer
+                failure, answer = answer, None
             else:
                 attempt = self._attempt(self._call_handler) if answer is None else self._reply(answer)
-                del answer  # it may take hours
+                answer = None  # it may take hours
                 failure = await attempt
             if failure is not None and not self._outbox.started and not self._inbox.gone:
                 failure = await self._answer(failure)
@@ -99,24 +97,28 @@ class Exchange:
                 self._call.report(self._outbox, failure)
             if self._outbox.state is not ENDED:
                 await leave(self._call, self._outbox, self._unread)
-                if isinstance(failure, BrokenOff):
-                    failure = cast("Exception | None", failure.__cause__)
-                silent = self._outbox.started and self._outbox.transport is PLAIN
-                if silent and failure is not None and not is_departure(failure):
-                    raise failure
+                raise_untold(failure, self._outbox)
         finally:
-            failure = None  # where it is raised, it holds this frame
-            if self._request is not None and not self.abandoned:
-                await self._request._aclose()
+            forget(failure)
+            failure = self._refused = self._call.reported = None
+            await self._let_go()
 
-    async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
-        """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
-        failure: Exception | None = None
+    async def _let_go(self) -> None:
+        request, self._request = self._request, None
+        if request is not None and not self.abandoned:
+            await request._aclose()
+
+    def _connect(self) -> None:
         self._outbox.transport = transport = self._call.find_transport()
         self._inbox.has_left = transport.has_left
         if may_have_body(self._call.scope):
             self._unread.expected = True
             self._outbox.before_end = self._unread.take
+
+    async def _attempt(self, answer: Callable[[], Awaitable[Response]]) -> Exception | None:
+        """Get a response and send it, in a nursery of its own. Returns what failed, unwrapped."""
+        failure: Exception | None = None
+        self._connect()
         try:
             # The watch stands outside of what a handler may cancel, or it could not tell that from a server that stops.
             shared = self._request is None and not self._call.endpoint.sees_nursery  # then nobody can cancel it
@@ -135,46 +137,62 @@ class Exchange:
                     with self._deadline.around() or _NOTHING:
                         # Resources are inside of all scopes, and outside of those that a handler opens.
                         async with self._resources or _NOTHING:
-                            response = await self._passed(await answer())
-                            delivering = delivery.deliver(response, held=self._is_held)
-                            del answer, response  # it may take hours
+                            answering = answer()
+                            del answer
+                            response = await self._passed(await answering)
+                            delivering = delivery.deliver(
+                                response, held=self._resources is not None and self._resources.held
+                            )
+                            del answering, response  # it may take hours
                             await delivering
                             if self.left_behind:
                                 nursery.cancel_scope.cancel()  # who feeds it has nobody to feed: that is no error
                     self._deadline.check(started=self._outbox.started)
+                except Exception as error:
+                    # As a value: one that passes a nursery is in a cycle with trio's frames, and with its tasks'.
+                    failure = taken(error)
+                    nursery.cancel_scope.cancel()
                 finally:
                     self._watch.stop()
+            return self._verdict(failure)
         except Exception as error:
-            failure = unwrap(error)
-        except BaseExceptionGroup as group:
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or rest is None or not isinstance(rest, Exception):
-                raise
-            self._call.report(self._outbox, unwrap(rest))
-            raise cancelled from None
+            return self._verdict(together(failure, error))
+        except BaseException as ended:
+            cancelled, failure = split_cancelled(ended, failure)
+            try:
+                if failure is not None:
+                    self._call.report(self._outbox, failure)
+                raise cancelled from None
+            finally:
+                del cancelled
         finally:
+            failure = None
             self._nursery = self._delivery = None
+            del self._watch  # which refers to this
             if self._request is not None:
                 self._request._nursery = None
             while self._opened or self.left_behind:  # sent or not
                 await (self._opened or self.left_behind).pop().aclose()
-        return self._verdict(failure)
-
-    @property
-    def _is_held(self) -> bool:
-        """Something is open that a producer may use."""
-        return self._resources is not None and self._resources.held
 
     async def _passed(self, outcome: Response | Exception) -> Response:
         """What the middlewares make of an outcome, where there are any."""
         if self.outward is None:
             if isinstance(outcome, Response):
                 return outcome
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome
         try:
             if isinstance(outcome, Response) and self._delivery is not None:
                 await self._delivery.begin(outcome)
-            response = await self._ask(outcome)
+            asking = self.outward(outcome)
+            del outcome
+            try:
+                response = await asking
+            except Exception as error:
+                self._refused = error
+                raise
         except BaseException:
             if self._delivery is not None:
                 await self._delivery.discard()
@@ -183,25 +201,13 @@ class Exchange:
             self._opened.append(response)
         return response
 
-    async def _ask(self, outcome: Response | Exception) -> Response:
-        assert self.outward is not None  # noqa: S101 - by `_passed`
-        try:
-            return await self.outward(outcome)
-        except Exception as error:
-            self._refused = error
-            raise
-
     def _verdict(self, failure: Exception | None) -> Exception | None:
         """What an attempt failed with, which may be more than what it raised."""
         failure, self._overdue = failure or self._overdue, None
         if isinstance(failure, StreamTimeout) and failure is not self._call.reported and self._deadline.passed:
             failure = self._deadline.outlasted(started=self._outbox.started)
         if failure is None and not (self._outbox.started or self._inbox.gone):
-            endpoint = self._call.endpoint
-            failure = RuntimeError(
-                f"{endpoint.where}: the request's nursery was cancelled before {endpoint.label} returned: "
-                "cancel a scope around what should stop instead"
-            )
+            failure = self._call.endpoint.cut_short()
         return failure
 
     async def _call_handler(self) -> Response:
@@ -209,12 +215,9 @@ class Exchange:
         request = self._the_request() if endpoint.reads or endpoint.arguments.takes_request else None
         self._deadline.begin()
         value = await endpoint.call(self._call.params, request)
-        response = await self._respond(value, endpoint.label, endpoint.streaming)
+        response = await respond(value, endpoint.label, endpoint.streaming, self._call.scope, self._opened)
         self._deadline.met()
         return response
-
-    async def _respond(self, value: Any, label: str, streaming: bool) -> Response:
-        return await respond(value, label, streaming, self._call.scope, self._opened)
 
     def _the_request(self) -> Request:
         if self._request is None:
@@ -226,8 +229,7 @@ class Exchange:
 
     def client_left(self) -> None:
         """See ``Watched``."""
-        # A server reports a disconnect from inside the send of the end, too: then there is nothing to cancel. Nor is
-        # there where the client has all the bytes that it was promised, and the producer has not come to its end yet.
+        # Nothing is cancelled where the client has all: a server may report it from inside the send of the end, too.
         if self._outbox.state is not ENDED and not self._outbox.fulfilled:
             self._outbox.gone = True
             streaming = self._delivery is not None and self._delivery.streaming
@@ -241,8 +243,7 @@ class Exchange:
 
     def takes_too_little(self) -> None:
         """See ``Watched``."""
-        rate = self._call.rate_for(self._watch.write_timeout)
-        self._give_up(f"took less than {rate:g} bytes a second")
+        self._give_up(f"took less than {self._call.rate_for(self._watch.write_timeout):g} bytes a second")
 
     def _give_up(self, text: str) -> None:
         self._overdue = StreamTimeout(f"{self._call.endpoint.where}: the client {text}")
@@ -265,56 +266,55 @@ class Exchange:
         An error handler that fails is followed by that of what it raised, and is not asked again.
         """
         call = self._call
+        remaining: Exception | None = None
         self._deadline.lift()  # an error handler may take its time
-        while not is_departure(failure):
-            expected = call.expects(failure)
-            if self.outward is not None and not expected:
-                try:
-                    return await self._reply(await self._passed(failure))
-                except Exception as refusal:
-                    del failure  # or this frame, which is in its traceback, would keep it
-                    return refusal
-            if not expected:
-                call.report(self._outbox, failure)
-            found = call.policy.handler_for(failure, call.failed)
-            if found is None:
-                return await self._reply(self._marked(call.policy.default_answer(failure, call.scope)))
-            second = await self._attempt(partial(self._call_error_handler, *found, failure))
-            if second is None or second is self._refused or self._outbox.started or self._inbox.gone:
-                return second
-            call.failed += (found,)
-            failure = chained(second, failure)
-        return None
+        try:
+            while not is_departure(failure):
+                expected = call.expects(failure)
+                if self.outward is not None and not expected:
+                    remaining = await self._pass(failure)
+                    return remaining
+                if not expected:
+                    call.report(self._outbox, failure)
+                found = call.policy.handler_for(failure, call.failed)
+                if found is None:
+                    remaining = await self._reply(self._marked(call.policy.default_answer(failure, call.scope)))
+                    return remaining
+                remaining = await self._attempt(partial(self._call_error_handler, *found, failure))
+                if remaining is None or remaining is self._refused or self._outbox.started or self._inbox.gone:
+                    return remaining
+                call.failed += (found,)
+                failure, remaining = chained(remaining, failure), None
+            return None
+        finally:
+            if remaining is not failure:
+                forget(failure)
+            del failure, remaining
 
-    async def _call_error_handler(self, handler: ErrorHandler, label: str, error: Exception) -> Response:
-        value = await call_error_handler(handler, self._the_request(), error)
-        return self._marked(await self._respond(value, label, streaming=False))
+    async def _pass(self, failure: Exception) -> Exception | None:
+        """Answer with what the middlewares make of a failure. Returns what they, or sending that, failed with."""
+        passing = self._passed(failure)
+        del failure
+        try:
+            return await self._reply(await passing)
+        except Exception as refusal:
+            return refusal
+
+    async def _call_error_handler(self, handler: ErrorHandler, label: str, failure: Exception) -> Response:
+        calling = call_error_handler(handler, self._the_request(), failure)
+        del failure
+        return self._marked(await respond(await calling, label, False, self._call.scope, self._opened))
 
     def _marked(self, response: Response) -> Response:
         """The answer to a failure, with what middlewares add to one that they do not see as a response."""
         if self.outward is None and self._request is not None:
-            for mark in reversed(self._request._marks or ()):
-                try:
-                    mark(response)
-                except Exception as error:
-                    report(error, self._call.scope, f"{label_of(mark)}, which marks errors, failed")
+            mark_error(self._request, response)
         return response
 
     def _reply(self, response: Response) -> Awaitable[Exception | None]:
         """Send a response that needs no handler: without a nursery where nothing could run in it."""
         needs_nursery = stream_of(response) is not None or self.outward is not None or len(response.body or b"") > SLICE
-        if needs_nursery or may_have_body(self._call.scope):
-            return self._attempt(partial(self._respond, response, self._call.endpoint.label, streaming=False))
-        return self._send_small(response)
-
-    async def _send_small(self, response: Response) -> Exception | None:
-        writes = self._call.policy.writes
-        with trio.CancelScope(shield=True) as shield:
-            writes.add(shield, self._call)
-            try:
-                await send_whole(self._call, response, self._outbox, self._unread)
-            except ClientDisconnected as left:
-                return left
-            finally:
-                writes.now.pop(shield, None)
-        return None
+        label, scope = self._call.endpoint.label, self._call.scope
+        if needs_nursery or may_have_body(scope):
+            return self._attempt(partial(respond, response, label, False, scope, self._opened))
+        return send_small(self._call, response, self._outbox, self._unread)

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 import trio
 
 from trioweb.bodies import BodyStream
-from trioweb.ground.errors import HTTPError
+from trioweb.ground.errors import HTTPError, renewed
 from trioweb.ground.multidict import MultiDict
 from trioweb.ground.multiparts import MultipartReader, PartHead, boundary_of
 from trioweb.limits import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, MAX_PART_LINE, MAX_PART_LINES, check_size
@@ -116,12 +116,12 @@ class FormReader:
         """
         async with self._lock:
             if self._failure is not None:
-                raise self._failure
+                raise renewed(self._failure)
             while self._form is None:
                 try:
                     await self._advance()
                 except HTTPError as failure:
-                    self._failure = failure
+                    self._failure = renewed(failure)
                     raise
             return self._form
 

@@ -112,6 +112,13 @@ class Endpoint:
         """Whether the handler, or a dependency of its, can get at the request's nursery."""
         return self.waits or self.arguments.takes_request
 
+    def cut_short(self) -> Exception:
+        """What a request has failed with whose nursery was cancelled, by the user's own code."""
+        return RuntimeError(
+            f"{self.where}: the request's nursery was cancelled before {self.label} returned: "
+            "cancel a scope around what should stop instead"
+        )
+
     def call(self, params: Mapping[str, Any], connection: Connection | None) -> Coroutine[Any, Any, Any]:
         """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet.
 

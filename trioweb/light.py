@@ -22,7 +22,7 @@ from trioweb.connection import Connection
 from trioweb.direct import begin, is_simple, send_stream
 from trioweb.exchange import Exchange
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import unwrap
+from trioweb.ground.errors import taken
 from trioweb.handlers import to_response
 from trioweb.policy import report
 from trioweb.responses import BODILESS, Response
@@ -59,7 +59,10 @@ async def serve(call: Call) -> Callable[[], Awaitable[None]] | None:
         inline = begin(call, answer, cast("DirectTransport", own))
         request = {"method": scope["method"], "raw_path": scope["raw_path"]}
         return partial(send_stream, inline, call.policy, request)
-    return partial(Exchange(call).run, answer)
+    try:
+        return partial(Exchange(call).run, answer)
+    finally:
+        del answer  # an exception's traceback may have this frame
 
 
 async def failed_to_send(failure: object, call: Call) -> None:
@@ -89,8 +92,8 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
     """Call the handler, and send what is small. Returns what is left to be answered with."""
     endpoint = call.endpoint
     started = False
+    connection: Connection | None = None
     try:
-        connection: Connection | None = None
         if endpoint.waits:  # with a body only for one that takes it
             connection = call.make_request()
             if shields:
@@ -110,6 +113,7 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
             if shields:
                 cancels.shield = True
         answer = to_response(value, endpoint.label, endpoint.streaming)
+        connection = value = None  # what has been read of the body is not needed to send this
         body = answer.body
         if body is None or len(body) > SLICE:
             return answer
@@ -123,11 +127,11 @@ async def _attempt(  # noqa: C901, PLR0912 - the way of every request: a call le
         call.policy.writes.add(cancels, call)
         await transport.respond(call.send, status, headers, body)
     except Exception as group:
-        error = unwrap(group)
         if not started:
-            return error
-        await failed_to_send(error, call)
+            return taken(group)
+        await failed_to_send(taken(group), call)
     finally:
+        connection = None
         if started:
             call.policy.writes.now.pop(cancels, None)
     return None
@@ -171,17 +175,19 @@ async def _cancel_when_gone(inbox: Inbox, scope: trio.CancelScope, watch: trio.C
 @types.coroutine
 def _resumed(coroutine: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
     """Await the rest of a coroutine whose first step has been taken."""
-    while True:
-        try:
-            reply = yield trap
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as raised:
-            step = partial(coroutine.throw, raised)
-        else:
-            step = partial(coroutine.send, reply)
-        try:
-            trap = step()
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+    reply = None
+    try:
+        while True:
+            try:
+                reply = yield trap
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as raised:
+                trap = coroutine.throw(raised)
+            else:
+                trap = coroutine.send(reply)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        del reply  # it may be what trio raises, whose traceback has this frame

@@ -19,7 +19,7 @@ import trio
 from trioweb.bodies import BodyStream
 from trioweb.ground.asgi import ASGIApp, Scope
 from trioweb.ground.chunks import encode_any
-from trioweb.ground.errors import BrokenOff, ClientDisconnected, unwrap
+from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
 from trioweb.ground.headers import Headers
 from trioweb.limits import make_stream
 from trioweb.policy import report
@@ -124,10 +124,14 @@ class MountedCall(Transport):
         while self._part is None:
             # Why it has broken off is known when it returns; only to plain ASGI does that make a difference.
             if self._returned or (self._broken and self._transport is not PLAIN):
-                if self._broken and self._failure is None:
-                    told, self._told = self._told, None
-                    raise BrokenOff(f"{self._where} has broken its response off") from told
-                raise self._failure or RuntimeError(f"{self._where} returned before its response was whole")
+                failure, self._failure = self._failure, None
+                told, self._told = self._told, None
+                try:
+                    if self._broken and failure is None:
+                        raise BrokenOff(f"{self._where} has broken its response off") from told
+                    raise failure or RuntimeError(f"{self._where} returned before its response was whole")
+                finally:
+                    del failure, told
             await self._news.park()
         return self._part
 
@@ -151,7 +155,9 @@ class MountedCall(Transport):
             self._returned = True
             self._news.unpark_all()
         if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
-            report(self._failure, self._request.scope, f"{self._where} failed after its response")
+            failure, self._failure = self._failure, None
+            report(failure, self._request.scope, f"{self._where} failed after its response")
+            forget(failure)
 
     def _scope(self) -> Scope:
         scope = self._request.scope

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from trioweb.bodies import BodyStream
 from trioweb.ground.charsets import CHARSETS
-from trioweb.ground.errors import HTTPError
+from trioweb.ground.errors import HTTPError, renewed
 from trioweb.ground.multiparts import Event, MultipartReader, PartHead
 from trioweb.uploads import save_to
 
@@ -111,7 +111,7 @@ class Parts:
         self._reader = reader
         self._limit = max_body_size
         self._events: deque[Event] = deque()
-        self._failure: Exception | None = None
+        self._failure: HTTPError | None = None
         self._whole = False
         self.current: Part | None = None
         """The part that is read."""
@@ -140,7 +140,7 @@ class Parts:
         """Wait for an event; there is none after the form's end."""
         while not self._events:
             if self._failure is not None:
-                raise self._failure
+                raise renewed(self._failure)
             if self._whole:
                 return False
             try:
@@ -150,7 +150,7 @@ class Parts:
                     self._whole = True
                     self._reader.end()
             except HTTPError as failure:
-                self._failure = failure
+                self._failure = renewed(failure)
         return True
 
 

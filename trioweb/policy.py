@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
+
+import trio
 
 from trioweb.connection import Application
 from trioweb.debug import log_fault
 from trioweb.ground.asgi import Scope
-from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError
+from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError, unwrap
 from trioweb.ground.escapes import escape
 from trioweb.ground.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
@@ -156,6 +157,24 @@ def is_departure(failure: Exception) -> bool:
     return isinstance(failure, ClientDisconnected)
 
 
+def together(failure: Exception | None, others: Exception | None) -> Exception | None:
+    """What a request has failed with, and what its nursery has raised besides, as one exception, unwrapped."""
+    if failure is None or others is None:
+        one = failure or others
+        return None if one is None else unwrap(one)
+    members = others.exceptions if isinstance(others, ExceptionGroup) else (others,)
+    return ExceptionGroup("a handler and tasks in its nursery have failed", [failure, *members])
+
+
+def split_cancelled(ended: BaseException, failure: Exception | None = None) -> tuple[BaseException, Exception | None]:
+    """What ends a request from outside, to be raised on, and the faults beside it, to be reported."""
+    if isinstance(ended, BaseExceptionGroup):
+        cancelled, rest = ended.split(trio.Cancelled)
+        if cancelled is not None and isinstance(rest, Exception):
+            return cancelled, together(failure, rest)
+    return ended, failure
+
+
 def report(failure: Exception, scope: Scope, text: str) -> None:
     """Log a fault with its request. A client that left is none."""
     if not is_departure(failure):
@@ -169,11 +188,22 @@ def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -
     log_fault(level, "%s %s: %s", escape(scope.get("method", "WEBSOCKET")), target, text, error=failure)
 
 
+def mark_error(request: Request, response: Response) -> None:
+    """Have the middlewares add what they would to an answer that they do not see: see ``Request.mark_errors``."""
+    for mark in reversed(request._marks or ()):
+        try:
+            mark(response)
+        except Exception as error:
+            report(error, request.scope, f"{label_of(mark)}, which marks errors, failed")
+
+
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:
     """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
     kind = kind_of(handler)
+    held = [error]  # to be taken out: a handler may raise it, and this frame would be in a cycle with it
+    del error
     if kind is Kind.COROUTINE:
-        return await handler(request, error)
+        return await handler(request, held.pop())
     if kind is Kind.GENERATOR:
-        return handler(request, error)
-    return await call_in_thread(partial(handler, request, error))
+        return handler(request, held.pop())
+    return await call_in_thread(lambda: handler(request, held.pop()))

@@ -175,7 +175,7 @@ class RangeResponse(Response):
 
     async def aclose(self) -> None:
         """Close what was opened; nothing can be sent any more. Safe to call twice; a cancellation waits for it."""
-        if self._plan is not None and self._stream is not None:
+        if self._stream is not None:
             self._stream.source = ()  # which was a method of this: garbage is then gone at once
         self._first = b""
         file, self._file = self._file, None

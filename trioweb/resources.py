@@ -46,13 +46,19 @@ class Resources:
         last = told = unwrap(error) if isinstance(error, Exception) else error
         while self._open:
             manager = self._open.pop()
+            trace = None if last is None else last.__traceback__
             try:
                 if last is None:
                     await manager.__aexit__(None, None, None)
                 else:
-                    await manager.__aexit__(type(last), last, last.__traceback__)
+                    await manager.__aexit__(type(last), last, trace)
             except BaseException as raised:
+                if last is not None and raised is not last:
+                    last.__traceback__ = trace  # without what has caught it: its frame would be in a cycle with it
                 last = raised
         self.values = {}
-        if last is not None and last is not told:
-            raise last
+        try:
+            if last is not None and last is not told:
+                raise last
+        finally:
+            del last, told, error, trace  # a frame that an exception passes must not hold it

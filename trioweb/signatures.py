@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, get_origin
 
-import trio
-
 from trioweb.ground.annotations import members_of, resolved
 from trioweb.ground.errors import RouteError
+from trioweb.wire.threads import in_thread
 
 
 class Kind(enum.Enum):
@@ -44,8 +43,7 @@ class Unresolved:
 
 async def call_in_thread(call: Callable[[], Any]) -> Any:
     """Call a plain function in a worker thread; a cancellation waits until it has returned."""
-    # In a list, since trio refuses a coroutine as the result: a decorator may have hidden an `async def` in it.
-    [value] = await trio.to_thread.run_sync(lambda: [call()])
+    value = await in_thread(call)  # which may be a coroutine: a decorator may have hidden an `async def` in it
     return await value if inspect.iscoroutine(value) else value
 
 

@@ -34,7 +34,9 @@ class Stack:
         async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # some look whether it is a function
             rest = await begin(scope, receive, send)
             if rest is not None:
-                await rest()
+                serving = rest()
+                del rest, scope, receive, send  # it may take hours, and may fail
+                await serving
 
         self._app = innermost
         self.makers: list[Callable[[ASGIApp], Any]] = []

@@ -19,6 +19,7 @@ import trio
 from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
 from trioweb.ground.events import PING
 from trioweb.wire.sources import as_generator, close_generator, framed, from_thread, with_pings
+from trioweb.wire.threads import in_thread
 
 FILE_CHUNK: Final = 65536
 """Bytes that one hop to a worker thread reads of a file."""
@@ -62,13 +63,13 @@ async def file_chunks(path: str | os.PathLike[str], chunk_size: int = FILE_CHUNK
     Raises:
         OSError: the file cannot be opened or read.
     """
-    file: io.RawIOBase = await trio.to_thread.run_sync(partial(io.FileIO, path))
+    file: io.RawIOBase = await in_thread(partial(io.FileIO, path))
     try:
-        while chunk := await trio.to_thread.run_sync(file.read, chunk_size):
+        while chunk := await in_thread(file.read, chunk_size):
             yield chunk
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(file.close)
+            await in_thread(file.close)
 
 
 async def server_sent_events(

@@ -17,6 +17,8 @@ from typing import IO, Final
 
 import trio
 
+from trioweb.wire.threads import in_thread
+
 SPOOL_SIZE: Final = 2**20
 """Bytes of a form's files that are held in memory; past them, what one write to a temporary file takes. A request."""
 PIECE: Final = 2**18
@@ -59,7 +61,7 @@ class Spool:
     async def flush(self) -> None:
         """Write what is pending to the temporary file. A cancellation waits for a write that has begun."""
         if self.pending_size:
-            await trio.to_thread.run_sync(self._write)
+            await in_thread(self._write)
 
     def _write(self) -> None:
         if self._file is None:
@@ -80,7 +82,7 @@ class Spool:
             await trio.lowlevel.checkpoint()
             return b"".join(self._pending)[start : start + size]
         await self.flush()
-        return await trio.to_thread.run_sync(self._read, start, size)
+        return await in_thread(self._read, start, size)
 
     def _read(self, start: int, size: int) -> bytes:
         pieces = []
@@ -98,7 +100,7 @@ class Spool:
         self._pending.clear()
         if self._file is not None:
             with trio.CancelScope(shield=True):  # in a thread: to give back gigabytes takes a file system a while
-                await trio.to_thread.run_sync(self._remove)
+                await in_thread(self._remove)
 
     def _remove(self) -> None:
         with self._lock:
@@ -189,20 +191,20 @@ async def save_to(path: str | os.PathLike[str], chunks: AsyncIterable[bytes]) ->
         OSError: it cannot be written.
         Exception: what ``chunks`` raised.
     """
-    file, unfinished, final = await trio.to_thread.run_sync(_open, os.fspath(path))
+    file, unfinished, final = await in_thread(_open, os.fspath(path))
     written, pending, size = 0, list[bytes](), 0
     try:
         async for chunk in chunks:
             pending.append(chunk)
             size += len(chunk)
             if size >= BATCH:
-                await trio.to_thread.run_sync(_write_all, file, pending)
+                await in_thread(_write_all, file, pending)
                 written += size
                 pending, size = [], 0
-        await trio.to_thread.run_sync(_finish, file, pending, unfinished, final)
+        await in_thread(_finish, file, pending, unfinished, final)
     except BaseException:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(_discard, file, unfinished)
+            await in_thread(_discard, file, unfinished)
         raise
     return written + size
 

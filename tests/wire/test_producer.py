@@ -40,6 +40,13 @@ async def produce(source: Any, **options: Any) -> tuple[bytes, Producer]:
             data += part
 
 
+async def failure_of(source: Any, **options: Any) -> tuple[bytes, Exception | None]:
+    """What a producer gives before it fails, and with what: that is kept until the channel is closed."""
+    async with producing(source, **options) as producer:
+        await producer.channel.finished()
+        return producer.channel.take(), producer.channel.failure
+
+
 async def numbers(count: int = 3) -> AsyncIterator[str]:
     """Yield some text."""
     for number in range(count):
@@ -297,8 +304,7 @@ async def test_a_wrong_chunk_that_nobody_catches_ends_the_stream() -> None:
         yield "a"
         yield object()  # here
 
-    data, producer = await produce(source())
-    failure = producer.channel.failure
+    data, failure = await failure_of(source())
     assert isinstance(failure, TypeError)
     assert data == b"a"
     trace = failure.__traceback__
@@ -439,8 +445,8 @@ async def test_an_error_in_a_thread() -> None:
         yield "a"
         raise ValueError("b")
 
-    data, producer = await produce(source())
-    assert (data, repr(producer.channel.failure)) == (b"a", "ValueError('b')")
+    data, failure = await failure_of(source())
+    assert (data, repr(failure)) == (b"a", "ValueError('b')")
 
 
 # Time
@@ -454,7 +460,7 @@ async def test_max_duration(autojump_clock: trio.testing.MockClock) -> None:
             yield "x"
             await trio.sleep(1)
 
-    data, producer = await produce(source(), max_duration=2.5)
+    data, failure = await failure_of(source(), max_duration=2.5)
     assert data == b"xxx"
-    assert isinstance(producer.channel.failure, StreamTimeout)
+    assert isinstance(failure, StreamTimeout)
     assert trio.current_time() == pytest.approx(2.5)

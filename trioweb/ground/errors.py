@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+import sys
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
+from types import FrameType, TracebackType
 from typing import Final, TypedDict
 
 SHOWN: Final = 10
 """Inputs that do not fit which the sentence of an error names; its list names all."""
+_SUSPENDS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+"""Flags of the code of what can wait in the middle: coroutines, and generators of both kinds."""
 NEEDS_TRIO: Final = (
     "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
     "name of your file and app the name of your App"
@@ -147,6 +153,57 @@ def unwrap(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def renewed(error: HTTPError) -> HTTPError:
+    """The same once more, to be raised where the first is kept: one that was raised holds the frames that it passed."""
+    copy = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy
+
+
+def taken(error: Exception) -> Exception:
+    """As ``unwrap``, for who has caught it: frames that only the group has passed keep nothing any more."""
+    inner = unwrap(error)
+    if inner is not error:
+        _clear(error.__traceback__, set(_frames(inner.__traceback__)))
+    return inner
+
+
+def forget(error: BaseException | None) -> None:
+    """An exception has been dealt with: break the reference cycles that it is in.
+
+    What the user's own functions keep in their variables is let go of; the lines of the traceback stay, for who has
+    kept the exception. An ``HTTPError`` loses them too, and what has led to it: nobody is told of them, and one that is
+    made once and raised for each request would grow by them.
+    """
+    todo = [error]
+    seen: set[int] = set()
+    while todo:
+        each = todo.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        todo += (each.__cause__, each.__context__)
+        if isinstance(each, BaseExceptionGroup):
+            todo += each.exceptions
+        _clear(each.__traceback__)
+        if isinstance(each, HTTPError):
+            each.__traceback__ = each.__cause__ = each.__context__ = None
+
+
+def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _clear(trace: TracebackType | None, spared: Container[FrameType] = ()) -> None:
+    """Clear the frames that have ended: not those that wait, which before Python 3.13 this would end."""
+    for frame in _frames(trace):
+        if frame not in spared and (sys.version_info >= (3, 13) or not frame.f_code.co_flags & _SUSPENDS):
+            with suppress(RuntimeError):  # it has not ended
+                frame.clear()
 
 
 def chained(error: Exception, earlier: Exception) -> Exception:

@@ -137,6 +137,7 @@ class MultipartReader:
         )
 
     def _failure(self, error: MultipartError) -> HTTPError:
+        error.__traceback__ = None  # the parser keeps it, and would keep what its traceback holds
         if isinstance(error, ParserLimitReached):
             return HTTPError(413, f"The form has too many parts, or too large a head, at part {self._parts + 1}.")
         return HTTPError(400, f"The request body is not a multipart form, after {self._parts} whole heads of parts.")

@@ -33,7 +33,10 @@ def split_fault(error: BaseException) -> tuple[BaseException | None, BaseExcepti
         return error.split(trio.Cancelled)
     if isinstance(error, (Exception, SystemExit, GeneratorExit)):  # of one request, whatever it asks for
         return None, error
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # what is raised holds this frame
 
 
 def is_departure(error: BaseException | None) -> bool:

@@ -35,10 +35,12 @@ SAME_NEWS: Final = 0.25
 """Seconds within which a second signal says nothing new: who stops all processes of a service, as systemd does unless
 told otherwise, tells a worker, and its supervisor tells it too.
 """
-COLLECTIONS: Final = (10_000, 10, 10)
+COLLECTIONS: Final = (1_000, 10, 100)
 """How many more objects there must be before Python looks for cycles among the young, and how many such looks go before
-one at the older ones, and at all. With Python's own 700 an event to ten thousand streams makes it look at all of them
-several times, half a second each. Cycles that wait to be found are a million objects at most, a few hundred MiB.
+one at the older ones, and how many of these before one at all. With Python's own figures an event to ten thousand
+streams makes it look at all of them several times, half a second each. No request leaves cycles of this package's; but
+trio's frames are in one where an error passes a user's nursery in which a task still waits, with all that the task
+holds. So the looks at the young are not rarer than Python's: a thousand objects are about ten such requests.
 """
 _UNTOLD: Final = gc.get_threshold()
 HANDED: Final = "TRIOWEB_WORKER"

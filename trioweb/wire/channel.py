@@ -23,6 +23,8 @@ from typing import Final, cast
 
 import trio
 
+from trioweb.ground.errors import forget
+
 SMALLEST: Final = 64
 """Bytes that a chunk counts at least."""
 TURN: Final = 0.001
@@ -125,7 +127,10 @@ class ByteChannel:
     def finish(self, outcome: Outcome, failure: Exception | None = None) -> None:
         """Say how the producer ended. Does not block; what was appended before is still taken."""
         self.outcome = outcome
-        self.failure = failure
+        if self.closed:
+            self.chunks.clear()
+        else:
+            self.failure = failure
         self._wake_sender()
 
     def _wake_sender(self) -> None:
@@ -178,6 +183,15 @@ class ByteChannel:
         while self.outcome is Outcome.RUNNING:
             await self.news()
 
+    def raise_failure(self) -> None:
+        """Raise what the producer has failed with, if anything; it is not kept any longer."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            try:
+                raise failure
+            finally:
+                del failure
+
     def news(self) -> Awaitable[object]:
         """What the sender awaits to sleep until it is woken, each time that it must. Cancelling it loses nothing."""
         self._sender = trio.lowlevel.current_task()
@@ -209,6 +223,9 @@ class ByteChannel:
         """Say that nothing will be taken any more: whoever waits for room goes on to its next checkpoint."""
         with self._guard as threaded:
             self.closed = True
+            forget(self.failure)
+            self.failure = None
+            self.chunks.clear()
             self._room_is_made(threaded)
 
     def _room_is_made(self, threaded: object) -> None:

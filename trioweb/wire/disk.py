@@ -25,7 +25,7 @@ from trioweb.ground.conditions import file_tag
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.ranges import Span
 from trioweb.wire.sendfile import read_ahead
-from trioweb.wire.threads import thread_work
+from trioweb.wire.threads import in_thread, thread_work
 
 T = TypeVar("T")
 
@@ -189,7 +189,7 @@ async def in_file_thread(function: Callable[..., T], *args: Any) -> T:
 
     The threads are of a number of their own: handlers that hold all others up do not hold up files.
     """
-    return await trio.to_thread.run_sync(function, *args, limiter=thread_work().files)
+    return await in_thread(function, *args, limiter=thread_work().files)
 
 
 async def close_file(file: Readable) -> None:

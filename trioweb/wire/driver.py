@@ -37,7 +37,10 @@ async def first_chunk(generator: AsyncGenerator[Any, None], encoder: Encoder) ->
             return encoder.first(chunk)
         except Exception as wrong:
             refused = encoder.explain(chunk, wrong)
-        chunk = await generator.athrow(refused)
+        try:
+            chunk = await generator.athrow(refused)
+        finally:
+            del refused
 
 
 async def drive(
@@ -61,6 +64,7 @@ async def drive(
         else:
             channel.append(first.data)
             error = first.error or await _settled(channel, scope)
+            first = None
         while True:
             while error is not None:
                 ignored += scope.cancel_called
@@ -87,6 +91,7 @@ async def drive(
     except StopAsyncIteration:
         return
     finally:
+        error = None  # it has passed this frame
         await close_generator(generator)
 
 
@@ -132,6 +137,7 @@ async def encoded(
         if first is not None:
             yield first.data
             error = first.error or await _settled(channel, scope)
+            first = None
         while True:
             chunk = await (anext(generator) if error is None else generator.athrow(error))
             error = None
@@ -148,4 +154,5 @@ async def encoded(
     except StopAsyncIteration:
         return
     finally:
+        error = first = None  # they have passed this frame
         await close_generator(generator)

@@ -126,12 +126,13 @@ class InlineStream(Producer):
             begun = True
             await stepping(self.run(), self._flush)
             await self._written()
-            if self.failure is not None:
-                raise self.failure
+            self._raise_failure()
             await self._send_rest()
-        except ClientDisconnected as left:
-            raise self.failure or left from None
+        except ClientDisconnected:
+            self._raise_failure()
+            raise
         finally:
+            self.failure = None
             self._transport.watch(None)
             self.channel.close()
             if not begun:
@@ -147,13 +148,19 @@ class InlineStream(Producer):
         channel, outbox = self.channel, self.outbox
         if not outbox.started:
             if not channel.chunks and channel.outcome is not Outcome.FINISHED:
-                if channel.failure is not None:
-                    raise channel.failure
+                channel.raise_failure()
                 return
             await self._begin()
         await send_all(self, outbox, outbox)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self.failure is not None:
-            raise self.failure
+            failure, self.failure = self.failure, None
+            try:
+                raise failure from None
+            finally:
+                del failure
 
     async def _begin(self) -> None:
         opening, self.opening = self.opening, None

@@ -214,9 +214,12 @@ class Outbox:
 
     async def whole(self, data: bytes) -> None:
         """Send all of a body after the head, in slices that a server can hold."""
-        for offset in range(0, len(data) - SLICE, SLICE):
-            await self.body(data[offset : offset + SLICE])
-        await self.end(data[max(0, (len(data) - 1) // SLICE * SLICE) :])
+        try:
+            for offset in range(0, len(data) - SLICE, SLICE):
+                await self.body(data[offset : offset + SLICE])
+            await self.end(data[max(0, (len(data) - 1) // SLICE * SLICE) :])
+        finally:
+            del data  # see `send_whole`
 
     async def break_off(self) -> None:
         """End a response that cannot be finished in a way that its client cannot take for the end."""

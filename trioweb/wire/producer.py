@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import isasyncgen, isawaitable
@@ -19,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from trioweb.ground.chunks import Encode, Encoder
-from trioweb.ground.errors import StreamTimeout, unwrap
+from trioweb.ground.errors import StreamTimeout, taken, unwrap
 from trioweb.ground.events import PING
 from trioweb.wire.channel import ByteChannel, Outcome
 from trioweb.wire.coding import Coder
@@ -27,6 +26,7 @@ from trioweb.wire.driver import First, drive, encoded, first_chunk
 from trioweb.wire.sources import (
     as_generator,
     close_generator,
+    close_generators,
     fill_from_thread,
     framed,
     from_thread,
@@ -144,8 +144,7 @@ class Producer:
         self.channel.silent_since = trio.current_time()
         await self._begun.wait()
         self.channel.silent_since = None
-        if self.channel.failure is not None:
-            raise self.channel.failure
+        self.channel.raise_failure()
 
     def start(self, nursery: trio.Nursery) -> None:
         """Run it in a nursery; or let one go on that was held there. Does not block."""
@@ -182,7 +181,7 @@ class Producer:
                 if trio.current_effective_deadline() > -math.inf:
                     outcome, failure = Outcome.FINISHED, self._told
         except Exception as error:
-            outcome, failure = Outcome.FAILED, unwrap(error)
+            outcome, failure = Outcome.FAILED, taken(error)
             if self.channel.closed:
                 raise
         except trio.Cancelled:
@@ -194,6 +193,7 @@ class Producer:
                 else:
                     outcome, failure = Outcome.FAILED, self._timeout or self.overdue()
             self.channel.finish(outcome, failure)
+            failure = self._timeout = self._told = None
             if self._begun is not None:
                 self._begun.set()
 
@@ -207,13 +207,16 @@ class Producer:
         generator = as_generator(source)
         if generator is not None:
             first = await self._first(partial(first_chunk, generator, encoder))
-            if stream.maps:
-                try:
-                    await self._fill_mapped(encoded(generator, channel, encoder, self._scope, first))
-                finally:
-                    await close_generator(generator)  # also where a map has never asked for a chunk
-                return
-            await drive(generator, channel, encoder, self._scope, first)
+            try:
+                if stream.maps:
+                    try:
+                        await self._fill_mapped(encoded(generator, channel, encoder, self._scope, first))
+                    finally:
+                        await close_generator(generator)  # also where a map has never asked for a chunk
+                    return
+                await drive(generator, channel, encoder, self._scope, first)
+            finally:
+                first = None  # with what was raised at its `yield`
         elif stream.maps or self._begun is not None:
             channel.limit = channel.piece = stream.buffer_size // 4  # of two channels, which together hold what one may
             chunks = from_thread(source, encoder, channel.limit)
@@ -223,6 +226,7 @@ class Producer:
                     raise first.error
                 await self._fill_mapped(chunks, b"" if first is None else first.data)
             finally:
+                first = None
                 await close_generator(chunks)
             return
         else:
@@ -240,9 +244,10 @@ class Producer:
         """
         if self._begun is None or self._released is None:
             return None
-        first: First | None = None
-        with suppress(StopAsyncIteration):
-            first = First(await pull(), None)
+        try:
+            first: First | None = First(await pull(), None)
+        except StopAsyncIteration:  # no `suppress`, whose frame holds a group that passes it
+            first = None
         self._begun.set()
         try:
             await self._released.wait()
@@ -251,7 +256,7 @@ class Producer:
                 await self._released.wait()
             if first is None:
                 raise
-            first = first._replace(error=raised)
+            return first._replace(error=raised)
         return first
 
     async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None], before: bytes = b"") -> None:
@@ -262,15 +267,17 @@ class Producer:
         if stream.ping is not None:
             chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
         chunks = framed(chunks, stream.prelude or before, stream.tail)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(close_generator, chunks)
+        opened = [chunks]
+        try:
             for function in stream.maps:
                 chunks = mapped(function, chunks, self.encoder.where)
-                stack.push_async_callback(close_generator, chunks)
+                opened.append(chunks)
             async for data in chunks:
                 if channel.waiting > channel.limit:
                     await channel.make_room()
                 channel.append(bytes(data))
+        finally:
+            await close_generators(opened)
 
     async def _with_farewell(
         self, chunks: AsyncGenerator[bytes, None], on_error: Callable[[Exception], Any], *, begun: bool
@@ -281,11 +288,10 @@ class Producer:
                 begun = True
                 yield data
         except Exception as raised:
-            failure = unwrap(raised)
-            last = on_error(failure) if begun else None
+            last = on_error(unwrap(raised)) if begun else None
             if last is None:
                 raise
-            self._told = failure
+            self._told = unwrap(raised)
             yield self.encoder.first(last)
         finally:
             await close_generator(chunks)

@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from trioweb.ground.headers import RawHeaders
-from trioweb.wire.channel import ByteChannel, Outcome
+from trioweb.wire.channel import Outcome
 from trioweb.wire.coding import CodedOutbox
 from trioweb.wire.disk import Extent
 from trioweb.wire.outbox import Outbox
@@ -65,7 +65,7 @@ async def relay(
             if not stream.head_first:
                 await channel.wait()
                 if not channel.chunks and channel.outcome is not Outcome.FINISHED:
-                    _raise_failure(channel)
+                    channel.raise_failure()
                     return
             status, headers = opening.head(producer, producer.encoder.media_type)
             await outbox.start(status, headers, bodiless=False)
@@ -137,14 +137,14 @@ async def send_all(producer: Producer, outbox: Outbox, out: Outbox | CodedOutbox
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
             await out.end(data)
-            _raise_failure(channel)  # of one that was told its client
+            channel.raise_failure()  # of one that was told its client
             return
         if data:
             await out.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
     await _say_farewell(producer, stream, outbox, out)
-    _raise_failure(channel)
+    channel.raise_failure()
 
 
 async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
@@ -158,10 +158,7 @@ async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox, out:
         farewell = None if last is None else producer.encoder.first(last)
     except Exception as wrong:
         raise wrong from failure
+    finally:
+        del failure
     if farewell is not None:
         await out.end(farewell)
-
-
-def _raise_failure(channel: ByteChannel) -> None:
-    if channel.failure is not None:
-        raise channel.failure

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioweb.wire.threads import thread_work
+from trioweb.wire.threads import in_thread, thread_work
 
 MOST_AT_ONCE: Final = 4194304
 """Bytes that one hop to a thread hands over at most; mostly fewer, for a socket takes what its buffer has room for."""
@@ -58,7 +58,7 @@ async def send_file(sock: HasFileno, file: int, position: int, count: int) -> in
         except (OSError, ValueError, trio.ClosedResourceError):
             return 0
         try:
-            return await trio.to_thread.run_sync(_send, own, file, position, count, limiter=thread_work().files)
+            return await in_thread(_send, own, file, position, count, limiter=thread_work().files)
         except BlockingIOError:  # another took the room
             continue
         except OSError:

@@ -11,7 +11,7 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.wire.channel import ByteChannel, Outcome, ThreadEnd
-from trioweb.wire.threads import thread_work
+from trioweb.wire.threads import in_thread, thread_work
 
 FILE_CHUNK: Final = 65536
 """Bytes that one read of an async file asks for: one hop to a worker thread."""
@@ -104,8 +104,20 @@ async def close_generator(generator: AsyncGenerator[Any, None]) -> None:
         await generator.aclose()
     except BaseExceptionGroup as group:
         rest = group.split(GeneratorExit)[1]
-        if rest is not None:
-            raise rest from None
+        try:
+            if rest is not None:
+                raise rest from None
+        finally:
+            del rest
+
+
+async def close_generators(generators: list[AsyncGenerator[bytes, None]]) -> None:
+    """Close several, the last one first, whatever closing one of them raises."""
+    try:
+        await close_generator(generators.pop())
+    finally:
+        if generators:
+            await close_generators(generators)
 
 
 async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
@@ -116,16 +128,19 @@ async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encode
     """
     end, work = ThreadEnd(channel), thread_work()
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_when_cancelled, end)
-        try:
-            with work.known(end):
-                await trio.to_thread.run_sync(_drain, iterable, end.put, encoder, limiter=work.limiter)
-        except Exception as error:
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_when_cancelled, end)
+            try:
+                with work.known(end):
+                    await in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
 
 
 async def _stop_when_cancelled(end: ThreadEnd) -> None:
@@ -159,12 +174,14 @@ def _encoded(iterator: Any, chunk: Any, encoder: Encoder) -> bytes:
             return encoder.first(chunk)
         except Exception as error:
             wrong = encoder.explain(chunk, error)
-        if not hasattr(iterator, "throw"):
-            raise wrong
         try:
+            if not hasattr(iterator, "throw"):
+                raise wrong
             chunk = iterator.throw(wrong)
         except StopIteration:
             raise _Ended from None
+        finally:
+            del wrong
 
 
 async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
@@ -183,8 +200,9 @@ async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> 
             except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
                 left = True
         nursery.cancel_scope.cancel()
-    if channel.failure is not None and not left:
-        raise channel.failure
+    if not left:
+        channel.raise_failure()
+    channel.close()
 
 
 async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
@@ -197,6 +215,7 @@ async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder
         outcome, failure = Outcome.FAILED, error
     finally:
         channel.finish(outcome, failure)
+        del failure
 
 
 async def with_pings(chunks: AsyncGenerator[bytes, None], seconds: float, ping: bytes) -> AsyncGenerator[bytes, None]:

@@ -34,6 +34,7 @@ def stepping(coroutine: Coroutine[Any, Any, None], on_wait: Callable[[bool], Non
         coroutine: what to run.
         on_wait: called with whether it only lets others run. It must neither block nor raise.
     """
+    reply = None
     try:
         trap = coroutine.send(None)
         while True:
@@ -49,3 +50,5 @@ def stepping(coroutine: Coroutine[Any, Any, None], on_wait: Callable[[bool], Non
                 trap = coroutine.send(reply)
     except StopIteration:
         return
+    finally:
+        del reply  # it may be what trio raises, whose traceback has this frame

@@ -6,11 +6,13 @@ works, whoever has started that: it needs to know from here what trio cannot tel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 THREADS: Final = 256
 """Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
@@ -71,3 +73,22 @@ def thread_work() -> ThreadWork:
         work = ThreadWork()
         _work.set(work)
         return work
+
+
+async def in_thread(function: Callable[..., T], *args: Any, limiter: trio.CapacityLimiter | None = None) -> T:
+    """As ``trio.to_thread.run_sync``, of which an error would be in a reference cycle: trio's frames in the thread hold
+    what is raised there, and what is returned. So it crosses in a list, as does a coroutine, which trio refuses.
+    """
+    values: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            values.append(function(*args))
+        except BaseException as error:
+            failed.append(error)
+
+    await trio.to_thread.run_sync(work, limiter=limiter)
+    if failed:
+        raise failed.pop()
+    return values.pop()

@@ -93,6 +93,7 @@ class HTTP1Connection(Line):
             return self._early
         finally:
             self.pulse.discard(self)
+            self._cycle = self._writes = None  # which refer to this, the first where its app was cancelled
             if self._early is None:
                 self.wire.close()
 
@@ -131,9 +132,9 @@ class HTTP1Connection(Line):
         able = self.config.h2c and not self.wire.secure  # TLS has a word for it of its own
         if head.method != "PRI":
             return able and find_h2c_settings(head.headers) is not None
-        if self._requests or not able:
-            raise BadRequest(505, "HTTP/2 begins with a connection, and in clear only with --h2c")
-        return True
+        if able and not self._requests:
+            return True
+        raise BadRequest(505, "HTTP/2 begins with a connection, and in clear only with --h2c")
 
     # Reading
 
@@ -177,9 +178,8 @@ class HTTP1Connection(Line):
         self._requests += 1
         self.min_rate = self.pulse.min_rate
         config = self.config
-        self._cycle = cycle = Cycle(
-            self, head, cancels, close=self.stopping or self._requests > config.keep_alive_max_requests
-        )  # fmt: skip
+        close = self.stopping or self._requests > config.keep_alive_max_requests
+        self._cycle = cycle = Cycle(self, head, cancels, close=close)
         scope = self._scope(head, cycle)
         if self._access is not None:
             self._access.begin(scope)
@@ -230,6 +230,7 @@ class HTTP1Connection(Line):
         return bool(hosts) and hosts[0] in self.config.server_names
 
     async def _contain(self, error: BaseException, cycle: Cycle) -> None:
+        cancelled = fault = None
         try:
             cancelled, fault = split_fault(error)
             if fault is not None and not (self.wire.broken and is_departure(fault)):
@@ -240,6 +241,8 @@ class HTTP1Connection(Line):
             if self._access is not None and self._cycle is cycle:  # else another task does
                 await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
             raise
+        finally:
+            del error, cancelled, fault  # what is raised holds this frame
 
     # Going on without waiting for the app
 
@@ -275,15 +278,14 @@ class HTTP1Connection(Line):
 
     async def _end(self, cycle: Cycle) -> bool:
         """Bring a response to an end after the app has returned. Returns whether the connection goes on."""
-        response = cycle.response
-        ended = self.wire.broken or response.state is DONE
+        ended = self.wire.broken or cycle.response.state is DONE
         try:
             if not ended:
                 await self._end_early(cycle)
         finally:
             if self._access is not None:
                 await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
-        if not ended or self.wire.broken or self.stopping or not response.keep_alive:
+        if not ended or self.wire.broken or self.stopping or not cycle.response.keep_alive:
             return False
         return self.reader.complete or await self.drain()
 
