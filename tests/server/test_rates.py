@@ -257,7 +257,7 @@ async def test_a_body_for_another_frameworks_app(mock_clock: Clock, http: str, r
 
 async def test_a_body_in_drops_over_http2(mock_clock: Clock) -> None:
     """Over HTTP/2 a body in drops is refused as well, and the other streams of the connection are served."""
-    async with serving(Held().app) as running, await running.connect() as client:
+    async with serving(Held().app, h2c=True) as running, await running.connect() as client:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         connection.initiate_connection()
         head = [(":method", "POST"), (":path", "/read"), (":authority", "x"), (":scheme", "http")]
@@ -388,7 +388,7 @@ async def test_a_response_that_is_read_fast_enough(mock_clock: Clock, http: str)
 async def test_a_window_that_opens_by_a_byte_a_second(log: Lines, mock_clock: Clock, path: str) -> None:
     """Over HTTP/2 a stream whose window opens by a byte a second is reset, and its generator closed."""
     held = Held()
-    async with logging_to(log, held.app) as running, await running.connect() as client:
+    async with logging_to(log, held.app, "2") as running, await running.connect() as client:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         connection.initiate_connection()
         connection.send_headers(
