@@ -22,7 +22,10 @@ from trioweb.middleware import RequestID
 from trioweb.server.entries import ACCESS_FORMAT
 from trioweb.server.logs import ServerLogger
 
-HANDSHAKE = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+HANDSHAKE = (
+    "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 ATOMS = "h l t r R s st S m U Uq q H b B f a T D L p id note {x-a}i {x-a}o {home}e"
 EVERY_ATOM = " ".join(f"%({name})s" for name in ATOMS.split(" "))
 NASTY = ("\n", "\x1b[2J", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\u202e", "\u2066", '"', "\\", "\0", "\r", "\t")
@@ -73,8 +76,8 @@ async def logging_to(
     log: Lines, app: Any, http: str = "auto", form: str = "json", **options: Any
 ) -> AsyncIterator[Running]:
     """Serve an app, and log its requests."""
-    options |= {"accesslog": logging.getLogger("tests.access"), "access_log_format": form}
-    async with serving(app, logger_class=ServerLogger, http="h11" if http == "h11" else "auto", h2c=http == "2", **options) as running:
+    options |= {"accesslog": logging.getLogger("tests.access"), "access_log_format": form, "h2c": http == "2"}
+    async with serving(app, logger_class=ServerLogger, http="h11" if http == "h11" else "auto", **options) as running:
         yield running
 
 
