@@ -80,7 +80,10 @@ async def test_a_refused_upload() -> None:
 async def test_a_refused_websocket() -> None:
     """A WebSocket beyond the limit is denied before it is accepted, as a request is."""
     app, gate = make_app()
-    handshake = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    handshake = (
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
     async with serving(app, max_requests_in_flight=1) as running, trio.open_nursery() as nursery:
         nursery.start_soon(running.ask, "/slow")
         await settle()
