@@ -28,7 +28,6 @@ from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.logs import log_request
 from trioweb.server.websockets import WebSocketStream
 
-_NO_HTTP2: Final = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
 
@@ -58,10 +57,6 @@ class Protocol:
         try:
             await self._own.handle(event)
         except H2ProtocolAssumedError as assumed:
-            if not self._h2c:
-                await self._own.send(RawData(_NO_HTTP2))
-                await self._own.send(Closed())
-                return
             self._own = self._make_http2()
             await self._own.initiate()
             await self._own.handle(RawData(assumed.data))

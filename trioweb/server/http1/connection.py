@@ -132,9 +132,9 @@ class HTTP1Connection(Line):
         able = self.config.h2c and not self.wire.secure  # TLS has a word for it of its own
         if head.method != "PRI":
             return able and find_h2c_settings(head.headers) is not None
-        if able and not self._requests:
+        if not (self._requests or self.wire.secure):  # who knows it beforehand upgrades nothing
             return True
-        raise BadRequest(505, "HTTP/2 begins with a connection, and in clear only with --h2c")
+        raise BadRequest(505, "HTTP/2 begins with a connection")
 
     # Reading
 
