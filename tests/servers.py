@@ -66,7 +66,7 @@ class Server:
         self._events.touch()
         self._log = directory / "server.log"
         env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
-        env["TRIOWEB_H2C"] = "true"  # HTTP/2 needs no TLS in these tests, as under Hypercorn
+        env["TRIOWEB_H2C"] = "true"  # which Hypercorn upgrades to as well
         command = [sys.executable, "-m", *RUNNERS[runner], "--bind", f"127.0.0.1:{self.port}", *options, target]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]

@@ -69,6 +69,8 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if not (isinstance(function, (type, partial)) or inspect.isroutine(function) or hasattr(function, "__wrapped__")):
+        function = function.__call__  # bound: before Python 3.12 a static one would lose its first parameter
     if sys.version_info >= (3, 14):
         from annotationlib import Format  # noqa: PLC0415 - Python 3.14 evaluates annotations when it is asked for them
 

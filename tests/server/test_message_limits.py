@@ -25,6 +25,8 @@ GROWTH = 24 << 10
 """KiB by which a server may grow: some messages of the limit, copied once or twice. What is sent is 8 times as much."""
 SENT = 192 << 20
 """Bytes that a peer tries to send."""
+FRAMES = 150_000
+"""Frames that a peer tries to send: as many messages take 30 MiB, as Python's objects alone."""
 
 
 @pytest.fixture
@@ -59,8 +61,9 @@ def fragments(opcode: int, data: bytes, at_once: int) -> Iterator[bytes]:
 
 def messages(opcode: int, length: int) -> Iterator[bytes]:
     """One frame after the other."""
-    piece = (header(opcode, length) + b"a" * length) * max(1, 65536 // (length + 6))
-    while True:
+    at_once = max(1, 65536 // (length + 6))
+    piece = (header(opcode, length) + b"a" * length) * at_once
+    for _ in range(0, FRAMES, at_once):
         yield piece
 
 
@@ -115,8 +118,8 @@ def test_a_message_over_the_limit(server: Server, kind: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/busy", "/idle"])
 @pytest.mark.parametrize(("opcode", "length"), [(2, 0), (1, 1), (2, 1000), (2, LIMIT)])
-def test_messages_that_nobody_receives(server: Server, path: str, opcode: int, length: int) -> None:
-    """Small ones and large ones wait: the peer is not read any further."""
+def test_a_flood_of_messages(server: Server, path: str, opcode: int, length: int) -> None:
+    """Small ones and large ones take no memory: where nobody receives them the peer is not read any further."""
     client = raw(server, path)
     before = server.memory
     push(client, messages(opcode, length))

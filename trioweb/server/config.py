@@ -26,7 +26,7 @@ class ServerConfig(Config):
 
     Attributes:
         http: who speaks HTTP/1.1: "auto" for the server's own, "h11" for Hypercorn.
-        h2c: HTTP/2 is spoken in clear too, at once or after an upgrade.
+        h2c: HTTP/1.1 in clear is upgraded to HTTP/2 where a client asks for it.
         head_timeout: seconds for the head of a request; ``None`` for no limit, as in the rest.
         body_timeout: seconds that a request body may not come while the app waits for it.
         min_rate: bytes a second that a client must send of a body while the app waits for it, and take of a response

@@ -122,7 +122,7 @@ OPTIONS: Final = (
     Option("use_reloader", _switch, "serve anew when a Python file changes; needs watchfiles", flag="reload"),
     Option("reload_dirs", _list, "a directory to watch with --reload (.); may be repeated", flag="reload-dir"),
     Option("http", _http, "who speaks HTTP/1.1: auto for this server, h11 for Hypercorn (auto)"),
-    Option("h2c", _switch, "speak HTTP/2 in clear too, at once or after an upgrade: behind a proxy that does (no)"),
+    Option("h2c", _switch, "upgrade HTTP/1.1 to HTTP/2 in clear where a client asks for it (no)"),
     Option("max_connections", _positive, "connections a worker serves at once; more wait (3/4 of its descriptors)"),
     Option("max_requests_in_flight", _positive, "requests a worker works on at once; more get a 503 (no limit)"),
     Option("head_timeout", _limit, "seconds for the head of a request (10)"),

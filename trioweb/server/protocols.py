@@ -40,7 +40,7 @@ class Protocol:
     Args:
         make: a protocol of a class, with all that it needs.
         http2: HTTP/2 was agreed on in the TLS handshake.
-        h2c: HTTP/2 is spoken without that.
+        h2c: a client may upgrade HTTP/1.1 to it.
     """
 
     def __init__(self, make: Make, *, http2: bool, h2c: bool) -> None:

@@ -62,7 +62,7 @@ async def test_http_2_may_begin_at_once(cut: int) -> None:
     connection = h2_client()
     start_h2(connection)
     data = connection.data_to_send()
-    async with serving(both, h2c=True) as site:
+    async with serving(both) as site:
         client = await site.connect()
         await client.send(data[:cut])
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -109,14 +109,12 @@ SETTINGS = b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
 BOTH = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
 
 
-@pytest.mark.parametrize("http", ["auto", "h11"])
-async def test_http_2_in_clear_must_be_asked_for(http: str, certificate: Tls) -> None:
-    """Without `--h2c` its preface is a 505 and the end; so it is under TLS, where the handshake would have said it."""
-    for tls, options in ((None, {}), (certificate, {"h2c": True})):
-        async with serving(both, tls, http=http, **options) as site:
-            client = await site.connect()
-            await client.send(PREFACE)
-            assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
+async def test_under_tls_the_handshake_decides(certificate: Tls) -> None:
+    """The preface of HTTP/2 is a 505 and the end under TLS, where the handshake has agreed on HTTP/1.1."""
+    async with serving(both, certificate, h2c=True) as site:
+        client = await site.connect()
+        await client.send(PREFACE)
+        assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
 
 
 @pytest.mark.parametrize("http", ["auto", "h11"])
