@@ -137,7 +137,7 @@ APPS: dict[str, Any] = {
     "middleware": make_starlette("middleware", Through, Through),
     "gzip": make_starlette("gzip", GZipMiddleware),
     "fastapi": fastapi,
-    "litestar": Litestar(handlers),
+    "litestar": Litestar(handlers, logging_config=None),  # whose logging is the root logger's, and all tests'
     "quart": quart,
 }
 mounting = App()
