@@ -69,13 +69,14 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    if not (isinstance(function, (type, partial)) or inspect.isroutine(function) or hasattr(function, "__wrapped__")):
-        function = function.__call__  # bound: before Python 3.12 a static one would lose its first parameter
+    called: Any = function
+    if not (isinstance(called, (type, partial)) or inspect.isroutine(called) or hasattr(called, "__wrapped__")):
+        called = called.__call__  # bound: before Python 3.12 a static one would lose its first parameter
     if sys.version_info >= (3, 14):
         from annotationlib import Format  # noqa: PLC0415 - Python 3.14 evaluates annotations when it is asked for them
 
-        return inspect.signature(function, annotation_format=Format.FORWARDREF)
-    return inspect.signature(function)
+        return inspect.signature(called, annotation_format=Format.FORWARDREF)
+    return inspect.signature(called)
 
 
 def _resolved(parameter: inspect.Parameter, function: Any) -> Any:
