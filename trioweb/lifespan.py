@@ -125,7 +125,8 @@ def as_manager(given: Any) -> Manager:
         )
     if not takes(given, 1):
         raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}")
-    return asynccontextmanager(given) if kind_of(given) is Kind.GENERATOR else partial(_make, given, name)
+    lifespan: Callable[..., Any] = given
+    return asynccontextmanager(lifespan) if kind_of(lifespan) is Kind.GENERATOR else partial(_make, lifespan, name)
 
 
 def _why_no_lifespan(given: Any) -> str | None:
