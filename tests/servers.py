@@ -66,6 +66,7 @@ class Server:
         self._events.touch()
         self._log = directory / "server.log"
         env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
+        env["PYTHONUNBUFFERED"] = "1"  # as in a terminal: what is printed is seen at once
         env["TRIOWEB_H2C"] = "true"  # which Hypercorn upgrades to as well
         command = [sys.executable, "-m", *RUNNERS[runner], "--bind", f"127.0.0.1:{self.port}", *options, target]
         if descriptors is not None:
