@@ -24,9 +24,9 @@ from trioweb import (
     Router,
     StreamingResponse,
 )
-from trioweb.ground.asgi import Receive, Scope, Send
-from trioweb.layers import CallNext, Middleware
-from trioweb.wire.transport import Transport, own_transport
+from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.handlers.layers import CallNext, Middleware
+from trioweb.io.transport import Transport, own_transport
 
 
 class InConnection(Transport):

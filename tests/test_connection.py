@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trioweb import App
-from trioweb.connection import Connection
+from trioweb.messages.connection import Connection
 
 
 def connection(**scope: Any) -> Connection:

@@ -20,8 +20,8 @@ from trioweb import (
     Response,
     StreamingResponse,
 )
-from trioweb.layers import CallNext
-from trioweb.wire.transport import Transport
+from trioweb.handlers.layers import CallNext
+from trioweb.io.transport import Transport
 
 
 class Known(Exception):

@@ -19,8 +19,9 @@ from tests.server.http1.conftest import (
     serving,
 )
 from tests.server.http1.test_apps import with_lifespan
-from trioweb import App, EventStreamResponse, JSONLinesResponse, Request, Response, StreamingResponse, direct, light
-from trioweb.wire.producer import TASK
+from trioweb import App, EventStreamResponse, JSONLinesResponse, Request, Response, StreamingResponse
+from trioweb.exchange import direct, light
+from trioweb.streams.producer import TASK
 
 Clock = trio.testing.MockClock
 WAYS = ("one task", "two tasks")

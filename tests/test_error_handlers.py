@@ -12,7 +12,7 @@ import pytest
 from tests.asgi import ask
 from trioweb import App, HTTPError, JSONResponse, Request, Response, RouteError, WebSocket
 from trioweb.ground.errors import chained
-from trioweb.layers import CallNext
+from trioweb.handlers.layers import CallNext
 from trioweb.testing import TestClient, WebSocketDenied
 
 

@@ -16,13 +16,13 @@ import pytest
 import trio
 
 from tests.asgi import Answer, Exchange, ask
-from tests.wire.test_disk import descriptors, wait_for_strong_tags
+from tests.io.test_disk import descriptors, wait_for_strong_tags
 from trioweb import App, ContentLengthError, FileResponse, Headers, Provide, Request, Response
-from trioweb.ground.conditions import format_date
+from trioweb.ground.http.conditions import format_date
+from trioweb.io import disk
+from trioweb.io.disk import DiskFile
+from trioweb.io.threads import thread_work
 from trioweb.testing import TestClient
-from trioweb.wire import disk
-from trioweb.wire.disk import DiskFile
-from trioweb.wire.threads import thread_work
 
 SMALL = b"0123456789"
 LARGE = bytes(range(256)) * 4096

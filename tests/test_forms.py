@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from tests.test_request import END, make, piece
 from trioweb import ClientDisconnected, FormData, HTTPError, Request, UploadFile
-from trioweb.forms import FormLimits, parse_urlencoded
-from trioweb.uploads import SPOOL_SIZE
+from trioweb.messages.forms import FormLimits, parse_urlencoded
+from trioweb.messages.uploads import SPOOL_SIZE
 
 MULTIPART = {"content-type": "multipart/form-data; boundary=X"}
 URLENCODED = {"content-type": "application/x-www-form-urlencoded"}

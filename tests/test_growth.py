@@ -24,26 +24,26 @@ import msgspec
 import pytest
 
 import trioweb
-from trioweb.forms import FormLimits, parse_urlencoded
-from trioweb.ground import cookies, ranges
-from trioweb.ground.charsets import CHARSETS, charset_of
-from trioweb.ground.codings import preferred
-from trioweb.ground.conditions import parse_date, parse_tags
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.escapes import escape, escape_controls
-from trioweb.ground.events import EventParser, ServerSentEvent
 from trioweb.ground.faults import decode_json
-from trioweb.ground.headers import Headers, content_disposition, vary_on
+from trioweb.ground.http import cookies, ranges
+from trioweb.ground.http.charsets import CHARSETS, charset_of
+from trioweb.ground.http.codings import preferred
+from trioweb.ground.http.conditions import parse_date, parse_tags
+from trioweb.ground.http.events import EventParser, ServerSentEvent
+from trioweb.ground.http.headers import Headers, content_disposition, vary_on
+from trioweb.ground.http.multiparts import MultipartReader, boundary_of, last_component
+from trioweb.ground.http.parameters import parse_parameters, unquoted
+from trioweb.ground.http.paths import parse_path
+from trioweb.ground.http.urls import make_url, parse_query
 from trioweb.ground.lines import LineSplitter
-from trioweb.ground.multiparts import MultipartReader, boundary_of, last_component
-from trioweb.ground.parameters import parse_parameters, unquoted
-from trioweb.ground.paths import parse_path
 from trioweb.ground.problems import wants_page
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import CONVERTERS, parse_template
 from trioweb.ground.texts import clock_time, number
-from trioweb.ground.urls import make_url, parse_query
 from trioweb.ground.values import json_decoder
+from trioweb.messages.forms import FormLimits, parse_urlencoded
 from trioweb.middleware import compression, requestid
 from trioweb.server.http1 import checks
 from trioweb.server.http1.checks import BadRequest, check_host, decode_path, split_target
@@ -362,36 +362,37 @@ PARSERS: Final[dict[str, Parser]] = {
     "form": Parser(_fed(_multipart(b""), WHOLE), FORM),
     "form, byte by byte": Parser(_fed(_multipart(b""), SINGLY), FORM),
     "white space behind a boundary": Parser(_fed(_multipart(b""), WHOLE), (*FORM, b"\r\n--X ", b" \t", b"\r"),
-        ("ground.multiparts.__init__",)),
+        ("ground.http.multiparts.__init__",)),
     "a part's head": Parser(_fed(_multipart(DISPOSITION), WHOLE), (*PARAMETERS, b"\r\n ", b"\r\n\r\n"),
-        ("ground.multiparts._PLAIN", "ground.parameters._PARAMETER")),
+        ("ground.http.multiparts._PLAIN", "ground.http.parameters._PARAMETER")),
     "a part's content": Parser(_fed(_multipart(DISPOSITION + b"; name=a\r\n\r\n"), 1000), FORM),
     "a part's content, byte by byte": Parser(_fed(_multipart(DISPOSITION + b"; name=a\r\n\r\n"), SINGLY), FORM),
-    "name of a file": Parser(_text(last_component), TEXTS, ("ground.multiparts._CONTROL",)),
+    "name of a file": Parser(_text(last_component), TEXTS, ("ground.http.multiparts._CONTROL",)),
     "boundary": Parser(_text(lambda text: boundary_of("multipart/form-data;" + text)), (*PARAMETERS, b"boundary="),
-        ("ground.multiparts._BOUNDARY",)),
+        ("ground.http.multiparts._BOUNDARY",)),
     "charset": Parser(_text(lambda text: CHARSETS.fullmatch(charset_of(";" + text) or text)), (*PARAMETERS,
-        b"charset=", b"iso-8859-", b"utf-"), ("ground.charsets.CHARSETS",)),
+        b"charset=", b"iso-8859-", b"utf-"), ("ground.http.charsets.CHARSETS",)),
     "parameters": Parser(_text(lambda text: parse_parameters(";" + text)), PARAMETERS,
-        ("ground.parameters._PARAMETER",)),
-    "quoted text": Parser(_text(lambda text: unquoted('"' + text + '"')), PARAMETERS, ("ground.parameters._ESCAPE",)),
+        ("ground.http.parameters._PARAMETER",)),
+    "quoted text": Parser(_text(lambda text: unquoted('"' + text + '"')), PARAMETERS,
+        ("ground.http.parameters._ESCAPE",)),
     "form of fields": Parser(lambda data: parse_urlencoded(data, LIMITS), TEXTS),
     "query": Parser(parse_query, TEXTS),
     "cookies": Parser(_text(lambda text: cookies.parse_cookies([text, "a=" + text, 'a="' + text + '"'])),
-        (*PARAMETERS, b"\\101", b"\\0", b"a=b; ", "é".encode(), b"\xff"), ("ground.cookies._ESCAPE",)),
+        (*PARAMETERS, b"\\101", b"\\0", b"a=b; ", "é".encode(), b"\xff"), ("ground.http.cookies._ESCAPE",)),
     "ranges": Parser(_text(lambda text: ranges.parse_range("bytes=" + text, 10**6, WIDE)), LISTS),
-    "entity tags": Parser(_text(parse_tags), LISTS, ("ground.conditions._TAG",)),
-    "dates": Parser(_text(parse_date), DATES, ("ground.conditions._DATES",)),
-    "codings": Parser(_text(lambda text: preferred([text], ["gzip", "br"])), LISTS, ("ground.codings._WEIGHT",)),
+    "entity tags": Parser(_text(parse_tags), LISTS, ("ground.http.conditions._TAG",)),
+    "dates": Parser(_text(parse_date), DATES, ("ground.http.conditions._DATES",)),
+    "codings": Parser(_text(lambda text: preferred([text], ["gzip", "br"])), LISTS, ("ground.http.codings._WEIGHT",)),
     "what a browser accepts": Parser(_text(wants_page), LISTS),
     "headers": Parser(_headers, LISTS),
     "name of a download": Parser(_text(lambda text: content_disposition("attachment", text)), TEXTS,
-        ("ground.headers.content_disposition",)),
-    "value of a header": Parser(_text(lambda text: Headers([("a", text)])), TEXTS, ("ground.headers._CONTROL",)),
-    "name of a header": Parser(_text(lambda text: Headers([(text, "a")])), TEXTS, ("ground.headers._TOKEN",)),
+        ("ground.http.headers.content_disposition",)),
+    "value of a header": Parser(_text(lambda text: Headers([("a", text)])), TEXTS, ("ground.http.headers._CONTROL",)),
+    "name of a header": Parser(_text(lambda text: Headers([(text, "a")])), TEXTS, ("ground.http.headers._TOKEN",)),
     "path of a file": Parser(_text(lambda text: parse_path("/" + text, text.encode())), TEXTS),
     "path of a route": Parser(_routes(), TEXTS),
-    "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.urls._AUTHORITY",)),
+    "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.http.urls._AUTHORITY",)),
     "JSON": Parser(lambda data: _json(data, None), JSON),
     "JSON of a type": Parser(lambda data: _json(data, Choice), JSON, ("ground.faults._STEP", "ground.faults._MISSING",
         "ground.faults._UNKNOWN", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
@@ -400,14 +401,15 @@ PARSERS: Final[dict[str, Parser]] = {
     "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
         ("ground.escapes._UNSAFE", "ground.escapes._CONTROLS")),
     "cookie that is set": Parser(_text(lambda text: (cookies.format_cookie("a", text), cookies.format_cookie("a",
-        domain=text))), TEXTS, ("ground.cookies._OCTETS", "ground.cookies._SPECIAL", "ground.cookies._DOMAIN")),
+        domain=text))), TEXTS,
+        ("ground.http.cookies._OCTETS", "ground.http.cookies._SPECIAL", "ground.http.cookies._DOMAIN")),
     "JSON of a choice": Parser(lambda data: _json(b'"' + data + b'"', Literal["a"]), JSON),
     "lines": Parser(_fed(_lines, WHOLE), EVENTS),
     "lines, byte by byte": Parser(_fed(_lines, SINGLY), EVENTS),
-    "event stream": Parser(_fed(lambda: EventParser().feed, WHOLE), EVENTS, ("ground.events._BYTE_LINE_END",)),
+    "event stream": Parser(_fed(lambda: EventParser().feed, WHOLE), EVENTS, ("ground.http.events._BYTE_LINE_END",)),
     "event stream, byte by byte": Parser(_fed(lambda: EventParser().feed, SINGLY), EVENTS),
     "event": Parser(_text(lambda text: ServerSentEvent(text, comment=text).encode()), EVENTS,
-        ("ground.events._LINE_END",)),
+        ("ground.http.events._LINE_END",)),
     "requests": Parser(_fed(_requests(b""), WHOLE), HEADS, ("server.http1.checks.TOKEN",
         "server.http1.parsing._LATER", "server.http1.parsing._PADDED", "server.http1.head._PATH")),
     "requests, byte by byte": Parser(_fed(_requests(b""), SINGLY), HEADS),
@@ -434,16 +436,16 @@ NEVER: Final[dict[str, str]] = {
     "ground.traces._INSTALLED": "reads names of source files",
     "ground.traces._one": "reads the last line of a traceback of a warning, in debug mode",
     "middleware.compression.__init__": "is the program's own, for content types of its responses",
-    "arguments._MEDIA_TYPE": "reads what routes say of their bodies",
+    "handlers.arguments._MEDIA_TYPE": "reads what routes say of their bodies",
     "middleware.cors._compiled": "is the program's own, for origins; docs/middleware.md says what it meets",
     "middleware.cors._ORIGIN": "reads the program's own list of origins",
-    "project._NAME": "reads what a developer has typed",
+    "server.project._NAME": "reads what a developer has typed",
     "server.http1.checks._BASE64URL": "is one class of characters, repeated",
-    "server.websockets._KEY": "matches 24 bytes at most",
-    "server.logs._RECORD_BEGINS": "reads records whose quoted parts are escaped and cut",
+    "server.hypercorn.websockets._KEY": "matches 24 bytes at most",
+    "server.logs.logs._RECORD_BEGINS": "reads records whose quoted parts are escaped and cut",
     "server.loading._MADE": "reads source files of the program",
-    "watchdog._FORGOTTEN": "reads Python's own warnings, in debug mode",
-    "watchdog._ORIGIN": "reads Python's own warnings, in debug mode",
+    "app.watchdog._FORGOTTEN": "reads Python's own warnings, in debug mode",
+    "app.watchdog._ORIGIN": "reads Python's own warnings, in debug mode",
 }
 """Regular expressions that meet no outside input, each with what it reads instead."""
 

@@ -17,9 +17,9 @@ import trio
 from trioweb import HTTPError, JSONResponse, Request, Response
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, parse_template
-from trioweb.handlers import Endpoint, plan, to_response
-from trioweb.responses import stream_of
-from trioweb.signatures import Kind
+from trioweb.handlers.endpoint import Endpoint, plan, to_response
+from trioweb.handlers.signatures import Kind
+from trioweb.messages.response import stream_of
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]

@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from tests.asgi import Exchange, ask, running
 from trioweb import CORS, App, Compression, EventStreamResponse, HTTPError, Request, Response, StaticFiles
-from trioweb.ground.asgi import Receive, Scope, Send
-from trioweb.layers import CallNext
+from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.handlers.layers import CallNext
 from trioweb.testing import TestClient
 
 

@@ -17,10 +17,10 @@ import pydantic
 import pytest
 
 from trioweb import Body, Cookie, File, Form, Header, Provide, Query, Request, RouteError, UploadFile, WebSocket
-from trioweb.arguments import Arguments
-from trioweb.connection import Connection
 from trioweb.ground.templates import CONVERTERS, parse_template
-from trioweb.planner import Planner
+from trioweb.handlers.arguments import Arguments
+from trioweb.handlers.planner import Planner
+from trioweb.messages.connection import Connection
 
 
 class Item(msgspec.Struct):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import ROOT
 from trioweb.__main__ import main
-from trioweb.project import ProjectError, make_project
+from trioweb.server.project import ProjectError, make_project
 
 
 def test_its_tests_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

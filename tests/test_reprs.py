@@ -23,9 +23,9 @@ from trioweb import (
     UploadFile,
     WebSocket,
 )
+from trioweb.io.inbox import Inbox
+from trioweb.io.transport import Transport
 from trioweb.testing import TestClient
-from trioweb.wire.inbox import Inbox
-from trioweb.wire.transport import Transport
 
 
 async def events() -> AsyncIterator[str]:

@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from trioweb import App, HTTPError
 from trioweb.ground.errors import ClientDisconnected
-from trioweb.request import Request
-from trioweb.wire.inbox import Inbox
+from trioweb.io.inbox import Inbox
+from trioweb.messages.request import Request
 
 END: Mapping[str, Any] = {"type": "http.disconnect"}
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from trioweb.resources import Resources
+from trioweb.messages.resources import Resources
 
 
 class Journal:

@@ -20,8 +20,8 @@ from trioweb import (
     Response,
     StreamingResponse,
 )
-from trioweb.responses import stream_of
-from trioweb.wire.producer import Stream
+from trioweb.messages.response import stream_of
+from trioweb.streams.producer import Stream
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"

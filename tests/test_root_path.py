@@ -15,8 +15,8 @@ from starlette.websockets import WebSocket as StarletteSocket
 
 from tests.asgi import Exchange, ask
 from trioweb import App, Request, Response, RouteError, Router, StaticFiles, WebSocket
-from trioweb.ground.asgi import Receive, Scope, Send
-from trioweb.layers import CallNext
+from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.handlers.layers import CallNext
 from trioweb.testing import TestClient
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trioweb import RouteError
-from trioweb.signatures import Kind, Unresolved, kind_of, label_of, name_of, parameters_of
+from trioweb.handlers.signatures import Kind, Unresolved, kind_of, label_of, name_of, parameters_of
 
 
 async def _async(a: int, b: Unknown = 1) -> None: ...  # type: ignore[name-defined]  # noqa: F821

@@ -30,7 +30,7 @@ from starlette.routing import Mount, Route
 
 from tests.asgi import ask
 from trioweb import App, EventStreamResponse, Request, Response, WebSocket
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.testing import TestClient
 
 

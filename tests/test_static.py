@@ -19,11 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.asgi import Answer, Exchange, ask
+from tests.io.test_disk import descriptors, wait_for_strong_tags
 from tests.test_tree import make_root
-from tests.wire.test_disk import descriptors, wait_for_strong_tags
 from trioweb import App, HTTPError, Request, StaticFiles
+from trioweb.io.disk import DiskFile
 from trioweb.testing import TestClient
-from trioweb.wire.disk import DiskFile
 
 PAGE = b"<p>page"
 SCRIPT = b"console.log('script');" * 100
@@ -218,7 +218,7 @@ async def test_what_may_not_be_read(site: Path, monkeypatch: pytest.MonkeyPatch)
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr("trioweb.wire.disk.os.stat", refuse)
+            patch.setattr("trioweb.io.disk.os.stat", refuse)
             assert (await get(app, "/static/page.html")).status == status
 
 

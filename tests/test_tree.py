@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.test_disk import descriptors
-from trioweb.ground.paths import parse_path
-from trioweb.tree import Directory, Tree, is_missing, open_tree
-from trioweb.wire.disk import ObjectFile
+from tests.io.test_disk import descriptors
+from trioweb.ground.http.paths import parse_path
+from trioweb.io.disk import ObjectFile
+from trioweb.messages.tree import Directory, Tree, is_missing, open_tree
 
 SECRET = b"secret"
 

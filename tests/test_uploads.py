@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trioweb.uploads import BATCH, PIECE, PIECES, SPOOL_SIZE, Spool, UploadFile, save_to
+from trioweb.messages.uploads import BATCH, PIECE, PIECES, SPOOL_SIZE, Spool, UploadFile, save_to
 
 
 async def filled(*pieces: bytes) -> Spool:

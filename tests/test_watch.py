@@ -20,8 +20,8 @@ from trioweb import (
     StreamTimeout,
     WebSocket,
 )
+from trioweb.io.transport import Transport
 from trioweb.testing import TestClient, WebSocketClosed
-from trioweb.wire.transport import Transport
 
 Clock = trio.testing.MockClock
 

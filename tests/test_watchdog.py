@@ -16,11 +16,12 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb import App, Request, WebSocket, watchdog
-from trioweb.debug import Serving, serving
+from trioweb import App, Request, WebSocket
+from trioweb.app import watchdog
+from trioweb.app.watchdog import CoroutineWatch, Marker, watch_loop
+from trioweb.exchange.debug import Serving, serving
 from trioweb.middleware import CallNext
 from trioweb.testing import TestClient
-from trioweb.watchdog import CoroutineWatch, Marker, watch_loop
 
 PATIENCE = 20.0
 """Seconds of blocking after which nothing was told of it; it takes a quarter of one."""

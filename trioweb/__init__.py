@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from trioweb.app import App
-from trioweb.connection import State
-from trioweb.files import FileResponse
-from trioweb.forms import FormData
+from trioweb.app.app import App
+from trioweb.app.router import Route, Router
+from trioweb.app.static import StaticFiles
 from trioweb.ground.errors import (
     ClientDisconnected,
     ContentLengthError,
@@ -15,19 +14,20 @@ from trioweb.ground.errors import (
     StreamTimeout,
     WebSocketDisconnect,
 )
-from trioweb.ground.events import ServerSentEvent
-from trioweb.ground.headers import Headers
-from trioweb.markers import Body, Cookie, File, Form, Header, Provide, Query
+from trioweb.ground.http.events import ServerSentEvent
+from trioweb.ground.http.headers import Headers
+from trioweb.handlers.markers import Body, Cookie, File, Form, Header, Provide, Query
+from trioweb.messages.connection import State
+from trioweb.messages.files import FileResponse
+from trioweb.messages.forms import FormData
+from trioweb.messages.parts import Part
+from trioweb.messages.ranges import RangeResponse
+from trioweb.messages.request import Request
+from trioweb.messages.response import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from trioweb.messages.stream_responses import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
+from trioweb.messages.uploads import UploadFile
+from trioweb.messages.websocket import WebSocket
 from trioweb.middleware import CORS, Compression, RequestID, SecurityHeaders, Sessions, Timing, TrustedHosts
-from trioweb.parts import Part
-from trioweb.ranges import RangeResponse
-from trioweb.request import Request
-from trioweb.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from trioweb.routing import Route, Router
-from trioweb.static import StaticFiles
-from trioweb.streaming import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
-from trioweb.uploads import UploadFile
-from trioweb.websocket import WebSocket
 
 __version__ = "0.1.0"
 

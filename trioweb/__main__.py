@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from trioweb.app import App
-from trioweb.project import ProjectError, make_project
+from trioweb.app.app import App
 from trioweb.server.command import run
 from trioweb.server.loading import NoAppError, find_app
-from trioweb.server.logs import complain
+from trioweb.server.logs.logs import complain
+from trioweb.server.project import ProjectError, make_project
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

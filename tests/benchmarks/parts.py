@@ -10,16 +10,16 @@ from typing import Any
 
 from tests.benchmarks.payload import records
 from trioweb.ground.chunks import CSVEncoder, encode_json_line
-from trioweb.ground.conditions import evaluate
-from trioweb.ground.cookies import parse_cookies
-from trioweb.ground.events import EventParser, ServerSentEvent
-from trioweb.ground.headers import Headers
+from trioweb.ground.http.conditions import evaluate
+from trioweb.ground.http.cookies import parse_cookies
+from trioweb.ground.http.events import EventParser, ServerSentEvent
+from trioweb.ground.http.headers import Headers
+from trioweb.ground.http.multiparts import MultipartReader
+from trioweb.ground.http.ranges import parse_range
+from trioweb.ground.http.urls import parse_query
 from trioweb.ground.lines import LineSplitter
-from trioweb.ground.multiparts import MultipartReader
-from trioweb.ground.ranges import parse_range
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import parse_template
-from trioweb.ground.urls import parse_query
 from trioweb.server.http1.parsing import RequestReader
 
 FEW, MANY = 50, 250

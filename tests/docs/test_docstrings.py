@@ -79,7 +79,7 @@ def site() -> App:
 async def middleware() -> None:
     """A header is added to what the app answers."""
     app = site()
-    await execute("trioweb.app.App.middleware", app=app)
+    await execute("trioweb.app.app.App.middleware", app=app)
     assert (await ask(app)).headers["x-served-by"] == "one"
 
 
@@ -125,7 +125,7 @@ async def sessions() -> None:
 
 async def ranges() -> None:
     """It is a response of which a client may have parts."""
-    response = await execute("trioweb.ranges.RangeResponse", storage=None, key="a", length=10)
+    response = await execute("trioweb.messages.ranges.RangeResponse", storage=None, key="a", length=10)
     assert isinstance(response, RangeResponse)
     prepared: Response = await response.prepare("HEAD")
     assert prepared.headers["accept-ranges"] == "bytes"
@@ -138,7 +138,7 @@ async def parts(tmp_path: Path) -> None:
 
     @app.post("/")
     async def upload(request: Request) -> None:
-        await execute("trioweb.request.Request.parts", request=request, directory=tmp_path)
+        await execute("trioweb.messages.request.Request.parts", request=request, directory=tmp_path)
 
     await ask(app, method="POST", files={"file": ("a.txt", b"12345")}, data={"note": "x"})
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"12345"]
@@ -147,7 +147,7 @@ async def parts(tmp_path: Path) -> None:
 async def marked_errors() -> None:
     """A fault's answer is marked as others are."""
     app = site()
-    app.middleware((await execute("trioweb.request.Request.mark_errors"))["add_server_name"])
+    app.middleware((await execute("trioweb.messages.request.Request.mark_errors"))["add_server_name"])
 
     @app.get("/broken")
     async def broken() -> None:
@@ -162,7 +162,7 @@ async def marked_errors() -> None:
 async def websocket() -> None:
     """It echoes."""
     app = App()
-    await execute("trioweb.websocket.WebSocket", app=app)
+    await execute("trioweb.messages.websocket.WebSocket", app=app)
     async with TestClient(app) as client, client.websocket("/echo") as ws:
         await ws.send("hello")
         assert await ws.receive() == "hello"
@@ -176,15 +176,15 @@ async def fixture() -> None:
 
 
 CASES: dict[str, Callable[..., Awaitable[None]]] = {
-    "trioweb.app.App.middleware": middleware,
+    "trioweb.app.app.App.middleware": middleware,
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,
     "trioweb.middleware.sessions.Sessions": sessions,
-    "trioweb.ranges.RangeResponse": ranges,
-    "trioweb.request.Request.mark_errors": marked_errors,
-    "trioweb.request.Request.parts": parts,
-    "trioweb.websocket.WebSocket": websocket,
+    "trioweb.messages.ranges.RangeResponse": ranges,
+    "trioweb.messages.request.Request.mark_errors": marked_errors,
+    "trioweb.messages.request.Request.parts": parts,
+    "trioweb.messages.websocket.WebSocket": websocket,
     "trioweb.testing": fixture,
 }
 

@@ -22,7 +22,7 @@ from trioweb.ground.chunks import (
     encode_json_line,
     encode_markup,
 )
-from trioweb.ground.events import ServerSentEvent
+from trioweb.ground.http.events import ServerSentEvent
 
 
 @dataclasses.dataclass

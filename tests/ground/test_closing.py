@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trioweb.ground.closing import MAX_REASON, check_close, shortened
+from trioweb.ground.http.closing import MAX_REASON, check_close, shortened
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999])

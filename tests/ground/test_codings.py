@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioweb.ground.codings import preferred
+from trioweb.ground.http.codings import preferred
 
 OFFERED = ("br", "zstd", "gzip")
 

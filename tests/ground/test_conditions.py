@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioweb.ground.conditions import (
+from trioweb.ground.http.conditions import (
     Verdict,
     evaluate,
     file_tag,
@@ -19,7 +19,7 @@ from trioweb.ground.conditions import (
     range_holds,
     weakened,
 )
-from trioweb.ground.headers import Headers
+from trioweb.ground.http.headers import Headers
 
 WHEN = 784111777
 BEFORE, AT, AFTER = (format_date(WHEN + seconds) for seconds in (-1, 0, 1))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from trioweb.ground.cookies import format_cookie, parse_cookies
-from trioweb.ground.headers import Headers
+from trioweb.ground.http.cookies import format_cookie, parse_cookies
+from trioweb.ground.http.headers import Headers
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1)
 

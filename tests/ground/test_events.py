@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trioweb.ground.events import ServerSentEvent, as_event
+from trioweb.ground.http.events import ServerSentEvent, as_event
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioweb.ground.multidict import MultiDict
+from trioweb.ground.http.multidict import MultiDict
 
 PAIRS = [("a", "1"), ("b", "2"), ("a", "3")]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.multiparts import MAX_PADDING, MultipartReader, PartHead, boundary_of, last_component
+from trioweb.ground.http.multiparts import MAX_PADDING, MultipartReader, PartHead, boundary_of, last_component
 
 Part = tuple[str, str | None, bytes]
 

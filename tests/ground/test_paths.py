@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioweb.ground.paths import parse_path
+from trioweb.ground.http.paths import parse_path
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioweb.ground.ranges import MAX_RANGES, Span, content_range, frame_parts, parse_range
+from trioweb.ground.http.ranges import MAX_RANGES, Span, content_range, frame_parts, parse_range
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.urls import MAX_QUERY_FIELDS, URL, parse_query
+from trioweb.ground.http.urls import MAX_QUERY_FIELDS, URL, parse_query
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from trioweb import (
     StreamingResponse,
     WebSocket,
 )
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 
 gc.disable()  # what is freed here is freed by its last reference
 

@@ -17,7 +17,7 @@ import trio
 
 from tests.notes import note
 from trioweb import App, Compression, FileResponse, RangeResponse, Response, StaticFiles
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 
 SITE = Path(os.environ["SITE"])
 

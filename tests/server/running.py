@@ -10,9 +10,9 @@ import trio
 from hypercorn.logging import Logger
 from hypercorn.utils import wrap_app
 
-from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
-from trioweb.server.worker import Worker
+from trioweb.server.process import sockets as listening
+from trioweb.server.process.worker import Worker
 
 
 class Running:

@@ -19,8 +19,8 @@ from tests.server.running import Running, read_all, read_until, serving, settle
 from trioweb import App, HTTPError, Request, Response, StreamingResponse, WebSocket
 from trioweb.ground.escapes import CUT, MAX_FIELD
 from trioweb.middleware import RequestID
-from trioweb.server.entries import ACCESS_FORMAT
-from trioweb.server.logs import ServerLogger
+from trioweb.server.logs.entries import ACCESS_FORMAT
+from trioweb.server.logs.logs import ServerLogger
 
 HANDSHAKE = (
     "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"

@@ -23,7 +23,7 @@ from tests.server import running as running_worker
 from tests.server.running import Running, read_all, read_until, settle
 from trioweb import App, Request
 from trioweb.server.config import ServerConfig
-from trioweb.server.connection import Requests
+from trioweb.server.hypercorn.connection import Requests
 
 Clock = trio.testing.MockClock
 serving = partial(running_worker.serving, http="h11", h2c=True)  # HTTP/1.1 of our own has tests of its own

@@ -18,9 +18,9 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from hypercorn.utils import wrap_app
 
 from trioweb import App, EventStreamResponse
-from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
-from trioweb.server.worker import Worker
+from trioweb.server.process import sockets as listening
+from trioweb.server.process.worker import Worker
 
 PATIENCE = 10.0
 

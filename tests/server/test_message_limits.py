@@ -17,7 +17,7 @@ from tests.conftest import StartServer
 from tests.server.running import read_all, read_until, serving
 from tests.server.test_websocket import CONNECT, dial, raw
 from tests.servers import PATIENCE, H2Client, Server
-from trioweb.server.websockets import MessageQueue
+from trioweb.server.hypercorn.websockets import MessageQueue
 
 LIMIT = 1 << 20
 """Bytes of a message in these tests."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.sockets import ListenError, addresses, close, hand_over, listen, take_over
+from trioweb.server.process.sockets import ListenError, addresses, close, hand_over, listen, take_over
 
 # Hypercorn leaves a socket that it could not bind to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")

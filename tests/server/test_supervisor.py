@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, ROOT, Server, read_all, read_until
-from trioweb.server.process import COLLECTIONS
+from trioweb.server.process.process import COLLECTIONS
 
 TARGET = "tests.server.process_app:app"
 

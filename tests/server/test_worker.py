@@ -14,7 +14,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from tests.server.running import read_all, read_until, serving, settle
 from trioweb import App, EventStreamResponse, Response
-from trioweb.server.worker import ACCEPT_PAUSE
+from trioweb.server.process.worker import ACCEPT_PAUSE
 
 Clock = trio.testing.MockClock
 

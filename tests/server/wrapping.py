@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 
 
 class Wrapping:

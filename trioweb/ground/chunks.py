@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from trioweb.ground.events import ServerSentEvent, as_event
+from trioweb.ground.http.events import ServerSentEvent, as_event
 
 Encode: TypeAlias = Callable[[Any], bytes]
 

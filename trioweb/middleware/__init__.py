@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trioweb.layers import CallNext, Middleware
+from trioweb.handlers.layers import CallNext, Middleware
 from trioweb.middleware.compression import Compression
 from trioweb.middleware.cors import CORS
 from trioweb.middleware.hosts import TrustedHosts

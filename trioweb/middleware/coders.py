@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from trioweb.wire.coding import Coder
+from trioweb.streams.coding import Coder
 
 GZIP_LEVEL: Final = 6
 """zlib's own choice between time and size."""

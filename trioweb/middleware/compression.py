@@ -7,14 +7,14 @@ from typing import Final
 
 import trio
 
-from trioweb.ground.codings import preferred
-from trioweb.ground.conditions import weakened
-from trioweb.ground.headers import vary_on
-from trioweb.layers import CallNext
+from trioweb.ground.http.codings import preferred
+from trioweb.ground.http.conditions import weakened
+from trioweb.ground.http.headers import vary_on
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import BODILESS, Response, stream_of
 from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, Coding, available
-from trioweb.request import Request
-from trioweb.responses import BODILESS, Response, stream_of
-from trioweb.wire.coding import Coder
+from trioweb.streams.coding import Coder
 
 MINIMUM_SIZE: Final = 512
 """Bytes of a body that are worth it: smaller ones gain less than their new headers cost. A response."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from trioweb.ground.headers import Headers, is_token, vary_on
-from trioweb.ground.urls import parse_authority
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import PlainTextResponse, Response
+from trioweb.ground.http.headers import Headers, is_token, vary_on
+from trioweb.ground.http.urls import parse_authority
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import PlainTextResponse, Response
 
 ALL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 ALWAYS_ALLOWED: Final = ("accept", "accept-language", "content-language", "content-type")

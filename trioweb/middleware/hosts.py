@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.urls import parse_authority
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.ground.http.urls import parse_authority
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 
 
 class TrustedHosts:

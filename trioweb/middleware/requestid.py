@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 
 request_id: ContextVar[str] = ContextVar("request_id")
 """The id of the request at hand, for loggers: in middleware, handler, stream, and what they start."""

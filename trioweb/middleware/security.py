@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 
 
 class SecurityHeaders:

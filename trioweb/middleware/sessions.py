@@ -9,11 +9,11 @@ from typing import Any, Final, TypedDict
 
 import msgspec
 
-from trioweb.ground.cookies import SameSite, format_cookie, needs_secure
-from trioweb.ground.headers import vary_on
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.ground.http.cookies import SameSite, format_cookie, needs_secure
+from trioweb.ground.http.headers import vary_on
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 
 MAX_AGE: Final = 14 * 24 * 3600
 """Seconds that a session is valid, unless said otherwise."""

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 
-from trioweb.layers import CallNext
-from trioweb.request import Request
-from trioweb.responses import Response
+from trioweb.handlers.layers import CallNext
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 
 _spans: ContextVar[list[tuple[str, float]]] = ContextVar("trioweb_timing")
 

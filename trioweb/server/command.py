@@ -11,14 +11,14 @@ from typing import Final
 
 import trio
 
-from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
-from trioweb.server.logs import complain, set_up
+from trioweb.server.logs.logs import complain, set_up
 from trioweb.server.options import UsageError, parse
-from trioweb.server.process import HANDED, serve_as_worker, serve_here
-from trioweb.server.sockets import ListenError
-from trioweb.server.supervisor import Supervisor
-from trioweb.server.watching import require_watchfiles
+from trioweb.server.process import sockets as listening
+from trioweb.server.process.process import HANDED, serve_as_worker, serve_here
+from trioweb.server.process.reload import require_watchfiles
+from trioweb.server.process.sockets import ListenError
+from trioweb.server.process.supervisor import Supervisor
 
 MISUSED: Final = 2
 """Exit status: an option is wrong, or an address cannot be listened on."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from hypercorn.config import Config
 
-from trioweb.wire.pace import AUTO, MinRate
+from trioweb.io.pace import AUTO, MinRate
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""

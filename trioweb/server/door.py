@@ -15,14 +15,14 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.server.config import ServerConfig
-from trioweb.server.connection import Connection
-from trioweb.server.faults import log_fault, split_fault
-from trioweb.server.gate import Gate
 from trioweb.server.http1.connection import HTTP1Connection
 from trioweb.server.http1.pulse import Pulse
-from trioweb.server.streams import Stream, close, shake_hands
+from trioweb.server.hypercorn.connection import Connection
+from trioweb.server.hypercorn.faults import log_fault, split_fault
+from trioweb.server.hypercorn.streams import Stream, close, shake_hands
+from trioweb.server.process.gate import Gate
 
 
 def as_asgi(gate: Gate) -> ASGIApp:

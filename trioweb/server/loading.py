@@ -14,7 +14,7 @@ from typing import Any, Final
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import wrap_app
 
-from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp
 
 MOST_FILES: Final = 200
 """Files in which an app is looked for when none was found: of a directory, and of the directories in it. A command."""

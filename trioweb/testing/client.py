@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self, cast
 import httpx
 import trio
 
-from trioweb.ground.asgi import ASGI_VERSION, ASGIApp
+from trioweb.ground.http.asgi import ASGI_VERSION, ASGIApp
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import Life

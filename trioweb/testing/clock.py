@@ -22,8 +22,8 @@ from typing import Final
 import trio
 import trio.testing
 
+from trioweb.io.threads import ThreadWork, thread_work
 from trioweb.testing.tasks import await_frames, tasks_below
-from trioweb.wire.threads import ThreadWork, thread_work
 
 PATIENCE: Final = 5.0
 """Real seconds that the work of one thread may hold the clock at first: one that takes longer may wait for the clock

@@ -16,10 +16,10 @@ from typing import Any, Final
 import httpx
 import trio
 
-from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
+from trioweb.ground.http.asgi import ASGIApp
+from trioweb.io.transport import Transport
 from trioweb.testing.strict import ASGIViolation, HTTPRules
-from trioweb.wire.transport import Transport
 
 SENDS_AFTER_LEAVING: Final = 10_000
 """Messages that an app may send after its client has left before that counts as not listening."""

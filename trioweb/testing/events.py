@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import trio
 
-from trioweb.ground.events import EventParser, ServerSentEvent
+from trioweb.ground.http.events import EventParser, ServerSentEvent
 
 
 class EventSource:

@@ -6,9 +6,9 @@ from typing import Any
 
 import trio
 
-from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
-from trioweb.wire.transport import Transport
+from trioweb.ground.http.asgi import ASGIApp
+from trioweb.io.transport import Transport
 
 
 class LifespanFailed(Exception):

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import httpx
 import trio
 
-from trioweb.ground.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.conversation import Conversation
 

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 import trio
 
-from trioweb.ground.asgi import ASGIApp
 from trioweb.ground.errors import unwrap
-from trioweb.ground.headers import Headers
+from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.headers import Headers
+from trioweb.io.transport import Transport
 from trioweb.testing.strict import ASGIViolation
 from trioweb.testing.tasks import at_work
-from trioweb.wire.transport import Transport
 
 _APP_MAY_SEND = {
     "connecting": ("websocket.accept", "websocket.close", "websocket.http.response.start"),

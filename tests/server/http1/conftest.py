@@ -15,12 +15,12 @@ import trio.testing
 import trustme
 from hypercorn.utils import wrap_app
 
-from trioweb.server import sockets as listening
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import Poller
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
-from trioweb.server.worker import Worker
+from trioweb.server.process import sockets as listening
+from trioweb.server.process.worker import Worker
 
 PATIENCE = 10.0
 """Seconds after which what a test waits for has failed; far beyond what it takes."""

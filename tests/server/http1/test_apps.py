@@ -26,10 +26,10 @@ import trio.testing
 
 import trioweb
 from tests.server.http1.conftest import GET, PATIENCE, Site, serving
-from trioweb.ground.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.middleware import CallNext
-from trioweb.server.worker import CONNECTION
-from trioweb.wire.producer import TASK
+from trioweb.server.process.worker import CONNECTION
+from trioweb.streams.producer import TASK
 
 Tls = tuple[str, ssl.SSLContext] | None
 

@@ -7,9 +7,9 @@ from typing import Any
 import trio
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.entries import BROKEN, COMPLETE, LEFT, SLOW, Ending, refused_scope
 from trioweb.server.http1.cycle import Cycle
-from trioweb.server.logs import log_request
+from trioweb.server.logs.entries import BROKEN, COMPLETE, LEFT, SLOW, Ending, refused_scope
+from trioweb.server.logs.logs import log_request
 
 
 class ConnectionAccess:

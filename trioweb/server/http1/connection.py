@@ -20,9 +20,8 @@ import trio
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import parse_socket_addr
 
-from trioweb.ground.asgi import ASGI_VERSION, ASGIApp
+from trioweb.ground.http.asgi import ASGI_VERSION, ASGIApp
 from trioweb.server.config import ServerConfig
-from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.http1.access import ConnectionAccess
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
@@ -34,6 +33,7 @@ from trioweb.server.http1.pulse import Pulse
 from trioweb.server.http1.secure import SecureWire
 from trioweb.server.http1.wire import Stream, Wire
 from trioweb.server.http1.writing import ClientLeftError
+from trioweb.server.hypercorn.faults import is_departure, log_app_fault, log_fault, split_fault
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""

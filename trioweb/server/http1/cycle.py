@@ -15,16 +15,16 @@ from typing import Any, Final
 
 import trio
 
-from trioweb.ground.asgi import Receive, Send
-from trioweb.ground.headers import RawHeaders
+from trioweb.ground.http.asgi import Receive, Send
+from trioweb.ground.http.headers import RawHeaders
+from trioweb.io.pace import Pace
+from trioweb.io.transport import DirectTransport, Watcher
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
-from trioweb.wire.pace import Pace
-from trioweb.wire.transport import DirectTransport, Watcher
 
 READ_AHEAD: Final = 65536
 """Bytes behind a request that are taken in while somebody waits for its client to leave. A connection."""

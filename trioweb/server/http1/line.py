@@ -16,14 +16,14 @@ from typing import Final, TypeVar
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
+from trioweb.io.pace import AUTO, Pace
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
 from trioweb.server.http1.wire import Wire
-from trioweb.server.logs import wants_access_log
-from trioweb.server.rates import Writes
-from trioweb.wire.pace import AUTO, Pace
+from trioweb.server.hypercorn.rates import Writes
+from trioweb.server.logs.logs import wants_access_log
 
 T = TypeVar("T")
 

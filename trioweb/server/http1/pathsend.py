@@ -6,10 +6,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, Protocol
 
-from trioweb.ground.asgi import Send
-from trioweb.ground.ranges import Span
+from trioweb.ground.http.asgi import Send
+from trioweb.ground.http.ranges import Span
+from trioweb.io.disk import Extent, in_file_thread, open_regular, read_spans
 from trioweb.server.http1.framing import Response
-from trioweb.wire.disk import Extent, in_file_thread, open_regular, read_spans
 
 PIECE: Final = 262144
 """Bytes of a file that are read and written at a time, where the system does not send it by itself."""

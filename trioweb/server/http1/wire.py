@@ -16,9 +16,9 @@ from typing import Final
 
 import trio
 
+from trioweb.io.transport import Watcher
 from trioweb.server.http1.poller import LEFT, Poller
 from trioweb.server.http1.writing import UNSENT, WritingEnd
-from trioweb.wire.transport import Watcher
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read asks for."""

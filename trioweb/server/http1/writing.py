@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from trioweb.ground.errors import ClientDisconnected
-from trioweb.wire.sendfile import send_file
+from trioweb.io.sendfile import send_file
 
 JOINED: Final = 16384
 """Bytes up to which parts are joined to be written; more are handed over as they are."""

@@ -1,0 +1,244 @@
+"""Where a request goes: to a route's handler, to a mounted app, or straight to an answer.
+
+Routes come first; then mounts; then a route that differs by its last slash; then what is mounted at the root.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from urllib.parse import quote, unquote_to_bytes
+
+from trioweb.exchange.debug import Serving
+from trioweb.exchange.mounted import as_handler
+from trioweb.ground.errors import HTTPError, RouteError
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.routes import RouteTable
+from trioweb.handlers.endpoint import WEBSOCKET, Endpoint, plan
+from trioweb.messages.response import RedirectResponse, Response
+
+TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
+Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
+
+
+class Mount(NamedTuple):
+    """An ASGI app and the prefix of the paths that it gets; ``""`` for all. ``endpoint`` is it as a handler."""
+
+    prefix: str
+    app: ASGIApp
+    endpoint: Endpoint
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on."""
+        await self.app({**scope, "root_path": scope.get("root_path", "") + self.prefix}, receive, send)
+
+
+class Site(ABC):
+    """An ASGI app that a mount takes in: its requests are the app's own, with its error handlers and all."""
+
+    @abstractmethod
+    def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
+        """Where a request goes.
+
+        Args:
+            scope: the request's.
+            prefix: where this is mounted.
+            path: the request's path, the prefix included.
+
+        Raises:
+            HTTPError: nowhere.
+        """
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope, where no app of this package has taken it in."""
+
+
+class Dispatcher:
+    """The routes and mounts of an app.
+
+    Attributes:
+        table: the routes.
+        sockets: those of WebSockets.
+        mounts: the mounts, the longest prefix first.
+
+    Raises:
+        ValueError: ``trailing_slash`` is not one of its three words.
+    """
+
+    def __init__(self, trailing_slash: TrailingSlash) -> None:
+        if trailing_slash not in get_args(TrailingSlash):
+            raise ValueError(f'trailing_slash is "redirect", "strict" or "same", got {trailing_slash!r}')
+        self._trailing_slash = trailing_slash
+        self.table: RouteTable[Endpoint] = RouteTable()
+        self.sockets: RouteTable[Endpoint] = RouteTable()
+        self.mounts: list[Mount] = []
+
+    def mount(self, path: str, app: ASGIApp) -> None:
+        """Register a mount.
+
+        Raises:
+            RouteError: the path does not start with a slash or has parameters, something is mounted there, or the app
+                is none.
+        """
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise RouteError(f'the path of a mount must start with "/", got {path!r}')
+        prefix = path.rstrip("/")
+        if "{" in path or "}" in path:
+            raise RouteError(
+                f"mount {path!r}: what is mounted has no parameters in its path: mount it at "
+                f"{path.partition('{')[0].rpartition('/')[0] or '/'!r} and let its own routes have them, or write "
+                f"Router(prefix={path!r}) and app.include(...)"
+            )
+        if isinstance(app, type) or not callable(app):
+            hint = "write app.include(...) for a router" if not isinstance(app, type) else f"write {app.__name__}(...)"
+            raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
+        if any(mount.prefix == prefix for mount in self.mounts):
+            raise RouteError(f"something is mounted at {path!r} already: choose another path")
+        endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
+        self.mounts.append(Mount(prefix, app, endpoint))
+        self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    def target(self, scope: Scope) -> Found | Mount | Response | Exception:
+        """Where a request goes, or what it is answered with: a deliberate error, or a fault in a converter."""
+        try:
+            return self.find(scope)
+        except Exception as error:
+            return error
+
+    def look_up(self, scope: Scope) -> Serving:
+        """What is served, for messages: the route, else the request as it came."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            return Serving(f"the app's {kind}")
+        scope = rooted(scope)
+        found = self.target(scope) if kind == "http" else self.socket_target(scope)
+        if isinstance(found, tuple) and not isinstance(found, Mount):
+            return Serving(found[0].where, found[0].handler)
+        return Serving(f"{scope.get('method', WEBSOCKET)} {quote(scope['path'])}")
+
+    def socket_target(self, scope: Scope) -> Found | Mount | Exception:
+        """The same for a WebSocket."""
+        try:
+            return self.find_socket(scope)
+        except Exception as error:
+            return error
+
+    def find(self, scope: Scope) -> Found | Mount | Response:
+        """Where a request goes.
+
+        Raises:
+            HTTPError: nowhere: 400, 404 or 405.
+            Exception: what a converter of the user's raised.
+        """
+        path = _path_of(scope)
+        return self.table.find(scope["method"], path) or self._otherwise(scope, path)
+
+    def find_socket(self, scope: Scope) -> Found | Mount:
+        """Where a WebSocket goes. Nothing is redirected: the clients do not follow.
+
+        Raises:
+            HTTPError: nowhere: 400 or 404.
+            Exception: what a converter of the user's raised.
+        """
+        path = _path_of(scope)
+        found = self.sockets.find(WEBSOCKET, path)
+        if found is None and self._trailing_slash == "same":
+            found = self.sockets.find(WEBSOCKET, path[:-1] if path.endswith("/") else path + "/")
+        if found is not None:
+            return found
+        for mount in self.mounts:
+            if (not mount.prefix or _is_below(path, mount.prefix)) and not isinstance(mount.app, Site):
+                return mount
+        raise HTTPError(404)
+
+    def _otherwise(self, scope: Scope, path: str) -> Found | Mount | Response:
+        method = scope["method"]
+        if path[:1] != "/":
+            if path == "*" and method == "OPTIONS":  # which asks about all of the app (RFC 9112, section 3.2.4)
+                return Response(status_code=204)
+            raise HTTPError(400, "The request target is not a path.")
+        if allowed := self.table.allowed(path):
+            return without_handler(method, allowed)
+        for mount in self.mounts:
+            if mount.prefix and _is_below(path, mount.prefix):
+                return _enter(mount, scope, path)
+        other = path[:-1] if path.endswith("/") else path + "/"
+        # "//host" is no path of ours: as a redirect it would lead to that host.
+        if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self.table.allowed(other)):
+            if self._trailing_slash == "redirect":
+                return redirect(scope, other)
+            return self.table.find(method, other) or without_handler(method, allowed)
+        if self.mounts and not self.mounts[-1].prefix:
+            return _enter(self.mounts[-1], scope, path)
+        if self.sockets.allowed(path):
+            raise HTTPError(426, "Here is a WebSocket.", {"upgrade": "websocket", "connection": "upgrade"})
+        raise HTTPError(404)
+
+
+def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
+    return mount.app.find(scope, mount.prefix, path) if isinstance(mount.app, Site) else mount
+
+
+def _path_of(scope: Scope) -> str:
+    path: str = scope["path"]
+    root = scope.get("root_path")
+    if root and _is_below(path, root):
+        path = path[len(root) :] or "/"
+    if "\ufffd" in path and _is_garbled(scope):
+        raise HTTPError(400, "The path is not UTF-8.")
+    return path
+
+
+def rooted(scope: Scope) -> Scope:
+    """A scope whose path begins with its ``root_path``, as ASGI has it: what is mounted is found by that.
+
+    Servers hand the path on as it came, and some proxies take their prefix off it. It may be a whole URL as well
+    (RFC 9112, section 3.2.2).
+    """
+    path, raw_path = scope.get("path", "*"), scope.get("raw_path")
+    if path[:1] != "/" and "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    root = "/" + scope.get("root_path", "").strip("/")
+    if root == "/":
+        root = ""
+    elif path[:1] in {"/", ""} and not _is_below(path, root):
+        path = root + path
+        if raw_path is not None and raw_path[:1] == b"/":
+            raw_path = quote(root).encode() + raw_path
+    given = {"path": path, "root_path": root, "raw_path": raw_path}
+    changed = {name: value for name, value in given.items() if value != scope.get(name, value)}
+    return {**scope, **changed} if changed else scope
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _is_garbled(scope: Scope) -> bool:
+    """Whether the server had to replace bytes of the path that are not UTF-8."""
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def without_handler(method: str, allowed: AbstractSet[str]) -> Response:
+    """The answer to a method that no handler is for.
+
+    Raises:
+        HTTPError: 405, with what is allowed.
+    """
+    methods = ", ".join(sorted(allowed))
+    if method == "OPTIONS":
+        return Response(status_code=204, headers={"allow": methods})
+    raise HTTPError(405, f"{method} is not allowed here.", {"allow": methods})
+
+
+def redirect(scope: Scope, path: str) -> Response:
+    """A redirect to another path of the same app, with the same query."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+    return RedirectResponse(target, 308)

@@ -1,0 +1,211 @@
+"""Routers: the decorators that register handlers, and how a router's routes reach the app that includes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Unpack
+
+from trioweb.exchange.callables import H, W
+from trioweb.ground.errors import RouteError
+from trioweb.ground.templates import check_names, parse_template
+from trioweb.handlers.endpoint import WEBSOCKET, RouteOptions, inherit, plan, plan_websocket
+from trioweb.handlers.layers import Middleware, as_middlewares
+from trioweb.handlers.signatures import label_of, name_of
+from trioweb.messages.limits import check_limit
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Route:
+    """A registered handler: its path with all prefixes, its methods, and the options that were given."""
+
+    path: str
+    methods: frozenset[str]
+    handler: Callable[..., Any]
+    name: str
+    options: RouteOptions = field(default_factory=RouteOptions)
+
+    @property
+    def where(self) -> str:
+        """The route for messages, as in ``GET /users/{id}``."""
+        return f"{' '.join(sorted(self.methods))} {self.path}"
+
+    def __repr__(self) -> str:
+        return f"<Route {self.where}, {label_of(self.handler)}>"
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it is no request's but a WebSocket's: its one method is called ``WEBSOCKET`` then."""
+        return WEBSOCKET in self.methods
+
+
+class Router:
+    """Routes that are registered together and included where they belong, live: also those that come later.
+
+    Args:
+        prefix: what all its paths begin with, for instance ``"/api"``.
+        max_body_size: bytes of a request body that is taken whole, for those of its routes that do not say otherwise;
+            the app's unless given.
+        middleware: what stands around all its routes, outermost first, inside of the app's: see ``App.middleware``.
+
+    Raises:
+        RouteError: the prefix does not start with a slash, or ends with one; or a middleware is none.
+        ValueError: the limit is none.
+    """
+
+    def __init__(
+        self, prefix: str = "", *, max_body_size: int | None = None, middleware: Sequence[Middleware] = ()
+    ) -> None:
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+        check_names(prefix)
+        self._prefix = prefix
+        self._defaults: RouteOptions = {}
+        if max_body_size is not None:
+            check_limit("max_body_size", max_body_size)
+            self._defaults["max_body_size"] = max_body_size
+        if middleware:
+            self._defaults["middleware"] = as_middlewares(f"Router({prefix!r})", middleware)
+        self._routes: list[Route] = []
+        self._parents: list[tuple[Router, str]] = []
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes in the order in which they were registered, those of included routers among them."""
+        return tuple(self._routes)
+
+    def route(self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for some methods. The handler stays as it is, so decorators can be stacked.
+
+        Args:
+            path: a template such as ``"/users/{id:int}"``.
+            methods: the methods; ``HEAD`` follows from ``GET``, and ``OPTIONS`` is answered by itself.
+            options: see ``RouteOptions``.
+
+        Raises:
+            RouteError: the route is not one, or matches the same requests as another.
+        """
+        unknown = options.keys() - RouteOptions.__annotations__.keys()
+        if unknown:
+            known = ", ".join(RouteOptions.__annotations__)
+            raise TypeError(f"{path!r}: a route has no option {min(unknown)!r}: there are {known}")
+        self._check_path(path)
+        if isinstance(methods, str):
+            raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
+        upper = frozenset(method.upper() for method in methods)
+        if not upper:
+            raise RouteError(f"{path!r}: give at least one method")
+        if WEBSOCKET in upper:
+            raise RouteError(f"{path!r}: a WebSocket has no method: write @app.websocket({path!r})")
+
+        def register(handler: H) -> H:
+            name = options.get("name") or name_of(handler)
+            self._register(Route(self._prefix + path, upper, handler, name, options))
+            return handler
+
+        return register
+
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``GET``, and for ``HEAD`` unless one of its own is there."""
+        return self.route(path, ["GET"], **options)
+
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``POST``."""
+        return self.route(path, ["POST"], **options)
+
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``PUT``."""
+        return self.route(path, ["PUT"], **options)
+
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``PATCH``."""
+        return self.route(path, ["PATCH"], **options)
+
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``DELETE``."""
+        return self.route(path, ["DELETE"], **options)
+
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``HEAD``, in place of the one that follows from ``GET``."""
+        return self.route(path, ["HEAD"], **options)
+
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
+        """Register a handler for ``OPTIONS``, in place of the automatic answer."""
+        return self.route(path, ["OPTIONS"], **options)
+
+    def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[W], W]:
+        """Register an ``async def`` handler for WebSockets.
+
+        Args:
+            path: a template such as ``"/chat/{room}"``. A request handler may stand at the same path.
+            name: what ``url_for`` knows it by; the handler's own name unless given.
+            cancel_on_disconnect: a peer that leaves cancels the handler too, not only what runs in ``ws.nursery``.
+
+        Raises:
+            RouteError: the route is not one, or matches the same as another.
+        """
+        self._check_path(path)
+
+        def register(handler: W) -> W:
+            options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
+            own = name or name_of(handler)
+            self._register(Route(self._prefix + path, frozenset({WEBSOCKET}), handler, own, options))
+            return handler
+
+        return register
+
+    def _check_path(self, path: object) -> None:
+        if not isinstance(path, str):
+            name = getattr(path, "__name__", repr(path))
+            raise RouteError(f'a route begins with its path, got {name}: write @app.get("/...") above the handler')
+        if not path.startswith("/") and not (path == "" and self._prefix):
+            raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
+
+    def include(self, router: Router, prefix: str = "") -> None:
+        """Take over a router's routes, also those that are registered on it afterwards.
+
+        Args:
+            router: the router; it may include others itself.
+            prefix: what to put before its paths, its own prefix included.
+
+        Raises:
+            RouteError: one of its routes matches the same requests as one that is here, or the routers include each
+                other in a circle.
+        """
+        if router is self or router in self._ancestors():
+            raise RouteError("a router cannot include itself, directly or through others")
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+        for route in router._routes:
+            self._register(replace(route, path=self._prefix + prefix + route.path))
+        router._parents.append((self, self._prefix + prefix))
+
+    def __repr__(self) -> str:
+        count = len(self._routes)
+        name = type(self).__name__ + (f" {self._prefix!r}" if self._prefix else "")
+        return f"<{name}, {count} {'route' if count == 1 else 'routes'}>"
+
+    def _ancestors(self) -> set[Router]:
+        found: set[Router] = set()
+        waiting: list[Router] = [self]
+        while waiting:
+            for parent, _ in waiting.pop()._parents:
+                if parent not in found:
+                    found.add(parent)
+                    waiting.append(parent)
+        return found
+
+    def _register(self, route: Route) -> None:
+        # Converters come with the app; all else that can be wrong is wrong already.
+        template = parse_template(route.path, None)
+        if route.is_websocket:
+            plan_websocket(route.handler, route.where, template.parameters, route.options)
+        else:
+            route = replace(route, options=inherit(self._defaults, route.options))
+            plan(route.handler, route.where, template.parameters, route.options)
+        self._adopt(route)
+
+    def _adopt(self, route: Route) -> None:
+        self._routes.append(route)
+        for parent, prefix in self._parents:
+            parent._register(replace(route, path=prefix + route.path))

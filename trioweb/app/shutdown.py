@@ -1,0 +1,46 @@
+"""The news that the server stops: heard from the first request, since only then is the server known; told to all."""
+
+from __future__ import annotations
+
+import trio
+
+from trioweb.exchange.lifespan import AppNursery
+from trioweb.exchange.policy import Policy
+from trioweb.ground.http.asgi import Scope, Send
+from trioweb.io.hypercorn import find_transport
+from trioweb.io.transport import PLAIN
+
+
+class Stopping:
+    """What an app knows of its server's stop, in one of its lives.
+
+    Attributes:
+        event: set when the server is told to stop.
+        heard: nothing is left to be done when a request comes.
+    """
+
+    __slots__ = ("_policy", "event", "heard")
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        policy.stopping = False
+        self.event = trio.Event()
+        self.heard = False
+
+    def listen(self, scope: Scope, send: Send) -> None:
+        """Listen from now on, in the app's nursery, where the server is one that can be listened to."""
+        nursery = self._policy.nursery
+        if self.heard or nursery is None:
+            return
+        self.heard = True
+        transport = find_transport(scope, send)
+        if transport is not PLAIN:
+            nursery.start_own(transport.watch_stop, lambda grace: self._announce(grace, nursery))
+            nursery.start_own(self._policy.writes.sweep)
+
+    def _announce(self, grace: float, nursery: AppNursery) -> None:
+        self.event.set()
+        nursery.start_own(self._policy.writes.break_all_after, grace)
+        self._policy.stopping = True
+        for running in list(self._policy.to_end):
+            running.end()

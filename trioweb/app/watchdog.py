@@ -1,0 +1,186 @@
+"""What debug mode watches for: code that holds the event loop up, and coroutines that nobody awaits.
+
+Both are told in the log, with the route that is being served and the line of the user's that did it. Nothing of this
+runs where the app is not in debug mode.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import threading
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, Final, TextIO
+
+import trio
+
+from trioweb.exchange.debug import Serving, logger, serving
+from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.traces import Place, is_users, place_of
+from trioweb.handlers.signatures import unwrapped
+
+BLOCKED: Final = 0.25
+"""Seconds that a task may run without letting others, before that is told."""
+LOOK: Final = 0.05
+"""Seconds between two looks at what the loop does."""
+ORIGIN: Final = 10
+"""Lines that Python keeps of where a coroutine was made: the nearest of the user's is told."""
+
+_FORGOTTEN: Final = re.compile(r"coroutine '(.+)' was never awaited")
+_ORIGIN: Final = re.compile(r'File "(.+)", line (\d+), in (.+)(?:\n    (.+))?')
+
+
+class Marker:
+    """ASGI middleware that notes what is being served.
+
+    Args:
+        app: what it stands around.
+        look_up: finds what a scope asks for.
+    """
+
+    def __init__(self, app: ASGIApp, look_up: Callable[[Scope], Serving]) -> None:
+        self._app = app
+        self._look_up = look_up
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        token = serving.set(self._look_up(scope))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            serving.reset(token)
+
+
+_watched: trio.lowlevel.RunVar[bool] = trio.lowlevel.RunVar("trioweb watchdog", default=False)
+
+
+@asynccontextmanager
+async def watch_loop(_app: Any) -> AsyncIterator[None]:
+    """Watch this trio run while a debugging app lives in it; several share one watch."""
+    if _watched.get():
+        yield
+        return
+    _watched.set(True)
+    loop, coroutines = LoopWatch(), CoroutineWatch()
+    trio.lowlevel.add_instrument(loop)
+    coroutines.start()
+    thread = threading.Thread(target=loop.run, name="trioweb watchdog", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        coroutines.stop()
+        trio.lowlevel.remove_instrument(loop)
+        loop.over.set()
+        thread.join()
+        _watched.set(False)
+
+
+class LoopWatch(trio.abc.Instrument):
+    """Sees tasks that hold the loop up. ``run`` is for a thread of its own, until ``over`` is set."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self._loop = threading.get_ident()
+        self._task: trio.lowlevel.Task | None = None
+        self._since = 0.0
+        self._step = 0
+        self._told_step = 0
+        self._told: set[tuple[str, str, int]] = set()  # once each: a loop that waits a little in between would flood
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """See ``trio.abc.Instrument``."""
+        self._since = perf_counter()
+        self._step += 1
+        self._task = task
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """See ``trio.abc.Instrument``. What kept the watching thread from running as well is told here."""
+        self._task = None
+        if perf_counter() - self._since > BLOCKED and self._told_step != self._step:
+            self._tell(task, None)
+
+    def run(self) -> None:
+        """Look until it is over."""
+        while not self.over.wait(LOOK):
+            task, step = self._task, self._step
+            if task is None or step == self._told_step or perf_counter() - self._since < BLOCKED:
+                continue
+            frame = sys._current_frames().get(self._loop)
+            if frame is not None and step == self._step:
+                self._told_step = step
+                self._tell(task, place_of(frame))
+
+    def _tell(self, task: trio.lowlevel.Task, place: Place | None) -> None:
+        served = task.context.get(serving)
+        route = f"the task {task.name}" if served is None else served.where
+        key = (route, place.filename, place.line) if place else (route, task.name, 0)
+        if key not in self._told:
+            self._told.add(key)
+            logger.warning(
+                "%s: the event loop has been held up for more than %g s by %s. No other task runs meanwhile: await "
+                "something that does not block, write the handler as a plain def, which gets a thread, or use "
+                "await trio.to_thread.run_sync(...)",
+                route, BLOCKED, place or f"the task {task.name}",
+            )  # fmt: skip
+
+
+class CoroutineWatch:
+    """Tells of coroutines that nobody has awaited, from ``start`` to ``stop``, both in the loop's thread.
+
+    Python finds them and warns; all other warnings go where they went before.
+    """
+
+    def __init__(self) -> None:
+        self._before: Callable[..., None] = warnings.showwarning
+        self._depth = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._before, warnings.showwarning = warnings.showwarning, self._show
+        self._depth = sys.get_coroutine_origin_tracking_depth()
+        sys.set_coroutine_origin_tracking_depth(max(ORIGIN, self._depth))
+
+    def stop(self) -> None:
+        """End."""
+        if warnings.showwarning == self._show:  # else somebody shows them in another way by now
+            warnings.showwarning = self._before
+        sys.set_coroutine_origin_tracking_depth(self._depth)
+
+    def _show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        found = _FORGOTTEN.match(str(message))
+        if found is None:
+            self._before(message, category, filename, lineno, file, line)
+            return
+        places = [Place(path, int(number), *rest) for path, number, *rest in _ORIGIN.findall(str(message))]
+        users = [place for place in places if is_users(place.filename)] or places
+        route, noticed = self._route(places)
+        logger.warning(
+            "%sthe coroutine %r%s was never awaited, so its code has not run: write `await` before that call%s",
+            route, found[1], f", made at {users[-1]}," if users else "", noticed,
+        )  # fmt: skip
+
+    @staticmethod
+    def _route(places: list[Place]) -> tuple[str, str]:
+        """The route whose handler has made it; else what was served when it was noticed, which may be much later."""
+        served = serving.get(None)
+        if served is None:
+            return "", ""
+        if served.handler is not None:
+            code = getattr(inspect.unwrap(unwrapped(served.handler)), "__code__", None)
+            made_there = code is not None and (code.co_filename, code.co_name) in {place[0:3:2] for place in places}
+            if made_there or not places:
+                return f"{served.where}: ", ""
+        return "", f" (noticed in {served.where})"

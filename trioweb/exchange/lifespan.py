@@ -1,0 +1,239 @@
+"""The life of an app: the user's own start-up and clean-up, and the nursery for work that outlives requests.
+
+The order in which things end: what requests started in ``app.nursery``, then the user's clean-up, then what the
+lifespan itself started. So a clean-up finds nobody at work with what it closes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Final, Protocol
+
+import trio
+
+from trioweb.exchange.debug import log_fault
+from trioweb.ground.errors import RouteError, unwrap
+from trioweb.ground.http.asgi import Receive, Send
+from trioweb.handlers.signatures import Kind, innermost, kind_of, name_of, takes
+from trioweb.io.transport import Transport
+
+Manager = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+class AppNursery:
+    """The app's nursery: tasks that go on after the request that started them, until the app stops.
+
+    What fails in it is logged and harms nothing else; only what the lifespan function starts itself is part of the
+    app's own life, and takes it down.
+    """
+
+    def __init__(self, own: trio.Nursery, transport: Transport) -> None:
+        self._own = own
+        self._transport = transport
+        self._background: trio.Nursery | None = None
+        self._lifespan_task = trio.lowlevel.current_task()
+
+    def __repr__(self) -> str:
+        count = 0 if self._background is None else len(self._background.child_tasks)
+        return f"<AppNursery, {count} {'task' if count == 1 else 'tasks'}>"
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> None:
+        """Start a task. Does not block."""
+        if trio.lowlevel.current_task() is self._lifespan_task:
+            self._own.start_soon(async_fn, *args, name=name)
+        else:
+            self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
+
+    def start_own(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Start a task of the app's own life, from wherever: it ends last."""
+        self._own.start_soon(async_fn, *args)
+
+    async def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> Any:
+        """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
+        if trio.lowlevel.current_task() is self._lifespan_task:
+            return await self._own.start(async_fn, *args, name=name)
+        return await self._nursery.start(self._logged_after_start, async_fn, args, name=name or async_fn)
+
+    @property
+    def cancel_scope(self) -> trio.CancelScope:
+        """Around all tasks that requests started."""
+        return self._nursery.cancel_scope
+
+    @property
+    def child_tasks(self) -> frozenset[trio.lowlevel.Task]:
+        """The tasks that run in it."""
+        return frozenset(self._own.child_tasks | (self._background.child_tasks if self._background else frozenset()))
+
+    @property
+    def _nursery(self) -> trio.Nursery:
+        return self._background or self._own
+
+    async def _logged(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            await async_fn(*args)
+        except Exception as error:
+            self._log(async_fn, error)
+
+    async def _logged_after_start(
+        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        status = _Started(task_status)
+        try:
+            await async_fn(*args, task_status=status)
+        except Exception as error:
+            if not status.called:
+                raise
+            self._log(async_fn, error)
+
+    def _log(self, async_fn: Callable[..., Any], group: Exception) -> None:
+        error = unwrap(group)
+        name = getattr(async_fn, "__qualname__", repr(async_fn))
+        log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
+        self._transport.failed(error)
+
+
+class _Started:
+    def __init__(self, status: trio.TaskStatus[Any]) -> None:
+        self._status = status
+        self.called = False
+
+    def started(self, value: Any = None) -> None:
+        self.called = True
+        self._status.started(value)
+
+
+_SHAPE: Final = "write `async def lifespan(app): ...; yield; ...`"
+
+
+def as_manager(given: Any) -> Manager:
+    """A lifespan as the user wrote it, as a function of the app that makes an async context manager.
+
+    Raises:
+        RouteError: if it is none; the message says what to write instead.
+    """
+    if hasattr(given, "__aenter__") and not isinstance(given, type):
+        return lambda _app: given
+    name = name_of(given, qualified=True) if callable(given) else repr(given)
+    if reason := _why_no_lifespan(given):
+        raise RouteError(
+            "a lifespan must be an async generator function of the app, or return an async context manager, and "
+            f"{name} {reason}: {_SHAPE}"
+        )
+    if not takes(given, 1):
+        raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}")
+    lifespan: Callable[..., Any] = given
+    return asynccontextmanager(lifespan) if kind_of(lifespan) is Kind.GENERATOR else partial(_make, lifespan, name)
+
+
+def _why_no_lifespan(given: Any) -> str | None:
+    if not callable(given):
+        return "cannot be called"
+    if isinstance(given, type):
+        return None if hasattr(given, "__aenter__") else "is a class without __aenter__"
+    if inspect.isgeneratorfunction(innermost(given)):
+        return "is a generator function without async"
+    if inspect.iscoroutinefunction(innermost(given)):
+        return "is an async def without a yield"
+    return None
+
+
+def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[Any]:
+    """Call a function that returns an async context manager, or an async generator that somebody has wrapped."""
+    made = function(app)
+    if isinstance(made, AsyncGenerator):
+        return asynccontextmanager(lambda: made)()
+    if hasattr(made, "__aenter__"):
+        return made  # type: ignore[no-any-return]
+    if inspect.iscoroutine(made):
+        made.close()  # or Python would tell as well that nobody has awaited it
+    raise TypeError(f"the lifespan {name} returned {type(made).__qualname__}, no async context manager: {_SHAPE}")
+
+
+class Host(Protocol):
+    """Where an app's nursery is found."""
+
+    nursery: AppNursery | None
+
+
+@asynccontextmanager
+async def open_life(
+    app: Any,
+    host: Host,
+    managers: list[Manager],
+    transport: Transport,
+    enter_children: Callable[[AsyncExitStack], Awaitable[None]],
+) -> AsyncIterator[AppNursery]:
+    """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
+
+    A cancellation runs the clean-ups; leaving the block cancels what runs in the nursery.
+
+    Args:
+        app: what the lifespans get.
+        host: where the nursery is found meanwhile.
+        managers: the lifespans, outermost first.
+        transport: who hears of what fails in the nursery, besides the log.
+        enter_children: enters the lives of mounted apps.
+    """
+    async with trio.open_nursery() as own:
+        nursery = AppNursery(own, transport)
+        host.nursery = nursery
+        try:
+            async with AsyncExitStack() as stack:
+                for manager in managers:
+                    await stack.enter_async_context(manager(app))
+                await enter_children(stack)
+                async with trio.open_nursery() as background:
+                    nursery._background = background
+                    yield nursery
+                    background.cancel_scope.cancel()
+                nursery._background = None
+        finally:
+            host.nursery = None
+        own.cancel_scope.cancel()
+
+
+async def serve_lifespan(
+    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
+) -> None:
+    """Speak ASGI's lifespan protocol for an app's life.
+
+    An error at start-up or during the life is logged, told to the server in the message that makes it stop, and raised:
+    who runs an app without a server would take it for one that has started.
+
+    Raises:
+        Exception: what the life failed with.
+    """
+    await receive()
+    failure = await _live(life, transport, receive, send)
+    if failure is None:
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    try:
+        raise failure
+    finally:
+        del failure  # it holds this frame
+
+
+async def _live(
+    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
+) -> Exception | None:
+    """Live until the server says to stop. Returns what failed, which is logged and told then."""
+    started = False
+    try:
+        async with life:
+            await send({"type": "lifespan.startup.complete"})
+            started = True
+            await receive()
+    except Exception as group:
+        error = unwrap(group)
+        when = "while it ran" if started else "at start-up"
+        log_fault(logging.ERROR, "the app's lifespan failed %s", when, error=error)
+        kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
+        transport.failed(error)
+        await send({"type": kind, "message": f"{type(error).__name__}: {error}"})
+        return error
+    return None

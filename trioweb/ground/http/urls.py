@@ -1,0 +1,154 @@
+"""Where a request was sent to: its URL in parts, and its query string as a multi-mapping."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote_from_bytes, urlsplit
+
+from trioweb.ground.errors import HTTPError
+from trioweb.ground.http.multidict import MultiDict
+
+_ASCII = bytes(range(128))
+
+MAX_QUERY_FIELDS = 1000
+"""Fields in one query string; beyond it the request is a 400. Bounds the work per request, some 0.3 us a field."""
+
+
+class URL:
+    """A request's URL. ``str(url)`` is the whole of it.
+
+    Attributes are as they stand in the URL, so percent-encoded: ``path``, ``query`` (without ``?``), ``scheme``,
+    ``hostname`` (lower case, ``None`` when there is none) and ``port`` (``None`` unless the URL names one).
+    """
+
+    __slots__ = ("_parts", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        try:
+            self._parts = urlsplit(text)
+        except ValueError:  # a Host header like "[::1": keep the path, there is no host to speak of
+            rest = text.partition("://")[2]
+            path, _, query = rest[rest.find("/") :].partition("?")
+            self._parts = SplitResult(text.partition("://")[0], "", path, query, "")
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return self._parts.scheme
+
+    @property
+    def hostname(self) -> str | None:
+        """The host without its port."""
+        return self._parts.hostname
+
+    @property
+    def port(self) -> int | None:
+        """The port that the URL names, or ``None``."""
+        try:
+            return self._parts.port
+        except ValueError:  # not a number: a client wrote the Host header
+            return None
+
+    @property
+    def path(self) -> str:
+        """The path, percent-encoded as it was sent."""
+        return self._parts.path
+
+    @property
+    def query(self) -> str:
+        """The query string without its question mark."""
+        return self._parts.query
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"URL({self._text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, URL | str) and self._text == str(other)
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+_LABEL = "[A-Za-z0-9_-]+"
+_AUTHORITY = re.compile(rf"({_LABEL}(?:\.{_LABEL})*)\.?(?::([0-9]{{1,5}}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{{1,5}}))?")
+_LAST_PORT = 65535
+
+
+class Authority(NamedTuple):
+    """A host, and the port that goes with it.
+
+    Attributes:
+        host: a name in lower case, without a dot at its end; or an address, of IPv6 in its shortest form and without
+            brackets.
+        port: the port, where one is named.
+    """
+
+    host: str
+    port: int | None
+
+
+def parse_authority(text: str) -> Authority | None:
+    """A host and perhaps a port, as a ``host`` header has them (RFC 9110, section 7.2); ``None`` for anything else.
+
+    It is stricter than the RFC: a name is one that a resolver knows, and what follows its colon is a port.
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if found is None:
+        return None
+    name, after_name, address, after_address = found.groups()
+    digits = after_name or after_address
+    port = None if digits is None else int(digits)
+    if port is not None and not 0 < port <= _LAST_PORT:
+        return None
+    if address is None:
+        return Authority(name.lower(), port)
+    try:
+        return Authority(IPv6Address(address).compressed, port)
+    except AddressValueError:
+        return None
+
+
+def make_url(scheme: str, host: str | None, server: tuple[str, int | None] | None, path: str, query: str) -> URL:
+    """The URL of a request.
+
+    Args:
+        scheme: ``http`` or ``https``, or that of a WebSocket.
+        host: the client's ``host`` header. What is no host and port counts as none.
+        server: what the server knows of itself, in its place.
+        path: the path, percent-encoded; or the whole URL, which is what a proxy's client sends, and whose host counts
+            then (RFC 9112, section 3.2.2).
+        query: the query string.
+    """
+    if path[:1] != "/":
+        given, absolute, rest = path.partition("://")
+        path = ""  # of "*", which asks about all of a server
+        if absolute:
+            host, _, path = rest.partition("/")
+            path = "/" + path
+            if given.lower() in {"http", "https"}:
+                scheme = given.lower()
+    if host is None or parse_authority(host) is None:
+        name, port = server or ("", None)
+        name = f"[{name}]" if ":" in name else name
+        host = name if port is None else f"{name}:{port}"
+    return URL(f"{scheme}://{host}{path}" + (f"?{query}" if query else ""))
+
+
+def parse_query(query: bytes) -> MultiDict[str]:
+    """Parse a query string (the URL standard's form encoding); bytes that are not UTF-8 become U+FFFD.
+
+    Raises:
+        HTTPError: 400 for more than ``MAX_QUERY_FIELDS`` fields.
+    """
+    try:
+        text = query.decode("ascii") if query.isascii() else quote_from_bytes(query, safe=_ASCII)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise HTTPError(400, f"The query string has more than {MAX_QUERY_FIELDS} fields.") from None
+    return MultiDict(pairs)

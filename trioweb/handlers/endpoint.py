@@ -1,0 +1,301 @@
+"""A handler as its route has it, worked out once when that is registered; and what it returns, as a response."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypedDict, cast
+
+import msgspec
+
+from trioweb.ground.chunks import BYTES_LIKE, encode_json
+from trioweb.ground.errors import RouteError
+from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.headers import Headers
+from trioweb.ground.templates import Converter
+from trioweb.handlers.arguments import Arguments
+from trioweb.handlers.layers import Middleware, as_middlewares
+from trioweb.handlers.planner import Planner
+from trioweb.handlers.signatures import Kind, call_in_thread, innermost, kind_of, label_of
+from trioweb.io.pace import AUTO, MinRate, check_rate
+from trioweb.messages.connection import Connection
+from trioweb.messages.limits import check_seconds, check_size
+from trioweb.messages.ranges import RangeResponse
+from trioweb.messages.response import Response, json_response, text_response
+from trioweb.messages.stream_responses import StreamingResponse
+from trioweb.streams.sources import is_iterable, is_iterator
+
+WEBSOCKET: Final = "WEBSOCKET"
+"""What stands for a method in a WebSocket's route."""
+_JSON_VALUES: Final = (dict, list, int, float, bool)
+
+
+class RouteOptions(TypedDict, total=False):
+    """What every route decorator takes as keywords.
+
+    Attributes:
+        name: what ``url_for`` knows it by; the handler's own name unless given.
+        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
+            chunk.
+        cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
+            GET, HEAD and OPTIONS unless given.
+        timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
+            ``None`` for no limit. A handler that has not answered by then is cancelled, and its client gets a 503; a
+            plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
+        max_body_size: bytes of a request body that is taken whole, a form with its files too; its router's unless
+            given, else the app's.
+        min_rate: bytes a second that a client must send of the body while the handler waits for it, and take of the
+            response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
+        middleware: what stands around the handler, outermost first, inside of its routers' and of the app's.
+    """
+
+    name: str | None
+    streaming: bool
+    cancel_on_disconnect: bool | None
+    timeout: float | None
+    max_body_size: int | None
+    min_rate: float | None
+    middleware: Sequence[Middleware]
+
+
+def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
+    """A route's options within a router: its own count, but its middlewares stand inside of the router's."""
+    inherited: RouteOptions = {**defaults, **options}
+    if "middleware" in defaults and "middleware" in options:
+        inherited["middleware"] = (*defaults["middleware"], *options["middleware"])
+    return inherited
+
+
+@dataclasses.dataclass(slots=True)
+class Endpoint:
+    """A handler with all that its route says of it.
+
+    Attributes:
+        handler: the user's function.
+        label: the function's name with its module, for messages.
+        where: the route, for messages.
+        kind: how to call it.
+        arguments: where its arguments come from.
+        streaming: an iterable that it returns is streamed.
+        cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
+        timeout: seconds for the handler and its response; ``None`` for no limit.
+        max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
+        min_rate: bytes a second that its client must send or take; ``AUTO`` for the app's.
+        light: nobody could tell whether it has a nursery: it takes neither that nor the request, no form and nothing
+            that is provided, and has no timeout.
+        reads: it takes what is in query, headers or cookies, or waits.
+        passes_all: the path's parameters, as they are, are all of its arguments.
+        waits: its arguments come from the body too, or from dependencies.
+        middleware: what stands around it, outermost first, inside of the app's.
+    """
+
+    handler: Callable[..., Any]
+    label: str
+    where: str
+    kind: Kind
+    arguments: Arguments = dataclasses.field(default_factory=Arguments)
+    streaming: bool = False
+    cancel_on_disconnect: bool | None = None
+    timeout: float | None = None
+    max_body_size: int | None = None
+    min_rate: MinRate = AUTO
+    light: bool = False
+    reads: bool = False
+    passes_all: bool = False
+    waits: bool = False
+    middleware: tuple[Middleware, ...] = ()
+
+    @property
+    def sees_nursery(self) -> bool:
+        """Whether the handler, or a dependency of its, can get at the request's nursery."""
+        return self.waits or self.arguments.takes_request
+
+    def cut_short(self) -> Exception:
+        """What a request has failed with whose nursery was cancelled, by the user's own code."""
+        return RuntimeError(
+            f"{self.where}: the request's nursery was cancelled before {self.label} returned: "
+            "cancel a scope around what should stop instead"
+        )
+
+    def call(self, params: Mapping[str, Any], connection: Connection | None) -> Coroutine[Any, Any, Any]:
+        """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet.
+
+        Raises:
+            InputError: an argument does not fit.
+        """
+        if self.waits:
+            return self._call_filled(params, cast("Connection", connection))
+        arguments = params if self.passes_all else self.arguments.bind(params, connection)
+        if self.kind is Kind.COROUTINE:  # of most handlers, so without a call in between
+            return self.handler(**arguments)  # type: ignore[no-any-return]
+        return self._call(arguments)
+
+    def _call(self, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+        if self.kind is Kind.COROUTINE:
+            return self.handler(**arguments)  # type: ignore[no-any-return]
+        if self.kind is Kind.GENERATOR:
+            return _value(self.handler(**arguments))
+        return call_in_thread(partial(self.handler, **arguments))
+
+    async def _call_filled(self, params: Mapping[str, Any], connection: Connection) -> Any:
+        return await self._call(await self.arguments.fill(params, connection))
+
+
+async def _value(value: Any) -> Any:
+    return value
+
+
+def plan(
+    handler: Callable[..., Any],
+    where: str,
+    path_params: Mapping[str, Converter],
+    options: RouteOptions,
+) -> Endpoint:
+    """Work out how to call a handler.
+
+    Raises:
+        RouteError: it is not callable, or has a parameter that nothing can fill.
+        ValueError: its timeout is no number of seconds, or its limit no number of bytes.
+    """
+    if not callable(handler):
+        raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
+    endpoint = Endpoint(
+        handler,
+        label_of(handler),
+        where,
+        kind_of(handler),
+        Planner(where, path_params).plan(handler),
+        options.get("streaming", False),
+        options.get("cancel_on_disconnect"),
+        options.get("timeout"),
+        options.get("max_body_size"),
+        options.get("min_rate", AUTO),
+    )
+    check_seconds(f"{where}: timeout", endpoint.timeout)
+    if "min_rate" in options:
+        check_rate(f"{where}: min_rate", options["min_rate"])
+    if endpoint.max_body_size is not None:
+        check_size(f"{where}: max_body_size", endpoint.max_body_size)
+    arguments = endpoint.arguments
+    endpoint.light = not arguments.takes_request and endpoint.timeout is None
+    endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
+    endpoint.reads = endpoint.waits or bool(arguments.inputs)
+    endpoint.middleware = as_middlewares(where, options.get("middleware", ()))
+    return endpoint
+
+
+def plan_websocket(
+    handler: Callable[..., Any], where: str, path_params: Mapping[str, Converter], options: RouteOptions
+) -> Endpoint:
+    """Work out how to call a WebSocket's handler.
+
+    Raises:
+        RouteError: it is no ``async def``, or has a parameter that nothing can fill.
+    """
+    if (
+        not callable(handler)
+        or kind_of(handler) is Kind.GENERATOR
+        or not inspect.iscoroutinefunction(innermost(handler))
+    ):
+        name = label_of(handler) if callable(handler) else type(handler).__qualname__
+        raise RouteError(
+            f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not"
+        )
+    arguments = Planner(where, path_params, websocket=True).plan(handler)
+    return Endpoint(
+        handler,
+        label_of(handler),
+        where,
+        Kind.COROUTINE,
+        arguments,
+        cancel_on_disconnect=options.get("cancel_on_disconnect"),
+        reads=bool(arguments.inputs),
+        passes_all=arguments.passes_all,
+        waits=arguments.waits,
+    )
+
+
+async def respond(value: Any, label: str, streaming: bool, scope: Scope, opened: list[RangeResponse]) -> Response:
+    """The response for what a handler returned, prepared for its request where that may ask for parts of it.
+
+    Args:
+        value: what the handler returned.
+        label: the handler, for messages.
+        streaming: an iterable is streamed.
+        scope: the request's.
+        opened: gets what is to be closed when the request ends.
+
+    Raises:
+        TypeError: the value is none that a handler may return; the message names handler and type.
+        HTTPError: the request's conditions do not hold, or it asks for what is not there.
+        OSError: a file cannot be opened.
+    """
+    response = to_response(value, label, streaming)
+    if isinstance(response, RangeResponse):
+        response = await response.prepare(scope["method"], Headers.from_raw(scope["headers"]))
+        opened.append(response)
+    return response
+
+
+def to_response(value: Any, label: str, streaming: bool) -> Response:
+    """As ``respond``, without waiting: a file is not measured."""
+    if isinstance(value, Response):
+        return value
+    if value.__class__ is str and not streaming:
+        return text_response(value)
+    if streaming:
+        if is_iterable(value):
+            return StreamingResponse(value)
+        raise TypeError(
+            f"{label} is registered with streaming=True, but returned {_name(value)}: return something to iterate, "
+            "or yield"
+        )
+    if isinstance(value, (str, *BYTES_LIKE)):
+        return Response(value)
+    if value is None:
+        return Response(status_code=204)
+    if isinstance(value, _JSON_VALUES):
+        return _json(value, label)
+    if is_iterator(value):  # also a dataclass, as the streams of anyio are
+        return StreamingResponse(value)
+    if isinstance(value, msgspec.Struct) or _is_dataclass(value):
+        return _json(value, label)
+    raise _refused(value, label)
+
+
+def _refused(value: Any, label: str) -> TypeError:
+    """What to say of a value that is no response."""
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()  # or Python would tell the same once more
+        return TypeError(f"{label} returned a {_name(value)} that nobody has awaited: write `return await ...`")
+    hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
+    if inspect.isroutine(value):
+        hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
+    elif isinstance(value, BaseException):
+        hint = "raise it instead"
+    elif is_iterable(value):
+        if isinstance(value, tuple):
+            kind = "JSONResponse" if value and isinstance(value[0], (dict, list)) else "Response"
+            hint += f"; a status goes with {kind}(content, status)"
+        hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
+    return TypeError(f"{label} returned {_name(value)}: {hint}")
+
+
+def _json(value: Any, label: str) -> Response:
+    try:
+        body = encode_json(value)
+    except (TypeError, ValueError) as error:
+        hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
+        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
+    return json_response(body)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _name(value: Any) -> str:
+    return type(value).__qualname__

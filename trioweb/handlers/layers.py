@@ -1,0 +1,49 @@
+"""What a function middleware is, and how one is written down where routes are registered."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+from trioweb.ground.errors import RouteError
+from trioweb.handlers.signatures import innermost, takes
+from trioweb.messages.request import Request
+from trioweb.messages.response import Response
+
+CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""Leads on to what a middleware stands around, and returns its response."""
+Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Any]]
+"""An ``async def mw(request, call_next)`` that returns a response, or any other value that a handler may return."""
+
+_SHAPE = "write `async def middleware(request, call_next): return await call_next(request)`"
+
+
+def as_middleware(where: str, given: Any) -> Middleware:
+    """A middleware as it was given.
+
+    Raises:
+        RouteError: it is none; the message says what to write instead.
+    """
+    name = getattr(given, "__qualname__", repr(given))
+    if isinstance(given, type):
+        raise RouteError(
+            f"{where}: {name} is a class: write {name}(...) to use an object of it, or app.add_middleware({name}, ...) "
+            "for a class of ASGI middleware"
+        )
+    if not callable(given) or not inspect.iscoroutinefunction(innermost(given)):
+        raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
+    if not takes(given, 2):
+        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}")
+    return given  # type: ignore[no-any-return]
+
+
+def as_middlewares(where: str, given: Iterable[Any]) -> tuple[Middleware, ...]:
+    """Middlewares as they were given in a list, outermost first.
+
+    Raises:
+        RouteError: one of them is none, or this is no list.
+    """
+    if not isinstance(given, Iterable):
+        raise RouteError(f"{where}: middleware is a list: write middleware=[{getattr(given, '__qualname__', '...')}]")
+    return tuple(as_middleware(where, one) for one in given)

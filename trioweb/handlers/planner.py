@@ -1,0 +1,313 @@
+"""Where the arguments of a handler and of its dependencies come from, worked out once when the route is registered.
+
+Every parameter is an input, a dependency, the request or its nursery, or an error: nothing is left to its default
+because it was not understood.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from uuid import UUID
+
+import trio
+
+from trioweb.ground.annotations import is_union
+from trioweb.ground.errors import RouteError
+from trioweb.ground.templates import Converter
+from trioweb.ground.values import decoder_of
+from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
+from trioweb.handlers.inputs import ABSENT, Input, shape_of
+from trioweb.handlers.markers import (
+    MARKERS,
+    Body,
+    Cookie,
+    File,
+    Form,
+    Header,
+    Marker,
+    Provide,
+    Query,
+    check_notes,
+    marker_of,
+)
+from trioweb.handlers.signatures import Kind, Unresolved, innermost, is_a, kind_of, label_of, parameters_of
+from trioweb.messages.connection import Connection
+from trioweb.messages.request import Request
+from trioweb.messages.uploads import UploadFile
+from trioweb.messages.websocket import WebSocket
+
+_EMPTY: Final = inspect.Parameter.empty
+_MADE: Final[Mapping[str, type]] = {"int": int, "float": float, "uuid": UUID, "str": str, "path": str}
+"""What the values of the converters are that are always there."""
+
+
+class Planner:
+    """Works out the arguments of a handler and of all its dependencies.
+
+    Args:
+        where: the route, for messages.
+        path_params: the parameters of its path.
+        websocket: whether it is that of a WebSocket, which has no body.
+    """
+
+    def __init__(self, where: str, path_params: Mapping[str, Converter], *, websocket: bool = False) -> None:
+        self._websocket = websocket
+        self._own: type[Connection] = WebSocket if websocket else Request
+        self._where = where
+        self._path = path_params
+        self._left = set(path_params)  # what nothing has taken yet
+        self._asking: list[object] = []
+        self._provided: dict[object, Dependency] = {}
+        self._body = ""  # the function whose body, or form, it is
+        self._form = ""
+
+    def plan(self, handler: Callable[..., Any]) -> Arguments:
+        """Work out the arguments of a handler.
+
+        Raises:
+            RouteError: if one of its parameters cannot be filled, or nothing takes a parameter of the path.
+        """
+        plan = self._plan(handler, _key_of(handler))
+        if self._left:
+            name = min(self._left)
+            raise RouteError(
+                f"{self._where}: nothing takes {{{name}}} of the path: {label_of(handler)} has "
+                f"{', '.join(parameters_of(handler)) or 'no parameters'}: name one of them {name}, or take request: "
+                "Request and read request.path_params"
+            )
+        return plan
+
+    def _plan(self, function: Callable[..., Any], key: object) -> Arguments:
+        label = label_of(function)
+        if key in self._asking:
+            raise RouteError(f"{self._where}: {label} is provided by way of itself: break the circle")
+        self._asking.append(key)
+        plan = Arguments()
+        taken: set[str] = set()
+        takes_rest = False
+        for name, parameter in parameters_of(function).items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                takes_rest = len(self._asking) == 1
+            elif parameter.kind is parameter.POSITIONAL_ONLY:
+                raise RouteError(
+                    f'{self._where}: {label} takes {name!r} by position only: remove the "/" from its parameters'
+                )
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                self._add(plan, label, parameter)
+                taken.add(name)
+        plan.drops = frozenset() if takes_rest else frozenset(self._path) - taken
+        if takes_rest or plan.request_names:
+            self._left.clear()
+        plan.passes_all = not (plan.takes_request or plan.waits or plan.drops or plan.path or plan.inputs)
+        within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
+        plan.everything = (plan, *within.values())
+        self._asking.pop()
+        return plan
+
+    def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
+        name, annotation, given = parameter.name, parameter.annotation, parameter.default
+        where = f"{self._where}: the parameter {name!r} of {label}"
+        if isinstance(given, MARKERS) or (isinstance(given, type) and issubclass(given, MARKERS)):
+            marker_name = given.__name__ if isinstance(given, type) else type(given).__name__
+            raise RouteError(
+                f"{where} has {marker_name} as its default: write {name}: Annotated[..., {marker_name}(...)], and "
+                "behind it the default, if any"
+            )
+        try:
+            annotation, marker = (annotation, None) if annotation is _EMPTY else marker_of(annotation)
+        except ValueError as error:
+            raise RouteError(f"{where}: {error}") from None
+        if isinstance(marker, Provide):
+            plan.provided[name] = self._dependency(marker.function, where)
+        elif marker is not None:
+            if name in self._path:
+                raise RouteError(f"{where} is in the path, and comes from nowhere else: leave {marker!r} out")
+            self._add_input(plan, parameter, annotation, marker, where)
+        elif not self._add_known(plan, name, annotation, where):
+            if isinstance(annotation, Unresolved):
+                raise RouteError(
+                    f"{where} has an annotation that cannot be evaluated: {annotation.text!r}: {annotation.reason}. "
+                    "Define or import what it names at the top of the module, above the handler, not only under "
+                    "TYPE_CHECKING"
+                )
+            if name in self._path:
+                self._add_path(plan, parameter, annotation, where)
+            elif annotation is _EMPTY:
+                raise self._unfillable(label, name)
+            else:
+                self._add_input(plan, parameter, annotation, marker, where)
+
+    def _add_known(self, plan: Arguments, name: str, annotation: Any, where: str) -> bool:
+        """Whether it is the request, the WebSocket or the nursery: by its annotation, else by its name."""
+        own_name = "ws" if self._websocket else "request"
+        by_name = name == own_name and name not in self._path and annotation in (_EMPTY, Any)
+        if is_a(annotation, trio.Nursery):
+            plan.nursery_names += (name,)
+        elif by_name or is_a(annotation, self._own):
+            plan.request_names += (name,)
+        elif is_a(annotation, Request) or is_a(annotation, WebSocket):
+            asked, there = ("Request", "WebSocket") if self._websocket else ("WebSocket", "Request")
+            raise RouteError(f"{where} cannot be a {asked} on this route: annotate it as {there}")
+        elif is_a(annotation, Connection):
+            plan.request_names += (name,)
+        else:
+            return False
+        return True
+
+    def _add_path(self, plan: Arguments, parameter: inspect.Parameter, annotation: Any, where: str) -> None:
+        """A parameter of the path: a plain one becomes what the annotation says, a converter's value must fit it."""
+        name = parameter.name
+        self._left.discard(name)
+        converter = self._path[name].name
+        made = _MADE.get(converter)
+        if made is None or annotation in (_EMPTY, Any, made):  # the values of a user's own converter are what they are
+            return
+        if made is not str and not _fits(made, annotation):
+            raise RouteError(
+                f"{where} is made {made.__name__} by {{{name}:{converter}}}: annotate it as {made.__name__}, or write "
+                f"{{{name}}} in the path"
+            )
+        try:
+            check_notes(annotation)
+        except ValueError as error:
+            raise RouteError(f"{where}: {error}") from None
+        plan.path.append(_input(parameter, "path", name, annotation, where))
+
+    def _add_input(
+        self, plan: Arguments, parameter: inspect.Parameter, annotation: Any, marker: Marker | None, where: str
+    ) -> None:
+        if isinstance(marker, File) and (as_file := _file_for(annotation)) is not None:
+            annotation = as_file
+            plan.files.add(parameter.name)
+        try:
+            shape = shape_of(annotation)
+            check_notes(annotation)
+        except Exception as error:  # a field's annotation may raise anything when it is evaluated
+            raise RouteError(
+                f"{where} cannot be an input: {error}; take a Struct, a dataclass or plain types, or write "
+                "Annotated[..., Provide(function)]"
+            ) from error
+        if marker is None:
+            marker = File() if shape.is_file and not shape.is_object else Body() if shape.is_object else Query()
+        self._place(plan, parameter, marker, annotation, where)
+
+    def _place(
+        self, plan: Arguments, parameter: inspect.Parameter, marker: Marker, annotation: Any, where: str
+    ) -> None:
+        name = parameter.name
+        alias = getattr(marker, "alias", None)
+        if self._websocket and isinstance(marker, (Body, Form, File)):
+            raise RouteError(
+                f"{where} comes from a body, and a WebSocket has none: take it from the path or the query string, or "
+                "from a message by ws.receive_json(...)"
+            )
+        if isinstance(marker, Body):
+            if self._body:
+                raise RouteError(f"{where} takes the body, and {self._body} does so too: make one type of both")
+            self._body = where
+            found = _input(parameter, "body", "", annotation, where)
+            plan.body = BodyInput.plan(found, marker.media_type, decoder_of(annotation), where)
+        elif isinstance(marker, (Form, File)):
+            self._form = where
+            plan.form.append(_input(parameter, "form", alias or name, annotation, where))
+        elif isinstance(marker, Header):
+            plan.inputs.append(_input(parameter, "header", alias or name.replace("_", "-"), annotation, where))
+        elif isinstance(marker, Cookie):
+            plan.inputs.append(_input(parameter, "cookie", alias or name, annotation, where))
+        elif isinstance(marker, Query):
+            plan.inputs.append(_input(parameter, "query", alias or name, annotation, where))
+        if self._body and self._form:
+            raise RouteError(
+                f"{self._form} takes a field of a form, and {self._body} the whole body: write Annotated[..., Form] "
+                "for what is to be made of all the form's fields"
+            )
+
+    def _dependency(self, function: Callable[..., Any], where: str) -> Dependency:
+        if not callable(function):
+            raise RouteError(f"{where}: Provide takes a function, got {type(function).__qualname__}")
+        key = _key_of(function)
+        if key in self._provided:
+            return self._provided[key]
+        kind, written = kind_of(function), innermost(function)
+        if inspect.isgeneratorfunction(written):
+            raise RouteError(f"{where}: {label_of(function)} yields: make it an async def")
+        opens = asynccontextmanager(function) if kind is Kind.GENERATOR else None
+        if opens is None and inspect.isasyncgenfunction(written):
+            opens = function  # decorated, by @asynccontextmanager or another
+        found = Dependency(function, key, self._plan(function, key), opens, kind is Kind.COROUTINE)
+        self._provided[key] = found
+        return found
+
+    def _unfillable(self, label: str, name: str) -> RouteError:
+        known = ", ".join(f"{{{param}}}" for param in self._path) or "none"
+        own, body = "Request", " or in the body (a Struct, a dataclass ...)"
+        if self._websocket:
+            own, body = "WebSocket", ""
+        return RouteError(
+            f"{self._where}: nothing can fill the parameter {name!r} of {label}: name a parameter of the path "
+            f"(there is {known}), annotate it as {own} or trio.Nursery, or as what it is in the query string (int, "
+            f"str, list[str] ...){body}; what is your own, and no client's, functools.partial binds"
+        )
+
+
+def _fits(made: type, annotation: Any) -> bool:
+    """Whether a value of a class can be what an annotation says."""
+    if get_origin(annotation) is Annotated:
+        return _fits(made, annotation.__origin__)
+    if is_union(annotation):
+        return any(_fits(made, member) for member in get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return any(isinstance(value, made) for value in get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return any(isinstance(member.value, made) for member in annotation)
+    return annotation is made or (annotation is float and made is int)
+
+
+def _key_of(function: Callable[..., Any]) -> object:
+    """What tells a dependency from others: methods of an object are equal, and each time another object."""
+    try:
+        hash(function)
+    except TypeError:
+        return id(function)
+    return function
+
+
+def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Any, label: str) -> Input:
+    try:
+        shape = shape_of(annotation)
+    except TypeError as error:
+        raise RouteError(f"{label} cannot be an input: {error}") from error
+    if shape.is_object and where != "body":
+        if not shape.takes_form or where in {"path", "cookie", "header"}:
+            raise RouteError(f"{label} has fields: they come from a body, a query string or a form, not from a {where}")
+        key = ""
+    if shape.many and where in {"path", "cookie"}:
+        raise RouteError(f"{label} is a list, and of a {where} there is one value")
+    if parameter.default is _EMPTY:
+        return Input(parameter.name, where, key, shape, None if shape.nullable else ABSENT, required=not shape.nullable)
+    try:
+        copied = copy.deepcopy(parameter.default)
+    except Exception as error:
+        raise RouteError(
+            f"{label} has a default that cannot be copied for each request ({type(error).__name__}: {error}): write "
+            "None, and make it in the handler"
+        ) from error
+    # What is handed back itself cannot be changed, and may as well be left to the handler.
+    fallback = ABSENT if copied is parameter.default else parameter.default
+    return Input(parameter.name, where, key, shape, fallback, required=False)
+
+
+def _file_for(annotation: Any) -> Any:
+    """The annotation with ``UploadFile`` for ``bytes``, where that is all that it says."""
+    if annotation is bytes:
+        return UploadFile
+    if annotation == list[bytes]:
+        return list[UploadFile]
+    if set(get_args(annotation)) == {bytes, type(None)}:
+        return UploadFile | None
+    return None

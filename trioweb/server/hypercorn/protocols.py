@@ -1,0 +1,178 @@
+"""Which of Hypercorn's protocols speaks on a connection, and what they lack.
+
+Its HTTP/2 forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with
+all the stream's neighbours on the connection. Here such a frame falls on nobody.
+
+Its WebSockets are replaced as soon as it has made them: see ``websockets``. It sends pings, and waits for no pong: here
+a peer of whom nothing has come since the ping before is left.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any, Final
+
+import h11
+import trio
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Data
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
+
+from trioweb.server.http1.checks import find_h2c_settings
+from trioweb.server.hypercorn.websockets import WebSocketStream
+from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
+from trioweb.server.logs.logs import log_request
+
+_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
+
+Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
+
+
+class Protocol:
+    """What a connection speaks: HTTP/1.1 until its client asks for HTTP/2, or HTTP/2 from the start.
+
+    Args:
+        make: a protocol of a class, with all that it needs.
+        http2: HTTP/2 was agreed on in the TLS handshake.
+        h2c: a client may upgrade HTTP/1.1 to it.
+    """
+
+    def __init__(self, make: Make, *, http2: bool, h2c: bool) -> None:
+        self._make = make
+        self._h2c = h2c
+        self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else self._make_http1()
+
+    async def initiate(self) -> None:
+        """Say what this side has to say first."""
+        await self._own.initiate()
+
+    async def handle(self, event: Event) -> None:
+        """Take what has happened to the connection: bytes, or its end."""
+        try:
+            await self._own.handle(event)
+        except H2ProtocolAssumedError as assumed:
+            self._own = self._make_http2()
+            await self._own.initiate()
+            await self._own.handle(RawData(assumed.data))
+        except H2CProtocolRequiredError as upgrade:
+            self._own = self._make_http2()
+            headers = [field for field in upgrade.headers if field[0] not in _UPGRADE]
+            await self._own.initiate(headers, urlsafe_b64encode(find_h2c_settings(upgrade.headers) or b""))
+            if upgrade.data:
+                await self._own.handle(RawData(upgrade.data))
+
+    def _make_http1(self) -> H11Protocol:
+        protocol: _H11 = self._make(_H11)
+        protocol.h2c = self._h2c
+        return protocol
+
+    def _make_http2(self) -> H2Protocol:
+        protocol: H2Protocol = self._make(_H2)
+        protocol.streams = _Streams()
+        return protocol
+
+    @property
+    def is_http1(self) -> bool:
+        """Whether it is HTTP/1."""
+        return isinstance(self._own, H11Protocol)
+
+    @property
+    def has_no_streams(self) -> bool:
+        """Whether it is HTTP/2, and nothing is asked for."""
+        return isinstance(self._own, H2Protocol) and self._own.idle
+
+    @property
+    def may_receive_more(self) -> bool:
+        """Whether the client may be in the middle of sending something."""
+        if isinstance(self._own, H11Protocol) and isinstance(self._own.connection, h11.Connection):
+            return self._own.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        return True
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether a response is under way that its client would take for whole if the connection just ended."""
+        stream = self._own.stream if isinstance(self._own, H11Protocol) else None
+        return stream is not None and getattr(stream, "scope", {}).get("http_version") == "1.0"
+
+
+class _Hearing:
+    """What notes when something has come last, in front of a protocol of Hypercorn's."""
+
+    heard_at = -math.inf
+
+    async def handle(self, event: Event) -> None:
+        self.heard_at = trio.current_time()
+        await super().handle(event)  # type: ignore[misc]  # of what stands behind
+
+
+class _H11(_Hearing, H11Protocol):
+    h2c = False
+
+    @property
+    def stream(self) -> Any:
+        """The request that is answered, or the WebSocket: one of ours."""
+        return self._stream
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._stream = _ours(stream)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        # What does not ask for an upgrade as it must is a request. Of HTTP/2 at once ``Protocol`` takes care.
+        asks = event.http_version == b"1.1" and find_h2c_settings(event.headers) is not None
+        if event.method == b"PRI" or (self.h2c and asks):
+            await super()._check_protocol(event)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if _may_send(self.stream, event, self.heard_at):
+            await super().stream_send(event)
+        else:
+            await self.send(Closed())
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Hypercorn's answer to what is no request, which it does not log."""
+        await super()._send_error_response(status_code)
+        if self.stream is None:
+            scope = refused_scope(b"", self.client, "https" if self.ssl else "http")
+            await log_request(self.config, scope, Ending(status_code, [], COMPLETE, 0.0))
+
+
+class _H2(_Hearing, H2Protocol):
+    async def stream_send(self, event: StreamEvent) -> None:
+        if _may_send(self.streams.get(event.stream_id), event, self.heard_at):
+            await super().stream_send(event)
+        else:
+            await self.send(Closed())
+
+
+def _ours(stream: Any) -> Any:
+    return WebSocketStream.instead_of(stream) if type(stream) is WSStream else stream
+
+
+def _may_send(stream: object, event: StreamEvent, heard_at: float) -> bool:
+    return not (isinstance(event, Data) and isinstance(stream, WebSocketStream)) or stream.may_send(
+        event.data, heard_at
+    )
+
+
+class _Nobody:
+    """A stream that is not there."""
+
+    idle = True
+
+    async def handle(self, event: object) -> None:
+        """Take a frame that nobody wants."""
+
+
+class _Streams(dict[int, Any]):
+    def __setitem__(self, stream_id: int, stream: Any) -> None:
+        super().__setitem__(stream_id, _ours(stream))
+
+    def __missing__(self, stream_id: int) -> _Nobody:
+        return _Nobody()

@@ -1,0 +1,187 @@
+"""One request as a line of the access log: what is known of it, as JSON or in a format of atoms.
+
+What came from outside is escaped, and of bounded length: it is a part of one field, whatever is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+from trioweb.ground.escapes import clip, escape
+from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.headers import RawHeaders
+from trioweb.server.options import UsageError
+
+ACCESS_FORMAT: Final = '%(h)s "%(m)s %(Uq)s" %(s)s %(L)s s%(note)s'
+"""One line a request: who, what, the status, the seconds that it took, and what went wrong."""
+COMPLETE, LEFT, SLOW, BROKEN = "complete", "left", "slow", "broken"
+"""How a response has ended: whole; its client left; its client was too slow, and was left; it was broken off here."""
+
+_NOTES: Final = {COMPLETE: "", LEFT: ", the client left", SLOW: ", the client was too slow", BROKEN: ", broken off"}
+
+
+class Ending(NamedTuple):
+    """How a request has ended.
+
+    Attributes:
+        status: of its response; ``None`` where it has none.
+        headers: of its response, as far as they are known.
+        outcome: one of the four above.
+        seconds: from the request's head to the end of its response.
+    """
+
+    status: int | None
+    headers: RawHeaders
+    outcome: str
+    seconds: float
+
+
+def refused_scope(line: bytes, client: Any, scheme: str) -> dict[str, Any]:
+    """As much of a scope as is known of a request whose head was refused.
+
+    Args:
+        line: its first line, or the beginning of it.
+        client: who has sent it.
+        scheme: "http" or "https".
+    """
+    method, _, rest = line.decode("latin-1").partition(" ")
+    path, _, query = rest.partition(" ")[0].partition("?")
+    return {
+        "type": "http", "method": method if rest else None, "path": path or None,
+        "query_string": query.encode("latin-1"), "headers": [], "client": client, "scheme": scheme,
+        "http_version": None,
+    }  # fmt: skip
+
+
+def _request_id(scope: Scope) -> str | None:
+    """The id that ``RequestID``, or another middleware, has left in the request's state."""
+    found = (scope.get("state") or {}).get("request_id")
+    return None if found is None else str(found)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def as_entry(scope: Scope, ending: Ending) -> dict[str, Any]:
+    """A request as JSON tells it, which escapes by itself."""
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    client = scope.get("client")
+    outside = {
+        "client": str(client[0]) if client else None,
+        "method": scope.get("method", "GET"),
+        "path": scope["path"],
+        "query": _text(scope["query_string"]),
+        "http": scope.get("http_version"),
+        "scheme": scope["scheme"],
+        "host": _text(headers.get(b"host")),
+        "referer": _text(headers.get(b"referer")),
+        "user_agent": _text(headers.get(b"user-agent")),
+        "request_id": _request_id(scope),
+    }
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **{name: None if value is None else clip(value) for name, value in outside.items()},
+        "status": ending.status,
+        "outcome": ending.outcome,
+        "seconds": round(ending.seconds, 6),
+        "pid": os.getpid(),
+    }
+
+
+class Atoms(dict[str, Any]):
+    """What a format may name: Hypercorn's atoms, ``id`` and ``note``. Each is made when it is asked for."""
+
+    def __init__(self, scope: Scope, ending: Ending) -> None:
+        super().__init__()
+        self._scope = scope
+        self._ending = ending
+
+    def __missing__(self, key: str) -> Any:
+        value = self._field(key) if key.startswith("{") else self._atom(key)
+        if value is None:
+            return "-"
+        return escape(value) if isinstance(value, str) else value
+
+    def _field(self, key: str) -> str | None:
+        """A header of the request, one of the response, or a variable of the environment: ``{name}i``, ``o``, ``e``."""
+        name, _, kind = key[1:].rpartition("}")
+        if kind == "e":
+            return next((value for known, value in os.environ.items() if known.lower() == name.lower()), None)
+        headers = self._ending.headers if kind == "o" else self._scope["headers"] if kind == "i" else ()
+        wanted = name.lower().encode("latin-1", "replace")
+        return _text(next((value for known, value in reversed(list(headers)) if known.lower() == wanted), None))
+
+    def _atom(self, key: str) -> Any:  # noqa: C901, PLR0912 - a table
+        scope, ending = self._scope, self._ending
+        method = scope.get("method", "GET")
+        match key:
+            case "h":
+                return ":".join(map(str, scope["client"])) if scope.get("client") else None
+            case "id":
+                return _request_id(scope)
+            case "m":
+                return method
+            case "U":
+                return scope["path"]
+            case "q":
+                return _text(scope["query_string"])
+            case "Uq":
+                query = _text(scope["query_string"])
+                return scope["path"] and scope["path"] + (f"?{query}" if query else "")
+            case "H":
+                return scope.get("http_version", "ws")
+            case "r":
+                return f"{method or '-'} {scope['path'] or '-'} {self._atom('H') or '-'}"
+            case "R":
+                return f"{method or '-'} {self._atom('Uq') or '-'} {self._atom('H') or '-'}"
+            case "s":
+                return None if ending.status is None else str(ending.status)
+            case "st":
+                return _phrase(ending.status)
+            case "note":
+                return _NOTES[ending.outcome]
+            case "S":
+                return scope["scheme"]
+            case "b" | "B":
+                return self._field("{content-length}o")
+            case "f":
+                return self._field("{referer}i")
+            case "a":
+                return self._field("{user-agent}i")
+            case "t":
+                return time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
+            case "T":
+                return int(ending.seconds)
+            case "D":
+                return int(ending.seconds * 1_000_000)
+            case "L":
+                return f"{ending.seconds:.6f}"
+            case "p":
+                return f"<{os.getpid()}>"
+        return None
+
+
+def _phrase(status: int | None) -> str | None:
+    try:
+        return None if status is None else HTTPStatus(status).phrase
+    except ValueError:
+        return f"<???{status}???>"
+
+
+def check_format(text: str) -> None:
+    """See that a format of text is one, before a request meets it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        _ = text % Atoms(refused_scope(b"", None, "http"), Ending(None, [], BROKEN, 0.0))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"--access-logformat {text!r} is no format: {error}: write json, or atoms such as {ACCESS_FORMAT}"
+        ) from None

@@ -1,0 +1,1 @@
+"""The processes of ``trioweb run``: supervisor, workers, their sockets, the reload."""

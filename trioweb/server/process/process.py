@@ -1,0 +1,159 @@
+"""A worker as a process: its start, what it tells its supervisor, and the signals that stop it.
+
+What stands on the line to the supervisor: ``READY`` when it serves, ``DRAINED`` when its last connection has ended. The
+line's end means that the other side is gone: a worker without a supervisor stops, so that none is left behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Sockets
+from hypercorn.typing import AppWrapper
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
+
+from trioweb.ground.errors import unwrap
+from trioweb.ground.traces import format_trace
+from trioweb.server.config import ServerConfig
+from trioweb.server.loading import NoAppError, load_app
+from trioweb.server.logs.logs import complain, set_up
+from trioweb.server.process.sockets import addresses, take_over
+from trioweb.server.process.worker import Worker
+
+READY, DRAINED = b"r", b"d"
+OK, FAILED, CANNOT_START = 0, 1, 3
+"""Exit statuses: it ended as it was told; something failed; the app cannot be started at all."""
+SAME_NEWS: Final = 0.25
+"""Seconds within which a second signal says nothing new: who stops all processes of a service, as systemd does unless
+told otherwise, tells a worker, and its supervisor tells it too.
+"""
+COLLECTIONS: Final = (1_000, 10, 100)
+"""How many more objects there must be before Python looks for cycles among the young, and how many such looks go before
+one at the older ones, and how many of these before one at all. With Python's own figures an event to ten thousand
+streams makes it look at all of them several times, half a second each. No request leaves cycles of this package's; but
+trio's frames are in one where an error passes a user's nursery in which a task still waits, with all that the task
+holds. So the looks at the young are not rarer than Python's: a thousand objects are about ten such requests.
+"""
+_UNTOLD: Final = gc.get_threshold()
+HANDED: Final = "TRIOWEB_WORKER"
+"""The environment variable by which a supervisor hands a worker its descriptors."""
+
+
+def serve_as_worker(config: ServerConfig, handed: dict[str, Any]) -> int:
+    """Be a supervisor's worker. Returns the process's exit status."""
+    # Who stops it is its supervisor; a terminal's Ctrl+C and hang-up reach all of the processes in it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    line = socket.socket(fileno=handed["line"])
+
+    def tell(word: bytes) -> None:
+        with suppress(OSError):  # the supervisor is gone, and the line's end says so
+            line.send(word)
+
+    return _serve(
+        config, take_over(config, handed), lambda: tell(READY), lambda: tell(DRAINED), (signal.SIGTERM,), line
+    )
+
+
+def serve_here(config: ServerConfig, sockets: Sockets) -> int:
+    """Serve in this process, without a supervisor. Returns the process's exit status."""
+    where = " and ".join(addresses(sockets))
+
+    def announce() -> None:
+        logging.getLogger("hypercorn.error").info(
+            "trioweb serves %s at %s (Ctrl+C stops it)", config.application_path, where
+        )
+
+    return _serve(config, sockets, announce, lambda: None, (signal.SIGTERM, signal.SIGINT), None)
+
+
+def _serve(
+    config: ServerConfig,
+    sockets: Sockets,
+    on_ready: Callable[[], None],
+    on_drained: Callable[[], None],
+    signals: tuple[signal.Signals, ...],
+    line: socket.socket | None,
+) -> int:
+    try:
+        set_up(config)
+        app = load_app(config.application_path, config.wsgi_max_body_size)
+    except (NoAppError, OSError) as error:
+        complain(str(error))
+        return CANNOT_START
+    except Exception as error:
+        logging.getLogger("hypercorn.error").error(  # noqa: TRY400 - from the user's code on
+            "importing %s failed\n%s", config.application_path, format_trace(error).rstrip()
+        )
+        return CANNOT_START
+    _spare_the_collector()
+    return trio.run(_main, app, config, sockets, on_ready, on_drained, signals, line)
+
+
+def _spare_the_collector() -> None:
+    """Have Python look for cycles less often, and never among what the start has made: that stays."""
+    if gc.get_threshold() == _UNTOLD:  # else the app knows better
+        gc.set_threshold(*COLLECTIONS)
+    gc.freeze()  # without a look at it now, which would take a twentieth of the start
+
+
+async def _main(
+    app: AppWrapper,
+    config: ServerConfig,
+    sockets: Sockets,
+    on_ready: Callable[[], None],
+    on_drained: Callable[[], None],
+    signals: tuple[signal.Signals, ...],
+    line: socket.socket | None,
+) -> int:
+    worker = Worker(app, config, sockets)
+    started = False
+
+    def ready() -> None:
+        nonlocal started
+        started = True
+        on_ready()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signals, worker, signals)
+        if line is not None:
+            nursery.start_soon(_stop_without_supervisor, worker, line)
+        try:
+            await worker.serve(ready, on_drained)
+        except (LifespanFailureError, LifespanTimeoutError) as error:
+            await config.log.error("%s", error)  # noqa: TRY400 - the app's own error is logged already
+            return FAILED if started else CANNOT_START
+        except Exception as error:
+            await config.log.error("the worker failed", exc_info=unwrap(error))  # noqa: TRY400 - the unwrapped one
+            return FAILED
+        finally:
+            nursery.cancel_scope.cancel()
+    return OK
+
+
+async def _stop_on_signals(worker: Worker, signals: tuple[signal.Signals, ...]) -> None:
+    with trio.open_signal_receiver(*signals) as received:
+        told = math.inf
+        async for _ in received:
+            now = trio.current_time()
+            if told == math.inf:
+                worker.stop()
+                told = now
+            elif now - told > SAME_NEWS:
+                worker.hurry()
+
+
+async def _stop_without_supervisor(worker: Worker, line: socket.socket) -> None:
+    with trio.socket.from_stdlib_socket(line) as waiting:
+        with suppress(OSError):
+            while await waiting.recv(1):
+                pass
+        worker.stop()

@@ -1,0 +1,299 @@
+"""The process above the workers: it starts them, replaces what crashes or is outdated, and sees to it that they end.
+
+Rules that this module alone enforces:
+
+* A worker that ends without having been told is replaced; one that keeps crashing after a pause that grows. The others
+  go on meanwhile.
+* The first worker is started alone. If it cannot start, the app cannot: the supervisor ends with its status.
+* Replacing goes one by one, and an old worker is told to stop only when a new one serves. The listening sockets are the
+  supervisor's own and stay open, so no connection is refused.
+* A worker that has not let go of its connections one second after its graceful time is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Sockets
+
+from trioweb.server.config import ServerConfig
+from trioweb.server.process.process import CANNOT_START, FAILED, HANDED, OK, READY
+from trioweb.server.process.reload import report_changes
+from trioweb.server.process.sockets import addresses, hand_over
+
+SHORTEST_PAUSE: Final = 0.1
+"""Seconds until a worker that has crashed is replaced; twice as long for each crash in a row."""
+LONGEST_PAUSE: Final = 30.0
+"""Seconds that this grows to."""
+SETTLED: Final = 60.0
+"""Seconds after which a worker has proved itself: its crash is the first in a row."""
+LENIENCY: Final = 1.0
+"""Seconds after its graceful time that a worker has to end its connections before it is killed."""
+
+
+class _Worker:
+    """A worker's process.
+
+    Attributes:
+        process: that process.
+        ready: set when it serves.
+        drained: set when it has no connections any more.
+        ended: set when it has ended.
+        retired: it was told to stop.
+        killed: it had to be killed.
+    """
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self.started = trio.current_time()
+        self.ready = trio.Event()
+        self.drained = trio.Event()
+        self.ended = trio.Event()
+        self.retired = False
+        self.killed = False
+
+    @property
+    def failed(self) -> bool:
+        """It has ended, and not as it was told."""
+        expected = (OK, -signal.SIGTERM) if self.retired else (OK,)  # a SIGTERM during its start-up just ends it
+        return self.killed or self.process.returncode not in expected
+
+    @property
+    def fate(self) -> str:
+        """How it has ended, in words."""
+        status = self.process.returncode or 0
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"worker {self.process.pid} {how}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+
+
+class Supervisor:
+    """Runs the workers of a configuration on sockets that listen.
+
+    Args:
+        config: the configuration.
+        sockets: the sockets, which stay the caller's.
+        arguments: of the command, from which each worker makes the configuration for itself: one that is started after
+            a change of the configuration file has the new one.
+    """
+
+    def __init__(self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str]) -> None:
+        self._config = config
+        self._sockets = sockets
+        self._arguments = arguments
+        self._workers: set[_Worker] = set()
+        self._places: list[_Worker | None] = [None] * config.workers
+        self._stopping = trio.Event()
+        self._changed = trio.Event()
+        self._replacing = trio.Lock()
+        self._status = OK
+
+    async def run(self) -> int:
+        """Run until a signal says stop. Returns the exit status: that of a first worker that could not start, else 1 if
+        a worker did not end as it was told, else 0.
+        """
+        self._log = self._config.log
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._heed_signals)
+            if self._config.use_reloader:
+                self._nursery.start_soon(self._heed_changes)
+            elif not await self._try_first():
+                self._nursery.cancel_scope.cancel()
+                return self._status
+            async with trio.open_nursery() as places:
+                for number in range(self._config.workers):
+                    places.start_soon(self._fill, number)
+            self._nursery.cancel_scope.cancel()
+        return self._status
+
+    async def _try_first(self) -> bool:
+        """Start the first worker; says whether it serves."""
+        worker = self._places[0] = await self._launch()
+        await _first_of(worker.ready, worker.ended)
+        if worker.ready.is_set() or self._stopping.is_set():
+            await self._announce()
+            return True
+        self._status = worker.process.returncode or FAILED
+        if self._status != CANNOT_START:  # which has told its reason
+            await self._log.error("%s before it served", worker.fate)
+            self._status = FAILED
+        return False
+
+    async def _announce(self) -> None:
+        if not self._stopping.is_set():
+            where = " and ".join(addresses(self._sockets))
+            count = len(self._places)
+            await self._log.info(
+                "trioweb serves %s at %s (%s %s, process %d; Ctrl+C stops it)",
+                self._config.application_path, where, count, "worker" if count == 1 else "workers", os.getpid(),
+            )  # fmt: skip
+
+    # Workers
+
+    async def _fill(self, number: int) -> None:
+        """Keep one place filled until the server stops."""
+        crashes = 0
+        while True:
+            worker = self._places[number]
+            if worker is None:
+                if self._stopping.is_set():
+                    return
+                try:
+                    worker = self._places[number] = await self._launch()
+                except OSError as error:  # no processes or descriptors left: the other workers go on
+                    crashes += 1
+                    await self._wait_after(f"cannot start a worker: {error.strerror}", crashes)
+                    continue
+            await worker.ended.wait()
+            if self._places[number] is not worker:
+                continue  # it was replaced
+            self._places[number] = None
+            if worker.retired or not worker.failed:
+                crashes = 0
+                continue
+            crashes = 1 if trio.current_time() - worker.started > SETTLED else crashes + 1
+            await self._wait_after(worker.fate, crashes)
+
+    async def _wait_after(self, fate: str, crashes: int) -> None:
+        """Wait before a worker that has crashed is replaced."""
+        if self._config.use_reloader:
+            await self._log.error("%s: waiting for a change", fate)
+            await _first_of(self._changed, self._stopping)
+            return
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (crashes - 1))
+        await self._log.error("%s: another one starts in %g s", fate, pause)
+        with trio.move_on_after(pause):
+            await self._stopping.wait()
+            self._status = FAILED  # it was down to the end
+
+    async def _launch(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed: dict[str, Any] = {**hand_over(self._sockets), "line": theirs.fileno()}
+            descriptors = [theirs.fileno(), *handed["secure"], *handed["insecure"], *handed["quic"]]
+            process = await trio.lowlevel.open_process(
+                [*_python(), "-m", "trioweb", "run", *self._arguments],
+                env={**os.environ, HANDED: json.dumps(handed)},
+                pass_fds=descriptors,
+            )
+        worker = _Worker(process)
+        self._workers.add(worker)
+        self._nursery.start_soon(self._listen, worker, trio.socket.from_stdlib_socket(ours))
+        self._nursery.start_soon(self._wait, worker)
+        if self._stopping.is_set():
+            self._retire(worker)
+        return worker
+
+    async def _listen(self, worker: _Worker, line: trio.socket.SocketType) -> None:
+        with line, suppress(OSError):
+            while word := await line.recv(1):
+                (worker.ready if word == READY else worker.drained).set()
+
+    async def _wait(self, worker: _Worker) -> None:
+        await worker.process.wait()
+        self._workers.discard(worker)
+        if worker.retired and worker.failed:
+            self._status = FAILED
+        worker.ended.set()
+
+    # Ending
+
+    def _retire(self, worker: _Worker) -> None:
+        if not worker.retired:
+            worker.retired = True
+            worker.signal(signal.SIGTERM)
+            self._nursery.start_soon(self._see_off, worker)
+
+    async def _see_off(self, worker: _Worker) -> None:
+        """See to it that a worker that was told to stop does so in time."""
+        with trio.move_on_after(self._config.graceful_timeout + LENIENCY):
+            await _first_of(worker.drained, worker.ended)
+        if worker.drained.is_set():
+            with trio.move_on_after(self._config.shutdown_timeout + LENIENCY):
+                await worker.ended.wait()
+        if not worker.ended.is_set():
+            worker.killed = True
+            worker.signal(signal.SIGKILL)
+            what = "clean-up" if worker.drained.is_set() else "requests"
+            await self._log.error("worker %d was killed: its %s took longer than they may", worker.process.pid, what)
+
+    async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        asked = 0
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._nursery.start_soon(self._replace_all)
+                    continue
+                asked += 1
+                self._stopping.set()
+                for worker in list(self._workers):
+                    if asked > 2:
+                        worker.killed = True
+                        worker.signal(signal.SIGKILL)
+                    elif worker.retired:
+                        worker.signal(signal.SIGTERM)  # once more: it hurries
+                    else:
+                        self._retire(worker)
+
+    # Replacing
+
+    async def _replace_all(self) -> None:
+        async with self._replacing:
+            for number, old in enumerate(list(self._places)):
+                if old is None or old.ended.is_set() or self._stopping.is_set():
+                    continue  # its successor will be of the new kind
+                new = await self._launch()
+                await _first_of(new.ready, new.ended)
+                if not new.ready.is_set():
+                    if not self._stopping.is_set():
+                        await self._log.error("%s before it served: the workers stay as they are", new.fate)
+                    return
+                self._places[number] = new
+                self._retire(old)
+                await old.ended.wait()
+            if not self._stopping.is_set():
+                await self._log.info("all workers were replaced")
+
+    async def _heed_changes(self) -> None:
+        send, receive = trio.open_memory_channel[str](1)
+        self._nursery.start_soon(report_changes, self._config.reload_dirs, send)
+        self._nursery.start_soon(self._announce)
+        async for path in receive:
+            await self._log.info("%s has changed: serving anew", path)
+            for worker in list(self._workers):
+                self._retire(worker)
+                await worker.ended.wait()
+            self._changed.set()
+            self._changed = trio.Event()
+
+
+def _python() -> list[str]:
+    """Python, with nothing of the working directory before what is installed: there may be a trio.py of the user's."""
+    is_here = Path.cwd() == Path(__file__).parents[2]  # a checkout that is not installed
+    return [sys.executable] if is_here else [sys.executable, "-P"]
+
+
+async def _first_of(*events: trio.Event) -> None:
+    """Wait until one of the events is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)

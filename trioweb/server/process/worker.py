@@ -1,0 +1,228 @@
+"""One worker: a trio program that serves an app on some sockets until it is told to stop.
+
+The order in which it ends: it accepts no more; what is idle is closed and the app hears that it stops; what is under
+way has ``graceful_timeout``; then it is cancelled and its connections are broken off; last the app's lifespan ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import random
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Sockets
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.udp_server import UDPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
+
+from trioweb.ground.errors import unwrap
+from trioweb.server.config import ServerConfig
+from trioweb.server.door import Door, as_asgi
+from trioweb.server.http1.pulse import Pulse
+from trioweb.server.hypercorn.connection import PARTING_SECONDS
+from trioweb.server.process.gate import Gate
+
+OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+ACCEPT_PAUSE: Final = 0.1
+"""Seconds until the next try to accept, when the process has no descriptors left: a connection may have ended."""
+QUIC_LOOK: Final = 0.1
+"""Seconds between looks at whether the last HTTP/3 request has ended, at a stop: Hypercorn tells nobody."""
+CONNECTION: Final = "a connection of trioweb's server"
+"""The name of its task: one for all of them costs each nothing."""
+PROBES: Final = 3
+"""TCP keep-alive probes without an answer after which the other end is taken to be gone."""
+PROBE_INTERVAL: Final = 10
+"""Seconds between them."""
+
+
+class Worker:
+    """Serves until ``stop``.
+
+    Args:
+        app: what answers requests.
+        config: the configuration.
+        sockets: where to listen; they listen already.
+    """
+
+    def __init__(self, app: AppWrapper, config: ServerConfig, sockets: Sockets) -> None:
+        self._app = Gate(app, config)
+        self._asgi = as_asgi(self._app)
+        self._config = config
+        self._sockets = sockets
+        jitter = random.randint(0, config.max_requests_jitter)  # noqa: S311 - so that workers do not all end at once
+        self._context = WorkerContext(None if config.max_requests is None else config.max_requests + jitter)
+        self._connections: set[Door] = set()
+        self._quic: set[UDPServer] = set()
+        self._ended = trio.lowlevel.ParkingLot()  # who waits for a connection to end
+        self._stop = trio.Event()
+        self._hurry = trio.Event()
+        self._failure: Exception | None = None
+        self._warned = False
+
+    def stop(self) -> None:
+        """Have it stop, gracefully. Safe to call twice, or before ``serve``. Does not block."""
+        self._stop.set()
+
+    def hurry(self) -> None:
+        """Leave what is under way no more time: whoever asks has run out of patience. Does not block."""
+        self.stop()
+        self._hurry.set()
+
+    async def serve(self, on_ready: Callable[[], None], on_drained: Callable[[], None]) -> None:
+        """Run the app's lifespan, and serve until ``stop``. Returns when all has ended.
+
+        Args:
+            on_ready: called when the app has started and connections are accepted.
+            on_drained: called when the last connection has ended, before the app's lifespan cleans up.
+
+        Raises:
+            LifespanFailureError: the app's lifespan failed, at start-up or later.
+            LifespanTimeoutError: it took longer than it may.
+        """
+        state: dict[str, Any] = {}
+        lifespan = Lifespan(self._app, self._config, state)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_lifespan, lifespan)
+            await self._start_up(lifespan)
+            if self._failure is None and lifespan.startup.is_set():
+                await self._serve_connections(state, on_ready)
+                on_drained()
+                if self._failure is None:
+                    await lifespan.wait_for_shutdown()
+            nursery.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _watch_lifespan(self, lifespan: Lifespan) -> None:
+        try:
+            await lifespan.handle_lifespan()
+        except* LifespanFailureError as group:
+            self._failure = unwrap(group)
+            self.stop()  # gracefully: what is under way may not need what has failed
+        else:
+            lifespan.supported = False  # it has returned: nobody is there to hear of the shutdown
+
+    async def _start_up(self, lifespan: Lifespan) -> None:
+        # A stop during the start-up is heard here; what hangs in it must not hang the stop.
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self._stop.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            try:
+                await lifespan.wait_for_startup()
+            except LifespanTimeoutError as error:
+                self._failure = self._failure or error
+            nursery.cancel_scope.cancel()
+
+    async def _serve_connections(self, state: dict[str, Any], on_ready: Callable[[], None]) -> None:
+        async with trio.open_nursery() as connections:
+            self._pulse = Pulse(self._config, connections, self._app.min_rate)
+            connections.start_soon(self._pulse.run)
+            if self._pulse.poller is not None:
+                connections.start_soon(self._pulse.poller.run)
+            async with trio.open_nursery() as listening:
+                context = self._config.create_ssl_context()
+                for sock in self._sockets.secure_sockets:
+                    listening.start_soon(self._accept, sock, context, state, connections)
+                for sock in self._sockets.insecure_sockets:
+                    listening.start_soon(self._accept, sock, None, state, connections)
+                for sock in self._sockets.quic_sockets:
+                    connections.start_soon(self._serve_quic, sock, state)
+                listening.start_soon(self._stop_when_asked)
+                on_ready()
+                await self._stop.wait()
+                listening.cancel_scope.cancel()
+            await self._context.terminated.set()
+            for connection in self._connections:
+                connection.stop()
+            connections.start_soon(self._break_off_after, self._config.graceful_timeout, connections.cancel_scope)
+            while self._connections or self._busy_quic:
+                with trio.move_on_after(QUIC_LOOK if self._busy_quic else math.inf):
+                    await self._ended.park()
+            connections.cancel_scope.cancel()
+
+    async def _stop_when_asked(self) -> None:
+        await self._context.terminate.wait()
+        self.stop()
+
+    async def _break_off_after(self, seconds: float, scope: trio.CancelScope) -> None:
+        with trio.move_on_after(seconds):
+            await self._hurry.wait()
+        scope.cancel()
+        with trio.move_on_after(PARTING_SECONDS, shield=True):
+            while self._connections:
+                await self._ended.park()
+        for connection in list(self._connections):  # whose apps have something that is not cancelled
+            connection.break_off()
+
+    # Connections
+
+    async def _accept(
+        self, sock: socket.socket, context: ssl.SSLContext | None, state: dict[str, Any], connections: trio.Nursery
+    ) -> None:
+        limit = self._config.connection_limit
+        async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
+            while True:
+                while len(self._connections) >= limit:
+                    await self._ended.park()
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # of the connection that would have been, or out of descriptors
+                    await self._warn_of(error)
+                    await trio.sleep(ACCEPT_PAUSE)
+                    continue
+                self._keep_alive(stream.socket)
+                tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
+                connection = Door(
+                    self._app, self._asgi, self._config, self._context, self._pulse, state, tls or stream, self._forget
+                )
+                self._connections.add(connection)
+                connections.start_soon(connection.run, name=CONNECTION)
+                del stream, tls, connection  # the next one may come in hours
+
+    def _forget(self, connection: Door) -> None:
+        self._connections.discard(connection)
+        self._ended.unpark_all()
+
+    async def _serve_quic(self, sock: socket.socket, state: dict[str, Any]) -> None:
+        while True:
+            server = UDPServer(self._app, self._config, self._context, ConnectionState(state), sock)
+            self._quic.add(server)
+            try:
+                await server.run()
+            except Exception:
+                await self._config.log.exception("serving HTTP/3 failed: its connections are lost, new ones are served")
+            else:
+                return
+            finally:
+                self._quic.discard(server)
+
+    @property
+    def _busy_quic(self) -> bool:
+        return any(not server.protocol.idle for server in self._quic)
+
+    async def _warn_of(self, error: OSError) -> None:
+        if not self._warned and error.errno in OUT_OF_DESCRIPTORS:
+            self._warned = True
+            await self._config.log.warning(
+                "cannot accept connections for now: %s; they wait (raise the limit with ulimit -n)", error.strerror
+            )
+
+    def _keep_alive(self, sock: trio.socket.SocketType) -> None:
+        seconds = self._config.tcp_keep_alive
+        if not seconds or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", PROBE_INTERVAL), ("TCP_KEEPCNT", PROBES)):
+            if hasattr(socket, name):  # not everywhere
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

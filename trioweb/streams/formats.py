@@ -1,0 +1,121 @@
+"""The stream formats as plain async generators, to build on: what the responses of the same names send.
+
+They give ``bytes``. Each iterates its source in the task that iterates it, closes it there, and is itself best left
+to a response, which closes it whatever happens; a program that iterates one itself writes
+``async with contextlib.aclosing(json_lines(items)) as lines``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
+from trioweb.ground.http.events import PING
+from trioweb.io.threads import in_thread
+from trioweb.streams.sources import as_generator, close_generator, framed, from_thread, with_pings
+
+FILE_CHUNK: Final = 65536
+"""Bytes that one hop to a worker thread reads of a file."""
+SYNC_BUFFER: Final = 65536
+"""Bytes that wait between the worker thread of a sync iterable and who iterates its generator."""
+
+
+def json_lines(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncGenerator[bytes, None]:
+    """One JSON value a line. Waits for ``items``; a sync iterator is drained in one worker thread.
+
+    Raises (in the iteration, and first at the ``yield`` that gave the item):
+        TypeError: an item has no JSON form.
+    """
+    return _encoded(items, encode_json_line)
+
+
+def csv_rows(
+    rows: AsyncIterable[Any] | Iterable[Any], header: Iterable[str] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """A table as CSV (RFC 4180): rows are sequences, mappings, dataclasses or Structs. Waits for ``rows``.
+
+    Args:
+        rows: the rows.
+        header: the first line, and the columns where rows have names; else the first such row's names.
+
+    Raises (in the iteration, and first at the ``yield`` that gave the row):
+        TypeError: a row is none of these.
+        ValueError: a row has a column that the header does not name.
+    """
+    encoder = CSVEncoder(header)
+    return _encoded(rows, encoder, encoder.header_line)
+
+
+async def file_chunks(path: str | os.PathLike[str], chunk_size: int = FILE_CHUNK) -> AsyncGenerator[bytes, None]:
+    """The bytes of a file, read in worker threads: one hop a chunk, and no thread while nobody asks.
+
+    Args:
+        path: the file.
+        chunk_size: bytes of a chunk; the last one is shorter.
+
+    Raises:
+        OSError: the file cannot be opened or read.
+    """
+    file: io.RawIOBase = await in_thread(partial(io.FileIO, path))
+    try:
+        while chunk := await in_thread(file.read, chunk_size):
+            yield chunk
+    finally:
+        with trio.CancelScope(shield=True):
+            await in_thread(file.close)
+
+
+async def server_sent_events(
+    events: AsyncIterable[Any] | Iterable[Any], ping: float | None = 15.0, retry: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Server-sent events as bytes: ``ServerSentEvent``s, or values that become the data of one.
+
+    ``events`` is iterated in a task of its own, from start to close, so that a ping can go out while it sleeps.
+
+    Args:
+        events: what to send.
+        ping: seconds without an event after which a comment is given; ``None`` for none.
+        retry: milliseconds that a client waits before it reconnects; given first.
+    """
+    chunks = _encoded(events, encode_any_event)
+    if ping is not None:
+        chunks = with_pings(chunks, ping, PING)
+    async with aclosing(framed(chunks, b"" if retry is None else b"retry: %d\n\n" % retry, bytes)) as whole:
+        async for data in whole:
+            yield data
+
+
+async def _encoded(
+    items: Any, encode: Callable[[Any], bytes], tail: Callable[[], bytes] | None = None
+) -> AsyncGenerator[bytes, None]:
+    source = as_generator(items)
+    if source is None:
+        source, encode = from_thread(items, Encoder("a stream", encode), SYNC_BUFFER), _same
+    error: BaseException | None = None
+    try:
+        while True:
+            item = await (anext(source) if error is None else source.athrow(error))
+            error = None
+            try:
+                yield encode(item)
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                error = raised
+    except StopAsyncIteration:
+        pass
+    finally:
+        await close_generator(source)
+    if tail is not None and (line := tail()):
+        yield line
+
+
+def _same(data: bytes) -> bytes:
+    return data

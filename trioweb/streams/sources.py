@@ -1,0 +1,287 @@
+"""What can be streamed, and each of it as one of two things: an async generator, or an iterator for a worker thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from inspect import iscoroutine
+from typing import Any, Final, TypeAlias, cast
+
+import trio
+
+from trioweb.ground.chunks import Encoder
+from trioweb.io.threads import in_thread, thread_work
+from trioweb.streams.channel import ByteChannel, Outcome, ThreadEnd
+
+FILE_CHUNK: Final = 65536
+"""Bytes that one read of an async file asks for: one hop to a worker thread."""
+READY = (list, tuple, set, frozenset, dict, range, deque)
+"""Iterables that are all there: to iterate them never blocks, so they need no thread."""
+
+_WHOLE = (str, bytes, bytearray, memoryview, dict, type)
+
+Source: TypeAlias = (
+    "AsyncIterable[Any] | Iterable[Any] | trio.abc.ReceiveStream | Callable[[], AsyncIterable[Any] | Iterable[Any]]"
+)
+
+
+def is_iterator(value: object) -> bool:
+    """Whether a value is a stream by itself: a generator, an iterator, a receive channel or stream, an async file."""
+    return (hasattr(value, "__next__") or is_async(value)) and not isinstance(value, type)
+
+
+def is_async(value: object) -> bool:
+    """Whether a value is iterated with ``async for``."""
+    return hasattr(value, "__aiter__")
+
+
+def is_iterable(value: object) -> bool:
+    """Whether a value can be streamed chunk by chunk where the user says so: text and mappings are one value each."""
+    return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, _WHOLE)
+
+
+def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
+    """The source as an async generator, or ``None`` where only a thread may iterate it."""
+    if _is_generator(source):
+        return cast("AsyncGenerator[Any, None]", source)
+    if is_async(source):
+        if hasattr(source, "read") and hasattr(source, "aclose"):
+            return _read(source)
+        iterator = source.__aiter__()
+        if _is_generator(iterator) and not (hasattr(source, "aclose") or hasattr(source, "close")):
+            return cast("AsyncGenerator[Any, None]", iterator)  # what is raised at its yield belongs there
+        return _iterate(source, iterator)
+    if isinstance(source, READY) or type(source).__name__ in ("dict_keys", "dict_values", "dict_items"):
+        return _each(source)
+    return None
+
+
+def _is_generator(value: object) -> bool:
+    return all(hasattr(value, name) for name in ("asend", "athrow", "aclose", "__anext__"))
+
+
+async def _iterate(source: Any, iterator: Any) -> AsyncGenerator[Any, None]:
+    try:
+        async for chunk in iterator:
+            yield chunk
+    finally:
+        try:
+            if iterator is not source and hasattr(iterator, "aclose"):
+                await iterator.aclose()
+        finally:
+            await close_unused(source)
+
+
+async def _read(file: Any) -> AsyncGenerator[Any, None]:
+    try:
+        while chunk := await file.read(FILE_CHUNK):
+            yield chunk
+    finally:
+        await file.aclose()
+
+
+async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
+    for item in items:
+        yield item
+
+
+def is_channel(source: object) -> bool:
+    """Whether a source has another end, that somebody may hold: a channel or stream, of trio's or in its shape."""
+    return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
+
+
+async def close_unused(source: Any) -> None:
+    """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
+    if hasattr(source, "aclose"):
+        await source.aclose()
+    elif not callable(source) and hasattr(source, "close"):
+        source.close()
+
+
+async def close_generator(generator: AsyncGenerator[Any, None]) -> None:
+    """Close a generator that may be suspended inside a nursery of its own, which wraps what closing it raises."""
+    try:
+        await generator.aclose()
+    except BaseExceptionGroup as group:
+        rest = group.split(GeneratorExit)[1]
+        try:
+            if rest is not None:
+                raise rest from None
+        finally:
+            del rest
+
+
+async def close_generators(generators: list[AsyncGenerator[bytes, None]]) -> None:
+    """Close several, the last one first, whatever closing one of them raises."""
+    try:
+        await close_generator(generators.pop())
+    finally:
+        if generators:
+            await close_generators(generators)
+
+
+async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+    """Drain an iterable into ``channel`` in one worker thread, from its first item to its close.
+
+    A cancellation reaches the thread at its next chunk and nowhere else, and only then does this return: what the
+    iterable holds is never closed under its hands.
+    """
+    end, work = ThreadEnd(channel), thread_work()
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_when_cancelled, end)
+            try:
+                with work.known(end):
+                    await in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
+
+
+async def _stop_when_cancelled(end: ThreadEnd) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        end.stop()
+
+
+def _drain(iterable: Iterable[Any], put: Callable[[bytes], bool], encoder: Encoder) -> None:
+    iterator: Any = iter(iterable)
+    try:
+        for chunk in iterator:
+            if not put(_encoded(iterator, chunk, encoder)):
+                return
+    except _Ended:
+        return
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+
+
+class _Ended(Exception):
+    """A generator took the error that was thrown into it for its end."""
+
+
+def _encoded(iterator: Any, chunk: Any, encoder: Encoder) -> bytes:
+    # What cannot be encoded is raised at the generator's yield; it may go on with another chunk.
+    while True:
+        try:
+            return encoder.first(chunk)
+        except Exception as error:
+            wrong = encoder.explain(chunk, error)
+        try:
+            if not hasattr(iterator, "throw"):
+                raise wrong
+            chunk = iterator.throw(wrong)
+        except StopIteration:
+            raise _Ended from None
+        finally:
+            del wrong
+
+
+async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
+    """The encoded chunks of an iterable that a worker thread drains, joined as they pile up."""
+    channel = ByteChannel(limit)
+    left = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fill_and_finish, iterable, channel, encoder)
+        while not left:
+            await channel.wait()
+            data = channel.take()
+            if not data and channel.outcome is not Outcome.RUNNING:
+                break
+            try:
+                yield data
+            except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
+                left = True
+        nursery.cancel_scope.cancel()
+    if not left:
+        channel.raise_failure()
+    channel.close()
+
+
+async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+    """``fill_from_thread`` as a task of its own, its error a value in the channel."""
+    outcome, failure = Outcome.INTERRUPTED, None
+    try:
+        await fill_from_thread(iterable, channel, encoder)
+        outcome = Outcome.FINISHED
+    except Exception as error:
+        outcome, failure = Outcome.FAILED, error
+    finally:
+        channel.finish(outcome, failure)
+        del failure
+
+
+async def with_pings(chunks: AsyncGenerator[bytes, None], seconds: float, ping: bytes) -> AsyncGenerator[bytes, None]:
+    """The chunks, and a ping for each so many seconds in which there is none.
+
+    ``chunks`` is iterated in a task of its own, from start to close, so that a ping can be given while it sleeps.
+    """
+    send, receive = trio.open_memory_channel[bytes](0)
+    left = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_forward, chunks, send)
+        async with receive:
+            while not left:
+                data = ping
+                with trio.move_on_after(seconds):
+                    try:
+                        data = await receive.receive()
+                    except trio.EndOfChannel:
+                        break
+                try:
+                    yield data
+                except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
+                    left = True
+        nursery.cancel_scope.cancel()
+
+
+async def _forward(chunks: AsyncGenerator[bytes, None], send: trio.MemorySendChannel[bytes]) -> None:
+    async with send:
+        try:
+            async for data in chunks:
+                await send.send(data)
+        except trio.BrokenResourceError:
+            pass  # whoever iterated this has had enough
+        finally:
+            await close_generator(chunks)
+
+
+def mapped(
+    function: Callable[[AsyncIterator[bytes]], Any], chunks: AsyncGenerator[bytes, None], where: str
+) -> AsyncGenerator[bytes, None]:
+    """The chunks as a map gives them on. ``where`` is the route, for messages.
+
+    Raises:
+        TypeError: the map is no async generator function.
+    """
+    made = function(chunks)
+    if hasattr(made, "__anext__") and hasattr(made, "aclose"):
+        return cast("AsyncGenerator[bytes, None]", made)
+    if iscoroutine(made):
+        made.close()
+    raise TypeError(
+        f"{where}: what map_stream was given returned {type(made).__qualname__}: write `async def "
+        "function(chunks): async for chunk in chunks: yield ...`"
+    )
+
+
+async def framed(
+    chunks: AsyncGenerator[bytes, None], prelude: bytes, tail: Callable[[], bytes]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks, with what goes before and after them."""
+    try:
+        if prelude:
+            yield prelude
+        async for data in chunks:
+            yield data
+        if last := tail():
+            yield last
+    finally:
+        await close_generator(chunks)
