@@ -23,6 +23,7 @@ import trio
 
 from trioweb import (
     App,
+    Compression,
     EventStreamResponse,
     FileResponse,
     HTTPError,
@@ -222,6 +223,7 @@ app.add_middleware(Around)
 front = Router(prefix="/front", middleware=[pass_on])
 failing = Router(prefix="/failing", middleware=[fail_in_middleware])
 double = Router(prefix="/double", middleware=[pass_on, fail_in_middleware])
+compressed = Router(prefix="/compressed", middleware=[Compression()])
 
 
 @app.get("/-/ready")
@@ -401,6 +403,21 @@ async def body_request(item: Item, request: Request) -> str:
 async def json(request: Request) -> str:
     request.state.marker = Marker()
     return str(await request.json(Item))
+
+
+@shape("POST", "/json/thread")
+def json_in_thread(request: Request) -> str:
+    request.state.marker = Marker()
+    return str(trio.from_thread.run(request.json, Item))
+
+
+@shape("GET", "/thread/loop/{kind}")
+def thread_on_loop(kind: str) -> str:
+    marker = Marker()
+    trio.from_thread.run(fail_in_child, kind)
+    trio.from_thread.run_sync(fail, kind)
+    del marker
+    return "ok"
 
 
 @shape("POST", "/lines")
@@ -688,8 +705,8 @@ async def socket_cancelled(ws: WebSocket, kind: str) -> None:
     del marker
 
 
-for router in (app, front, failing, double):
+for router in (app, front, failing, double, compressed):
     for method, path, options, handler in SHAPES:
         router.route(path, methods=[method], **options)(handler)
-for included in (front, failing, double):
+for included in (front, failing, double, compressed):
     app.include(included)

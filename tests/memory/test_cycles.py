@@ -18,7 +18,7 @@ from tests.memory import app as served
 from trioweb import App
 from trioweb.testing import TestClient
 
-FRONTS = ("", "/front", "/failing", "/double")
+FRONTS = ("", "/front", "/failing", "/double", "/compressed")
 KINDS = ("none", *served.FAULTS)
 JSON = (b"content-type", b"application/json")
 CLEARS = pytest.mark.skipif(sys.version_info < (3, 13), reason="frames that may wait cannot be cleared before 3.13")
@@ -52,7 +52,7 @@ class Way(NamedTuple):
 def failing(front: str) -> Iterator[Way]:
     """Handlers and streams of each shape that fail in each way."""
     for kind in KINDS:
-        for shape in ("nothing", "awaits", "request", "nursery", "own", "thread", "dependency", "late"):
+        for shape in ("nothing", "awaits", "request", "nursery", "own", "thread", "thread/loop", "dependency", "late"):
             yield Way(f"{front}/{shape}/{kind}")
             yield Way(f"{front}/{shape}/{kind}", query=b"around=1")
         yield Way(f"{front}/refusing/x", query=b"kind=" + kind.encode())
@@ -73,7 +73,7 @@ def bodies(front: str) -> Iterator[Way]:
     """Bodies that are refused, and some that are not."""
     multipart = (b"content-type", b"multipart/form-data; boundary=x")
     urlencoded = (b"content-type", b"application/x-www-form-urlencoded")
-    for path in ("body", "body/request", "json", "lines"):
+    for path in ("body", "body/request", "json", "json/thread", "lines"):
         for data in (b"not json" * 1000, b'{"name": 1}', b'{"name": "x"}'):
             yield Way(f"{front}/{path}", "POST", [JSON], data)
         yield Way(f"{front}/{path}", "POST", [(b"content-type", b"text/x")], b"abc")

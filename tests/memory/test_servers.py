@@ -98,6 +98,26 @@ def test_a_big_body_that_is_refused_is_freed(server: Server, front: str, path: s
 
 
 @pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("path", ["json", "json/thread", "lines"])
+def test_a_body_that_breaks_off_is_freed(server: Server, front: str, path: str) -> None:
+    """What has come of a body is freed where its client leaves in the middle, or goes on with what is no chunk."""
+    before = server.memory
+    half = b"x" * (BIG // 2)
+    for _ in range(5):
+        with server.request(f"{front}/{path}", "POST", f"{JSON}Content-Length: {BIG}\r\n", half):
+            wait_for_a_marker(server)
+        garbage_of_chunks = b"%x\r\n%b\r\nzz\r\n" % (len(half), half)
+        with server.request(
+            f"{front}/{path}", "POST", f"{JSON}Transfer-Encoding: chunked\r\n", garbage_of_chunks
+        ) as it:
+            read_quietly(it)
+    assert alive(server) == 0
+    assert server.memory - before < 2 * BIG // 1024
+    if server.runner == "trioweb":
+        assert garbage(server) == {}
+
+
+@pytest.mark.parametrize("front", FRONTS)
 def test_limits_leave_nothing(server: Server, front: str) -> None:
     """A route's timeout and a stream's limits, wrong values, missing files and routes leave nothing."""
     for path in ("timeout", "cancels", "unsendable", "file/missing", "file", "wrong", "nowhere", "input?number=x"):

@@ -186,7 +186,7 @@ class Delivery:
         complete_head(self._call, response, producer, media_type)
         stream, inbox = stream_of(response), self._call.inbox
         if stream is not None and stream.coding is not None:
-            stream.coder = stream.coding()
+            stream.coder = stream.coding(response)
         if not (inbox.wanted or inbox.complete):
             inbox.discard()
         return response.status_code, response.headers.raw

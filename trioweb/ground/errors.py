@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from http import HTTPStatus
 from types import FrameType, TracebackType
 from typing import Final, TypedDict
@@ -199,11 +198,21 @@ def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
 
 
 def _clear(trace: TracebackType | None, spared: Container[FrameType] = ()) -> None:
-    """Clear the frames that have ended: not those that wait, which before Python 3.13 this would end."""
+    """Clear the frames that have ended, and those that have called them: trio's keep what they have caught. Not those
+    that wait, which before Python 3.13 this would end.
+    """
+    seen: set[FrameType] = set()
     for frame in _frames(trace):
-        if frame not in spared and (sys.version_info >= (3, 13) or not frame.f_code.co_flags & _SUSPENDS):
-            with suppress(RuntimeError):  # it has not ended
-                frame.clear()
+        ended: FrameType | None = frame
+        while ended is not None and ended not in seen and ended not in spared:
+            seen.add(ended)
+            if sys.version_info < (3, 13) and ended.f_code.co_flags & _SUSPENDS:
+                break
+            try:
+                ended.clear()
+            except RuntimeError:  # it has not ended, nor have its callers
+                break
+            ended = ended.f_back
 
 
 def chained(error: Exception, earlier: Exception) -> Exception:

@@ -96,7 +96,7 @@ class Compression:
             if request.method == "HEAD":
                 self._mark(response, coding)
             else:
-                stream.coding = lambda: self._choose(response, coding)
+                stream.coding = lambda sent: self._choose(sent, coding)
             return response
         marked = len(body or b"") >= self._minimum_size and self._mark(response, coding)
         if marked and coding is not None and body and request.method != "HEAD":

@@ -86,7 +86,7 @@ class Stream:
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
     pulled: bool = False
-    coding: Callable[[], Coder | None] | None = None
+    coding: Callable[[Any], Coder | None] | None = None
     coder: Coder | None = None
     declared: int | None = None
     begun: bool = False

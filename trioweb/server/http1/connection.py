@@ -184,7 +184,7 @@ class HTTP1Connection(Line):
         if self._access is not None:
             self._access.begin(scope)
         if config.server_names and not self._is_named(head):
-            cycle.fault = BadRequest(404, "no server of this name is here")
+            cycle.fault = 404  # no server of this name is here
         else:
             if self.context.max_requests is not None:
                 await self.context.mark_request()
@@ -293,7 +293,7 @@ class HTTP1Connection(Line):
         """Answer in the place of an app that has not, or break off what it has not ended."""
         response = cycle.response
         if response.state is WAITING or response.state is STARTED:
-            status = 500 if cycle.fault is None else cycle.fault.status
+            status = 500 if cycle.fault is None else cycle.fault
             response.status, response.headers, response.state = status, (), DONE
             await self.taken(self.wire.write(refusal(status, self.pulse.fields), b"", b""))
             cycle.ended_at = trio.current_time()

@@ -58,8 +58,8 @@ class Cycle(DirectTransport):
         self.response = Response(
             head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
         )
-        self.fault: BadRequest | None = None
-        """What was wrong with the request's body."""
+        self.fault: int | None = None
+        """The status for what was wrong with the request's body. The error itself would keep the frames it passed."""
         self.release_asked = False
         self.ended_at: float | None = None
         """When the last byte of the response was taken by the system; ``None`` too where nobody logs it."""
@@ -112,7 +112,7 @@ class Cycle(DirectTransport):
             try:
                 body = reader.next_body()
             except BadRequest as error:
-                self.fault = error
+                self.fault = error.status
                 return None
         if not (body or reader.complete):
             return None
@@ -130,7 +130,7 @@ class Cycle(DirectTransport):
                 return
         self._pace = await line.read_body(self._pace)
         if line.late:
-            self.fault = BadRequest(408, "the request's body did not come")
+            self.fault = 408  # it did not come
 
     # Sending
 
