@@ -123,6 +123,9 @@ FAULTS = {
     "a long key": (UPGRADE + VERSION + KEY[:-4] + "AAAA==\r\n", 400),
     "a key that is not base64": (UPGRADE + VERSION + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!==\r\n", 400),
     "two keys": (UPGRADE + VERSION + KEY + KEY, 400),
+    "a subprotocol that is no token": (UPGRADE + KEY + VERSION + "Sec-WebSocket-Protocol: chat, caf\u00e9\r\n", 400),
+    "an extension that is no token": (UPGRADE + KEY + VERSION + "Sec-WebSocket-Extensions: \u00e9\r\n", 400),
+    "a connection that is no token": ("Connection: Upgrade, \u00e9\r\nUpgrade: websocket\r\n" + KEY + VERSION, 400),
     "a body with a length": (UPGRADE + VERSION + KEY + "Content-Length: 3\r\n", 400),
     "a chunked body": (UPGRADE + VERSION + KEY + "Transfer-Encoding: chunked\r\n", 400),
 }
@@ -281,6 +284,7 @@ def test_over_http2(start_server: StartServer) -> None:
         for path, version in (
             ("/echo", []),
             ("/echo", [("sec-websocket-version", "12")]),
+            ("/echo", [("sec-websocket-version", "13"), ("sec-websocket-protocol", "\u00e9")]),
             ("/deny/401", [("sec-websocket-version", "13")]),
             ("/nowhere", [("sec-websocket-version", "13")]),
         )
@@ -288,7 +292,7 @@ def test_over_http2(start_server: StartServer) -> None:
     for stream in asked:
         client.pump("ended", stream)
         assert stream in client.ended
-    assert [client.received[stream][:1] for stream in asked] == [b"", b"", b"{", b"{"]
+    assert [client.received[stream][:1] for stream in asked] == [b"", b"", b"", b"{", b"{"]
     other = client.request("/-/ready")
     client.pump("ended", other)
     assert client.received[other] == b"ready"

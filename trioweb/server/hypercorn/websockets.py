@@ -37,6 +37,8 @@ END_SECONDS: Final = 1.0
 """Seconds for a peer to take what stands before the end of its stream; the app does not wait longer for the news."""
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
+_LISTS: Final = frozenset({b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"})
+"""Lists of tokens, which are ASCII: Hypercorn's decoding of them ends the whole connection where they are not."""
 _CLOSE, _PING = b"\x88", b"\x89"  # what these frames of ours begin with
 _HANDSHAKE, _REFUSED = ASGIWebsocketState.HANDSHAKE, ASGIWebsocketState.HTTPCLOSED
 _NOBODY: Final = {"type": "websocket.disconnect", "code": BROKEN}  # for an app that has returned
@@ -58,6 +60,8 @@ def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
         if http_version != "1.1" or not versions:
             return HTTPStatus.BAD_REQUEST, [spoken]
         return HTTPStatus.UPGRADE_REQUIRED, [spoken, (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    if not all(value.isascii() for name in _LISTS & values.keys() for value in values[name]):
+        return HTTPStatus.BAD_REQUEST, []
     if http_version[0] == "1":
         keys = values.get(b"sec-websocket-key", [])
         # What a body holds would be taken for frames, by this server or by one in front of it.
@@ -90,7 +94,8 @@ class WebSocketStream(WSStream):
         if isinstance(event, Request):
             self._refusal = check_handshake(event.headers, event.http_version)
             if self._refusal is not None:  # Hypercorn, too, refuses one without a version
-                headers = [field for field in event.headers if field[0] != b"sec-websocket-version"]
+                unread = _LISTS | {b"sec-websocket-version"}
+                headers = [field for field in event.headers if field[0] not in unread]
                 event = replace(event, headers=headers)
             await super().handle(event)
         elif isinstance(event, (Body, Data)):
