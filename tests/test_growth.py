@@ -24,6 +24,8 @@ import msgspec
 import pytest
 
 import trioweb
+from tests.asgi import Exchange
+from trioweb import App
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.escapes import escape, escape_controls
 from trioweb.ground.faults import decode_json
@@ -522,6 +524,36 @@ def test_steps_grow_with_the_input(name: str) -> None:
         checks._known_hosts.clear()
         steps = executed(parser.parse, make(small)), executed(parser.parse, make(large))
         assert steps[1] <= max(2 * large / small * steps[0], LINES_A_BYTE * large), make(60)
+
+
+async def test_a_source_of_inputs_is_read_once() -> None:
+    """The work for a query grows with the query, and not with the inputs that are found in it besides."""
+
+    async def one(a: str = "") -> str:
+        return a
+
+    async def many(a: str = "", b: str = "", c: str = "", d: str = "", e: str = "", f: str = "") -> str:
+        return a
+
+    async def calls(handler: Callable[..., Any]) -> int:
+        count = 0
+
+        def profile(frame: FrameType, event: str, _: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        app = App()
+        app.get("/")(handler)
+        exchange = Exchange("GET", "/", query_string=b"a=" + b"%" * LARGE)
+        sys.setprofile(profile)
+        try:
+            await exchange.run(app)
+        finally:
+            sys.setprofile(None)
+        assert exchange.status == 200
+        return count
+
+    assert await calls(many) < 1.5 * await calls(one)
 
 
 @pytest.mark.parametrize(

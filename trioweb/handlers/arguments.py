@@ -165,9 +165,12 @@ class Arguments:
         for found in self.path:
             found.read(params, arguments, faults)
         if self.inputs and connection is not None:
-            sources = {"query": _query, "header": _headers, "cookie": _cookies}
+            sources: dict[str, Any] = {}  # each is read once, and not for each input
             for found in self.inputs:
-                found.read(sources[found.where](connection), arguments, faults)
+                where = found.where
+                if where not in sources:
+                    sources[where] = _SOURCES[where](connection)
+                found.read(sources[where], arguments, faults)
         for name in self.request_names:
             arguments[name] = connection
         for name in self.nursery_names:
@@ -238,6 +241,9 @@ def _headers(connection: Connection) -> Any:
 
 def _cookies(connection: Connection) -> Any:
     return connection.cookies
+
+
+_SOURCES: Final = {"query": _query, "header": _headers, "cookie": _cookies}
 
 
 async def _contents(file: Any) -> Any:
