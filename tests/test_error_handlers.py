@@ -139,6 +139,27 @@ async def test_a_handler_that_passes_an_error_on(path: str, how: str, caplog: py
 
 
 @pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("path", SHAPES)
+@pytest.mark.parametrize("general", [Exception, 500])
+async def test_the_last_handler_passes_an_error_on(
+    general: Any, path: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``raise error`` in the general handler, of which there is none behind it, ends with the plain 500."""
+    app, asked = shop(App(), SoldOut), []
+
+    @app.error_handler(general)
+    async def passes_on(request: Request, error: Exception) -> Response:
+        asked.append(error)
+        assert len(asked) == 1  # or it would go on for ever
+        raise error
+
+    outer, prefix = wrapped(app, how)
+    answer = await ask(outer, prefix + path)
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert faults(caplog) == [["SoldOut"]]
+
+
+@pytest.mark.parametrize("how", HOWS)
 async def test_handlers_that_lead_to_each_other_end(how: str, caplog: pytest.LogCaptureFixture) -> None:
     """No handler is asked again after it has failed with a request: where all have, the answer is the plain 500."""
     app, asked = shop(App(), SoldOut), []

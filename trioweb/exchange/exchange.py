@@ -99,6 +99,7 @@ class Exchange:
             if failure is not None and not self._outbox.started and not self._inbox.gone:
                 failure = await self._answer(failure)
                 while failure is not None and failure is self._refused:
+                    self._refused = None  # an error handler may raise the same once more
                     failure = await self._answer(failure)
             if failure is not None:
                 self._call.report(self._outbox, failure)
