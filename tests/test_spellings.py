@@ -5,7 +5,7 @@ import sys
 import typing
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Any, NewType, Optional, Union
 
@@ -528,6 +528,51 @@ async def test_a_default_is_of_one_request(default: Any) -> None:
     app.get("/")(handler)
     first = (await ask(app, "/")).body
     assert [(await ask(app, "/")).body for _ in range(3)] == [first] * 3
+
+
+class Empty:
+    """A class whose objects are told from others by their identity alone."""
+
+
+@dataclass
+class WithFactory:
+    """A dataclass whose signature has something else for a default that is made anew."""
+
+    tags: list[str] = field(default_factory=list)
+
+
+class StructWithFactory(msgspec.Struct):
+    """The same as a Struct."""
+
+    tags: list[str] = []
+
+
+@pytest.mark.parametrize("default", [object(), Empty(), msgspec.UNSET, ...], ids=["object", "class", "UNSET", "..."])
+async def test_a_default_that_is_known_by_its_identity(default: Any) -> None:
+    """``MISSING = object()`` as a default is found again with ``is``."""
+
+    async def handler(it: Annotated[Any, Query] = default) -> bool:
+        return it is default
+
+    app = App()
+    app.get("/")(handler)
+    assert (await ask(app, "/")).body == b"true"
+
+
+@pytest.mark.parametrize("made", [WithFactory, StructWithFactory, functools.partial(WithFactory)])
+async def test_a_class_makes_its_own_defaults(made: Any) -> None:
+    """A class with a default that is made anew may provide its object, with a list of each request's own."""
+
+    async def handler(it: Any) -> list[str]:
+        it.tags.append("seen")
+        return it.tags  # type: ignore[no-any-return]
+
+    handler.__annotations__["it"] = Annotated[Any, Provide(made)]
+    app = App()
+    app.get("/")(handler)
+    for _ in range(2):
+        assert (await ask(app, "/")).body == b'["seen"]'
+    assert (await ask(app, "/", query_string=b"tags=red")).body == b'["red","seen"]'
 
 
 # The path

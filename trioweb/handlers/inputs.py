@@ -9,6 +9,7 @@ blank.
 from __future__ import annotations
 
 import copy
+import copyreg
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -38,6 +39,9 @@ _TEXT: Final = (types_of.StrType, types_of.AnyType, types_of.BytesType, types_of
 _NUMBERS: Final = (types_of.IntType, types_of.FloatType, types_of.DecimalType)
 _TIMES: Final = (types_of.DateTimeType, types_of.TimeType)
 _CHOICES: Final = (types_of.LiteralType, types_of.EnumType)
+
+_FACTORY: Final = type(msgspec.defstruct("_Sample", [("it", list, [])]).__struct_defaults__[0])
+"""Of what stands in the signature of a Struct for a default that is made anew."""
 
 
 class Values(Protocol):
@@ -171,6 +175,22 @@ class Input:
             faults.append(missing(self.where, self.key) if self.key else missing(self.where))
         elif self.fallback is not ABSENT:
             arguments[self.name] = copy.deepcopy(self.fallback)
+
+
+def fallback_of(default: Any) -> Any:
+    """What a default is where nothing was sent: itself, to be copied for each request; or ``ABSENT``, to leave it to
+    the function.
+
+    Left to that is what cannot be changed; what has no state, and so is told from others by its identity, such as
+    ``MISSING = object()`` and what a dataclass has for a factory in its signature; and what a Struct has there.
+
+    Raises:
+        Exception: whatever copying it raised.
+    """
+    if isinstance(default, _FACTORY) or copy.deepcopy(default) is default:
+        return ABSENT
+    reduced = default.__reduce_ex__(4)
+    return ABSENT if reduced[:2] == (copyreg.__newobj__, (type(default),)) and not any(reduced[2:]) else default  # type: ignore[attr-defined]
 
 
 def raise_faults(faults: list[Fault]) -> None:

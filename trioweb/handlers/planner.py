@@ -6,7 +6,6 @@ because it was not understood.
 
 from __future__ import annotations
 
-import copy
 import enum
 import inspect
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
-from trioweb.handlers.inputs import ABSENT, Input, shape_of
+from trioweb.handlers.inputs import ABSENT, Input, fallback_of, shape_of
 from trioweb.handlers.markers import (
     MARKERS,
     Body,
@@ -291,14 +290,12 @@ def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Any, 
     if parameter.default is _EMPTY:
         return Input(parameter.name, where, key, shape, None if shape.nullable else ABSENT, required=not shape.nullable)
     try:
-        copied = copy.deepcopy(parameter.default)
+        fallback = fallback_of(parameter.default)
     except Exception as error:
         raise RouteError(
             f"{label} has a default that cannot be copied for each request ({type(error).__name__}: {error}): write "
             "None, and make it in the handler"
         ) from error
-    # What is handed back itself cannot be changed, and may as well be left to the handler.
-    fallback = ABSENT if copied is parameter.default else parameter.default
     return Input(parameter.name, where, key, shape, fallback, required=False)
 
 
