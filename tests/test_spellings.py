@@ -1,6 +1,7 @@
 """Every spelling of an annotation, and of what is called, means what it means in Python."""
 
 import functools
+import inspect
 import sys
 import typing
 from collections.abc import AsyncIterator, Callable
@@ -295,6 +296,18 @@ class Decorated:
         return await self._function(*args, **kwargs)
 
 
+class Signed:
+    """A decorator that is a class, whose objects say themselves what they take."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.__signature__ = inspect.signature(function)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As a call."""
+        return await self._function(*args, **kwargs)
+
+
 PROVIDERS: dict[str, Callable[..., Any]] = {
     "function": value,
     "plain": plain,
@@ -312,6 +325,7 @@ PROVIDERS: dict[str, Callable[..., Any]] = {
     "partial of what is decorated": functools.partial(noted(value)),
     "decorated by a class": Decorated(value),
     "decorated plain": noted(plain),
+    "with a signature": Signed(value),
     "unhashable": Unhashable(),
     "lambda": lambda n=1: value(n),
 }

@@ -70,7 +70,8 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     called: Any = function
-    if not (isinstance(called, (type, partial)) or inspect.isroutine(called) or hasattr(called, "__wrapped__")):
+    says_itself = hasattr(called, "__wrapped__") or "__signature__" in getattr(called, "__dict__", ())
+    if not (says_itself or isinstance(called, (type, partial)) or inspect.isroutine(called)):
         called = called.__call__  # bound: before Python 3.12 a static one would lose its first parameter
     if sys.version_info >= (3, 14):
         from annotationlib import Format  # noqa: PLC0415 - Python 3.14 evaluates annotations when it is asked for them
