@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial, wraps
 from typing import Any, Self
 
@@ -240,6 +240,9 @@ class SyncLife:
         (SyncLife(), "is a generator function without async"),
         (SyncLife().method, "is a generator function without async"),
         (yields_never, "yields_never is an async def without a yield"),
+        (sync_manager(App()), "is a context manager without async"),
+        (ExitStack(), "is a context manager without async"),
+        (ExitStack, "is a context manager without async"),
         (SyncLife, "SyncLife is a class without __aenter__"),
         (None, "None cannot be called"),
         ("lifespan", "cannot be called"),

@@ -130,6 +130,8 @@ def as_manager(given: Any) -> Manager:
 
 
 def _why_no_lifespan(given: Any) -> str | None:
+    if hasattr(given, "__enter__") and not hasattr(given, "__aenter__"):
+        return "is a context manager without async"
     if not callable(given):
         return "cannot be called"
     if isinstance(given, type):
