@@ -548,6 +548,8 @@ async def test_a_mapping_takes_a_form(annotation: Any, body: bytes, got: Any) ->
         (Annotated[Item, Body("application/json")], b"APPLICATION/JSON; charset=utf-8", b'{"name":"a"}', Item("a")),
         (Annotated[Item, Body("application/json")], b"application/x-www-form-urlencoded", b"name=a", 415),
         (Annotated[Item, Body("application/json")], b"multipart/form-data; boundary=X", b"--X--\r\n", 415),
+        (Annotated[Item, Body("application/json")], b"multipart/form-data; boundary=X", b"no form", 415),
+        (Annotated[Item, Body("application/json")], b"multipart/form-data", b"no form", 415),
         (Annotated[Item, Body("application/json")], b"text/plain", b'{"name":"a"}', 415),
         (Annotated[Item, Body("application/json")], None, b'{"name":"a"}', 415),
         (Annotated[Item, Body("application/json")], b"application/a+json", b'{"name":"a"}', 415),

@@ -74,7 +74,7 @@ class BodyInput:
             ClientDisconnected: if the client left before the body was whole.
         """
         kind = media_type_of(request)
-        is_form = kind in _FORMS and self.found.shape.takes_form
+        is_form = kind in _FORMS and self.found.shape.takes_form and self.media_type in ("", kind)
         content: Any = await (request.form() if is_form and self.decode is not None else request.body())
         if not content and not self.found.required:
             self.found.leave_out(arguments, faults)  # whatever its content type: some clients send that with each POST
