@@ -7,7 +7,7 @@ import datetime as dt
 import enum
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
 from uuid import UUID
 
 import annotated_types
@@ -15,6 +15,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import Unpack
 
 from trioweb import Body, Cookie, File, Form, Header, Provide, Query, Request, RouteError, UploadFile, WebSocket
 from trioweb.ground.templates import CONVERTERS, parse_template
@@ -103,6 +104,33 @@ class Converted:
 @dataclasses.dataclass
 class Base:
     """A plain dataclass."""
+
+    n: int
+
+
+class Pair(NamedTuple):
+    """A tuple with a name for its part."""
+
+    n: int
+
+
+class OwnNew(Pair):
+    """A tuple whose constructor changes what it is given."""
+
+    def __new__(cls, n: int) -> Self:
+        """Count one more."""
+        return super().__new__(cls, n + 1)
+
+
+@attrs.define(init=False)
+class OwnAttrsInit:
+    """A class of attrs without its constructor."""
+
+    n: int = 1
+
+
+class Rest(TypedDict):
+    """What may be given by name."""
 
     n: int
 
@@ -211,6 +239,15 @@ def _fixed_attrs(it: FixedAttrs | None = None) -> None: ...
 def _converted(it: Converted | None = None) -> None: ...
 def _own_init(it: OwnInit | None = None) -> None: ...
 def _odd_field(it: OddField | None = None) -> None: ...
+def _own_new(it: OwnNew | None = None) -> None: ...
+def _own_attrs_init(it: OwnAttrsInit | None = None) -> None: ...
+def _no_function(it: Annotated[int, Provide] = 1) -> None: ...
+def _no_name(it: Annotated[int, Query("")] = 1) -> None: ...
+def _no_text(it: Annotated[int, Header(5)] = 1) -> None: ...
+def _no_header(it: Annotated[int, Header("x token")] = 1) -> None: ...
+def _list_of_any(*it: int) -> None: ...
+def _marked_rest(**it: Annotated[int, Query]) -> None: ...
+def _typed_rest(**it: Unpack[Rest]) -> None: ...
 def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
 
 
@@ -236,6 +273,15 @@ def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
         (_converted, "the converter of Converted.n would not be called"),
         (_own_init, "the __init__ of OwnInit would not be called"),
         (_odd_field, "nothing that a client sends can be made into Odd"),
+        (_own_new, "the __new__ of OwnNew would not be called"),
+        (_own_attrs_init, "the __init__ of OwnAttrsInit would not be called"),
+        (_no_function, r"Provide takes the function that is called: write Provide\(function\)"),
+        (_no_name, r"nothing has the name in Query\(alias=''\): write Query without one, or another"),
+        (_no_text, r"nothing has the name in Header\(alias=5\)"),
+        (_no_header, "nothing has the name in Header"),
+        (_list_of_any, r"_list_of_any takes \*it: int, which is no input: name each one"),
+        (_marked_rest, r"_marked_rest takes \*\*it: Annotated\[.*, which is no input"),
+        (_typed_rest, r"_typed_rest takes \*\*it: Unpack\[.*, which is no input"),
         (_uncopied, r"a default that cannot be copied for each request \(TypeError: not me\): write None"),
     ],
 )
@@ -336,6 +382,16 @@ def test_a_marker_that_is_a_default(marker: Any) -> None:
 
     name = marker.__name__ if isinstance(marker, type) else type(marker).__name__
     with pytest.raises(RouteError, match=rf"'it' .* has {name} as its default: write it: Annotated\[\.\.\., {name}\("):
+        planned(handler)
+
+
+@pytest.mark.parametrize("default", [msgspec.Meta(ge=1), pydantic.Field(5, ge=1)], ids=lambda it: type(it).__name__)
+def test_a_condition_that_is_a_default(default: Any) -> None:
+    """So is what says what a value must be, of msgspec or of a package that nobody asks: no client is held to it."""
+
+    def handler(it: int = default) -> None: ...
+
+    with pytest.raises(RouteError, match=r"'it' .* as its default: write it: Annotated\[.*, msgspec.Meta\(...\) or"):
         planned(handler)
 
 

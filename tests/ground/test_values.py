@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar
 
+import annotated_types
 import msgspec
+import pydantic
 import pytest
 
 from trioweb.ground.values import json_decoder
@@ -130,3 +132,16 @@ def test_a_type_that_is_none() -> None:
     """What is no type is refused by msgspec, in its own words."""
     with pytest.raises(TypeError, match="not supported"):
         json_decoder(Unhashable())
+
+
+class Checked(msgspec.Struct):
+    """A class whose field has a condition that msgspec does not know."""
+
+    n: Annotated[int, annotated_types.Gt(0)] = 1
+
+
+@pytest.mark.parametrize("annotation", [Annotated[int, annotated_types.Gt(0)], list[pydantic.PositiveInt], Checked])
+def test_a_condition_that_nobody_would_check(annotation: Any) -> None:
+    """What only another package could check is refused, wherever it stands: no value would be held to it."""
+    with pytest.raises(TypeError, match=r"Gt\(gt=0\) means nothing here: write msgspec.Meta"):
+        json_decoder(annotation)

@@ -10,9 +10,12 @@ import dataclasses
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
+
+_FOREIGN: Final = frozenset({"annotated_types", "fastapi", "pydantic"})
+"""Packages whose notes in ``Annotated``, or defaults, say what a value must be to who knows of them."""
 
 
 def resolved(annotation: Any, names: Mapping[str, Any]) -> Any:
@@ -110,6 +113,19 @@ def parts_of(annotation: Any) -> Iterator[Any]:
             if isinstance(cls, type) and cls not in seen:
                 seen.add(cls)
                 ahead += fields_of(cls).values()
+
+
+def is_foreign(note: object) -> bool:
+    """Whether it says what a value must be, or where it comes from, to a package that nobody asks here."""
+    return type(note).__module__.partition(".")[0] in _FOREIGN
+
+
+def means_nothing(note: object) -> str:
+    """What to say of a note that nobody looks at."""
+    return (
+        f"{note!r} means nothing here: write msgspec.Meta(...) for a constraint, Provide(...) for a dependency, or "
+        "leave it out"
+    )
 
 
 def fields_of(cls: type) -> dict[str, Any]:

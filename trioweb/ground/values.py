@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, get_origin
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import parts_of, resolved
+from trioweb.ground.annotations import is_foreign, means_nothing, parts_of, resolved
 
 Decode: TypeAlias = Callable[[bytes], Any]
 
@@ -63,6 +63,8 @@ def type_of(annotation: Any, *made_elsewhere: type) -> types_of.Type:
         TypeError: if msgspec cannot make its values as its classes want them.
     """
     for part in parts_of(annotation):
+        for note in filter(is_foreign, getattr(part, "__metadata__", ())):
+            raise TypeError(means_nothing(note))
         cls = get_origin(part) or part
         if isinstance(cls, type) and cls not in made_elsewhere and (reason := _refusal(cls)):
             raise TypeError(reason)
@@ -79,21 +81,24 @@ def _refusal(cls: Any) -> str:
     name = cls.__qualname__
     if hasattr(cls, "__pydantic_validator__"):
         return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
-    own, fixed, line = False, [], cls.__mro__
+    own, constructor, fixed, line = False, "__init__", [], cls.__mro__
     if dataclasses.is_dataclass(cls):
         made = next(each for each in line if "__dataclass_params__" in vars(each))
         called = next(each for each in line if "__init__" in vars(each))
         own = called is not made or not vars(made)["__dataclass_params__"].init
         fixed = [field.name for field in dataclasses.fields(cls) if not field.init]
     elif (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
-        own = not cls.__init__.__code__.co_filename.startswith("<attrs")
+        code = getattr(cls.__init__, "__code__", None)
+        own = code is None or not code.co_filename.startswith("<attrs")
         fixed = [attribute.name for attribute in attributes if not attribute.init]
         if converted := [attribute.name for attribute in attributes if attribute.converter is not None]:
             return (
                 f"the converter of {name}.{converted[0]} would not be called: leave it out, or write a msgspec.Struct"
             )
+    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        own, constructor = "_fields" not in vars(next(each for each in line if "__new__" in vars(each))), "__new__"
     if own:
-        return f"the __init__ of {name} would not be called: write a class without one, with a __post_init__ if need be"
+        return f"the {constructor} of {name} would not be called: write a dataclass without, or with __post_init__"
     if fixed:
         return (
             f"the field {name}.{fixed[0]} is not for its caller to set (init=False), but a client could: write another "

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
-from trioweb.ground.annotations import is_union, members_of, parts_of
-
-_NOT_CHECKED: Final = frozenset({"annotated_types", "fastapi", "pydantic"})
-"""Packages whose notes in ``Annotated`` say what a value must be, to who knows of them."""
+from trioweb.ground.annotations import is_union, means_nothing, members_of, parts_of
+from trioweb.ground.http.headers import is_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +136,8 @@ def check_notes(annotation: Any) -> None:
         for note in part.__metadata__ if get_origin(part) is Annotated else ():
             if _is_marker(note):
                 raise _misplaced(note)
-            unknown = not isinstance(note, msgspec.Meta) and any(note is each for each in own)
-            if unknown or type(note).__module__.partition(".")[0] in _NOT_CHECKED:
-                raise ValueError(
-                    f"{note!r} means nothing here: write msgspec.Meta(...) for a constraint, Provide(...) for a "
-                    "dependency, or leave it out"
-                )
+            if not isinstance(note, msgspec.Meta) and any(note is each for each in own):
+                raise ValueError(means_nothing(note))
 
 
 def _misplaced(marker: Any) -> ValueError:
@@ -157,7 +151,7 @@ def _split(annotation: Any) -> tuple[Any, list[Marker]]:
         base, found = _split(annotation.__origin__)
         for note in annotation.__metadata__:
             if _is_marker(note):
-                found.append(note() if isinstance(note, type) else note)
+                found.append(_made(note))
             elif not (isinstance(note, str) or type(note).__name__ == "Doc"):
                 base = Annotated[base, note]
         return base, found
@@ -165,6 +159,17 @@ def _split(annotation: Any) -> tuple[Any, list[Marker]]:
         members = [_split(member) for member in get_args(annotation)]
         return Union[tuple(base for base, _ in members)], [note for _, found in members for note in found]  # noqa: UP007
     return annotation, []
+
+
+def _made(note: Any) -> Marker:
+    """A marker, from itself or its class."""
+    if note is Provide:
+        raise ValueError("Provide takes the function that is called: write Provide(function)")
+    marker: Marker = note() if isinstance(note, type) else note
+    said = getattr(marker, "alias", getattr(marker, "media_type", None))
+    if said is not None and not (isinstance(said, str) and (is_token(said) or not isinstance(marker, Header)) and said):
+        raise ValueError(f"nothing has the name in {marker!r}: write {type(marker).__name__} without one, or another")
+    return marker
 
 
 def _is_marker(note: Any) -> bool:

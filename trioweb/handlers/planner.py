@@ -10,12 +10,13 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, ParamSpecArgs, ParamSpecKwargs, get_args, get_origin
 from uuid import UUID
 
+import msgspec
 import trio
 
-from trioweb.ground.annotations import is_union
+from trioweb.ground.annotations import is_foreign, is_union
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
@@ -90,13 +91,16 @@ class Planner:
         taken: set[str] = set()
         takes_rest = False
         for name, parameter in parameters_of(function).items():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                takes_rest = len(self._asking) == 1
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                gets_path = parameter.kind is parameter.VAR_KEYWORD and len(self._asking) == 1
+                takes_rest |= gets_path
+                if not _says_nothing(parameter.annotation, self._path if gets_path else {}):
+                    raise RouteError(f"{self._where}: {label} takes {parameter}, which is no input: name each one")
             elif parameter.kind is parameter.POSITIONAL_ONLY:
                 raise RouteError(
                     f'{self._where}: {label} takes {name!r} by position only: remove the "/" from its parameters'
                 )
-            elif parameter.kind is not parameter.VAR_POSITIONAL:
+            else:
                 self._add(plan, label, parameter)
                 taken.add(name)
         plan.drops = frozenset() if takes_rest else frozenset(self._path) - taken
@@ -111,11 +115,11 @@ class Planner:
     def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
         name, annotation, given = parameter.name, parameter.annotation, parameter.default
         where = f"{self._where}: the parameter {name!r} of {label}"
-        if isinstance(given, MARKERS) or (isinstance(given, type) and issubclass(given, MARKERS)):
-            marker_name = given.__name__ if isinstance(given, type) else type(given).__name__
+        if wanted := _said_by_default(given):
+            named = given.__name__ if isinstance(given, type) else type(given).__name__
             raise RouteError(
-                f"{where} has {marker_name} as its default: write {name}: Annotated[..., {marker_name}(...)], and "
-                "behind it the default, if any"
+                f"{where} has {named} as its default: write {name}: Annotated[..., {wanted}], and behind it the "
+                "default, if any"
             )
         try:
             annotation, marker = (annotation, None) if annotation is _EMPTY else marker_of(annotation)
@@ -252,6 +256,20 @@ class Planner:
             f"(there is {known}), annotate it as {own} or trio.Nursery, or as what it is in the query string (int, "
             f"str, list[str] ...){body}; what is your own, and no client's, functools.partial binds"
         )
+
+
+def _said_by_default(given: Any) -> str:
+    """What is to stand in the annotation, where a default says what only an annotation can say."""
+    if isinstance(given, MARKERS) or (isinstance(given, type) and issubclass(given, MARKERS)):
+        return f"{(given if isinstance(given, type) else type(given)).__name__}(...)"
+    return "msgspec.Meta(...) or Provide(function)" if is_foreign(given) or isinstance(given, msgspec.Meta) else ""
+
+
+def _says_nothing(annotation: Any, path: Mapping[str, Converter]) -> bool:
+    """Whether what is said of any further arguments holds whatever comes, or of the parameters of the path."""
+    if annotation in (_EMPTY, Any, object) or isinstance(annotation, (ParamSpecArgs, ParamSpecKwargs)):
+        return True
+    return bool(path) and all(_MADE.get(converter.name) is annotation for converter in path.values())
 
 
 def _fits(made: type, annotation: Any) -> bool:
