@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
+
+import msgspec
 
 from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
@@ -15,15 +16,14 @@ from trioweb.handlers.signatures import label_of, name_of
 from trioweb.messages.limits import check_limit
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A registered handler: its path with all prefixes, its methods, and the options that were given."""
 
     path: str
     methods: frozenset[str]
     handler: Callable[..., Any]
     name: str
-    options: RouteOptions = field(default_factory=RouteOptions)
+    options: RouteOptions = msgspec.field(default_factory=RouteOptions)
 
     @property
     def where(self) -> str:
@@ -177,7 +177,7 @@ class Router:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
         for route in router._routes:
-            self._register(replace(route, path=self._prefix + prefix + route.path))
+            self._register(msgspec.structs.replace(route, path=self._prefix + prefix + route.path))
         router._parents.append((self, self._prefix + prefix))
 
     def __repr__(self) -> str:
@@ -201,11 +201,11 @@ class Router:
         if route.is_websocket:
             plan_websocket(route.handler, route.where, template.parameters, route.options)
         else:
-            route = replace(route, options=inherit(self._defaults, route.options))
+            route = msgspec.structs.replace(route, options=inherit(self._defaults, route.options))
             plan(route.handler, route.where, template.parameters, route.options)
         self._adopt(route)
 
     def _adopt(self, route: Route) -> None:
         self._routes.append(route)
         for parent, prefix in self._parents:
-            parent._register(replace(route, path=prefix + route.path))
+            parent._register(msgspec.structs.replace(route, path=prefix + route.path))

@@ -10,11 +10,12 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
+
+import msgspec
 
 from trioweb.ground.errors import RouteError
 
@@ -28,8 +29,7 @@ are ``str``, as in ``{name}.{ending}``, none is needed, and a text may have any 
 _PARAMETER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Converter:
+class Converter(msgspec.Struct, frozen=True):
     """How a path parameter is recognised, read, and written.
 
     Attributes:
@@ -74,8 +74,7 @@ CONVERTERS: Final[Mapping[str, Converter]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """A part of a template that has parameters.
 
     Attributes:
@@ -136,8 +135,7 @@ class Pattern:
         return "".join(plain + part for plain, part in zip(self.plain, (*texts, ""), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A parsed path template.
 
     Attributes:
@@ -227,7 +225,7 @@ class _Unresolved(dict[str, Converter]):
         return True
 
     def __missing__(self, name: str) -> Converter:
-        return replace(CONVERTERS["str"], name=name)
+        return msgspec.structs.replace(CONVERTERS["str"], name=name)
 
 
 def check_names(source: str) -> list[tuple[str, str]]:

@@ -10,10 +10,11 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
@@ -31,8 +32,7 @@ _FORMS: Final = frozenset({FORM_TYPE, URLENCODED_TYPE})
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
 
-@dataclass(slots=True)
-class BodyInput:
+class BodyInput(msgspec.Struct):
     """A parameter that takes the whole body.
 
     Attributes:
@@ -100,8 +100,7 @@ def _is_json(kind: str) -> bool:
     return kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-@dataclass(slots=True)
-class Arguments:
+class Arguments(msgspec.Struct):
     """Where the arguments of one function come from.
 
     Attributes:
@@ -122,12 +121,12 @@ class Arguments:
     nursery_names: tuple[str, ...] = ()
     passes_all: bool = False
     drops: frozenset[str] = frozenset()
-    path: list[Input] = field(default_factory=list)
-    inputs: list[Input] = field(default_factory=list)
-    form: list[Input] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
+    path: list[Input] = msgspec.field(default_factory=list)
+    inputs: list[Input] = msgspec.field(default_factory=list)
+    form: list[Input] = msgspec.field(default_factory=list)
+    files: set[str] = msgspec.field(default_factory=set)
     body: BodyInput | None = None
-    provided: dict[str, Dependency] = field(default_factory=dict)
+    provided: dict[str, Dependency] = msgspec.field(default_factory=dict)
     everything: tuple[Arguments, ...] = ()
 
     @property
@@ -252,8 +251,7 @@ async def _contents(file: Any) -> Any:
     return await file.read() if isinstance(file, UploadFile) else file
 
 
-@dataclass(slots=True)
-class Dependency:
+class Dependency(msgspec.Struct):
     """A function that provides a value for a request, and its own arguments.
 
     Attributes:

@@ -68,8 +68,7 @@ def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
     return inherited
 
 
-@dataclasses.dataclass(slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct):
     """A handler with all that its route says of it.
 
     Attributes:
@@ -95,7 +94,7 @@ class Endpoint:
     label: str
     where: str
     kind: Kind
-    arguments: Arguments = dataclasses.field(default_factory=Arguments)
+    arguments: Arguments = msgspec.field(default_factory=Arguments)
     streaming: bool = False
     cancel_on_disconnect: bool | None = None
     timeout: float | None = None

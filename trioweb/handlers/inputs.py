@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import copyreg
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -52,8 +51,7 @@ class Values(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What an annotation asks for.
 
     Attributes:
@@ -119,8 +117,7 @@ class Shape:
 _AS_IT_IS: Final = Shape(Any)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """A parameter that is found by its name.
 
     Attributes:

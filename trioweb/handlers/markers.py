@@ -7,7 +7,6 @@ Constraints stand beside it: ``Annotated[int, Query, msgspec.Meta(ge=1, le=100)]
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -16,8 +15,7 @@ from trioweb.ground.annotations import is_union, means_nothing, members_of, part
 from trioweb.ground.http.headers import is_token
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """From the query string, which is also where a plain value without a marker comes from.
 
     A ``Struct``, a dataclass or a ``TypedDict`` takes all of it as its fields.
@@ -29,8 +27,7 @@ class Query:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """From a header.
 
     Attributes:
@@ -40,8 +37,7 @@ class Header:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(msgspec.Struct, frozen=True):
     """From a cookie.
 
     Attributes:
@@ -51,8 +47,7 @@ class Cookie:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """The whole body: JSON, or a form's fields, by its content type. ``bytes`` is the body as it came.
 
     A ``Struct``, a dataclass, a ``TypedDict``, a ``dict`` and a list of such need no marker. Without ``media_type`` a
@@ -67,8 +62,7 @@ class Body:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """From a field of a form, multipart or URL-encoded.
 
     A ``Struct``, a dataclass or a ``TypedDict`` takes all of the form as its fields.
@@ -80,8 +74,7 @@ class Form:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """A file in a form. ``UploadFile`` and ``list[UploadFile]`` need no marker; ``bytes`` takes it into memory.
 
     Attributes:
@@ -91,8 +84,7 @@ class File:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Provide:
+class Provide(msgspec.Struct, frozen=True):
     """From a function that is called for the request: a dependency.
 
     It takes what a handler may take, dependencies too, and is called once a request, however many ask for it, before

@@ -11,9 +11,10 @@ import enum
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, get_origin
+
+import msgspec
 
 from trioweb.ground.annotations import members_of, resolved
 from trioweb.ground.errors import RouteError
@@ -28,8 +29,7 @@ class Kind(enum.Enum):
     THREAD = "def: runs in a worker thread"
 
 
-@dataclass(frozen=True, slots=True)
-class Unresolved:
+class Unresolved(msgspec.Struct, frozen=True):
     """An annotation that cannot be evaluated.
 
     Attributes:

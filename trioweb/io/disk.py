@@ -16,9 +16,9 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+import msgspec
 import trio
 
 from trioweb.ground.errors import ContentLengthError
@@ -198,8 +198,7 @@ async def close_file(file: Readable) -> None:
         await in_file_thread(file.close)
 
 
-@dataclass(slots=True)
-class Extent:
+class Extent(msgspec.Struct):
     """A part of a file that need not be read, where its sender can have the system send it.
 
     Attributes:

@@ -6,10 +6,10 @@ they are written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NoReturn, TypedDict
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 import trio
 
 from trioweb.ground.errors import HTTPError, renewed
@@ -43,8 +43,7 @@ class FormOptions(TypedDict, total=False):
     max_part_lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class FormLimits:
+class FormLimits(msgspec.Struct, frozen=True):
     """The same with its defaults.
 
     Raises:
@@ -59,7 +58,7 @@ class FormLimits:
     max_part_lines: int = MAX_PART_LINES
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in self.__struct_fields__:
             if (value := getattr(self, name)) is not None:
                 check_size(name, value)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypedDict
+
+import msgspec
 
 from trioweb.ground.chunks import Encode
 from trioweb.io.pace import AUTO, MinRate, check_rate
@@ -62,8 +63,7 @@ class StreamOptions(TypedDict, total=False):
     on_error: Callable[[Exception], Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What holds for all requests of an app that do not say otherwise.
 
     Attributes:
@@ -92,7 +92,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_rate("min_rate", self.min_rate)
-        for name in self.__slots__:
+        for name in self.__struct_fields__:
             check_limit(name, getattr(self, name))
 
     def apply(self, stream: Stream) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_encoding, parse_length
 
@@ -16,8 +17,7 @@ _PATH: Final = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
 """A target that is a path and perhaps a query (RFC 9112, section 3.2.1), of what RFC 3986 allows there."""
 
 
-@dataclass(slots=True)
-class Head:
+class Head(msgspec.Struct):
     """The head of a request.
 
     Attributes:
