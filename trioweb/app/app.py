@@ -14,7 +14,6 @@ from trioweb.app.names import RouteNames
 from trioweb.app.router import Route, Router
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
-from trioweb.app.watchdog import Marker, watch_loop
 from trioweb.exchange.call import NO_ROUTE, Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
 from trioweb.exchange.chain import serve_through
@@ -92,6 +91,8 @@ class App(Router):
         self._stack = Stack(self._begin)
         self._stopping = Stopping(self._policy)
         if debug:
+            from trioweb.app.watchdog import Marker, watch_loop  # noqa: PLC0415 - nothing of it runs in public
+
             self._stack.add(Marker, (self._dispatcher.look_up,), {})
             self._managers.append(watch_loop)
 

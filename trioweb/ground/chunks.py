@@ -6,7 +6,6 @@ it the media type; a later chunk of another kind is a mistake in the user's code
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
@@ -188,10 +187,12 @@ class CSVEncoder:
     def __init__(self, header: Iterable[str] | None = None) -> None:
         if isinstance(header, str):
             raise TypeError(f"a CSV header is a list of names: write header=[{header!r}]")
+        from csv import writer  # noqa: PLC0415 - few apps send tables
+
         self._columns = None if header is None else list(header)
         self._known: frozenset[str] = frozenset(self._columns or ())
         self._write_header = header is not None
-        self._writerow: Callable[[Iterable[Any]], str] = csv.writer(_Echo()).writerow
+        self._writerow: Callable[[Iterable[Any]], str] = writer(_Echo()).writerow
 
     def header_line(self) -> bytes:
         """The header where it was given and has not been written: also a file without rows has it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from trioweb.ground.chunks import HTML_TYPE, encode_json
 from trioweb.ground.errors import Fault, phrase_of
@@ -57,6 +56,8 @@ def render_problem(
     title = phrase_of(status)
     detail, trace = _speakable(detail), _speakable(trace)
     if page:
+        from html import escape  # noqa: PLC0415 - it loads all names of entities, and most apps answer in JSON
+
         body = f"<p>{escape(detail)}</p>" if detail else ""
         if trace is not None:
             body += f"<pre>{escape(trace)}</pre>"

@@ -7,16 +7,15 @@ not in debug mode.
 from __future__ import annotations
 
 import re
-import sysconfig
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
 _PACKAGE: Final = str(Path(__file__).parents[1])
-_LIBRARY: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _DELIBERATE: Final = ("TypeError", "ValueError", "RuntimeError")
 """What this package raises for a mistake in the user's code, besides exceptions of its own."""
@@ -46,7 +45,14 @@ def is_users(filename: str) -> bool:
     """Whether code is the user's own, and not the standard library's, an installed package's or this one's."""
     if filename.startswith(("<", _PACKAGE + "/")) or _INSTALLED.search(filename):
         return False
-    return not any(filename.startswith(f"{path}/") for path in _LIBRARY)
+    return not any(filename.startswith(f"{path}/") for path in _library())
+
+
+@cache
+def _library() -> set[str]:
+    import sysconfig  # noqa: PLC0415 - it reads how Python was built, which only an error needs
+
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def place_of(frame: FrameType) -> Place:

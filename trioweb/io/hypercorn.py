@@ -28,11 +28,9 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import parent_process
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import h11
 import trio
 
 from trioweb.ground.http.asgi import Scope, Send
@@ -117,6 +115,8 @@ class _HypercornTransport(Transport):
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
+        from multiprocessing import parent_process  # noqa: PLC0415 - Hypercorn has loaded it, our server does not
+
         context = self._stream.context
         async with trio.open_nursery() as nursery:
             if parent_process() is not None and threading.current_thread() is threading.main_thread():
@@ -217,7 +217,9 @@ class _H11Transport(_SocketTransport):
         async with lock:
             sent = await send_file(self._connection.socket, file, position, count)
             if sent:  # h11 counts whatever has a length, and would give it back, for somebody to send
-                account(h11.Data(data=range(sent)))  # type: ignore[arg-type]
+                from h11 import Data  # noqa: PLC0415 - as above
+
+                account(Data(data=range(sent)))  # type: ignore[arg-type]
         return sent
 
 

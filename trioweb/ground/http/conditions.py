@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import enum
 import re
 from collections.abc import Sequence
-from email.utils import formatdate
 from typing import Final
 
 from trioweb.ground.http.headers import Headers
@@ -24,9 +22,9 @@ _WEEKDAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
 _DATES: Final = (
-    re.compile(rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
-    re.compile(rf"{_WEEKDAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<short>[0-9]{{2}}) {_TIME} GMT"),
-    re.compile(rf"{_DAY} {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+    rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
+    rf"{_WEEKDAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<short>[0-9]{{2}}) {_TIME} GMT",
+    rf"{_DAY} {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})",
 )
 
 
@@ -124,7 +122,7 @@ def parse_date(text: str, now: float | None = None) -> int | None:
         now: what a year of two digits is near to; the present unless given.
     """
     for pattern in _DATES:
-        if found := pattern.fullmatch(text):
+        if found := re.fullmatch(pattern, text):
             break
     else:
         return None
@@ -133,10 +131,10 @@ def parse_date(text: str, now: float | None = None) -> int | None:
     month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
     hour, minute, second = int(parts["hour"]), int(parts["minute"]), int(parts["second"])
     try:
-        dt.datetime(year, month, day, hour, minute, min(second, 59), tzinfo=dt.UTC)
+        date = dt.datetime(year, month, day, hour, minute, min(second, 59), tzinfo=dt.UTC)
     except ValueError:
         return None
-    return None if second > 60 else calendar.timegm((year, month, day, hour, minute, second))
+    return None if second > 60 else int(date.timestamp()) + second // 60
 
 
 def _full_year(short: int, now: float | None) -> int:
@@ -148,6 +146,8 @@ def _full_year(short: int, now: float | None) -> int:
 
 def format_date(seconds: float) -> str:
     """An HTTP date."""
+    from email.utils import formatdate  # noqa: PLC0415 - few responses have one
+
     return formatdate(int(seconds), usegmt=True)
 
 

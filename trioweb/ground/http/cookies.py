@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final, Literal, get_args
 
 from trioweb.ground.http.headers import is_token
@@ -227,6 +226,8 @@ def _seconds(key: str, max_age: int | timedelta) -> int:
 
 def _date(key: str, expires: datetime | str | int) -> str:
     """The date of ``expires`` in the one form that all browsers read."""
+    from email.utils import format_datetime, parsedate_to_datetime  # noqa: PLC0415 - few cookies have a date
+
     hint = f"the expires of cookie {key!r} is a datetime, seconds from now, or the text of a date, got {expires!r}"
     if isinstance(expires, bool) or not isinstance(expires, (datetime, str, int)):
         raise TypeError(hint)

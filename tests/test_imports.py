@@ -1,0 +1,76 @@
+"""What is imported when: public names when they are asked for, and what few apps need when it is first used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import trioweb
+
+ROOT = Path(__file__).parents[1]
+
+# What an ordinary app does not need: other protocols, other formats, debug mode, ready-made middleware.
+RARE = {
+    "argparse", "asyncio", "brotli", "csv", "email", "h11", "h2", "html", "httptools", "httpx", "hypercorn",
+    "itsdangerous", "mimetypes", "multiprocessing", "sysconfig", "tomllib", "wsproto",
+    "trioweb.app.static", "trioweb.app.watchdog", "trioweb.messages.files", "trioweb.middleware", "trioweb.server",
+    "trioweb.testing",
+}  # fmt: skip
+
+
+def test_importing_the_package_imports_nothing_of_it() -> None:
+    """`import trioweb` alone imports neither trio nor a module of the package."""
+    assert not {"trio", "msgspec"} & (loaded := _loaded_by("import trioweb"))
+    assert {name for name in loaded if name.startswith("trioweb")} == {"trioweb"}
+
+
+def test_an_app_imports_only_what_it_uses() -> None:
+    """An app with a route imports no other protocol, no other format, and no ready-made middleware."""
+    loaded = _loaded_by(
+        "from trioweb import App, Query, Request\n"
+        "app = App()\n"
+        "@app.get('/{name}')\n"
+        "async def hello(request: Request, name: str, limit: int = 10): return name\n"
+    )
+    assert "trioweb.app.app" in loaded
+    assert not RARE & loaded
+
+
+def test_every_public_name_is_there() -> None:
+    """What `trioweb` exports is what type checkers are told, and comes from the modules that they are told."""
+    tree = ast.parse(Path(trioweb.__file__).read_text())
+    told = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert sorted(told) == sorted(trioweb.__all__)
+    for name, module in told.items():
+        assert getattr(trioweb, name) is getattr(import_module(module), name)
+    assert set(trioweb.__all__) <= set(dir(trioweb))
+
+
+def test_a_name_that_is_not_there() -> None:
+    """A name that `trioweb` does not have is an `AttributeError` that names it."""
+    with pytest.raises(AttributeError, match="module 'trioweb' has no attribute 'Application'"):
+        trioweb.Application  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_folders_with_public_names_need_no_import() -> None:
+    """`import trioweb` is enough for `trioweb.streams.csv_rows` and `trioweb.middleware.measure`."""
+    _loaded_by("import trioweb; trioweb.streams.csv_rows, trioweb.middleware.measure")
+
+
+def _loaded_by(code: str) -> set[str]:
+    """The modules that code has loaded at its end, in an interpreter of its own."""
+    shown = f"{code}\nimport sys; print(*sys.modules)"
+    command = [sys.executable, "-c", shown]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split())
