@@ -41,6 +41,20 @@ def test_an_app_imports_only_what_it_uses() -> None:
     assert not RARE & loaded
 
 
+def test_a_supervisor_loads_neither_a_loop_nor_the_framework() -> None:
+    """What `trioweb run` loads before it starts its first worker has no trio, no framework and no protocol in it."""
+    loaded = _loaded_by("import trioweb.__main__")
+    assert "hypercorn.config" in loaded
+    assert not {"trio", "msgspec", "trioweb.app", "trioweb.exchange", "trioweb.server.http1"} & loaded
+
+
+def test_a_worker_loads_the_protocols_that_are_spoken() -> None:
+    """A worker that serves HTTP/1.1 in clear loads no HTTP/2, no WebSockets and no HTTP/3."""
+    loaded = _loaded_by("import trioweb.server.process.process")
+    assert {"trioweb.server.http1.connection", "httptools"} <= loaded
+    assert not {"h2", "h11", "wsproto", "aioquic", "hypercorn.protocol", "hypercorn.trio", "trioweb.app"} & loaded
+
+
 def test_every_public_name_is_there() -> None:
     """What `trioweb` exports is what type checkers are told, and comes from the modules that they are told."""
     tree = ast.parse(Path(trioweb.__file__).read_text())

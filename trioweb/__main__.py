@@ -6,16 +6,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trioweb.app.app import App
 from trioweb.server.command import run
 from trioweb.server.loading import NoAppError, find_app
-from trioweb.server.logs.logs import complain
+from trioweb.server.logs.setup import complain
 from trioweb.server.project import ProjectError, make_project
+
+if TYPE_CHECKING:
+    from trioweb import App
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"]:  # whose options are its own
+        return run(given[1:])
     parser = argparse.ArgumentParser(prog="trioweb", description="Run, inspect and start trioweb apps.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve an app; trioweb run -h names the options", add_help=False)
@@ -23,9 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     routes.add_argument("target", metavar="module:app")
     new = commands.add_parser("new", help="start a project in a directory of its name")
     new.add_argument("directory", metavar="NAME", type=Path)
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["run"]:  # whose options are its own
-        return run(given[1:])
     parsed = parser.parse_args(given)
     try:
         for line in _made(parsed.directory) if parsed.command == "new" else _route_lines(_load(parsed.target)):
@@ -37,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(target: str) -> App:
+    from trioweb import App  # noqa: PLC0415 - the command that serves needs no framework before its app does
+
     app = find_app(target)
     if not isinstance(app, App):
         raise NoAppError(f"{target!r} is not an App but {type(app).__qualname__}: only an App has routes to print")

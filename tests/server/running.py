@@ -8,7 +8,6 @@ from typing import Any
 
 import trio
 from hypercorn.logging import Logger
-from hypercorn.utils import wrap_app
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.process import sockets as listening
@@ -72,7 +71,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[Running]:
         setattr(config, name, value)
     sockets = listening.listen(config)
     own = (sockets.secure_sockets or sockets.insecure_sockets)[0]
-    worker = Worker(wrap_app(app, 0, "asgi"), config, sockets)
+    worker = Worker(app, config, sockets)
     running = Running(worker, config, own.getsockname()[1] if not config.bind[0].startswith("unix:") else 0)
 
     def drained() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trioweb.ground.errors import ClientDisconnected
-from trioweb.server.hypercorn.faults import is_departure
+from trioweb.server.faults import is_departure
 
 
 def wrapped(inside: Exception) -> Exception:

@@ -15,7 +15,6 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
-from hypercorn.utils import wrap_app
 
 from trioweb import App, EventStreamResponse
 from trioweb.server.config import ServerConfig
@@ -151,7 +150,7 @@ async def serving(place: Path) -> AsyncIterator[tuple[Worker, Client]]:
     config.certfile = config.keyfile = str(path)
     config.graceful_timeout = 0.5
     sockets = listening.listen(config)
-    worker = Worker(wrap_app(app, 0, "asgi"), config, sockets)
+    worker = Worker(app, config, sockets)
     client = Client(sockets.quic_sockets[0].getsockname()[1], authority.cert_pem.bytes())
     try:
         async with trio.open_nursery() as nursery:

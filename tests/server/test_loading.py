@@ -81,10 +81,22 @@ def test_a_module_that_fails(target: str, error: type[Exception]) -> None:
         find_app(target)
 
 
-def test_wsgi(shop: Path) -> None:
-    """With `wsgi:` before it the app is called as a WSGI app."""
-    calls: list[Any] = []
-    (shop / "old.py").write_text("def app(environ, start_response): ...\n")
-    calls.append(type(load_app("wsgi:old:app", 0)).__name__)
-    calls.append(type(load_app("asgi:shop:web", 0)).__name__)
-    assert calls == ["WSGIWrapper", "ASGIWrapper"]
+async def test_wsgi(shop: Path) -> None:
+    """With `wsgi:` before it the app is called as a WSGI app, and with `asgi:` as it is."""
+    (shop / "old.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [environ['PATH_INFO'].encode()]\n"
+    )
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/old", "query_string": b"", "http_version": "1.1"}
+    await load_app("wsgi:old:app", 0)(scope, receive, send)
+    assert sent[1]["body"] == b"/old"
+    assert isinstance(load_app("asgi:shop:web", 0), App)

@@ -15,7 +15,7 @@ from tests.conftest import StartServer
 from trioweb import App
 from trioweb.ground.escapes import MAX_FIELD
 from trioweb.server.config import ServerConfig
-from trioweb.server.logs.logs import set_up
+from trioweb.server.logs.setup import set_up
 from trioweb.server.options import UsageError
 
 TARGET = "tests.server.process_app:app"

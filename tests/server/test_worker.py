@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from tests.server.running import read_all, read_until, serving, settle
 from trioweb import App, EventStreamResponse, Response
+from trioweb.server.process.lifespan import LifespanError
 from trioweb.server.process.worker import ACCEPT_PAUSE
 
 Clock = trio.testing.MockClock
@@ -181,7 +181,7 @@ async def test_a_lifespan_that_fails() -> None:
         raise OSError("no database")
         yield
 
-    with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True, allow_unwrapped=True) as caught:
+    with pytest.RaisesGroup(LifespanError, flatten_subgroups=True, allow_unwrapped=True) as caught:
         async with serving(app):
             pytest.fail("it serves")
     assert "no database" in str(caught.value.exceptions[0])
@@ -207,7 +207,7 @@ async def test_a_lifespan_that_crashes_later(mock_clock: Clock) -> None:
         await trio.sleep(3)
         return "slow"
 
-    with pytest.RaisesGroup(LifespanFailureError, flatten_subgroups=True, allow_unwrapped=True) as caught:
+    with pytest.RaisesGroup(LifespanError, flatten_subgroups=True, allow_unwrapped=True) as caught:
         async with serving(app, graceful_timeout=10) as running, await running.connect() as client:
             await client.send_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
             await settle()
@@ -230,7 +230,7 @@ async def test_a_lifespan_that_hangs(mock_clock: Clock) -> None:
         await settle()
         mock_clock.jump(31)
 
-    with pytest.RaisesGroup(LifespanTimeoutError, flatten_subgroups=True):
+    with pytest.RaisesGroup(LifespanError, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(jump)
             async with serving(app, startup_timeout=30):
@@ -273,6 +273,6 @@ async def test_a_lifespan_that_fails_in_a_nursery() -> None:
             nursery.start_soon(trio.sleep_forever)
             await send({"type": "lifespan.startup.failed", "message": "no database"})
 
-    with pytest.RaisesGroup(pytest.RaisesExc(LifespanFailureError, match="no database")):
+    with pytest.RaisesGroup(pytest.RaisesExc(LifespanError, match="no database")):
         async with serving(bare):
             pytest.fail("it serves")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import trio
-
 from trioweb.server.config import ServerConfig
-from trioweb.server.logs.logs import complain, set_up
+from trioweb.server.logs.setup import complain, set_up
 from trioweb.server.options import UsageError, parse
 from trioweb.server.process import sockets as listening
-from trioweb.server.process.process import HANDED, serve_as_worker, serve_here
-from trioweb.server.process.reload import require_watchfiles
+from trioweb.server.process.launch import HANDED, fork, launch
 from trioweb.server.process.sockets import ListenError
-from trioweb.server.process.supervisor import Supervisor
 
 MISUSED: Final = 2
 """Exit status: an option is wrong, or an address cannot be listened on."""
@@ -33,8 +30,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         config = parse(arguments, os.environ)
         if handed is not None:
-            return serve_as_worker(config, json.loads(handed))
+            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - a supervisor serves nothing
+
+            found = json.loads(handed)
+            return serve_as_worker(config, listening.take_over(config, found), socket.socket(fileno=found["line"]))
         if config.use_reloader:
+            from trioweb.server.process.reload import require_watchfiles  # noqa: PLC0415 - not in public
+
             require_watchfiles()
         set_up(config)
         return _serve(config, arguments)
@@ -48,16 +50,29 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
+    own = os.getpid()
     pid_file = None if config.pid_path is None else Path(config.pid_path)
     sockets = listening.listen(config)
     try:
         if pid_file is not None:
-            pid_file.write_text(str(os.getpid()))
+            pid_file.write_text(str(own))
         if config.workers == 0:
+            from trioweb.server.process.process import serve_here  # noqa: PLC0415 - as above
+
             return serve_here(config, sockets)
-        return trio.run(Supervisor(config, sockets, arguments).run)
+        first = launch(sockets, arguments) if config.use_reloader else fork()
+        if isinstance(first, socket.socket):
+            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - as above
+
+            return serve_as_worker(config, sockets, first)
+        import trio  # noqa: PLC0415 - while that worker starts
+
+        from trioweb.server.process.supervisor import Supervisor  # noqa: PLC0415
+
+        return trio.run(Supervisor(config, sockets, arguments, first).run)
     finally:
-        listening.close(sockets, config)
-        if pid_file is not None:
-            with suppress(OSError):
-                pid_file.unlink()
+        if os.getpid() == own:  # a worker leaves this to its supervisor
+            listening.close(sockets, config)
+            if pid_file is not None:
+                with suppress(OSError):
+                    pid_file.unlink()

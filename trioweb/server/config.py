@@ -6,6 +6,7 @@ import resource
 from typing import Final
 
 from hypercorn.config import Config
+from hypercorn.config import Sockets as Sockets  # noqa: PLC0414 - for the rest of the server
 
 from trioweb.io.pace import AUTO, MinRate
 
@@ -17,6 +18,8 @@ SSL_HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds for a TLS handshake, from the start of a connection. A head may take as long after it."""
 TCP_KEEP_ALIVE: Final = 60
 """Seconds of silence after which the system asks whether a connection's other end is still there."""
+PARTING_SECONDS: Final = 0.25
+"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
 SPARE_DESCRIPTORS: Final = 0.25
 """The part of a process's descriptors that connections leave to files, databases and pipes."""
 

@@ -9,31 +9,20 @@ What goes wrong in a connection, whoever speaks on it, is logged here, closes th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.trio.worker_context import WorkerContext
 
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.server.config import ServerConfig
+from trioweb.server.faults import log_fault, split_fault
+from trioweb.server.gate import Gate
 from trioweb.server.http1.connection import HTTP1Connection
 from trioweb.server.http1.pulse import Pulse
-from trioweb.server.hypercorn.connection import Connection
-from trioweb.server.hypercorn.faults import log_fault, split_fault
-from trioweb.server.hypercorn.streams import Stream, close, shake_hands
-from trioweb.server.process.gate import Gate
+from trioweb.server.hypercorn.context import Context
+from trioweb.server.streams import Stream, close, shake_hands
 
-
-def as_asgi(gate: Gate) -> ASGIApp:
-    """A gate as HTTP/1.1 of our own calls it. Where it limits nothing that is not limited there, the app itself."""
-    if gate.limit is None and isinstance(gate.app, ASGIWrapper):
-        return cast("ASGIApp", gate.app.app)
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await gate(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-
-    return call
+if TYPE_CHECKING:
+    from trioweb.server.hypercorn.connection import Connection
 
 
 class Door:
@@ -41,7 +30,6 @@ class Door:
 
     Args:
         gate: what answers requests.
-        app: the same, as plain ASGI.
         config: the server's configuration.
         context: what connections share in a worker.
         pulse: what those of our own share.
@@ -50,14 +38,13 @@ class Door:
         on_end: called with this when ``run`` is over.
     """
 
-    __slots__ = ("_app", "_config", "_context", "_gate", "_on_end", "_pulse", "_serving", "_state", "_stream")
+    __slots__ = ("_config", "_context", "_gate", "_on_end", "_pulse", "_serving", "_state", "_stream")
 
     def __init__(
         self,
         gate: Gate,
-        app: ASGIApp,
         config: ServerConfig,
-        context: WorkerContext,
+        context: Context,
         pulse: Pulse,
         state: dict[str, Any],
         stream: Stream,
@@ -65,7 +52,6 @@ class Door:
     ) -> None:
         self._on_end = on_end
         self._gate = gate
-        self._app = app
         self._config = config
         self._context = context
         self._pulse = pulse
@@ -91,6 +77,8 @@ class Door:
                     return
                 received = early
                 self._stream = own.wire.release_stream()
+            from trioweb.server.hypercorn.connection import Connection  # noqa: PLC0415 - with four libraries behind it
+
             self._serving = Connection(
                 self._gate, self._config, self._context, self._pulse, self._state, self._stream, received=received
             )  # fmt: skip
@@ -114,7 +102,7 @@ class Door:
 
     def _open(self, stream: Stream) -> HTTP1Connection:
         self._serving = own = HTTP1Connection(
-            self._app, self._config, self._context, self._pulse, self._state, stream
+            self._gate.app, self._config, self._context, self._pulse, self._state, stream
         )  # fmt: skip
         self._stream = None
         if self._context.terminated.is_set():  # during the handshake

@@ -11,9 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from hypercorn.typing import AppWrapper
-from hypercorn.utils import wrap_app
-
 from trioweb.ground.http.asgi import ASGIApp
 
 MOST_FILES: Final = 200
@@ -104,19 +101,23 @@ def _is_asgi(value: Any) -> bool:
     return not isinstance(value, type) and iscoroutinefunction(getattr(type(value), "__call__", None))  # noqa: B004
 
 
-def load_app(target: str, wsgi_max_body_size: int) -> AppWrapper:
-    """The app as Hypercorn's protocols call it: any ASGI app, and with ``wsgi:`` before the module a WSGI app.
+def load_app(target: str, wsgi_max_body_size: int) -> ASGIApp:
+    """The app: any ASGI app, and with ``wsgi:`` before the module a WSGI app.
 
     Raises:
         NoAppError: there is none.
         Exception: what the import of the module raised.
     """
-    mode, separator, rest = target.partition(":")
-    if separator and mode in ("asgi", "wsgi") and ":" in rest:
-        return wrap_app(find_app(rest), wsgi_max_body_size, "wsgi" if mode == "wsgi" else "asgi")
-    app: ASGIApp = find_app(target)
+    mode, _, rest = target.partition(":")
+    if mode not in ("asgi", "wsgi") or ":" not in rest:
+        mode, rest = "asgi", target
+    app: ASGIApp = find_app(rest)
+    if mode == "wsgi":
+        from trioweb.server.hypercorn.wsgi import as_asgi  # noqa: PLC0415 - few apps are
+
+        return as_asgi(app, wsgi_max_body_size)
     if not callable(app):
         raise NoAppError(f"{target!r} is not an app but {type(app).__qualname__}: name what `App()` was assigned to")
     if isinstance(app, type):
         raise NoAppError(f"{target!r} is a class: name what {app.__name__}() was assigned to")
-    return wrap_app(app, wsgi_max_body_size, "asgi")
+    return app

@@ -7,7 +7,6 @@ environment it is ``TRIOWEB_`` and the name in capitals; on the command line it 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import ssl
 import tomllib
@@ -247,6 +246,8 @@ def _read_toml(config: ServerConfig, path: str) -> None:
     known = {name for name in dir(ServerConfig) if not name.startswith("_")}
     for name, value in found.items():
         if name not in known:
+            import difflib  # noqa: PLC0415 - for a mistake
+
             near = difflib.get_close_matches(name, known, 1)
             raise UsageError(f"{path}: there is no option {name!r}{f': did you mean {near[0]!r}?' if near else ''}")
         option = options.get(name)

@@ -13,7 +13,6 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from hypercorn.utils import wrap_app
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import Poller
@@ -122,7 +121,7 @@ async def serving(app: App, tls: tuple[str, ssl.SSLContext] | None = None, **opt
         setattr(config, name, value)
     sockets = listening.listen(config)
     port = (sockets.secure_sockets or sockets.insecure_sockets)[0].getsockname()[1]
-    worker = Worker(wrap_app(whole, 65536, "asgi"), config, sockets)
+    worker = Worker(whole, config, sockets)
     try:
         async with trio.open_nursery() as nursery:
             ready = trio.Event()

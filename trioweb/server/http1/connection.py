@@ -17,11 +17,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.utils import parse_socket_addr
 
 from trioweb.ground.http.asgi import ASGI_VERSION, ASGIApp
 from trioweb.server.config import ServerConfig
+from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.http1.access import ConnectionAccess
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
@@ -31,9 +30,10 @@ from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.http1.secure import SecureWire
-from trioweb.server.http1.wire import Stream, Wire
+from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
-from trioweb.server.hypercorn.faults import is_departure, log_app_fault, log_fault, split_fault
+from trioweb.server.hypercorn.context import Context
+from trioweb.server.streams import Stream, address_of, socket_of
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""
@@ -60,14 +60,14 @@ class HTTP1Connection(Line):
         self,
         app: ASGIApp,
         config: ServerConfig,
-        context: WorkerContext,
+        context: Context,
         pulse: Pulse,
         state: dict[str, Any],
         stream: Stream,
     ) -> None:
-        sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
-        self._client = parse_socket_addr(sock.family, sock.getpeername())
-        self._server = parse_socket_addr(sock.family, sock.getsockname())
+        sock = socket_of(stream)
+        self._client = address_of(sock.family, sock.getpeername())
+        self._server = address_of(sock.family, sock.getsockname())
         wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
         self._app = app

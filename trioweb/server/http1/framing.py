@@ -25,14 +25,8 @@ _BODILESS: Final = frozenset({204, 304})
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
-_LINES: Final = {status: f"HTTP/1.1 {status} {_phrase(status)}\r\n".encode() for status in range(100, 1000)}
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus}
+_LINES: Final = {status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 1000)}
 _PREFIXES: dict[bytes, bytes] = {}
 _READ: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date", b"server"})
 

@@ -14,7 +14,6 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
 
 from trioweb.io.pace import AUTO, Pace
 from trioweb.server.config import ServerConfig
@@ -22,8 +21,9 @@ from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
 from trioweb.server.http1.wire import Wire
-from trioweb.server.hypercorn.rates import Writes
+from trioweb.server.hypercorn.context import Context
 from trioweb.server.logs.logs import wants_access_log
+from trioweb.server.rates import Writes
 
 T = TypeVar("T")
 
@@ -47,9 +47,7 @@ class Line:
     __slots__ = ("_writes", "config", "context", "due", "late", "logs", "min_rate", "pulse", "reader", "slow",
                  "stopping", "wire")  # fmt: skip
 
-    def __init__(
-        self, wire: Wire, reader: RequestReader, config: ServerConfig, context: WorkerContext, pulse: Pulse
-    ) -> None:
+    def __init__(self, wire: Wire, reader: RequestReader, config: ServerConfig, context: Context, pulse: Pulse) -> None:
         self.wire = wire
         self.reader = reader
         self.config = config

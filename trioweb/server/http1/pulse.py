@@ -15,7 +15,7 @@ from trioweb.io.pace import AUTO
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import CAN_POLL, Poller
-from trioweb.server.hypercorn.rates import Writes
+from trioweb.server.rates import Writes
 
 LINGER_SECONDS: Final = 1.0
 """Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""

@@ -19,14 +19,13 @@ import trio
 from trioweb.io.transport import Watcher
 from trioweb.server.http1.poller import LEFT, Poller
 from trioweb.server.http1.writing import UNSENT, WritingEnd
+from trioweb.server.streams import Stream
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read asks for."""
 
 _TCP_LEFT: Final = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for 0 seconds
-
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Wire(WritingEnd):

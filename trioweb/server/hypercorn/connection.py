@@ -21,23 +21,22 @@ from typing import Any, Final
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
-from hypercorn.utils import parse_socket_addr
 
-from trioweb.server.config import ServerConfig
-from trioweb.server.hypercorn.faults import log_app_fault, split_fault
+from trioweb.server.config import PARTING_SECONDS, ServerConfig
+from trioweb.server.faults import log_app_fault, split_fault
+from trioweb.server.gate import Gate
+from trioweb.server.hypercorn.calls import Calls
+from trioweb.server.hypercorn.context import Context
 from trioweb.server.hypercorn.protocols import Protocol
-from trioweb.server.hypercorn.rates import Sweeper, Writes
-from trioweb.server.hypercorn.streams import Stream, close
 from trioweb.server.hypercorn.websockets import MessageQueue
 from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.logs.logs import log_request
+from trioweb.server.rates import Sweeper, Writes
+from trioweb.server.streams import Stream, address_of, close, socket_of
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
-PARTING_SECONDS: Final = 0.25
-"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
 LINGER_SECONDS: Final = 1.0
 """Seconds for the client to stop sending, once we have said that nothing more will come."""
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -47,7 +46,7 @@ class Connection:
     """Serves one client until it leaves, or is left. ``run`` is all of it.
 
     Args:
-        app: what answers requests.
+        gate: what answers requests.
         config: the server's configuration.
         context: what Hypercorn's protocols share in a worker.
         pulse: what looks whether the client takes what is written to it.
@@ -58,9 +57,9 @@ class Connection:
 
     def __init__(
         self,
-        app: AppWrapper,
+        gate: Gate,
         config: ServerConfig,
-        context: WorkerContext,
+        context: Context,
         pulse: Sweeper,
         state: dict[str, Any],
         stream: Stream,
@@ -68,12 +67,12 @@ class Connection:
         received: bytes = b"",
     ) -> None:
         self.stream = stream
-        self._app = app
+        self._app: Any = Calls(gate, config)
         self._config = config
         self._context = context
         self._state = state
         self._received = received
-        self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+        self._socket = socket_of(stream)
         self._sending = trio.Lock()
         self.min_rate = pulse.min_rate
         """Bytes a second that the client must take; the app of its last request may have said otherwise."""
@@ -100,16 +99,17 @@ class Connection:
 
     async def _serve(self) -> None:
         tls = isinstance(self.stream, trio.SSLStream)
-        self._client = client = parse_socket_addr(self._socket.family, self._socket.getpeername())
-        server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        self._client = client = address_of(self._socket.family, self._socket.getpeername())
+        server = address_of(self._socket.family, self._socket.getsockname())
         self._expect(self._config.head_timeout)
         async with trio.open_nursery() as nursery:
             requests = Requests(nursery, self._config, lambda: self._socket.fileno() != -1)
             try:
                 made: Any = requests
+                shared: Any = self._context
                 self._protocol = Protocol(
                     lambda kind: kind(
-                        self._app, self._config, self._context, made, ConnectionState(self._state), tls, client,
+                        self._app, self._config, shared, made, ConnectionState(self._state), tls, client,
                         server, self.protocol_send,
                     ),
                     http2=isinstance(self.stream, trio.SSLStream) and self.stream.selected_alpn_protocol() == "h2",

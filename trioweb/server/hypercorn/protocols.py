@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 import trio
@@ -23,6 +23,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 
+from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.hypercorn.websockets import WebSocketStream
 from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
@@ -140,7 +141,7 @@ class _H11(_Hearing, H11Protocol):
         await super()._send_error_response(status_code)
         if self.stream is None:
             scope = refused_scope(b"", self.client, "https" if self.ssl else "http")
-            await log_request(self.config, scope, Ending(status_code, [], COMPLETE, 0.0))
+            await log_request(cast("ServerConfig", self.config), scope, Ending(status_code, [], COMPLETE, 0.0))
 
 
 class _H2(_Hearing, H2Protocol):

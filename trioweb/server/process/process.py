@@ -1,8 +1,4 @@
-"""A worker as a process: its start, what it tells its supervisor, and the signals that stop it.
-
-What stands on the line to the supervisor: ``READY`` when it serves, ``DRAINED`` when its last connection has ended. The
-line's end means that the other side is gone: a worker without a supervisor stops, so that none is left behind.
-"""
+"""A worker as a process: its start, what it tells its supervisor, and the signals that stop it."""
 
 from __future__ import annotations
 
@@ -13,24 +9,21 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import trio
-from hypercorn.config import Sockets
-from hypercorn.typing import AppWrapper
-from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from trioweb.ground.errors import unwrap
+from trioweb.ground.http.asgi import ASGIApp
 from trioweb.ground.traces import format_trace
-from trioweb.server.config import ServerConfig
+from trioweb.server.config import ServerConfig, Sockets
 from trioweb.server.loading import NoAppError, load_app
-from trioweb.server.logs.logs import complain, set_up
-from trioweb.server.process.sockets import addresses, take_over
+from trioweb.server.logs.setup import complain, set_up
+from trioweb.server.process.launch import CANNOT_START, DRAINED, FAILED, OK, READY
+from trioweb.server.process.lifespan import LifespanError
+from trioweb.server.process.sockets import addresses
 from trioweb.server.process.worker import Worker
 
-READY, DRAINED = b"r", b"d"
-OK, FAILED, CANNOT_START = 0, 1, 3
-"""Exit statuses: it ended as it was told; something failed; the app cannot be started at all."""
 SAME_NEWS: Final = 0.25
 """Seconds within which a second signal says nothing new: who stops all processes of a service, as systemd does unless
 told otherwise, tells a worker, and its supervisor tells it too.
@@ -43,24 +36,25 @@ trio's frames are in one where an error passes a user's nursery in which a task 
 holds. So the looks at the young are not rarer than Python's: a thousand objects are about ten such requests.
 """
 _UNTOLD: Final = gc.get_threshold()
-HANDED: Final = "TRIOWEB_WORKER"
-"""The environment variable by which a supervisor hands a worker its descriptors."""
 
 
-def serve_as_worker(config: ServerConfig, handed: dict[str, Any]) -> int:
-    """Be a supervisor's worker. Returns the process's exit status."""
+def serve_as_worker(config: ServerConfig, sockets: Sockets, line: socket.socket) -> int:
+    """Be a supervisor's worker. Returns the process's exit status.
+
+    Args:
+        config: the configuration.
+        sockets: the supervisor's.
+        line: to the supervisor.
+    """
     # Who stops it is its supervisor; a terminal's Ctrl+C and hang-up reach all of the processes in it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    line = socket.socket(fileno=handed["line"])
 
     def tell(word: bytes) -> None:
         with suppress(OSError):  # the supervisor is gone, and the line's end says so
             line.send(word)
 
-    return _serve(
-        config, take_over(config, handed), lambda: tell(READY), lambda: tell(DRAINED), (signal.SIGTERM,), line
-    )
+    return _serve(config, sockets, lambda: tell(READY), lambda: tell(DRAINED), (signal.SIGTERM,), line)
 
 
 def serve_here(config: ServerConfig, sockets: Sockets) -> int:
@@ -106,7 +100,7 @@ def _spare_the_collector() -> None:
 
 
 async def _main(
-    app: AppWrapper,
+    app: ASGIApp,
     config: ServerConfig,
     sockets: Sockets,
     on_ready: Callable[[], None],
@@ -128,7 +122,7 @@ async def _main(
             nursery.start_soon(_stop_without_supervisor, worker, line)
         try:
             await worker.serve(ready, on_drained)
-        except (LifespanFailureError, LifespanTimeoutError) as error:
+        except LifespanError as error:
             await config.log.error("%s", error)  # noqa: TRY400 - the app's own error is logged already
             return FAILED if started else CANNOT_START
         except Exception as error:

@@ -8,10 +8,7 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from hypercorn.config import Sockets
-from hypercorn.utils import repr_socket_addr
-
-from trioweb.server.config import ServerConfig
+from trioweb.server.config import ServerConfig, Sockets
 
 
 class ListenError(Exception):
@@ -56,10 +53,16 @@ def addresses(sockets: Sockets) -> list[str]:
     found = []
     for scheme, group in (("https", sockets.secure_sockets), ("http", sockets.insecure_sockets)):
         for sock in group:
-            name = repr_socket_addr(sock.family, sock.getsockname())
+            name = _address(sock)
             found.append(name if sock.family == socket.AF_UNIX else f"{scheme}://{name}")
-    found += [f"https://{repr_socket_addr(sock.family, sock.getsockname())} (HTTP/3)" for sock in sockets.quic_sockets]
-    return found
+    return found + [f"https://{_address(sock)} (HTTP/3)" for sock in sockets.quic_sockets]
+
+
+def _address(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
 
 
 def close(sockets: Sockets, config: ServerConfig) -> None:

@@ -12,23 +12,18 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
-from hypercorn.config import Sockets
 
-from trioweb.server.config import ServerConfig
-from trioweb.server.process.process import CANNOT_START, FAILED, HANDED, OK, READY
+from trioweb.server.config import ServerConfig, Sockets
+from trioweb.server.process.launch import CANNOT_START, FAILED, OK, READY, Launched, Process, launch
 from trioweb.server.process.reload import report_changes
-from trioweb.server.process.sockets import addresses, hand_over
+from trioweb.server.process.sockets import addresses
 
 SHORTEST_PAUSE: Final = 0.1
 """Seconds until a worker that has crashed is replaced; twice as long for each crash in a row."""
@@ -52,7 +47,7 @@ class _Worker:
         killed: it had to be killed.
     """
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.started = trio.current_time()
         self.ready = trio.Event()
@@ -74,11 +69,6 @@ class _Worker:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return f"worker {self.process.pid} {how}"
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-
 
 class Supervisor:
     """Runs the workers of a configuration on sockets that listen.
@@ -86,14 +76,15 @@ class Supervisor:
     Args:
         config: the configuration.
         sockets: the sockets, which stay the caller's.
-        arguments: of the command, from which each worker makes the configuration for itself: one that is started after
-            a change of the configuration file has the new one.
+        arguments: of the command, for the workers.
+        first: a worker that was started already.
     """
 
-    def __init__(self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str]) -> None:
+    def __init__(self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str], first: Launched) -> None:
         self._config = config
         self._sockets = sockets
         self._arguments = arguments
+        self._first = first
         self._workers: set[_Worker] = set()
         self._places: list[_Worker | None] = [None] * config.workers
         self._stopping = trio.Event()
@@ -108,9 +99,11 @@ class Supervisor:
         self._log = self._config.log
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._heed_signals)
+            self._places[0] = first = self._adopt(self._first)
+            self._look_after()  # it may have ended before there was anybody to hear of it
             if self._config.use_reloader:
                 self._nursery.start_soon(self._heed_changes)
-            elif not await self._try_first():
+            elif not await self._try(first):
                 self._nursery.cancel_scope.cancel()
                 return self._status
             async with trio.open_nursery() as places:
@@ -119,9 +112,8 @@ class Supervisor:
             self._nursery.cancel_scope.cancel()
         return self._status
 
-    async def _try_first(self) -> bool:
-        """Start the first worker; says whether it serves."""
-        worker = self._places[0] = await self._launch()
+    async def _try(self, worker: _Worker) -> bool:
+        """Wait for the first worker; says whether it serves."""
         await _first_of(worker.ready, worker.ended)
         if worker.ready.is_set() or self._stopping.is_set():
             await self._announce()
@@ -152,7 +144,7 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 try:
-                    worker = self._places[number] = await self._launch()
+                    worker = self._places[number] = self._launch()
                 except OSError as error:  # no processes or descriptors left: the other workers go on
                     crashes += 1
                     await self._wait_after(f"cannot start a worker: {error.strerror}", crashes)
@@ -179,20 +171,13 @@ class Supervisor:
             await self._stopping.wait()
             self._status = FAILED  # it was down to the end
 
-    async def _launch(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            handed: dict[str, Any] = {**hand_over(self._sockets), "line": theirs.fileno()}
-            descriptors = [theirs.fileno(), *handed["secure"], *handed["insecure"], *handed["quic"]]
-            process = await trio.lowlevel.open_process(
-                [*_python(), "-m", "trioweb", "run", *self._arguments],
-                env={**os.environ, HANDED: json.dumps(handed)},
-                pass_fds=descriptors,
-            )
-        worker = _Worker(process)
+    def _launch(self) -> _Worker:
+        return self._adopt(launch(self._sockets, self._arguments))
+
+    def _adopt(self, launched: Launched) -> _Worker:
+        worker = _Worker(launched.process)
         self._workers.add(worker)
-        self._nursery.start_soon(self._listen, worker, trio.socket.from_stdlib_socket(ours))
-        self._nursery.start_soon(self._wait, worker)
+        self._nursery.start_soon(self._listen, worker, trio.socket.from_stdlib_socket(launched.line))
         if self._stopping.is_set():
             self._retire(worker)
         return worker
@@ -202,19 +187,21 @@ class Supervisor:
             while word := await line.recv(1):
                 (worker.ready if word == READY else worker.drained).set()
 
-    async def _wait(self, worker: _Worker) -> None:
-        await worker.process.wait()
-        self._workers.discard(worker)
-        if worker.retired and worker.failed:
-            self._status = FAILED
-        worker.ended.set()
+    def _look_after(self) -> None:
+        """See which processes have ended."""
+        for worker in list(self._workers):
+            if worker.process.poll() is not None:
+                self._workers.discard(worker)
+                if worker.retired and worker.failed:
+                    self._status = FAILED
+                worker.ended.set()
 
     # Ending
 
     def _retire(self, worker: _Worker) -> None:
         if not worker.retired:
             worker.retired = True
-            worker.signal(signal.SIGTERM)
+            worker.process.send_signal(signal.SIGTERM)
             self._nursery.start_soon(self._see_off, worker)
 
     async def _see_off(self, worker: _Worker) -> None:
@@ -226,15 +213,18 @@ class Supervisor:
                 await worker.ended.wait()
         if not worker.ended.is_set():
             worker.killed = True
-            worker.signal(signal.SIGKILL)
+            worker.process.send_signal(signal.SIGKILL)
             what = "clean-up" if worker.drained.is_set() else "requests"
             await self._log.error("worker %d was killed: its %s took longer than they may", worker.process.pid, what)
 
     async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         asked = 0
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD) as signals:
             task_status.started()
             async for number in signals:
+                if number == signal.SIGCHLD:
+                    self._look_after()
+                    continue
                 if number == signal.SIGHUP:
                     self._nursery.start_soon(self._replace_all)
                     continue
@@ -243,9 +233,9 @@ class Supervisor:
                 for worker in list(self._workers):
                     if asked > 2:
                         worker.killed = True
-                        worker.signal(signal.SIGKILL)
+                        worker.process.send_signal(signal.SIGKILL)
                     elif worker.retired:
-                        worker.signal(signal.SIGTERM)  # once more: it hurries
+                        worker.process.send_signal(signal.SIGTERM)  # once more: it hurries
                     else:
                         self._retire(worker)
 
@@ -256,7 +246,7 @@ class Supervisor:
             for number, old in enumerate(list(self._places)):
                 if old is None or old.ended.is_set() or self._stopping.is_set():
                     continue  # its successor will be of the new kind
-                new = await self._launch()
+                new = self._launch()
                 await _first_of(new.ready, new.ended)
                 if not new.ready.is_set():
                     if not self._stopping.is_set():
@@ -279,12 +269,6 @@ class Supervisor:
                 await worker.ended.wait()
             self._changed.set()
             self._changed = trio.Event()
-
-
-def _python() -> list[str]:
-    """Python, with nothing of the working directory before what is installed: there may be a trio.py of the user's."""
-    is_here = Path.cwd() == Path(__file__).parents[2]  # a checkout that is not installed
-    return [sys.executable] if is_here else [sys.executable, "-P"]
 
 
 async def _first_of(*events: trio.Event) -> None:

@@ -7,27 +7,24 @@ way has ``graceful_timeout``; then it is cancelled and its connections are broke
 from __future__ import annotations
 
 import errno
-import math
 import random
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from hypercorn.config import Sockets
-from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.udp_server import UDPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
-from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from trioweb.ground.errors import unwrap
-from trioweb.server.config import ServerConfig
-from trioweb.server.door import Door, as_asgi
+from trioweb.ground.http.asgi import ASGIApp
+from trioweb.server.config import PARTING_SECONDS, ServerConfig, Sockets
+from trioweb.server.door import Door
+from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
-from trioweb.server.hypercorn.connection import PARTING_SECONDS
-from trioweb.server.process.gate import Gate
+from trioweb.server.hypercorn.context import Context
+from trioweb.server.process.lifespan import Lifespan
+
+if TYPE_CHECKING:
+    from trioweb.server.hypercorn.http3 import HTTP3
 
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 ACCEPT_PAUSE: Final = 0.1
@@ -51,19 +48,18 @@ class Worker:
         sockets: where to listen; they listen already.
     """
 
-    def __init__(self, app: AppWrapper, config: ServerConfig, sockets: Sockets) -> None:
-        self._app = Gate(app, config)
-        self._asgi = as_asgi(self._app)
+    def __init__(self, app: ASGIApp, config: ServerConfig, sockets: Sockets) -> None:
+        self._app = app
+        self._gate = Gate(app, config)
         self._config = config
         self._sockets = sockets
         jitter = random.randint(0, config.max_requests_jitter)  # noqa: S311 - so that workers do not all end at once
-        self._context = WorkerContext(None if config.max_requests is None else config.max_requests + jitter)
+        self._context = Context(None if config.max_requests is None else config.max_requests + jitter)
         self._connections: set[Door] = set()
-        self._quic: set[UDPServer] = set()
+        self._quic: list[HTTP3] = []
         self._ended = trio.lowlevel.ParkingLot()  # who waits for a connection to end
         self._stop = trio.Event()
         self._hurry = trio.Event()
-        self._failure: Exception | None = None
         self._warned = False
 
     def stop(self) -> None:
@@ -83,31 +79,25 @@ class Worker:
             on_drained: called when the last connection has ended, before the app's lifespan cleans up.
 
         Raises:
-            LifespanFailureError: the app's lifespan failed, at start-up or later.
-            LifespanTimeoutError: it took longer than it may.
+            LifespanError: the app's lifespan failed, at start-up or later, or took longer than it may.
         """
         state: dict[str, Any] = {}
         lifespan = Lifespan(self._app, self._config, state)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_lifespan, lifespan)
             await self._start_up(lifespan)
-            if self._failure is None and lifespan.startup.is_set():
+            if lifespan.failure is None and lifespan.started.is_set():
                 await self._serve_connections(state, on_ready)
                 on_drained()
-                if self._failure is None:
-                    await lifespan.wait_for_shutdown()
+                await lifespan.stop()
             nursery.cancel_scope.cancel()
-        if self._failure is not None:
-            raise self._failure
+        if lifespan.failure is not None:
+            raise lifespan.failure
 
     async def _watch_lifespan(self, lifespan: Lifespan) -> None:
-        try:
-            await lifespan.handle_lifespan()
-        except* LifespanFailureError as group:
-            self._failure = unwrap(group)
+        await lifespan.run()
+        if lifespan.failure is not None:
             self.stop()  # gracefully: what is under way may not need what has failed
-        else:
-            lifespan.supported = False  # it has returned: nobody is there to hear of the shutdown
 
     async def _start_up(self, lifespan: Lifespan) -> None:
         # A stop during the start-up is heard here; what hangs in it must not hang the stop.
@@ -118,26 +108,26 @@ class Worker:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(give_up)
-            try:
-                await lifespan.wait_for_startup()
-            except LifespanTimeoutError as error:
-                self._failure = self._failure or error
+            await lifespan.start()
             nursery.cancel_scope.cancel()
 
     async def _serve_connections(self, state: dict[str, Any], on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
-            self._pulse = Pulse(self._config, connections, self._app.min_rate)
+            self._pulse = Pulse(self._config, connections, self._gate.min_rate)
             connections.start_soon(self._pulse.run)
             if self._pulse.poller is not None:
                 connections.start_soon(self._pulse.poller.run)
             async with trio.open_nursery() as listening:
                 context = self._config.create_ssl_context()
+                if context is not None:
+                    pass
+
                 for sock in self._sockets.secure_sockets:
                     listening.start_soon(self._accept, sock, context, state, connections)
                 for sock in self._sockets.insecure_sockets:
                     listening.start_soon(self._accept, sock, None, state, connections)
                 for sock in self._sockets.quic_sockets:
-                    connections.start_soon(self._serve_quic, sock, state)
+                    connections.start_soon(self._open_quic(sock, state).run)
                 listening.start_soon(self._stop_when_asked)
                 on_ready()
                 await self._stop.wait()
@@ -146,9 +136,10 @@ class Worker:
             for connection in self._connections:
                 connection.stop()
             connections.start_soon(self._break_off_after, self._config.graceful_timeout, connections.cancel_scope)
-            while self._connections or self._busy_quic:
-                with trio.move_on_after(QUIC_LOOK if self._busy_quic else math.inf):
-                    await self._ended.park()
+            while self._connections:
+                await self._ended.park()
+            while any(quic.busy for quic in self._quic):  # noqa: ASYNC110
+                await trio.sleep(QUIC_LOOK)
             connections.cancel_scope.cancel()
 
     async def _stop_when_asked(self) -> None:
@@ -184,7 +175,7 @@ class Worker:
                 self._keep_alive(stream.socket)
                 tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
                 connection = Door(
-                    self._app, self._asgi, self._config, self._context, self._pulse, state, tls or stream, self._forget
+                    self._gate, self._config, self._context, self._pulse, state, tls or stream, self._forget
                 )
                 self._connections.add(connection)
                 connections.start_soon(connection.run, name=CONNECTION)
@@ -194,22 +185,11 @@ class Worker:
         self._connections.discard(connection)
         self._ended.unpark_all()
 
-    async def _serve_quic(self, sock: socket.socket, state: dict[str, Any]) -> None:
-        while True:
-            server = UDPServer(self._app, self._config, self._context, ConnectionState(state), sock)
-            self._quic.add(server)
-            try:
-                await server.run()
-            except Exception:
-                await self._config.log.exception("serving HTTP/3 failed: its connections are lost, new ones are served")
-            else:
-                return
-            finally:
-                self._quic.discard(server)
+    def _open_quic(self, sock: socket.socket, state: dict[str, Any]) -> HTTP3:
+        from trioweb.server.hypercorn.http3 import HTTP3  # noqa: PLC0415 - an extra
 
-    @property
-    def _busy_quic(self) -> bool:
-        return any(not server.protocol.idle for server in self._quic)
+        self._quic.append(HTTP3(self._gate, self._config, self._context, state, sock))
+        return self._quic[-1]
 
     async def _warn_of(self, error: OSError) -> None:
         if not self._warned and error.errno in OUT_OF_DESCRIPTORS:

@@ -1,13 +1,24 @@
-"""A client's connection as bytes, in clear or under TLS: its beginning and its end."""
+"""A client's connection as bytes, in clear or under TLS: who is there, its beginning and its end."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 import trio
 
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+def socket_of(stream: Stream) -> trio.socket.SocketType:
+    """The socket below."""
+    return (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+
+
+def address_of(family: int, name: Any) -> tuple[str, int] | None:
+    """A socket's name as ASGI has it: host and port; ``None`` for what has none."""
+    return (name[0], name[1]) if family in (socket.AF_INET, socket.AF_INET6) else None
 
 
 async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float) -> bool:
@@ -23,7 +34,7 @@ async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float)
 
 def close(stream: Stream) -> None:
     """Close a connection at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
-    sock = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+    sock = socket_of(stream)
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()

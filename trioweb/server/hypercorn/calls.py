@@ -1,0 +1,86 @@
+"""An app as Hypercorn's protocols call it: with its limits on bodies, and its line in the access log."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import trio
+
+from trioweb.ground.http.asgi import Receive
+from trioweb.io.pace import AUTO, Pace
+from trioweb.io.transport import GIVEN_RATE
+from trioweb.server.config import ServerConfig
+from trioweb.server.gate import Gate, refuse
+from trioweb.server.hypercorn.records import AccessRecord
+from trioweb.server.hypercorn.view import ResponseView
+from trioweb.server.logs.logs import ServerLogger, wants_access_log
+
+
+class Calls:
+    """What Hypercorn's protocols call. HTTP/1.1 of our own has these limits in itself.
+
+    A request whose body has not come for ``body_timeout`` seconds, or comes at less than ``min_rate``, while the app
+    waits for it, is over for the app as if its client had left; if the app has not answered, the client gets a 408.
+
+    Args:
+        gate: the app.
+        config: the server's configuration.
+    """
+
+    def __init__(self, gate: Gate, config: ServerConfig) -> None:
+        self._app = gate.app
+        self._given_rate = config.min_rate
+        self._body_timeout = config.body_timeout
+        # An app of ours sees for itself at what rate its bodies come: it knows when it waits for them.
+        unlimited = gate.is_ours or (config.body_timeout is None and config.min_rate == AUTO)
+        self._body_rate = None if unlimited else gate.min_rate
+        self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
+
+    async def __call__(self, scope: Any, receive: Receive, send: Any, *_: object) -> None:
+        """Have the app answer a request, and log it."""
+        if self._logger is None:
+            await self._serve(scope, receive, send)
+            return
+        record = AccessRecord(self._logger, scope, send)
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            await record.close(scope)
+
+    async def _serve(self, scope: Any, receive: Receive, send: Any) -> None:
+        if self._given_rate != AUTO:
+            scope["extensions"][GIVEN_RATE] = self._given_rate
+        unlimited = self._body_timeout is None and self._body_rate is None
+        if unlimited or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        body = _TimedBody(receive, self._body_timeout, self._body_rate)
+        await self._app(scope, body.receive, send)
+        if body.late and ResponseView(send).is_unanswered:
+            await refuse(scope, send, 408, "The request body did not come.", [(b"connection", b"close")])
+
+
+class _TimedBody:
+    """A request's ``receive`` that gives the client up when its body does not come."""
+
+    __slots__ = ("_complete", "_pace", "_receive", "_seconds", "late")
+
+    def __init__(self, receive: Receive, seconds: float | None, rate: float | None) -> None:
+        self._receive = receive
+        self._seconds = math.inf if seconds is None else seconds
+        self._pace = Pace(rate)
+        self._complete = False
+        self.late = False
+
+    async def receive(self) -> Any:
+        if self._complete:
+            return await self._receive()
+        patience = min(self._seconds, self._pace.start(trio.current_time(), self._pace.seen))
+        with trio.move_on_after(0 if self.late else patience):
+            message = await self._receive()
+            self._pace.look(trio.current_time(), self._pace.seen + len(message.get("body", b"")))
+            self._complete = not message.get("more_body", False)
+            return message
+        self.late = True
+        return {"type": "http.disconnect"}

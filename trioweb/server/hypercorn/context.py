@@ -1,0 +1,77 @@
+"""What the connections of a worker share, in the shape that Hypercorn's protocols know: its ``WorkerContext``.
+
+This module imports nothing of Hypercorn: a worker that speaks only HTTP/1.1 never loads its protocols.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+
+class Event:
+    """An event in Hypercorn's terms."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    async def clear(self) -> None:
+        """It has not happened, after all."""
+        self._event = trio.Event()
+
+    async def wait(self) -> None:
+        """Wait until it has happened."""
+        await self._event.wait()
+
+    async def set(self) -> None:
+        """It has happened."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._event.is_set()
+
+
+class Context:
+    """What connections share.
+
+    Args:
+        max_requests: requests after which the worker is to be replaced; ``None`` for no limit.
+
+    Attributes:
+        terminate: set when the worker is to stop.
+        terminated: set when it stops.
+    """
+
+    event_class: Final = Event
+
+    def __init__(self, max_requests: int | None) -> None:
+        self.max_requests = max_requests
+        self.requests = 0
+        self.terminate = Event()
+        self.terminated = Event()
+
+    @property
+    def single_task_class(self) -> Any:
+        """What HTTP/3 has its timers in."""
+        from hypercorn.trio.worker_context import TrioSingleTask  # noqa: PLC0415 - with HTTP/3
+
+        return TrioSingleTask
+
+    async def mark_request(self) -> None:
+        """Count a request."""
+        if self.max_requests is not None:
+            self.requests += 1
+            if self.requests > self.max_requests:
+                await self.terminate.set()
+
+    @staticmethod
+    async def sleep(wait: float) -> None:
+        """Wait."""
+        await trio.sleep(wait)
+
+    @staticmethod
+    def time() -> float:
+        """The time."""
+        return trio.current_time()
