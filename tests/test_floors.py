@@ -17,6 +17,13 @@ FLOORS = [
 # In these two the order of folders is that of use, and a folder may know the others.
 GROUND, SERVER = FLOORS[:2], FLOORS[-5:]
 
+# What the server may know of the package: the ground floor, what stands between it and an app, and what the system does
+# with files and connections. None of these knows the framework.
+BELOW_SERVER = {"ground", "ground.http", "server", "io.disk", "io.sendfile", "io.tcp", "io.threads", "io.transport"}
+# Who may import Hypercorn: its configuration and logger are public; what reaches into its protocols has a folder.
+LIBRARIES = {"hypercorn", "h2", "wsproto", "aioquic"}
+HYPERCORN = {"server.config": {"hypercorn.config"}, "server.logs.logs": {"hypercorn.logging"}}
+
 
 def test_imports_point_down() -> None:
     """Every folder imports from folders below it only; typing imports too."""
@@ -70,6 +77,27 @@ def test_nothing_else_than_trio_runs_tasks() -> None:
         assert not {"asyncio", "anyio", "sniffio"} & _top_level(path), path
 
 
+def test_the_server_knows_no_framework() -> None:
+    """The server imports none of the framework's insides, only what stands below both; its Hypercorn's, one more."""
+    for module, found in MODULES.items():
+        if module.split(".")[0] == "server":
+            allowed = BELOW_SERVER | ({"io.hypercorn"} if _folder(module) == "server.hypercorn" else set())
+            wrong = {each for each in found if not {each, _folder(each), each.split(".")[0]} & allowed}
+            assert not wrong, f"{module} imports {sorted(wrong)}"
+    known = {each for module in BELOW_SERVER if module.startswith("io.") for each in MODULES[module]}
+    assert not {each for each in known if not {each, _folder(each)} & BELOW_SERVER}
+
+
+def test_one_folder_reaches_into_hypercorn() -> None:
+    """Hypercorn is imported by the folder of that name, but for its configuration and logger; its libraries as well."""
+    for module, path in ALL.items():
+        if _folder(module) != "server.hypercorn":
+            found = {
+                each for each in _imported(path) if each.split(".")[0] in {"hypercorn", "h2", "wsproto", "aioquic"}
+            }
+            assert found == HYPERCORN.get(module, set()), module
+
+
 def test_rooms_are_small() -> None:
     """No module has grown past 330 lines, and no function past 60: then it has more than one purpose."""
     for path in PACKAGE.rglob("*.py"):
@@ -104,12 +132,16 @@ def _imports(path: Path) -> set[str]:
 
 
 def _top_level(path: Path) -> set[str]:
+    return {module.split(".")[0] for module in _imported(path)}
+
+
+def _imported(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found.add(node.module)
     return found
 
 

@@ -21,7 +21,7 @@ from tests.server.http1.conftest import serving as serving_bytes
 from tests.server.running import read_until, serving, settle
 from tests.server.test_access_log import HANDSHAKE, Lines, log, logging_to
 from trioweb import App, EventStreamResponse, FileResponse, Request, Response, StreamingResponse, WebSocket
-from trioweb.io.pace import BURST, GRACE
+from trioweb.ground.pace import BURST, GRACE
 
 __all__ = ["certificate", "log"]
 

@@ -23,10 +23,10 @@ from trioweb.exchange.light import serve
 from trioweb.exchange.policy import Policy
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers.endpoint import RouteOptions, plan, plan_websocket
 from trioweb.handlers.layers import as_middleware
-from trioweb.io.pace import AUTO, MinRate
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits

@@ -8,12 +8,12 @@ from typing import Any, Final, cast
 from trioweb.exchange.policy import Policy, Registered, report
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.handlers.endpoint import Endpoint
 from trioweb.handlers.signatures import Kind
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import ENDED, Outbox
-from trioweb.io.pace import AUTO, MIN_RATE
 from trioweb.io.transport import GIVEN_RATE, Transport, own_transport
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response

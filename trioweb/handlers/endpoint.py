@@ -14,12 +14,12 @@ from trioweb.ground.chunks import BYTES_LIKE, encode_json
 from trioweb.ground.errors import RouteError
 from trioweb.ground.http.asgi import Scope
 from trioweb.ground.http.headers import Headers
+from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.planner import Planner
 from trioweb.handlers.signatures import Kind, call_in_thread, innermost, kind_of, label_of
-from trioweb.io.pace import AUTO, MinRate, check_rate
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
 from trioweb.messages.ranges import RangeResponse

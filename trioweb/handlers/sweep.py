@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 import trio
 
+from trioweb.ground.pace import Pace
 from trioweb.io.outbox import Outbox
-from trioweb.io.pace import Pace
 from trioweb.io.transport import Transport
 
 LOOKS: Final = 4

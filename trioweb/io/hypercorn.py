@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,8 +33,8 @@ from weakref import WeakKeyDictionary
 import trio
 
 from trioweb.ground.http.asgi import Scope, Send
-from trioweb.io.pace import bytes_taken
 from trioweb.io.sendfile import send_file
+from trioweb.io.tcp import bytes_taken, has_left, reset_when_closed
 from trioweb.io.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
@@ -58,9 +57,6 @@ _http2: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 endings: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 """Streams that were ended past the server, and whether their response is whole."""
-
-_TCP_LEFT = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
-_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 def find_transport(scope: Scope, send: object) -> Transport:
@@ -157,11 +153,7 @@ class _SocketTransport(_HypercornTransport):
 
     def has_left(self) -> bool:
         """See ``Transport``. A full queue keeps the server itself from looking, and the socket knows."""
-        try:
-            state = self._connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        except (OSError, AttributeError):  # closed; or not TCP, or not Linux
-            return super().has_left()
-        return super().has_left() or state in _TCP_LEFT
+        return super().has_left() or has_left(self._connection.socket)
 
 
 class _H11Transport(_SocketTransport):
@@ -189,7 +181,7 @@ class _H11Transport(_SocketTransport):
                 # The missing end tells; and a reset could drop what the client has not read.
                 self._connection.socket.shutdown(socket.SHUT_WR)
                 return
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            reset_when_closed(self._connection.socket)
             await self._connection.aclose()
         except (OSError, trio.ClosedResourceError):
             pass  # the client was faster
@@ -202,8 +194,8 @@ class _H11Transport(_SocketTransport):
         if not self._close_delimited:
             super().release(shield)
             return
+        reset_when_closed(self._connection.socket)
         with suppress(OSError):
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             self._connection.socket.close()
 
     async def send_file(self, send: Send, file: int, position: int, count: int) -> int:

@@ -18,7 +18,7 @@ import trio
 
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.http.asgi import Receive
-from trioweb.io.pace import GRACE, Pace
+from trioweb.ground.pace import GRACE, Pace
 
 READ_AHEAD: Final = 65536
 """Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""

@@ -18,6 +18,12 @@ GIVEN_RATE: Final = "trioweb.min_rate"
 """The extension of an ASGI scope by which whoever runs the server says a rate, in place of the app."""
 
 
+READ_AHEAD: Final = 65536
+"""Bytes of a connection that are taken in before somebody asks for them; then the client has to wait."""
+COUNTED: Final = 1024
+"""Bytes that a message of a WebSocket counts at least, however short: so many are held for it."""
+
+
 class Transport:
     """The connection of one request, as far as plain ASGI shows it."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypedDict
 import msgspec
 
 from trioweb.ground.chunks import Encode
-from trioweb.io.pace import AUTO, MinRate, check_rate
+from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.streams.producer import Stream
 
 BUFFER_SIZE: Final = 65536

@@ -8,7 +8,7 @@ from typing import Final
 from hypercorn.config import Config
 from hypercorn.config import Sockets as Sockets  # noqa: PLC0414 - for the rest of the server
 
-from trioweb.io.pace import AUTO, MinRate
+from trioweb.ground.pace import AUTO, MinRate
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""
@@ -18,8 +18,6 @@ SSL_HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds for a TLS handshake, from the start of a connection. A head may take as long after it."""
 TCP_KEEP_ALIVE: Final = 60
 """Seconds of silence after which the system asks whether a connection's other end is still there."""
-PARTING_SECONDS: Final = 0.25
-"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
 SPARE_DESCRIPTORS: Final = 0.25
 """The part of a process's descriptors that connections leave to files, databases and pipes."""
 
@@ -62,3 +60,8 @@ class ServerConfig(Config):
             return self.max_connections
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(1, int(descriptors * (1 - SPARE_DESCRIPTORS)))
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """The server's own headers of a response, the same over all protocols."""
+        headers = super().response_headers(protocol)
+        return [(name, b"trioweb" if name == b"server" else value) for name, value in headers]

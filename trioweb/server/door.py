@@ -102,7 +102,7 @@ class Door:
 
     def _open(self, stream: Stream) -> HTTP1Connection:
         self._serving = own = HTTP1Connection(
-            self._gate.app, self._config, self._context, self._pulse, self._state, stream
+            self._gate, self._config, self._context, self._pulse, self._state, stream
         )  # fmt: skip
         self._stream = None
         if self._context.terminated.is_set():  # during the handshake

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from trioweb.io.pace import AUTO, MinRate, check_rate
+from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.server.config import ServerConfig
 from trioweb.server.loading import apps_here
 

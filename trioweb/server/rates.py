@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from trioweb.io.pace import HasOptions, Pace, bytes_taken
+from trioweb.ground.pace import Pace
+from trioweb.io.tcp import TCPSocket, bytes_taken
 
 
 class Sweeper(Protocol):
@@ -35,7 +36,7 @@ class Writes:
 
     __slots__ = ("_cut", "_pace", "_sock", "_sweeper", "_waiting", "_watched")
 
-    def __init__(self, sweeper: Sweeper, sock: HasOptions, cut: Callable[[], None]) -> None:
+    def __init__(self, sweeper: Sweeper, sock: TCPSocket, cut: Callable[[], None]) -> None:
         self._sweeper = sweeper
         self._sock = sock
         self._cut = cut

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
+
+RECEIVE_SIZE: Final = 65536
+"""Bytes that one read of a connection asks for."""
+LINGER_SECONDS: Final = 1.0
+"""Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
+PARTING_SECONDS: Final = 0.25
+"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 

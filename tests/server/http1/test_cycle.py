@@ -16,8 +16,7 @@ import trio.testing
 from tests.server.http1.conftest import GET, PATIENCE, answer, hello, serving
 from trioweb.ground.errors import ClientDisconnected
 from trioweb.io.disk import DiskFile
-from trioweb.io.transport import Transport, own_transport
-from trioweb.server.http1.cycle import READ_AHEAD
+from trioweb.io.transport import READ_AHEAD, Transport, own_transport
 
 
 async def stream_some(send: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint, refusal
+from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 
 FIELDS = b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: trioweb\r\n"
 Headers = list[tuple[bytes, bytes]]
@@ -272,12 +272,6 @@ def test_early_hints_come_before_the_response() -> None:
     sent = early_hint([b"</a>; rel=preload"]) + send([b"a"])[0]
     assert sent.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n")
     assert receive(sent)[1] == b"a"
-
-
-def test_a_refusal_is_a_whole_response() -> None:
-    """A client that is refused reads a whole response, and that it was the last."""
-    head, body, _, goes_on = receive(refusal(431, FIELDS))
-    assert (head.status_code, body, goes_on) == (431, b"", False)
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,8 +9,9 @@ import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
-from trioweb.server.http1.wire import RECEIVE_SIZE, Wire
+from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
+from trioweb.server.streams import RECEIVE_SIZE
 
 
 class Watcher:

@@ -8,6 +8,7 @@ import trio
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.cycle import Cycle
+from trioweb.server.http1.framing import Response
 from trioweb.server.logs.entries import BROKEN, COMPLETE, LEFT, SLOW, Ending, refused_scope
 from trioweb.server.logs.logs import log_request
 
@@ -52,10 +53,10 @@ class ConnectionAccess:
         response = cycle.response
         await self._log(scope, response.status or None, list(response.headers), outcome, cycle.ended_at)
 
-    async def refuse(self, status: int, head: bytes) -> None:
+    async def refuse(self, response: Response, head: bytes) -> None:
         """A request is refused, of which no more is known than its head, or the beginning of that."""
         scope = refused_scope(head.partition(b"\r\n")[0], self._client, self._scheme)
-        await self._log(scope, status, [], COMPLETE, None)
+        await self._log(scope, response.status, response.headers, COMPLETE, None)
 
     async def _log(self, scope: Any, status: int | None, headers: Any, outcome: str, ended_at: float | None) -> None:
         now = trio.current_time()

@@ -18,13 +18,14 @@ from typing import Any, Final
 
 import trio
 
-from trioweb.ground.http.asgi import ASGI_VERSION, ASGIApp
+from trioweb.ground.http.asgi import ASGI_VERSION
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
+from trioweb.server.gate import Gate
 from trioweb.server.http1.access import ConnectionAccess
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
-from trioweb.server.http1.framing import DONE, STARTED, WAITING, refusal
+from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
@@ -33,6 +34,7 @@ from trioweb.server.http1.secure import SecureWire
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.hypercorn.context import Context
+from trioweb.server.refusals import BUSY, LATE_HEAD, UNNAMED
 from trioweb.server.streams import Stream, address_of, socket_of
 
 MAX_HEADERS: Final = 256
@@ -45,7 +47,7 @@ class HTTP1Connection(Line):
     """Serves one client until it leaves, is left, or asks for another protocol. ``run`` is all of it.
 
     Args:
-        app: what answers requests, as plain ASGI.
+        gate: what answers requests.
         config: the server's configuration.
         context: what connections of a worker share with Hypercorn's.
         pulse: what they share among themselves.
@@ -53,12 +55,12 @@ class HTTP1Connection(Line):
         stream: the connection; with TLS, after its handshake.
     """
 
-    __slots__ = ("_access", "_app", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_idle",
+    __slots__ = ("_access", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_gate", "_idle",
                  "_requests", "_server", "_state")  # fmt: skip
 
     def __init__(
         self,
-        app: ASGIApp,
+        gate: Gate,
         config: ServerConfig,
         context: Context,
         pulse: Pulse,
@@ -70,7 +72,7 @@ class HTTP1Connection(Line):
         self._server = address_of(sock.family, sock.getsockname())
         wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
-        self._app = app
+        self._gate = gate
         self._state = state
         self._requests = 0
         self._idle = True
@@ -155,7 +157,7 @@ class HTTP1Connection(Line):
                     due = pulse.after(self.config.head_timeout)
             if self.late:
                 if begun:
-                    raise BadRequest(408, "the request's head did not come")
+                    raise BadRequest(*LATE_HEAD)
                 return None
             if not begun and self.stopping and not self._look_again():
                 return None
@@ -184,16 +186,23 @@ class HTTP1Connection(Line):
         if self._access is not None:
             self._access.begin(scope)
         if config.server_names and not self._is_named(head):
-            cycle.fault = 404  # no server of this name is here
+            cycle.fault = UNNAMED
+        elif self._gate.limit is not None and not self._gate.enter():
+            with suppress(ClientLeftError):
+                await self.reply(cycle.response, *BUSY, close=close or cycle.must_close())
+                cycle.ended_at = trio.current_time()
         else:
             if self.context.max_requests is not None:
                 await self.context.mark_request()
-            answering = self._app(scope, cycle.receive, cycle.send)
+            answering = self._gate.app(scope, cycle.receive, cycle.send)
             del head, scope  # a response may take hours
             try:
                 await answering
             except BaseException as error:
                 await self._contain(error, cycle)
+            finally:
+                if self._gate.limit is not None:
+                    self._gate.leave()
         goes_on: bool | None = None
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
@@ -293,19 +302,19 @@ class HTTP1Connection(Line):
         """Answer in the place of an app that has not, or break off what it has not ended."""
         response = cycle.response
         if response.state is WAITING or response.state is STARTED:
-            status = 500 if cycle.fault is None else cycle.fault
-            response.status, response.headers, response.state = status, (), DONE
-            await self.taken(self.wire.write(refusal(status, self.pulse.fields), b"", b""))
+            await self.reply(response, *(cycle.fault or (500, "")), close=True)
             cycle.ended_at = trio.current_time()
         else:
             await cycle.abort()
 
     async def _refuse(self, error: BadRequest) -> None:
         """Answer a request whose head is none, or has not come."""
-        if self._access is not None:
-            await self._access.refuse(error.status, self.reader.raw_head or self.reader.pending)
+        response = Response("GET", "1.1", keep_alive=False)
         with suppress(ClientLeftError):
-            await self.taken(self.wire.write(refusal(error.status, self.pulse.fields), b"", b""))
+            await self.reply(response, error.status, error.reason, close=True)
+        if self._access is not None:
+            await self._access.refuse(response, self.reader.raw_head or self.reader.pending)
+        if not self.wire.broken:
             await self.close()
 
     def stop(self) -> None:

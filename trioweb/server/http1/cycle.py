@@ -17,17 +17,16 @@ import trio
 
 from trioweb.ground.http.asgi import Receive, Send
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.pace import Pace
-from trioweb.io.transport import DirectTransport, Watcher
+from trioweb.ground.pace import Pace
+from trioweb.io.transport import READ_AHEAD, DirectTransport, Watcher
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
+from trioweb.server.refusals import LATE_BODY
 
-READ_AHEAD: Final = 65536
-"""Bytes behind a request that are taken in while somebody waits for its client to leave. A connection."""
 LOOK_SECONDS: Final = 0.5
 """How often the system is asked whether the client has left, once so much has come."""
 WRITING: Final = "a response that waits for its client"
@@ -58,8 +57,8 @@ class Cycle(DirectTransport):
         self.response = Response(
             head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
         )
-        self.fault: int | None = None
-        """The status for what was wrong with the request's body. The error itself would keep the frames it passed."""
+        self.fault: tuple[int, str] | None = None
+        """What was wrong with the request: a status, and why. The error itself would keep the frames that it passed."""
         self.release_asked = False
         self.ended_at: float | None = None
         """When the last byte of the response was taken by the system; ``None`` too where nobody logs it."""
@@ -112,7 +111,7 @@ class Cycle(DirectTransport):
             try:
                 body = reader.next_body()
             except BadRequest as error:
-                self.fault = error.status
+                self.fault = error.status, error.reason
                 return None
         if not (body or reader.complete):
             return None
@@ -130,7 +129,7 @@ class Cycle(DirectTransport):
                 return
         self._pace = await line.read_body(self._pace)
         if line.late:
-            self.fault = 408  # it did not come
+            self.fault = LATE_BODY
 
     # Sending
 
@@ -198,7 +197,7 @@ class Cycle(DirectTransport):
         if response.state is not STARTED:
             return response.frame(size, b"", more=more, close=False)
         line = self._line
-        parts = response.frame(size, line.pulse.fields, more=more, close=line.stopping or self._must_close())
+        parts = response.frame(size, line.pulse.fields, more=more, close=line.stopping or self.must_close())
         if more:  # one of those that take their time
             line.reader.rest()
             if not line.logs:
@@ -229,7 +228,7 @@ class Cycle(DirectTransport):
             if line.wire.reading:
                 line.wire.wake()
 
-    def _must_close(self) -> bool:
+    def must_close(self) -> bool:
         """The rest of the request's body would not be waited for: the connection ends with this response."""
         reader = self._line.reader
         return not reader.complete and (self._expects or (reader.remaining or 0) > DRAINED)

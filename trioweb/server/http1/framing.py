@@ -259,8 +259,3 @@ def early_hint(links: Iterable[bytes]) -> bytes:
     """
     block, _, _ = _encode((b"link", link) for link in links)
     return b"HTTP/1.1 103 Early Hints\r\n" + block + b"\r\n"
-
-
-def refusal(status: int, fields: bytes) -> bytes:
-    """A whole response without a body, after which the connection is closed."""
-    return b"%bcontent-length: 0\r\nconnection: close\r\n%b\r\n" % (_LINES[status], fields)

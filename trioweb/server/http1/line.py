@@ -15,15 +15,18 @@ from typing import Final, TypeVar
 
 import trio
 
-from trioweb.io.pace import AUTO, Pace
+from trioweb.ground.pace import AUTO, Pace
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import BadRequest
+from trioweb.server.http1.framing import WAITING, Response
 from trioweb.server.http1.parsing import RequestReader
-from trioweb.server.http1.pulse import LINGER_SECONDS, Pulse
+from trioweb.server.http1.pulse import Pulse
 from trioweb.server.http1.wire import Wire
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.logs.logs import wants_access_log
 from trioweb.server.rates import Writes
+from trioweb.server.refusals import refusal
+from trioweb.server.streams import LINGER_SECONDS
 
 T = TypeVar("T")
 
@@ -111,6 +114,20 @@ class Line:
             return await writing
         finally:
             self._writes.end()
+
+    async def reply(self, response: Response, status: int, reason: str, *, close: bool) -> None:
+        """Answer in the app's place: the one way in which a request over HTTP/1.1 is refused.
+
+        Args:
+            response: its response, of which nothing was sent.
+            status: the status.
+            reason: what is wrong, as the beginning of a sentence.
+            close: the connection is to be closed.
+        """
+        headers, body = refusal(status, reason)
+        response.state = WAITING
+        response.start(status, headers)
+        await self.taken(self.wire.write(*response.body(body, self.pulse.fields, more=False, close=close)))
 
     def _leave(self) -> None:
         self.slow = True

@@ -11,14 +11,13 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from trioweb.io.pace import AUTO
+from trioweb.ground.pace import AUTO
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import CAN_POLL, Poller
 from trioweb.server.rates import Writes
+from trioweb.server.streams import LINGER_SECONDS
 
-LINGER_SECONDS: Final = 1.0
-"""Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
 LOOKS: Final = 8
 """Looks in the shortest time limit: a client is late by up to one more of them."""
 SHORTEST, LONGEST = 0.02, 0.25
@@ -112,7 +111,4 @@ class Pulse:
         self.now = trio.current_time()
         if int(self.now) != self._second:
             self._second = int(self.now)
-            headers = self._config.response_headers("h11")
-            self.fields = b"".join(
-                b"%b: %b\r\n" % (name, b"trioweb" if name == b"server" else value) for name, value in headers
-            )
+            self.fields = b"".join(b"%b: %b\r\n" % field for field in self._config.response_headers("h11"))

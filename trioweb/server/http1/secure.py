@@ -8,9 +8,9 @@ from typing import Final, cast
 
 import trio
 
-from trioweb.server.http1.wire import RECEIVE_SIZE, Wire
+from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
-from trioweb.server.streams import Stream
+from trioweb.server.streams import RECEIVE_SIZE, Stream
 
 CLOSE_SECONDS: Final = 1.0
 """Seconds for TLS's own word of farewell."""

@@ -10,22 +10,15 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import socket
-import struct
 from contextlib import suppress
-from typing import Final
 
 import trio
 
+from trioweb.io.tcp import has_left, reset_when_closed
 from trioweb.io.transport import Watcher
 from trioweb.server.http1.poller import LEFT, Poller
 from trioweb.server.http1.writing import UNSENT, WritingEnd
-from trioweb.server.streams import Stream
-
-RECEIVE_SIZE: Final = 65536
-"""Bytes that one read asks for."""
-
-_TCP_LEFT: Final = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
-_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for 0 seconds
+from trioweb.server.streams import RECEIVE_SIZE, Stream
 
 
 class Wire(WritingEnd):
@@ -193,11 +186,7 @@ class Wire(WritingEnd):
 
     def has_left(self) -> bool:
         """Whether the system knows that the client has left. Does not block."""
-        try:
-            state = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        except (OSError, AttributeError):  # closed; or not TCP, or not Linux
-            return self.broken
-        return self.broken or state in _TCP_LEFT
+        return self.broken or has_left(self.sock)
 
     def cut(self, *, reset: bool) -> None:
         """Break the connection off: whoever reads or writes there hears of it. Safe to call twice. Does not block.
@@ -208,7 +197,7 @@ class Wire(WritingEnd):
         self.broken = True
         with suppress(OSError):
             if reset:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                reset_when_closed(self.sock)
                 self.close()
             else:
                 self.sock.shutdown(socket.SHUT_RDWR)

@@ -8,20 +8,22 @@ from typing import Any
 import trio
 
 from trioweb.ground.http.asgi import Receive
-from trioweb.io.pace import AUTO, Pace
+from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
-from trioweb.server.gate import Gate, refuse
+from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.records import AccessRecord
 from trioweb.server.hypercorn.view import ResponseView
 from trioweb.server.logs.logs import ServerLogger, wants_access_log
+from trioweb.server.refusals import BUSY, LATE_BODY
 
 
 class Calls:
     """What Hypercorn's protocols call. HTTP/1.1 of our own has these limits in itself.
 
-    A request whose body has not come for ``body_timeout`` seconds, or comes at less than ``min_rate``, while the app
-    waits for it, is over for the app as if its client had left; if the app has not answered, the client gets a 408.
+    Beyond ``max_requests_in_flight`` a request is answered with a 503 at once. A request whose body has not come for
+    ``body_timeout`` seconds, or comes at less than ``min_rate``, while the app waits for it, is over for the app as if
+    its client had left; if the app has not answered, the client gets a 408.
 
     Args:
         gate: the app.
@@ -29,7 +31,7 @@ class Calls:
     """
 
     def __init__(self, gate: Gate, config: ServerConfig) -> None:
-        self._app = gate.app
+        self._gate = gate
         self._given_rate = config.min_rate
         self._body_timeout = config.body_timeout
         # An app of ours sees for itself at what rate its bodies come: it knows when it waits for them.
@@ -40,25 +42,34 @@ class Calls:
     async def __call__(self, scope: Any, receive: Receive, send: Any, *_: object) -> None:
         """Have the app answer a request, and log it."""
         if self._logger is None:
-            await self._serve(scope, receive, send)
+            await self._admit(scope, receive, send)
             return
         record = AccessRecord(self._logger, scope, send)
         try:
-            await self._serve(scope, receive, send)
+            await self._admit(scope, receive, send)
         finally:
             await record.close(scope)
+
+    async def _admit(self, scope: Any, receive: Receive, send: Any) -> None:
+        if not self._gate.enter():
+            await send.__self__.refuse(*BUSY)
+            return
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._gate.leave()
 
     async def _serve(self, scope: Any, receive: Receive, send: Any) -> None:
         if self._given_rate != AUTO:
             scope["extensions"][GIVEN_RATE] = self._given_rate
         unlimited = self._body_timeout is None and self._body_rate is None
         if unlimited or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            await self._app(scope, receive, send)
+            await self._gate.app(scope, receive, send)
             return
         body = _TimedBody(receive, self._body_timeout, self._body_rate)
-        await self._app(scope, body.receive, send)
+        await self._gate.app(scope, body.receive, send)
         if body.late and ResponseView(send).is_unanswered:
-            await refuse(scope, send, 408, "The request body did not come.", [(b"connection", b"close")])
+            await send.__self__.refuse(*LATE_BODY)
 
 
 class _TimedBody:

@@ -14,32 +14,32 @@ from __future__ import annotations
 
 import math
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import AppWrapper, ConnectionState
 
-from trioweb.server.config import PARTING_SECONDS, ServerConfig
+from trioweb.io.tcp import reset_when_closed
+from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
 from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.calls import Calls
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.hypercorn.protocols import Protocol
 from trioweb.server.hypercorn.websockets import MessageQueue
-from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
-from trioweb.server.logs.logs import log_request
 from trioweb.server.rates import Sweeper, Writes
-from trioweb.server.streams import Stream, address_of, close, socket_of
-
-RECEIVE_SIZE: Final = 65536
-"""Bytes that one read of a connection asks for."""
-LINGER_SECONDS: Final = 1.0
-"""Seconds for the client to stop sending, once we have said that nothing more will come."""
-_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+from trioweb.server.streams import (
+    LINGER_SECONDS,
+    PARTING_SECONDS,
+    RECEIVE_SIZE,
+    Stream,
+    address_of,
+    close,
+    socket_of,
+)
 
 
 class Connection:
@@ -146,7 +146,7 @@ class Connection:
                     return
             if data is None:
                 if self._in_head and not self._closing:
-                    await self._answer_too_slow()
+                    await self._answer_too_slow(self._protocol)
                     continue
                 return
             if self._closing:  # it may still send: were that left unread, the system would take back what we wrote
@@ -167,11 +167,9 @@ class Connection:
         self._due = math.inf if seconds is None else trio.current_time() + seconds
         self._timer.deadline = self._due
 
-    async def _answer_too_slow(self) -> None:
-        with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            async with self._sending:
-                await self.stream.send_all(_TOO_SLOW)
-        await log_request(self._config, refused_scope(b"", self._client, "http"), Ending(408, [], COMPLETE, 0.0))
+    async def _answer_too_slow(self, protocol: Protocol) -> None:
+        with trio.move_on_after(1):
+            await protocol.refuse_late_head()
         await self._close()
 
     def stop(self) -> None:
@@ -235,8 +233,7 @@ class Connection:
     def break_off(self) -> None:
         """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
         if self._protocol is not None and self._protocol.ends_with_connection:
-            with suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_when_closed(self._socket)
             self._socket.close()
         else:
             close(self.stream)

@@ -20,14 +20,17 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Data
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import find_h2c_settings
+from trioweb.server.hypercorn.refusals import RequestStream, send_refusal
 from trioweb.server.hypercorn.websockets import WebSocketStream
 from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.logs.logs import log_request
+from trioweb.server.refusals import LATE_HEAD, refusal
 
 _UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
@@ -77,6 +80,11 @@ class Protocol:
         protocol: H2Protocol = self._make(_H2)
         protocol.streams = _Streams()
         return protocol
+
+    async def refuse_late_head(self) -> None:
+        """Tell the client that it was too slow; over HTTP/2 there is no word for that."""
+        if isinstance(self._own, _H11):
+            await self._own.refuse(*LATE_HEAD)
 
     @property
     def is_http1(self) -> bool:
@@ -137,11 +145,16 @@ class _H11(_Hearing, H11Protocol):
             await self.send(Closed())
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's answer to what is no request, which it does not log."""
-        await super()._send_error_response(status_code)
+        await self.refuse(status_code)
+
+    async def refuse(self, status: int, reason: str = "") -> None:
+        """Answer what is no request, or not yet: there is nobody else to do so, and to log it."""
+        headers, body = refusal(status, reason)
+        headers.append((b"connection", b"close"))
         if self.stream is None:
             scope = refused_scope(b"", self.client, "https" if self.ssl else "http")
-            await log_request(cast("ServerConfig", self.config), scope, Ending(status_code, [], COMPLETE, 0.0))
+            await log_request(cast("ServerConfig", self.config), scope, Ending(status, headers, COMPLETE, 0.0))
+        await send_refusal(super().stream_send, STREAM_ID, status, headers, body)
 
 
 class _H2(_Hearing, H2Protocol):
@@ -153,6 +166,8 @@ class _H2(_Hearing, H2Protocol):
 
 
 def _ours(stream: Any) -> Any:
+    if type(stream) is HTTPStream:
+        return RequestStream.instead_of(stream)
     return WebSocketStream.instead_of(stream) if type(stream) is WSStream else stream
 
 

@@ -18,34 +18,35 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
-from time import time
 from typing import Any, Final, Self, cast
 
 import trio
-from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Request, Response, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndData, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 from hypercorn.typing import ASGISendEvent, WebsocketResponseStartEvent
 from wsproto.events import Message
 
 from trioweb.ground.http.closing import BROKEN, NO_CODE, TOO_BIG
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.duplex import COUNTED, READ_AHEAD
+from trioweb.io.transport import COUNTED, READ_AHEAD
+from trioweb.server.hypercorn.refusals import END_SECONDS, Refusing
 
 VERSION: Final = b"13"
 """The only version of the protocol that is spoken here (RFC 6455, section 4.1)."""
-END_SECONDS: Final = 1.0
-"""Seconds for a peer to take what stands before the end of its stream; the app does not wait longer for the news."""
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 _LISTS: Final = frozenset({b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 """Lists of tokens, which are ASCII: Hypercorn's decoding of them ends the whole connection where they are not."""
+_NO_VERSION: Final = "the handshake of a WebSocket asks for version 13"
+_NO_KEY: Final = "the handshake of a WebSocket has one key of 16 bytes, and no body"
+_NO_TOKENS: Final = "the handshake of a WebSocket has lists of tokens, which are ASCII"
 _CLOSE, _PING = b"\x88", b"\x89"  # what these frames of ours begin with
 _HANDSHAKE, _REFUSED = ASGIWebsocketState.HANDSHAKE, ASGIWebsocketState.HTTPCLOSED
 _NOBODY: Final = {"type": "websocket.disconnect", "code": BROKEN}  # for an app that has returned
 
 
-def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> tuple[int, RawHeaders] | None:
-    """What a handshake is refused with: a status and headers; ``None`` where it is one (RFC 6455, section 4.2.1).
+def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> tuple[int, str, RawHeaders] | None:
+    """What a handshake is refused with: a status, why, and headers; ``None`` where it is one (RFC 6455, section 4.2.1).
 
     Args:
         headers: names in lower case.
@@ -58,20 +59,21 @@ def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
     if versions != [VERSION]:
         spoken = (b"sec-websocket-version", VERSION)  # section 4.4: so that the client can try again
         if http_version != "1.1" or not versions:
-            return HTTPStatus.BAD_REQUEST, [spoken]
-        return HTTPStatus.UPGRADE_REQUIRED, [spoken, (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+            return HTTPStatus.BAD_REQUEST, _NO_VERSION, [spoken]
+        offer = [spoken, (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+        return HTTPStatus.UPGRADE_REQUIRED, _NO_VERSION, offer
     if not all(value.isascii() for name in _LISTS & values.keys() for value in values[name]):
-        return HTTPStatus.BAD_REQUEST, []
+        return HTTPStatus.BAD_REQUEST, _NO_TOKENS, []
     if http_version[0] == "1":
         keys = values.get(b"sec-websocket-key", [])
         # What a body holds would be taken for frames, by this server or by one in front of it.
         has_body = b"transfer-encoding" in values or any(length != b"0" for length in values.get(b"content-length", []))
         if http_version == "1.0" or len(keys) != 1 or _KEY.fullmatch(keys[0]) is None or has_body:
-            return HTTPStatus.BAD_REQUEST, []
+            return HTTPStatus.BAD_REQUEST, _NO_KEY, []
     return None
 
 
-class WebSocketStream(WSStream):
+class WebSocketStream(Refusing, WSStream):
     """A WebSocket of Hypercorn's, over HTTP/1.1 or as a stream of HTTP/2."""
 
     @classmethod
@@ -85,7 +87,7 @@ class WebSocketStream(WSStream):
         return stream
 
     buffer: _Message
-    _refusal: tuple[int, RawHeaders] | None = None
+    _refusal: tuple[int, str, RawHeaders] | None = None
     _told: dict[str, Any] | None = None  # to the app, of the end, where more is known than that it has come
     _pinged_at = -math.inf
 
@@ -139,7 +141,7 @@ class WebSocketStream(WSStream):
             await self._accept_plainly(message)
         elif kind == "websocket.http.response.start":
             start = cast("WebsocketResponseStartEvent", message)
-            await super().app_send({**start, "headers": self._ending(start.get("headers", ()))})
+            await super().app_send({**start, "headers": self.ending(list(start.get("headers", ())))})
         else:
             await super().app_send(message)
             if kind == "websocket.http.response.body" and self.state is _REFUSED:
@@ -156,22 +158,10 @@ class WebSocketStream(WSStream):
             raise
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Refuse the handshake, and end the stream. Hypercorn's own way to refuse, which forgets the end."""
-        status, headers = self._refusal or (status_code, [])
-        headers = self._ending([(b"content-length", b"0"), *headers])
-        await self.send(Response(stream_id=self.stream_id, status_code=status, headers=headers))
-        await self.send(EndBody(stream_id=self.stream_id))
-        await self.config.log.access(self.scope, {"status": status, "headers": headers}, time() - self.start_time)
-        await self.send(StreamClosed(stream_id=self.stream_id))
-
-    def _ending(self, headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-        """The headers of a refusal: after it an HTTP/1 connection ends; HTTP/2 has no word for that."""
-        rest = [(bytes(name), bytes(value)) for name, value in headers]
-        connection = [value for name, value in rest if name.lower() == b"connection" and value.lower() != b"close"]
-        rest = [field for field in rest if field[0].lower() != b"connection"]
-        if self.scope["http_version"][0] == "1":
-            rest.append((b"connection", b", ".join([b"close", *connection])))
-        return rest
+        if self._refusal is not None:
+            await self.refuse(*self._refusal)
+        else:
+            await super()._send_error_response(status_code)
 
     # What leaves
 

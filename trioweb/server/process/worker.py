@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trioweb.ground.http.asgi import ASGIApp
-from trioweb.server.config import PARTING_SECONDS, ServerConfig, Sockets
+from trioweb.server.config import ServerConfig, Sockets
 from trioweb.server.door import Door
 from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.process.lifespan import Lifespan
+from trioweb.server.streams import PARTING_SECONDS
 
 if TYPE_CHECKING:
     from trioweb.server.hypercorn.http3 import HTTP3

@@ -8,9 +8,7 @@ cannot live on that, and one that is silent because nobody asks it has nothing t
 from __future__ import annotations
 
 import math
-import socket
-import struct
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 MIN_RATE: Final = 240.0
 """Bytes a second: less than any line gives, and more than who wants to hold a connection for hours likes to spend."""
@@ -24,9 +22,6 @@ AUTO: Final = "auto"
 """In place of a rate: a route's is its app's, a server's too, and an app's is the above where there is a timeout."""
 
 MinRate = float | Literal["auto"] | None
-
-_BYTES_ACKED: Final = 120, 128
-"""Where Linux has ``tcpi_bytes_acked`` in its ``struct tcp_info``: what the other end has confirmed, in all."""
 
 
 class Pace:
@@ -72,24 +67,6 @@ class Pace:
         self._balance = min(0.0, self._balance + (seen - self.seen) / self.rate)
         self.seen = seen
         return self._balance
-
-
-class HasOptions(Protocol):
-    """A socket."""
-
-    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
-        """See ``socket.socket``."""
-        ...
-
-
-def bytes_taken(sock: HasOptions) -> int | None:
-    """Bytes that the other end of a TCP connection has taken in all, where the system tells; else ``None``."""
-    begin, end = _BYTES_ACKED
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
-    except (OSError, AttributeError):  # closed; or not TCP, or not Linux
-        return None
-    return struct.unpack("=Q", info[begin:end])[0] if len(info) == end else None
 
 
 def check_rate(name: str, value: object) -> None:
