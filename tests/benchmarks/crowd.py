@@ -16,14 +16,16 @@ AT_ONCE = 50
 
 
 class Crowd:
-    """Clients of a server's ``/events``. To be closed.
+    """Clients of a server's event streams. To be closed.
 
     Args:
         port: the server's.
+        path: that of the streams.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, path: str = "/events") -> None:
         self._port = port
+        self._path = path
         self._clients: dict[int, socket.socket] = {}
         self._got: dict[int, bytearray] = {}
         self._poll = select.epoll()
@@ -38,7 +40,7 @@ class Crowd:
         while len(self) < to:
             new = set()
             for _ in range(min(AT_ONCE, to - len(self))):
-                client = request(self._port, "/events")
+                client = request(self._port, self._path)
                 client.setblocking(False)
                 self._clients[client.fileno()], self._got[client.fileno()] = client, bytearray()
                 self._heard[client.fileno()] = len(self._events)

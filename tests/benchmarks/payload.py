@@ -103,7 +103,7 @@ def _twice(period: bytes) -> bytes:
 
 def expected(path: str) -> Expected:
     """What the body at a path of the apps must be."""
-    route, *numbers = path.strip("/").split("/")
+    route, *numbers = path.strip("/").removeprefix("request/").split("/")
     count = int(numbers[-1]) if numbers else 0
     if route in {"async", "sync"}:
         return Expected(b"", "".join(_rows()).encode(), count * ROW_SIZE)

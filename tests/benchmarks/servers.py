@@ -40,11 +40,12 @@ class Server:
         directory: for its log.
         cores: where it may run.
         settings: what its app finds in its environment.
+        root: the checkout that it runs.
     """
 
     def __init__(
         self, contender: Contender, environment: Environment, directory: Path, cores: set[int],
-        settings: Mapping[str, str],
+        settings: Mapping[str, str], root: Path = ROOT,
     ) -> None:  # fmt: skip
         self.contender = contender
         with socket.socket() as probe:
@@ -56,8 +57,9 @@ class Server:
         self.began = time.perf_counter()
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command, env=variables(**ports, **settings), stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
-            )
+                command, env=variables(**{"PYTHONPATH": str(root), **ports, **settings}),
+                stdout=log, stderr=subprocess.STDOUT, cwd=root,
+            )  # fmt: skip
         # What it starts, threads too, inherits this.
         os.sched_setaffinity(self._process.pid, cores)
 

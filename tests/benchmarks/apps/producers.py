@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import msgspec
 
-from tests.benchmarks.payload import OPENING, block, records, text_rows
+from tests.benchmarks.payload import GREETING, OPENING, block, records, text_rows
+
+Message = MutableMapping[str, Any]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 encode = msgspec.json.Encoder().encode
 ends: dict[str, float] = {}
@@ -38,6 +41,11 @@ def receipt(body: bytes) -> bytes:
     """Take a typed JSON body."""
     order = decode(body)
     return encode({"id": order.id, "total": order.amount * order.count})
+
+
+async def provide() -> str:
+    """A dependency."""
+    return GREETING
 
 
 async def rows(count: int) -> AsyncIterator[str]:
@@ -69,6 +77,30 @@ async def table(count: int) -> AsyncIterator[str]:
     """CSV, line by line."""
     for line in csv_lines(count):
         yield line
+
+
+class Look:
+    """ASGI middleware that looks at each response.
+
+    Args:
+        app: what it stands before.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Any, send: Callable[[Message], Awaitable[None]]) -> None:
+        """Answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def look(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] != 200:
+                message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
+            await send(message)
+
+        await self._app(scope, receive, look)
 
 
 class Line:

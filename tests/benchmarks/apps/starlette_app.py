@@ -6,12 +6,13 @@ import importlib
 from typing import Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILES, ROUTES
+from tests.benchmarks.apps.settings import FILES, MIDDLEWARES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
 anyio: Any = importlib.import_module("anyio")
 starlette: Any = importlib.import_module("starlette.applications")
+middleware: Any = importlib.import_module("starlette.middleware")
 responses: Any = importlib.import_module("starlette.responses")
 routing: Any = importlib.import_module("starlette.routing")
 
@@ -28,6 +29,27 @@ async def greet(request: Any) -> Any:
 async def order(request: Any) -> Any:
     """Take a typed JSON body."""
     return responses.Response(producers.receipt(await request.body()), media_type="application/json")
+
+
+async def query(request: Any) -> Any:
+    """Take a query parameter."""
+    return Text(str(int(request.query_params["limit"])))
+
+
+async def take_request(request: Any) -> Any:
+    """Take the request, as all do."""
+    return Text(GREETING if request.method == "GET" else "")
+
+
+async def wait(request: Any) -> Any:
+    """Await once."""
+    await anyio.lowlevel.checkpoint()
+    return Text(GREETING)
+
+
+async def depend(request: Any) -> Any:
+    """Call what others have as a dependency."""
+    return Text(await producers.provide())
 
 
 async def rows(request: Any) -> Any:
@@ -110,18 +132,25 @@ app = starlette.Starlette(
     routes=[
         routing.Route("/", greet),
         routing.Route("/order", order, methods=["POST"]),
+        routing.Route("/query", query),
+        routing.Route("/request", take_request),
+        routing.Route("/awaits", wait),
+        routing.Route("/dependency", depend),
         routing.Route("/async/{count:int}", rows),
+        routing.Route("/request/async/{count:int}", rows),
         routing.Route("/sync/{count:int}", rows_from_thread),
         routing.Route("/json/{count:int}", lines),
         routing.Route("/csv/{count:int}", table),
         routing.Route("/blocks/{size:int}/{count:int}", blocks),
         routing.Route("/file/{size:int}", file),
         routing.Route("/events", events),
+        routing.Route("/request/events", events),
         routing.Route("/publish/{number:int}", publish),
         routing.Route("/leave/{key}/{pause:int}", leave),
         routing.Route("/left/{key}", left),
         routing.Route("/count", count, methods=["POST"]),
         routing.Route("/form", form, methods=["POST"]),
         *(section(number) for number in range(ROUTES)),
-    ]
+    ],
+    middleware=[middleware.Middleware(producers.Look)] * MIDDLEWARES,
 )

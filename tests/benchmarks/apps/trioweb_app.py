@@ -5,7 +5,7 @@ from __future__ import annotations
 import cProfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import trio
 
@@ -13,7 +13,17 @@ from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order, ends
 from tests.benchmarks.apps.settings import COMPRESSION, FILES, MIDDLEWARES, PROFILE, ROUTES
 from tests.benchmarks.payload import GREETING, block, records, text_rows
-from trioweb import App, Compression, CSVResponse, EventStreamResponse, FileResponse, Request, Response, UploadFile
+from trioweb import (
+    App,
+    Compression,
+    CSVResponse,
+    EventStreamResponse,
+    FileResponse,
+    Provide,
+    Request,
+    Response,
+    UploadFile,
+)  # fmt: skip
 from trioweb.middleware import CallNext
 
 app = App(max_body_size=2**31)
@@ -43,6 +53,34 @@ for number in range(ROUTES):
     add_section(number)
 
 
+# The twins of the small response: what other handlers mention
+
+
+@app.get("/query")
+async def query(limit: int = 10) -> str:
+    """Take a query parameter."""
+    return str(limit)
+
+
+@app.get("/request")
+async def take_request(request: Request) -> str:
+    """Take the request."""
+    return GREETING if request.method == "GET" else ""
+
+
+@app.get("/awaits")
+async def wait() -> str:
+    """Await once."""
+    await trio.lowlevel.checkpoint()
+    return GREETING
+
+
+@app.get("/dependency")
+async def depend(greeting: Annotated[str, Provide(producers.provide)]) -> str:
+    """Take what a dependency gives."""
+    return greeting
+
+
 # Streams
 
 
@@ -50,6 +88,13 @@ for number in range(ROUTES):
 async def rows(count: int) -> AsyncIterator[str]:
     """Short chunks from an async generator."""
     for row in text_rows(count):
+        yield row
+
+
+@app.get("/request/async/{count:int}")
+async def rows_of_request(request: Request, count: int) -> AsyncIterator[str]:
+    """The same, of a handler that takes the request."""
+    for row in text_rows(count if request.method == "GET" else 0):
         yield row
 
 
@@ -98,6 +143,18 @@ async def events() -> Response:
 
     async def produce() -> AsyncIterator[str]:
         yield "ready"
+        while True:
+            yield await board.hear()
+
+    return EventStreamResponse(produce())
+
+
+@app.get("/request/events")
+async def events_of_request(request: Request) -> Response:
+    """The same, of a handler that takes the request."""
+
+    async def produce() -> AsyncIterator[str]:
+        yield "ready" if request.last_event_id is None else "ready again"
         while True:
             yield await board.hear()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from tests.benchmarks.contenders import BARE, FASTAPI
 from tests.benchmarks.figures import Goal, Measure
@@ -16,6 +18,41 @@ WARM_UP = 0.3
 GREET = Small(f"^{GREETING}$")
 POST = Small(f"^{RECEIPT}$", "/order", body=ORDER)
 SECTIONS = Small("^%d+ 7$", "/section{}/items/7", MANY_ROUTES)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a handler mentions and stands behind: the ordinary way of a small request.
+
+    Attributes:
+        key: its name in data.
+        title: of the handler.
+        small: what is asked.
+        middlewares: how many are in front of the app.
+    """
+
+    key: str
+    title: str
+    small: Small
+    middlewares: int = 0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the app needs to be told for it."""
+        return {"BENCHMARK_MIDDLEWARES": str(self.middlewares)} if self.middlewares else {}
+
+
+TAKES_REQUEST = dataclasses.replace(GREET, path="/request")
+SHAPES = (
+    Shape("query", "takes a query parameter", Small("^7$", "/query?limit=7")),
+    Shape("request", "takes `request`", TAKES_REQUEST),
+    Shape("awaits", "awaits once", dataclasses.replace(GREET, path="/awaits")),
+    Shape("dependency", "takes what a dependency gives", dataclasses.replace(GREET, path="/dependency")),
+    Shape("one", "behind one middleware", GREET, 1),
+    Shape("three", "behind three middlewares", GREET, 3),
+    Shape("one_request", "takes `request`, behind one middleware", TAKES_REQUEST, 1),
+)
+"""Twins of ``GET /``."""
 
 
 def _rate(key: str, small: Small) -> Callable[[Turn], Mapping[str, float]]:
