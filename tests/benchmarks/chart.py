@@ -57,9 +57,11 @@ PANELS = (
     Bars("json", "Dicts a second as JSON lines", "each line is ten times the one before", lambda us: 1e6 / us,
          logarithmic=True),
     Bars("greet", "Small requests a second", "GET /, 16 at a time"),
+    Bars("middleware_request", "The same, as most are", "the handler takes the request, behind one middleware"),
     Bars("large", "MiB a second in 64 KiB chunks", "one client"),
     Bars("idle_many", "KiB of an idle event stream", "of 10,000; less is better", less=True),
     Bars("event_many", "ms until 10,000 have an event", "less is better", less=True),
+    Bars("request", "Small requests a second, with the request", "which others' handlers always take"),
 )  # fmt: skip
 
 

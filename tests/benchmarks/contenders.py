@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ CONTENDERS: Sequence[Contender] = (
     ),
     Contender(
         ROBYN, "Robyn", ("robyn", "msgspec"), ("robyn",), "robyn_app", ROBYN_SERVER, same_server=False,
-        imports="import robyn", cannot={"idle": "at most 512"},
+        imports="import robyn", cannot=dict.fromkeys(("idle", "idle_request"), "at most 512"),
     ),
     Contender(
         SPIKARD, "Spikard", ("spikard", "msgspec"), ("spikard",), "spikard_app",
@@ -110,4 +111,14 @@ CONTENDERS: Sequence[Contender] = (
         cannot={"sync": "has no threads"},
     ),
 )  # fmt: skip
+TWINS = tuple(contender.key for contender in CONTENDERS if contender.key not in {SPIKARD, NODE})
+"""Those whose handlers have the twins: the same routes, of handlers that mention more."""
 BY_KEY: Mapping[str, Contender] = {contender.key: contender for contender in CONTENDERS}
+ON_UVICORN: Mapping[str, Contender] = {
+    STARLETTE: BY_KEY[UVICORN],
+    FASTAPI: dataclasses.replace(
+        BY_KEY[UVICORN], key="fastapi-uvicorn", label="FastAPI, uvicorn", module="fastapi_app",
+        packages=("fastapi", "uvicorn", *FAST_LOOP), shown=(),
+    ),
+}  # fmt: skip
+"""Frameworks on the server that most run them on, by their keys; not all of them are in the table."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 REASONS: Mapping[str, str] = {
-    "typed": "a bare ASGI app is at less than 1.4 times FastAPI's rate: most of the time is Hypercorn's own",
+    "typed": "on Hypercorn a bare ASGI app is at less than 1.4 times FastAPI's rate: most of the time is "
+    "Hypercorn's own; under `trioweb run` not yet looked into",
     "sync": "300 times Robyn's would be less than Python takes to step a generator",
     "idle_few": "on Hypercorn three tasks a stream, the generator's, the sender's and the watch over the client; "
     "one under `trioweb run`",

@@ -15,10 +15,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.contenders import BY_KEY, OUR_SERVER, OURS, ROOT, STARLETTE, UVICORN, Contender
+from tests.benchmarks.contenders import BY_KEY, ON_UVICORN, OUR_SERVER, OURS, ROOT, Contender
 from tests.benchmarks.crowd import Crowd
 from tests.benchmarks.environments import Environment, prepare
 from tests.benchmarks.figures import figure
@@ -26,7 +27,7 @@ from tests.benchmarks.load import Reader, Small, wrk
 from tests.benchmarks.payload import expected
 from tests.benchmarks.rounds import MIB
 from tests.benchmarks.servers import Broken, Server, share_out_cores
-from tests.benchmarks.work.requests import GREET, POST, SHAPES
+from tests.benchmarks.work.requests import SHAPES
 
 WARM_UP = 0.3
 """Seconds of each shape that do not count."""
@@ -51,37 +52,29 @@ class Probe:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def _ask(small: Small) -> Callable[[Server, float], int]:
-    return lambda server, seconds: wrk(server.port, small, seconds)[0]
+def _ask(small: Small, server: Server, seconds: float) -> int:
+    return wrk(server.port, small, seconds)[0]
 
 
-def _stream(path: str) -> Callable[[Server, float], int]:
-    def count(server: Server, _: float) -> int:
-        READER.fetch(server.port, f"{path}/{CHUNKS}", expected(f"{path}/{CHUNKS}"))
-        return CHUNKS
-
-    return count
+def _read(path: str, server: Server, _: float) -> int:
+    READER.fetch(server.port, f"{path}/{CHUNKS}", expected(f"{path}/{CHUNKS}"))
+    return CHUNKS
 
 
-def _publish(path: str) -> Callable[[Server, float], int]:
-    def count(server: Server, _: float) -> int:
-        with contextlib.closing(Crowd(server.port, path)) as crowd:
-            crowd.grow(CLIENTS)
-            for number in range(EVENTS):
-                crowd.publish(number)
-        return CLIENTS * EVENTS
-
-    return count
+def _publish(path: str, server: Server, _: float) -> int:
+    with contextlib.closing(Crowd(server.port, path)) as crowd:
+        crowd.grow(CLIENTS)
+        for number in range(EVENTS):
+            crowd.publish(number)
+    return CLIENTS * EVENTS
 
 
 PROBES: Mapping[str, Probe] = {
-    "greet": Probe("takes nothing", "greet", _ask(GREET)),
-    **{shape.key: Probe(shape.title, "greet", _ask(shape.small), shape.settings) for shape in SHAPES},
-    "typed": Probe("typed JSON `POST`", "greet", _ask(POST)),
-    "async": Probe("chunk of a stream", "async", _stream("/async")),
-    "async_request": Probe("the same, takes `request`", "async", _stream("/request/async")),
-    "event": Probe("event of a stream, with its share of a start", "event", _publish("/events")),
-    "event_request": Probe("the same, takes `request`", "event", _publish("/request/events")),
+    **{shape.key: Probe(shape.title, "greet", partial(_ask, shape.small), shape.settings) for shape in SHAPES},
+    "async": Probe("chunk of a stream", "async", partial(_read, "/async")),
+    "async_request": Probe("the same, takes `request`", "async", partial(_read, "/request/async")),
+    "event": Probe("event of a stream and its share of a start", "event", partial(_publish, "/events")),
+    "event_request": Probe("the same, takes `request`", "event", partial(_publish, "/request/events")),
 }
 
 
@@ -124,11 +117,9 @@ class Side:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _options(arguments)
-    cores = os.sched_getaffinity(0)
     on_servers, on_clients = share_out_cores()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         sides = _sides(options, Path(name))
-        stack.callback(os.sched_setaffinity, 0, cores)
         os.sched_setaffinity(0, on_clients)
         for side in sides:
             for settings in {str(PROBES[key].settings): PROBES[key].settings for key in options.only}.values():
@@ -152,10 +143,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.shapes", description=__doc__)
     add = parser.add_argument
     add("--against", metavar="CHECKOUT", type=Path, help="an older checkout of trioweb")
-    add("--peer", nargs="+", default=[], choices=BY_KEY, help="others; starlette beside trioweb-run is on uvicorn")
+    add(
+        "--peer",
+        nargs="+",
+        default=[],
+        choices=BY_KEY,
+        help="others; starlette and fastapi beside trioweb-run are on uvicorn",
+    )
     add("--server", default=OUR_SERVER, choices=[OURS, OUR_SERVER], help="under which ours run")
     add("--only", nargs="+", default=PROBES, choices=PROBES, help="some of the lines")
-    add("--rounds", type=int, default=5, help="how often each figure is taken")
+    add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=1.0, help="of each kind of request in a round")
     options = parser.parse_args(arguments)
     asked = {*options.only, *(PROBES[key].plain for key in options.only)}
@@ -173,11 +170,12 @@ def _sides(options: argparse.Namespace, directory: Path) -> list[Side]:
         (root / "trioweb").symlink_to((options.against / "trioweb").resolve(strict=True))
         (root / "tests").symlink_to(ROOT / "tests")
         sides.append(Side("against", ours, here, root))
-    peers = [BY_KEY[UVICORN if key == STARLETTE and options.server == OUR_SERVER else key] for key in options.peer]
-    for key, environment in prepare(peers).items():
-        if environment.missing:
-            raise SystemExit(f"{key}: {environment.missing}")
-        sides.append(Side(BY_KEY[key].label, BY_KEY[key], environment))
+    peers = [ON_UVICORN.get(key, BY_KEY[key]) if ours.key == OUR_SERVER else BY_KEY[key] for key in options.peer]
+    environments = prepare(peers)
+    for peer in peers:
+        if environments[peer.key].missing:
+            raise SystemExit(f"{peer.label}: {environments[peer.key].missing}")
+        sides.append(Side(peer.label, peer, environments[peer.key]))
     return sides
 
 

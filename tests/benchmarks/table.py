@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.benchmarks import work
 from tests.benchmarks.contenders import BY_KEY, CONTENDERS, OUR_SERVER, OURS, Contender
 from tests.benchmarks.figures import Row, figure, ratio
 from tests.benchmarks.growth import MOST_GROWTH
@@ -106,6 +107,14 @@ def less(report: Report) -> str:
     return f"Chunks of a sample where a million would take too long: {', '.join(said)}." if said else ""
 
 
+def not_measured(report: Report) -> str:
+    """What the tables would have by now, and the run did not have yet, in a sentence."""
+    found = {row.measure.key for row in report.rows}
+    measures = [measure for piece in work.PIECES for measure in piece.measures if measure.shown]
+    missing = [measure.title for measure in measures if measure.key not in found]
+    return f"Not yet measured by that run: {'; '.join(missing)}." if missing else ""
+
+
 def readme_block(report: Report) -> str:
     """What stands between the markers."""
     short = falls_short(report, everything=False)
@@ -120,6 +129,7 @@ def readme_block(report: Report) -> str:
         ),
         tables(report, everything=False),
         less(report),
+        not_measured(report),
         f"{SHORT} What falls short of its goal, and why:\n\n" + _list(short) if short else "",
         "A unit costs the same however many there are: " + curves(report).replace("\n", "; ") + "."
         if report.curves else "",

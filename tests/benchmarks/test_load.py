@@ -16,7 +16,16 @@ from tests.benchmarks.load import Body, Small
 from tests.benchmarks.payload import POOL, expected
 from tests.benchmarks.servers import Broken
 
-PATHS = ("/async/5", "/json/3", "/csv/2", "/blocks/1000/3", "/blocks/65536/2", f"/json/{POOL + 1}", f"/csv/{POOL + 1}")
+PATHS = (
+    "/async/5",
+    "/request/async/5",
+    "/json/3",
+    "/csv/2",
+    "/blocks/1000/3",
+    "/blocks/65536/2",
+    f"/json/{POOL + 1}",
+    f"/csv/{POOL + 1}",
+)
 
 
 def whole(path: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import parts, run, work
+from tests.benchmarks import parts, run, shapes, work
 from tests.benchmarks.contenders import BARE, BY_KEY, CONTENDERS, OUR_SERVER, OURS, STARLETTE
 from tests.benchmarks.environments import prepare
 from tests.benchmarks.reasons import REASONS
@@ -84,3 +85,18 @@ def test_a_quick_run_of_ours_measures_everything(tmp_path: Path) -> None:
     assert {curve["key"] for curve in result["curves"]} == {"chunks", "streams", "events", "routes", "middlewares"}
     assert "`GET /`, 16 at a time" in done.stdout
     ET.fromstring((tmp_path / "bench.svg").read_text())
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_shapes_beside_an_older_checkout() -> None:
+    """Each line says what a request costs here and there; its plain line comes with it, whether asked for or not."""
+    command = [sys.executable, "-m", "tests.benchmarks.shapes", "--against", str(ROOT), "--rounds", "1"]
+    command += ["--seconds", "0.1", "--only", "middleware", "async_request"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    head, *lines = (re.split(r"  +", line.strip()) for line in done.stdout.splitlines())
+    assert head == ["CPU us", "this", "x plain", "against", "x plain", "this/it"]
+    assert [line[0] for line in lines] == [
+        shapes.PROBES[key].title for key in ("greet", "middleware", "async", "async_request")
+    ]
+    assert all(float(cell.replace(",", "")) > 0 for line in lines for cell in line[1:])

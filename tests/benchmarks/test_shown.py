@@ -51,6 +51,14 @@ def test_the_tables_say_it_all() -> None:
     assert report().named_versions() == "starlette 1.2.3"
 
 
+def test_what_was_not_measured_is_told() -> None:
+    """Rows that a run has not had are named below its tables; a run that had all has no such sentence."""
+    assert "handler that takes `request`, requests a second;" in table.readme_block(report())
+    assert "`GET /`, 16 at a time" not in table.not_measured(report())
+    rows = [Row(measure) for measure in run.MEASURES.values()]
+    assert not table.not_measured(dataclasses.replace(report(), rows=rows))
+
+
 def test_the_readme_gets_one_block(tmp_path: Path) -> None:
     """The block goes before "More", takes the place of the last one, and leaves all else as it was."""
     readme = tmp_path / "README.md"

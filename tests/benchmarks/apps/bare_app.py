@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 import trio
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import encode, ends
-from tests.benchmarks.apps.settings import ROUTES
+from tests.benchmarks.apps.settings import MIDDLEWARES, ROUTES
 from tests.benchmarks.payload import GREETING, OPENING, block, records, text_rows
 
 MESSAGE_SIZE = 65536
@@ -40,9 +41,13 @@ async def app(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
             await receive()
             await send({"type": f"lifespan.{event}.complete"})
         return
-    first, *rest = scope["path"][1:].split("/")
+    first, *rest = scope["path"].removeprefix("/request/").lstrip("/").split("/")
     if first in sections:
         await _whole(send, f"{sections[first]} {int(rest[1])}".encode())
+    elif first == "query":
+        await _whole(send, str(int(parse_qs(scope["query_string"])[b"limit"][0])).encode())
+    elif first == "request":
+        await _whole(send, GREETING.encode() if scope["method"] == "GET" else b"")
     elif first in ROUTED:
         await ROUTED[first](receive, send, rest)
     else:
@@ -51,6 +56,15 @@ async def app(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
 
 async def _greet(receive: Receive, send: Send, rest: list[str]) -> None:
     await _whole(send, GREETING.encode())
+
+
+async def _wait(receive: Receive, send: Send, rest: list[str]) -> None:
+    await trio.lowlevel.checkpoint()
+    await _whole(send, GREETING.encode())
+
+
+async def _depend(receive: Receive, send: Send, rest: list[str]) -> None:
+    await _whole(send, (await producers.provide()).encode())
 
 
 async def _order(receive: Receive, send: Send, rest: list[str]) -> None:
@@ -124,7 +138,8 @@ async def _count(receive: Receive, send: Send, rest: list[str]) -> None:
 
 
 ROUTED: dict[str, Route] = {
-    "": _greet, "order": _order, "async": _rows, "sync": _rows, "json": _json, "csv": _csv, "blocks": _blocks,
+    "": _greet, "awaits": _wait, "dependency": _depend,
+    "order": _order, "async": _rows, "sync": _rows, "json": _json, "csv": _csv, "blocks": _blocks,
     "file": _file, "events": _events, "publish": _publish, "leave": _leave, "left": _left, "count": _count,
 }  # fmt: skip
 
@@ -173,3 +188,7 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
             waiting.clear()
             size = 0
     yield b"".join(waiting)
+
+
+for _ in range(MIDDLEWARES):
+    app = producers.Look(app)  # type: ignore[assignment]

@@ -2,10 +2,10 @@
 
 # No future annotations: FastAPI would look for the names elsewhere.
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILES, ROUTES
+from tests.benchmarks.apps.settings import FILES, MIDDLEWARES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -47,10 +47,41 @@ async def order(order: Order) -> dict[str, object]:
     return {"id": order.id, "total": order.amount * order.count}
 
 
+@app.get("/query", response_class=Text)  # type: ignore[untyped-decorator]
+async def query(limit: int = 10) -> str:
+    """Take a query parameter."""
+    return str(limit)
+
+
+@app.get("/request", response_class=Text)  # type: ignore[untyped-decorator]
+async def take_request(request: fastapi.Request) -> str:
+    """Take the request."""
+    return GREETING if request.method == "GET" else ""
+
+
+@app.get("/awaits", response_class=Text)  # type: ignore[untyped-decorator]
+async def wait() -> str:
+    """Await once."""
+    await anyio.lowlevel.checkpoint()
+    return GREETING
+
+
+@app.get("/dependency", response_class=Text)  # type: ignore[untyped-decorator]
+async def depend(greeting: Annotated[str, fastapi.Depends(producers.provide)]) -> str:
+    """Take what a dependency gives."""
+    return greeting
+
+
 @app.get("/async/{count}")  # type: ignore[untyped-decorator]
 async def rows(count: int) -> Any:
     """Short chunks from an async generator."""
     return Stream(producers.rows(count), media_type="text/plain")
+
+
+@app.get("/request/async/{count}")  # type: ignore[untyped-decorator]
+async def rows_of_request(request: fastapi.Request, count: int) -> Any:
+    """The same, of a handler that takes the request."""
+    return Stream(producers.rows(count if request.method == "GET" else 0), media_type="text/plain")
 
 
 @app.get("/sync/{count}")  # type: ignore[untyped-decorator]
@@ -89,6 +120,12 @@ async def events() -> Any:
     return Stream(board.events(), media_type="text/event-stream")
 
 
+@app.get("/request/events")  # type: ignore[untyped-decorator]
+async def events_of_request(request: fastapi.Request) -> Any:
+    """The same, of a handler that takes the request."""
+    return Stream(board.events(request.headers.get("last-event-id")), media_type="text/event-stream")
+
+
 @app.get("/publish/{number}", response_class=Text)  # type: ignore[untyped-decorator]
 async def publish(number: int) -> str:
     """Send an event to all."""
@@ -117,3 +154,5 @@ def add_section(number: int) -> None:
 
 for number in range(ROUTES):
     add_section(number)
+for _ in range(MIDDLEWARES):
+    app.add_middleware(producers.Look)

@@ -6,12 +6,13 @@ from typing import Any
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order
-from tests.benchmarks.apps.settings import FILES, ROUTES
+from tests.benchmarks.apps.settings import FILES, MIDDLEWARES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
 anyio: Any = importlib.import_module("anyio")
 litestar: Any = importlib.import_module("litestar")
+di: Any = importlib.import_module("litestar.di")
 response: Any = importlib.import_module("litestar.response")
 
 board = producers.Board(anyio.Event)
@@ -27,9 +28,35 @@ async def order(data: Order) -> dict[str, object]:
     return {"id": data.id, "total": data.amount * data.count}
 
 
+async def query(limit: int = 10) -> str:
+    """Take a query parameter."""
+    return str(limit)
+
+
+async def take_request(request: litestar.Request) -> str:
+    """Take the request."""
+    return GREETING if request.method == "GET" else ""
+
+
+async def wait() -> str:
+    """Await once."""
+    await anyio.lowlevel.checkpoint()
+    return GREETING
+
+
+async def depend(greeting: str) -> str:
+    """Take what a dependency gives."""
+    return greeting
+
+
 async def rows(count: int) -> Any:
     """Short chunks from an async generator."""
     return response.Stream(producers.rows(count), media_type="text/plain")
+
+
+async def rows_of_request(request: litestar.Request, count: int) -> Any:
+    """The same, of a handler that takes the request."""
+    return response.Stream(producers.rows(count if request.method == "GET" else 0), media_type="text/plain")
 
 
 async def rows_from_thread(count: int) -> Any:
@@ -62,6 +89,11 @@ async def events() -> Any:
     return response.Stream(board.events(), media_type="text/event-stream")
 
 
+async def events_of_request(request: litestar.Request) -> Any:
+    """The same, of a handler that takes the request."""
+    return response.Stream(board.events(request.headers.get("last-event-id")), media_type="text/event-stream")
+
+
 async def publish(number: int) -> str:
     """Send an event to all."""
     return board.publish(number)
@@ -89,17 +121,24 @@ def section(number: int) -> Any:
 STREAMS = {
     "/async/{count:int}": rows, "/sync/{count:int}": rows_from_thread, "/json/{count:int}": lines,
     "/csv/{count:int}": table, "/blocks/{size:int}/{count:int}": blocks, "/file/{size:int}": file, "/events": events,
-    "/leave/{key:str}/{pause:int}": leave,
+    "/leave/{key:str}/{pause:int}": leave, "/request/async/{count:int}": rows_of_request,
+    "/request/events": events_of_request,
 }  # fmt: skip
-TEXTS = {"/": greet, "/publish/{number:int}": publish, "/left/{key:str}": left}
+TEXTS = {
+    "/": greet, "/publish/{number:int}": publish, "/left/{key:str}": left, "/query": query, "/request": take_request,
+    "/awaits": wait,
+}  # fmt: skip
+DEPENDENCIES = {"greeting": di.Provide(producers.provide)}
 
 app = litestar.Litestar(
     [
         litestar.post("/order", status_code=200)(order),
         *(litestar.get(path)(handler) for path, handler in STREAMS.items()),
         *(litestar.get(path, media_type="text/plain")(handler) for path, handler in TEXTS.items()),
+        litestar.get("/dependency", media_type="text/plain", dependencies=DEPENDENCIES)(depend),
         *(section(number) for number in range(ROUTES)),
     ],
+    middleware=[producers.Look] * MIDDLEWARES,
     openapi_config=None,
     logging_config=None,
 )

@@ -155,8 +155,8 @@ class Board:
         await self._changed.wait()
         return self._text
 
-    async def events(self) -> AsyncIterator[str]:
-        """An event stream."""
-        yield OPENING
+    async def events(self, last: str | None = None) -> AsyncIterator[str]:
+        """An event stream, or what goes on after the last event that a client had."""
+        yield OPENING if last is None else f"id: {last}\n{OPENING}"
         while True:
             yield f"data: {await self.hear()}\n\n"

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILES, ROUTES
+from tests.benchmarks.apps.settings import FILES, MIDDLEWARES, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the packages.
@@ -39,10 +39,41 @@ async def order() -> Any:
     return quart.Response(producers.receipt(await quart.request.get_data()), mimetype="application/json")
 
 
+@app.get("/query")  # type: ignore[untyped-decorator]
+async def query() -> Any:
+    """Take a query parameter."""
+    return str(int(quart.request.args["limit"])), TEXT
+
+
+@app.get("/request")  # type: ignore[untyped-decorator]
+async def take_request() -> Any:
+    """Look at the request."""
+    return GREETING if quart.request.method == "GET" else "", TEXT
+
+
+@app.get("/awaits")  # type: ignore[untyped-decorator]
+async def wait() -> Any:
+    """Await once."""
+    await trio.lowlevel.checkpoint()
+    return GREETING, TEXT
+
+
+@app.get("/dependency")  # type: ignore[untyped-decorator]
+async def depend() -> Any:
+    """Call what others have as a dependency."""
+    return await producers.provide(), TEXT
+
+
 @app.get("/async/<int:count>")  # type: ignore[untyped-decorator]
 async def rows(count: int) -> Any:
     """Short chunks from an async generator."""
     return unlimited(producers.rows(count), "text/plain")
+
+
+@app.get("/request/async/<int:count>")  # type: ignore[untyped-decorator]
+async def rows_of_request(count: int) -> Any:
+    """The same, and look at the request."""
+    return unlimited(producers.rows(count if quart.request.method == "GET" else 0), "text/plain")
 
 
 @app.get("/sync/<int:count>")  # type: ignore[untyped-decorator]
@@ -83,6 +114,12 @@ async def events() -> Any:
     return unlimited(board.events(), "text/event-stream")
 
 
+@app.get("/request/events")  # type: ignore[untyped-decorator]
+async def events_of_request() -> Any:
+    """The same, and look at the request."""
+    return unlimited(board.events(quart.request.headers.get("last-event-id")), "text/event-stream")
+
+
 @app.get("/publish/<int:number>")  # type: ignore[untyped-decorator]
 async def publish(number: int) -> Any:
     """Send an event to all."""
@@ -111,3 +148,5 @@ def add_section(number: int) -> None:
 
 for number in range(ROUTES):
     add_section(number)
+for _ in range(MIDDLEWARES):
+    app.asgi_app = producers.Look(app.asgi_app)

@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 from tests.benchmarks.apps import producers
-from tests.benchmarks.apps.settings import FILES, PORT, ROUTES
+from tests.benchmarks.apps.settings import FILES, MIDDLEWARES, PORT, ROUTES
 from tests.benchmarks.payload import GREETING
 
 # By name, so that type checkers do without the package.
@@ -30,10 +30,42 @@ async def order(request: Any) -> Any:
     return robyn.Response(200, headers, producers.receipt(request.body))
 
 
+@app.get("/query")  # type: ignore[untyped-decorator]
+async def query(request: Any) -> str:
+    """Take a query parameter."""
+    return str(int(request.query_params.get("limit", "10")))
+
+
+@app.get("/request")  # type: ignore[untyped-decorator]
+async def take_request(request: Any) -> str:
+    """Take the request."""
+    return GREETING if request.method == "GET" else ""
+
+
+@app.get("/awaits")  # type: ignore[untyped-decorator]
+async def wait() -> str:
+    """Await once."""
+    await asyncio.sleep(0)
+    return GREETING
+
+
+@app.get("/dependency")  # type: ignore[untyped-decorator]
+async def depend() -> str:
+    """Call what others have as a dependency."""
+    return await producers.provide()
+
+
 @app.get("/async/:count")  # type: ignore[untyped-decorator]
 async def rows(request: Any) -> Any:
     """Short chunks from an async generator."""
     return robyn.StreamingResponse(producers.rows(int(request.path_params["count"])), media_type="text/plain")
+
+
+@app.get("/request/async/:count")  # type: ignore[untyped-decorator]
+async def rows_of_request(request: Any) -> Any:
+    """The same, and look at the request as well."""
+    count = int(request.path_params["count"]) if request.method == "GET" else 0
+    return robyn.StreamingResponse(producers.rows(count), media_type="text/plain")
 
 
 @app.get("/sync/:count")  # type: ignore[untyped-decorator]
@@ -102,8 +134,20 @@ def add_section(number: int) -> None:
         return f"{number} {int(request.path_params['item'])}"
 
 
+def add_middleware() -> None:
+    """Add one that looks at each response."""
+
+    @app.after_request()  # type: ignore[untyped-decorator]
+    async def look(response: Any) -> Any:
+        if response.status_code != 200:
+            response.headers.set("cache-control", "no-store")
+        return response
+
+
 for number in range(ROUTES):
     add_section(number)
+for _ in range(MIDDLEWARES):
+    add_middleware()
 
 if __name__ == "__main__":
     app.start(host="127.0.0.1", port=PORT)

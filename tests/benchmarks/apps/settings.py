@@ -9,7 +9,7 @@ PORT = int(os.environ.get("BENCHMARK_PORT", "8000"))
 ROUTES = int(os.environ.get("BENCHMARK_ROUTES", "0"))
 """Routes besides those that all have."""
 MIDDLEWARES = int(os.environ.get("BENCHMARK_MIDDLEWARES", "0"))
-"""Middlewares in front of all."""
+"""Middlewares in front of all, which look at each response."""
 FILES = os.environ.get("BENCHMARK_FILES", "")
 """Where the files to serve are; each has its size for a name."""
 PROFILE = os.environ.get("BENCHMARK_PROFILE", "")

@@ -57,6 +57,12 @@ async def rows(request: Any) -> Any:
     return Stream(producers.rows(request.path_params["count"]), media_type="text/plain")
 
 
+async def rows_of_request(request: Any) -> Any:
+    """The same, and look at the request as well."""
+    count = request.path_params["count"] if request.method == "GET" else 0
+    return Stream(producers.rows(count), media_type="text/plain")
+
+
 async def rows_from_thread(request: Any) -> Any:
     """Short chunks from a generator that runs in a thread."""
     return Stream(producers.rows_from_thread(request.path_params["count"]), media_type="text/plain")
@@ -86,6 +92,11 @@ async def file(request: Any) -> Any:
 async def events(request: Any) -> Any:
     """An event stream."""
     return Stream(board.events(), media_type="text/event-stream")
+
+
+async def events_of_request(request: Any) -> Any:
+    """The same, and look at the request as well."""
+    return Stream(board.events(request.headers.get("last-event-id")), media_type="text/event-stream")
 
 
 async def publish(request: Any) -> Any:
@@ -137,14 +148,14 @@ app = starlette.Starlette(
         routing.Route("/awaits", wait),
         routing.Route("/dependency", depend),
         routing.Route("/async/{count:int}", rows),
-        routing.Route("/request/async/{count:int}", rows),
+        routing.Route("/request/async/{count:int}", rows_of_request),
         routing.Route("/sync/{count:int}", rows_from_thread),
         routing.Route("/json/{count:int}", lines),
         routing.Route("/csv/{count:int}", table),
         routing.Route("/blocks/{size:int}/{count:int}", blocks),
         routing.Route("/file/{size:int}", file),
         routing.Route("/events", events),
-        routing.Route("/request/events", events),
+        routing.Route("/request/events", events_of_request),
         routing.Route("/publish/{number:int}", publish),
         routing.Route("/leave/{key}/{pause:int}", leave),
         routing.Route("/left/{key}", left),

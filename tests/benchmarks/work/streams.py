@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.benchmarks.contenders import GRANIAN, NODE, ROBYN, STARLETTE, UVICORN
+from tests.benchmarks.contenders import GRANIAN, NODE, ROBYN, STARLETTE, TWINS, UVICORN
 from tests.benchmarks.figures import Goal, Measure
 from tests.benchmarks.payload import expected
 from tests.benchmarks.rounds import KIB, MIB, SHARES, Piece, Sizes, Turn
@@ -23,13 +23,13 @@ def _fetch(turn: Turn, path: str) -> tuple[float, float]:
     return seconds, turn.running.cpu_seconds() - before
 
 
-def _pieces_of(key: str) -> Sample:
+def _pieces_of(key: str, path: str) -> Sample:
     """Many short pieces: what each takes."""
 
     def sample(turn: Turn) -> Mapping[str, float]:
         sizes = turn.bench.sizes
-        count = turn.share(key, sizes.chunks, sizes.budget, lambda little: _fetch(turn, f"/{key}/{little}")[0])
-        seconds, used = _fetch(turn, f"/{key}/{count}")
+        count = turn.share(key, sizes.chunks, sizes.budget, lambda little: _fetch(turn, f"{path}/{little}")[0])
+        seconds, used = _fetch(turn, f"{path}/{count}")
         return {key: seconds / count * 1e6, f"{key}_cpu": used / count * 1e6}
 
     return sample
@@ -54,9 +54,10 @@ def file_sizes(sizes: Sizes) -> list[int]:
     return [max(1, int(sizes.large // BLOCK * share)) * BLOCK for share in SHARES]
 
 
-def _short(key: str, title: str, *goals: Goal) -> Piece:
+def _short(key: str, title: str, *goals: Goal, path: str = "", only: tuple[str, ...] | None = None) -> Piece:
     cpu = Measure(f"{key}_cpu", "CPU time of one", "us", shown=False, race=False)
-    return Piece(key, (Measure(key, title, "us", goals=goals), cpu), _pieces_of(key), rounds=0.6)
+    measures = (Measure(key, title, "us", goals=goals), cpu)
+    return Piece(key, measures, _pieces_of(key, path or f"/{key}"), rounds=0.6, only=only)
 
 
 def _long(
@@ -79,6 +80,9 @@ FASTEST = Goal(0.8, OTHERS)
 
 PIECES = (
     _short("async", "short chunk of an async generator", *SHORT),
+    _short(
+        "async_request", "short chunk, of a handler that takes `request`", *SHORT, path="/request/async", only=TWINS
+    ),
     _short("sync", "short chunk of a sync generator", *SHORT),
     _short("json", "dict as a JSON line", Goal(40, (STARLETTE,))),
     _short("csv", "dict as a CSV row"),
