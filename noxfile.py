@@ -1,5 +1,5 @@
 """What can be done with a checkout: ``nox -s demo``, ``tests``, ``newest``, ``lowest``, ``pin``, ``docs``, ``start``,
-``soak``, ``lint``, ``types``, ``bench``.
+``soak``, ``lint``, ``types``, ``bench``, ``release``.
 
 What sessions install is pinned in ``tests/constraints.txt``, so that they do next year what they do today. ``pin``
 renews that, and ``newest`` tells beforehand whether it will pass.
@@ -25,7 +25,10 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 PINNED = Path(__file__).parent / "tests" / "constraints.txt"
 """Versions of all that the sessions install."""
 
-TOOLS = ("build", "hatchling", "mypy>=2.4", "nox", "pyright>=1.1.414", "ruff>=0.17")
+CHECKERS = ("mypy>=2.4", "pyright>=1.1.414")
+"""What checks types."""
+
+TOOLS = ("build", "hatchling", "nox", "pre-commit", "ruff>=0.17", "twine", *CHECKERS)
 """What sessions need that is no extra of the project."""
 
 PRODUCT = ("reload", "h3", "compression", "sessions", "testing")
@@ -183,7 +186,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy (strict) and pyright."""
-    install(session, ".[test]", *TOOLS)
+    install(session, ".[test]", "nox", *CHECKERS)
     session.run("mypy")
     session.run("pyright")
 
@@ -200,3 +203,26 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure trioweb beside what else one would pick; ``-- --quick`` sees that it works, ``-- -h`` says what else."""
     session.run("python", "-m", "tests.benchmarks.run", *session.posargs)  # it makes an environment for each of them
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build what is published into ``dist/``, and check it; ``-- --tag`` also makes the tag of its version."""
+    place = Path(session.create_tmp()).resolve()
+    for old in (Path("dist"), place / "env", place / "away"):
+        shutil.rmtree(old, ignore_errors=True)
+    session.install("-c", str(PINNED), "build", "hatchling", "twine")
+    session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", ".")
+    built = sorted(str(path) for path in Path("dist").iterdir())
+    session.run("twine", "check", "--strict", *built)
+    session.run("python", "-m", "tests.releasing", "wheel", "dist")
+    session.run("python", "-m", "venv", str(place / "env"))
+    python = str(place / "env" / "bin" / "python")
+    [wheel] = [path for path in built if path.endswith(".whl")]
+    session.run(python, "-m", "pip", "install", "-q", "-c", str(PINNED), wheel, external=True)
+    script = str(Path("tests/releasing.py").resolve())
+    (place / "away").mkdir()
+    with session.chdir(place / "away"):
+        # -P, since tests/ has folders with names of Python's own modules.
+        session.run(python, "-P", script, "installed", external=True)
+    session.run("python", "-m", "tests.releasing", "tag" if "--tag" in session.posargs else "ready", "dist")

@@ -89,6 +89,8 @@ def test_what_is_pinned() -> None:
         "pyright",
         "ruff",
         "build",
+        "pre-commit",
+        "twine",
     }
     assert names - set(re.findall(r"^([a-z0-9.-]+)==", pins, re.MULTILINE)) == set()
 
