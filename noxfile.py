@@ -185,10 +185,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types with mypy (strict) and pyright."""
+    """Check types with mypy (strict) and pyright, or with the one that is named after ``--``."""
     install(session, ".[test]", "nox", *CHECKERS)
-    session.run("mypy")
-    session.run("pyright")
+    for checker in session.posargs or ("mypy", "pyright"):
+        session.run(checker)
 
 
 @nox.session
