@@ -74,17 +74,27 @@ def install(session: nox.Session, *packages: str) -> None:
     session.install("-c", str(PINNED), "--no-build-isolation", *packages)
 
 
-def run_tests(session: nox.Session) -> None:
+def run_tests(session: nox.Session, *, measured: bool = False) -> None:
     """Run all tests on the newest Python that is there, and nearly all on others; arguments go to pytest."""
     left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
-    session.run("python", "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
+    under = ["coverage", "run"] if measured else ["python"]
+    session.run(*under, "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
 
 
 @nox.session(python=BOTH_ENDS)
 def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest."""
+    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest.
+
+    On the newest one it is measured which lines and branches they run: not fewer than ``pyproject.toml`` says.
+    """
     install(session, ".[test]")
-    run_tests(session)
+    measured = session.python == PYTHONS[-1] and not session.posargs
+    if measured:
+        session.run("coverage", "erase")
+    run_tests(session, measured=measured)
+    if measured:
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report")
 
 
 @nox.session(python=BOTH_ENDS)

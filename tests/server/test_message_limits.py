@@ -30,8 +30,9 @@ FRAMES = 150_000
 
 
 @pytest.fixture
-def server(start_server: StartServer) -> Server:
-    """The app of the WebSocket tests, with a small limit."""
+def server(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The app of the WebSocket tests, with a small limit. It runs unmeasured: millions of bytes come one by one."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     return start_server("tests.server.socket_app:app", "--websocket-max-message-size", str(LIMIT), runner="trioweb")
 
 
