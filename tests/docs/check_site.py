@@ -126,7 +126,9 @@ def reader(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     assert asked == []
 
 
-@pytest.mark.parametrize("name", ["index", "streaming", "deploying", "moving/frameworks", "reference/app"])
+@pytest.mark.parametrize(
+    "name", ["index", "streaming", "deploying", "moving/frameworks", "reference/app", "contributing/architecture"]
+)
 def test_it_can_be_read(reader: Page, name: str) -> None:
     """A page loads without the network, its text can be read in light and dark, and it fits a phone."""
     reader.goto((SITE / f"{name}.html").as_uri())

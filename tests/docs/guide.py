@@ -53,8 +53,13 @@ ELSEWHERE = {
 
 _INFO = re.compile(r"(?P<language>\w+)(?: +title=\"(?P<title>[^\"]+)\")?[^\n]*\n")
 _ADDRESS = "127.0.0.1:8000"
-_UNTOUCHED = ("python3 -m venv", "sudo", "cd /", "docker", "export")
-"""Commands that concern the machine, and not the app: what they are about is tested by ``test_deploy.py``."""
+_UNTOUCHED = (
+    "python3 -m venv", "sudo", "cd /", "docker", "export",
+    "nox", "for turn", "git", "pre-commit", "twine", "coverage",
+)  # fmt: skip
+"""Commands that concern the machine or the whole checkout, and not the app: what they are about is tested by
+``test_deploy.py`` and ``test_contributing.py``.
+"""
 
 
 class Page:
