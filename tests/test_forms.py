@@ -163,7 +163,7 @@ async def test_limits_of_a_urlencoded_form(limits: Any, body: bytes) -> None:
     assert len(await request_of(b"a=%61%61%61&b", headers=URLENCODED).form(max_fields=2, max_field_size=3)) == 2
 
 
-@pytest.mark.parametrize("name", FormLimits.__slots__)
+@pytest.mark.parametrize("name", FormLimits.__struct_fields__)
 async def test_a_limit_that_is_none(name: str) -> None:
     """A limit that is no number is refused, by its name."""
     with pytest.raises(ValueError, match=f"{name} must be a whole number from 0 on, got -1"):
