@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -87,4 +88,6 @@ def _loaded_by(code: str) -> set[str]:
     """The modules that code has loaded at its end, in an interpreter of its own."""
     shown = f"{code}\nimport sys; print(*sys.modules)"
     command = [sys.executable, "-c", shown]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.split())
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # which loads its own
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
+    return set(run.stdout.split())

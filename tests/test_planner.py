@@ -280,8 +280,8 @@ def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
         (_no_text, r"nothing has the name in Header\(alias=5\)"),
         (_no_header, "nothing has the name in Header"),
         (_list_of_any, r"_list_of_any takes \*it: int, which is no input: name each one"),
-        (_marked_rest, r"_marked_rest takes \*\*it: Annotated\[.*, which is no input"),
-        (_typed_rest, r"_typed_rest takes \*\*it: Unpack\[.*, which is no input"),
+        (_marked_rest, r"_marked_rest takes \*\*it: (typing\.)?Annotated\[.*, which is no input"),
+        (_typed_rest, r"_typed_rest takes \*\*it: (typing_extensions\.)?Unpack\[.*, which is no input"),
         (_uncopied, r"a default that cannot be copied for each request \(TypeError: not me\): write None"),
     ],
 )
