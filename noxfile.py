@@ -1,5 +1,5 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``newest``, ``lowest``, ``pin``, ``docs``, ``start``,
-``soak``, ``lint``, ``types``, ``bench``, ``release``.
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``coverage``, ``newest``, ``lowest``, ``pin``,
+``docs``, ``start``, ``soak``, ``lint``, ``types``, ``bench``, ``release``.
 
 What sessions install is pinned in ``tests/constraints.txt``, so that they do next year what they do today. ``pin``
 renews that, and ``newest`` tells beforehand whether it will pass.
@@ -83,18 +83,19 @@ def run_tests(session: nox.Session, *, measured: bool = False) -> None:
 
 @nox.session(python=BOTH_ENDS)
 def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest.
-
-    On the newest one it is measured which lines and branches they run: not fewer than ``pyproject.toml`` says.
-    """
+    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest."""
     install(session, ".[test]")
-    measured = session.python == PYTHONS[-1] and not session.posargs
-    if measured:
-        session.run("coverage", "erase")
-    run_tests(session, measured=measured)
-    if measured:
-        session.run("coverage", "combine", "--quiet")
-        session.run("coverage", "report")
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[-1:])
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches all tests run: not fewer than ``pyproject.toml`` says."""
+    install(session, ".[test]")
+    session.run("coverage", "erase")
+    run_tests(session, measured=True)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session(python=BOTH_ENDS)
