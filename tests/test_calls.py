@@ -57,17 +57,17 @@ class Shape(NamedTuple):
 
 
 SHAPES: Final = {
-    "takes nothing": Shape("/", 55, 178),
-    "takes a query parameter": Shape("/query?limit=7", 77, 200),
-    "takes the request": Shape("/request", 286, 446),
-    "awaits once": Shape("/awaits", 236, 303),
-    "takes what a dependency gives": Shape("/dependency", 291, 451),
-    "behind one middleware": Shape("/", 66, 189, 1),
-    "behind three middlewares": Shape("/", 68, 191, 3),
-    "takes the request, behind one middleware": Shape("/request", 656, 816, 1),
-    "typed JSON": Shape("/order", 123, 226),
-    "stream": Shape("/stream", 673, 420),
-    "stream, takes the request": Shape("/request/stream", 713, 881),
+    "takes nothing": Shape("/", 59, 181),
+    "takes a query parameter": Shape("/query?limit=7", 84, 206),
+    "takes the request": Shape("/request", 102, 224),
+    "awaits once": Shape("/awaits", 236, 242),
+    "takes what a dependency gives": Shape("/dependency", 108, 230),
+    "behind one middleware": Shape("/", 69, 191, 1),
+    "behind three middlewares": Shape("/", 71, 193, 3),
+    "takes the request, behind one middleware": Shape("/request", 142, 264, 1),
+    "typed JSON": Shape("/order", 127, 229),
+    "stream": Shape("/stream", 682, 428),
+    "stream, takes the request": Shape("/request/stream", 736, 494),
 }
 
 

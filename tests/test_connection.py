@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from trioweb import App
 from trioweb.messages.connection import Connection
 
@@ -31,9 +29,3 @@ def test_what_is_decoded_is_decoded_once() -> None:
     it = connection()
     for name in ("query", "headers", "cookies", "url", "state"):
         assert getattr(it, name) is getattr(it, name)
-
-
-def test_a_nursery_that_is_not_open() -> None:
-    """Outside of an exchange there is no nursery, and the error says which to use."""
-    with pytest.raises(RuntimeError, match=r"use app\.nursery for work that outlives the request"):
-        _ = connection().nursery

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -138,12 +139,21 @@ def test_every_slot_is_there() -> None:
     """A request says what it is before anything was asked of it."""
 
     class Nobody:
+        values: dict[object, Any] = {}  # noqa: RUF012
+
         @property
         def inbox(self) -> Inbox:
             raise AssertionError("nobody has asked for the body")
 
         def find_transport(self) -> Transport:
             raise AssertionError("nor for the server")
+
+        @property
+        def nursery(self) -> trio.Nursery:
+            raise AssertionError("nor for a nursery")
+
+        async def enter(self, manager: object) -> Any:  # noqa: ARG002
+            raise AssertionError("nor for a dependency")
 
     request = Request({"type": "http", "method": "GET", "path": "/x"}, App(), {}, Nobody(), 0)
     assert repr(request) == "<Request GET /x>"

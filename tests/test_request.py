@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.asgi import ask, running
 from trioweb import App, HTTPError
 from trioweb.ground.errors import ClientDisconnected
 from trioweb.io.inbox import Inbox
@@ -133,10 +134,19 @@ def test_a_host_cannot_change_the_path(host: str) -> None:
     assert (url.path, url.query) == ("/a%20b", "y=1")
 
 
-def test_the_nursery_is_not_open_yet() -> None:
-    """Outside of the handler there is no nursery, and the error says what to use."""
+async def test_the_nursery_is_not_open_any_more() -> None:
+    """After the response there is no nursery, and the error says what to use."""
+    app, kept = App(), []
+
+    @app.get("/")
+    async def root(request: Request) -> str:
+        kept.append(request)
+        return "x"
+
+    async with running(app):
+        assert (await ask(app, "/")).body == b"x"
     with pytest.raises(RuntimeError, match=r"nursery is not open: use app\.nursery"):
-        make().nursery  # noqa: B018
+        kept[0].nursery  # noqa: B018
 
 
 async def test_body() -> None:

@@ -21,7 +21,7 @@ from trioweb import (
     StreamingResponse,
 )
 from trioweb.messages.response import stream_of
-from trioweb.streams.producer import Stream
+from trioweb.streams.stream import Stream
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"

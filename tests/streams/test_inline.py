@@ -23,8 +23,9 @@ from trioweb.io.transport import DirectTransport, Watcher
 from trioweb.streams import channel, inline
 from trioweb.streams.channel import TURN
 from trioweb.streams.inline import InlineStream
-from trioweb.streams.producer import Producer, Stream
+from trioweb.streams.producer import Producer
 from trioweb.streams.relay import relay
+from trioweb.streams.stream import Stream
 
 Clock = trio.testing.MockClock
 

@@ -15,7 +15,8 @@ import trio.testing
 
 from trioweb.ground.errors import StreamTimeout
 from trioweb.streams.channel import Outcome
-from trioweb.streams.producer import Producer, Stream
+from trioweb.streams.producer import Producer
+from trioweb.streams.stream import Stream
 
 
 @asynccontextmanager

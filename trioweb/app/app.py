@@ -16,10 +16,9 @@ from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.call import NO_ROUTE, Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
-from trioweb.exchange.chain import serve_through
 from trioweb.exchange.conversation import Conversation
+from trioweb.exchange.exchange import Exchange
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
-from trioweb.exchange.light import serve
 from trioweb.exchange.policy import Policy
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
@@ -282,16 +281,18 @@ class App(Router):
                 target = error
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
                 endpoint, params = cast("Found", target)
-                call = Call(self._policy, endpoint, params, scope, receive, send)
+                exchange = Exchange(self._policy, endpoint, params, scope, receive, send)
             elif isinstance(target, Mount) and self._policy.middleware:
-                call = Call(self._policy, target.endpoint, {}, scope, receive, send)
+                exchange = Exchange(self._policy, target.endpoint, {}, scope, receive, send)
             elif isinstance(target, Mount):
                 await target.serve(scope, receive, send)
                 return None
             else:
-                call = Call(self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target))
+                exchange = Exchange(
+                    self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target)
+                )
             del target  # an exception's traceback may have this frame
-            return await (serve_through if self._policy.middleware or call.endpoint.middleware else serve)(call)
+            return await exchange.run()
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)

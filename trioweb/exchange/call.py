@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, TypeVar, cast
+
+import trio
 
 from trioweb.exchange.policy import Policy, Registered, report
 from trioweb.ground.errors import HTTPError
@@ -18,9 +21,11 @@ from trioweb.io.transport import GIVEN_RATE, Transport, own_transport
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
+T = TypeVar("T")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
+_NOTHING: Final[dict[object, Any]] = {}
 NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
 """What stands for a handler where there is none."""
 
@@ -36,11 +41,14 @@ class Call:
         receive: of the server.
         send: of the server.
         found: what the lack of a handler has led to already, in place of one.
+        values: what dependencies have provided so far, by who provides it: each is asked once.
         reported: the fault that was reported last.
         failed: the error handlers that have failed: none of them is asked again.
     """
 
-    __slots__ = ("_inbox", "endpoint", "failed", "found", "params", "policy", "receive", "reported", "scope", "send")
+    __slots__ = (
+        "_inbox", "endpoint", "failed", "found", "params", "policy", "receive", "reported", "scope", "send", "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +69,7 @@ class Call:
         self.found = found
         self.reported: Exception | None = None
         self.failed: tuple[Registered, ...] = ()
+        self.values: dict[object, Any] = _NOTHING
         self._inbox: Inbox | None = None
 
     @property
@@ -96,9 +105,28 @@ class Call:
         most = self.policy.limits.max_body_size if limit is None else limit
         return Request(self.scope, self.policy.app, self.params, self, most)
 
+    @property
+    def nursery(self) -> trio.Nursery:
+        """See ``Origin``: what is no request has none."""
+        raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
+
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """See ``Provider``: what is no request holds nothing."""
+        raise NotImplementedError
+
     def find_transport(self) -> Transport:
         """See ``Origin``."""
         return find_transport(self.scope, self.send)
+
+    @property
+    def may_have_body(self) -> bool:
+        """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
+        if self.scope["http_version"][0] != "1":
+            return True
+        for name, value in self.scope["headers"]:
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                return True
+        return False
 
     @property
     def cancels_handler(self) -> bool:
@@ -110,24 +138,15 @@ class Call:
         """Whether an exception is an answer, rather than a fault: see ``Policy.is_expected``."""
         return self.policy.is_expected(error, self.failed)
 
-    def report(self, outbox: Outbox, failure: Exception) -> None:
+    def report(self, outbox: Outbox | None, failure: Exception) -> None:
         """Log a fault of a request once, and how far its response has come. An answer is none, nor is a departure."""
         if failure is self.reported:
             return
         self.reported = failure
-        if outbox.state is ENDED:
+        if outbox is None or not outbox.started:
+            if not isinstance(failure, HTTPError):
+                report(failure, self.scope, f"{self.endpoint.label} failed")
+        elif outbox.state is ENDED:
             report(failure, self.scope, f"failed after its response of {outbox.sent} bytes was sent")
-        elif outbox.started:
+        else:
             report(failure, self.scope, f"the response was broken off after {outbox.sent} bytes")
-        elif not isinstance(failure, HTTPError):
-            report(failure, self.scope, f"{self.endpoint.label} failed")
-
-
-def may_have_body(scope: Scope) -> bool:
-    """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
-    if scope["http_version"][0] != "1":
-        return True
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False

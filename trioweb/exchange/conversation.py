@@ -98,7 +98,7 @@ class Conversation:
         assert self._around is not None  # noqa: S101 - by `run`
         ws = WebSocket(self._call.scope, self._call.policy.app, self._call.params, self._duplex)
         ws._nursery = hosted = self._hosted = await self._around.start(self._host)
-        ws._resources = resources = Resources()
+        ws._provider = resources = Resources()
         failure: Exception | None = None
         if self._duplex.gone:  # meanwhile
             self._peer_left()

@@ -9,71 +9,57 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from typing import cast
 
 import trio
 
-from trioweb.exchange.call import Call, may_have_body
-from trioweb.exchange.deadline import Deadline
-from trioweb.exchange.policy import is_departure
+from trioweb.exchange.call import Call
+from trioweb.exchange.handling import Handling
+from trioweb.exchange.policy import is_departure, report, together
 from trioweb.exchange.unread import UnreadBody
-from trioweb.exchange.watch import ClientWatch
+from trioweb.exchange.watch import TASK as WATCH
+from trioweb.exchange.watch import ClientWatch, watch_departure
 from trioweb.ground.chunks import EVENTS_TYPE
-from trioweb.ground.errors import BrokenOff, ClientDisconnected, StreamTimeout
+from trioweb.ground.errors import BrokenOff, StreamTimeout, taken
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.outbox import ENDED, Outbox, checked_headers
+from trioweb.io.outbox import CLIENT_LEFT, ENDED, SLICE, Outbox, checked_headers
 from trioweb.io.transport import PLAIN
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.response import BODILESS, Response, stream_of
-from trioweb.streams.producer import Producer, Stream
+from trioweb.streams.producer import Producer
 from trioweb.streams.relay import relay
 from trioweb.streams.sources import close_unused, is_channel
+from trioweb.streams.stream import Stream
 
 
 class Delivery:
-    """Sends the response of one attempt to answer a request.
+    """Sends the response to a request, with a watch over its client.
 
     Args:
-        call: the request's.
-        nursery: where a stream's producer runs.
-        watch: over the client; it is told of the stream.
-        outbox: where the response leaves.
-        unread: what is left of the request's body then.
-        deadline: the route's.
-        left_behind: gets the channels that are not sent, and that a task of the request's may feed.
-
-    Attributes:
-        streaming: a stream is on its way, or has begun: a client that leaves ends it.
+        handling: the request.
     """
 
     __slots__ = (
-        "_begun", "_call", "_deadline", "_left_behind", "_nursery", "_outbox", "_response", "_unread", "_watch",
-        "streaming",
+        "_begun", "_outbox", "_overdue", "_producer", "_request", "_response", "_streaming", "_unread", "_watch",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        call: Call,
-        nursery: trio.Nursery,
-        watch: ClientWatch,
-        outbox: Outbox,
-        unread: UnreadBody,
-        deadline: Deadline,
-        left_behind: list[Any],
-    ) -> None:
-        self._call = call
-        self._nursery = nursery
-        self._watch = watch
-        self._outbox = outbox
-        self._unread = unread
-        self._deadline = deadline
-        self._left_behind = left_behind
+    _outbox: Outbox
+    _unread: UnreadBody
+    _watch: ClientWatch
+
+    def __init__(self, handling: Handling) -> None:
+        self._request = handling
         self._begun: Producer | None = None
         self._response: Response | None = None  # that is sent
-        self.streaming = False
+        self._producer: Producer | None = None  # of the stream that is sent
+        self._overdue: Exception | None = None
+        self._streaming = False
+
+    # Behind middleware: before it is known what is sent
 
     async def begin(self, response: Response) -> None:
-        """Have a stream make its first chunk.
+        """Have a stream make its first chunk, in the request's nursery.
 
         Left out are those whose head does not wait for one, and ranges: a middleware that maps one makes it a whole.
 
@@ -83,121 +69,188 @@ class Delivery:
         stream = stream_of(response)
         if stream is None or stream.head_first or isinstance(response, RangeResponse):
             return
-        if is_bodiless(self._call, response):
+        if is_bodiless(self._request, response):
             return
         self._begun = producer = self._produce(stream)
-        await producer.begin(self._nursery)
+        nursery = await self._request.open_room().opened()
+        watching = trio.CancelScope()
+        if not self._request.cancels_handler:  # else somebody does
+            self._request.start(watch_departure, self._request.inbox, watching, self._request.left)
+        try:
+            with trio.move_on_after(math.inf if stream.idle_timeout is None else stream.idle_timeout) as limit:
+                await producer.begin(nursery)
+        except StreamTimeout as error:
+            raise self._request.judged(error, started=False) from None
+        finally:
+            watching.cancel()
+        if limit.cancelled_caught:
+            await self.discard()
+            raise producer.silence()
         if producer.encoder.media_type is not None:
             response.headers.setdefault("content-type", producer.encoder.media_type)
+
+    def has_begun(self, stream: Stream) -> bool:
+        """Whether a stream was begun here, and is not sent yet."""
+        return self._begun is not None and self._begun.stream is stream
 
     async def discard(self) -> None:
         """End a stream that was begun and is not sent; returns when it is closed."""
         producer, self._begun = self._begun, None
-        if producer is None:
-            return
-        self.streaming = False
-        self._watch.watch_stream(None)
-        producer.leave()
-        with trio.CancelScope(shield=True):
-            await producer.channel.finished()  # before what it may use is closed
+        if producer is not None:
+            producer.stream.maps = []  # they have not been asked for anything
+            producer.leave()
+            with trio.CancelScope(shield=True):
+                await producer.channel.finished()  # before what it may use is closed
 
-    async def deliver(self, response: Response, *, held: bool) -> None:
-        """Send a response, and close what was begun if that is another. No cancellation reaches ``send``.
+    # Sending
 
-        Args:
-            response: what to send.
-            held: something is open that a producer may use: its end is waited for.
+    async def deliver(self, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
+        """Send a response. Returns without its end where the client has left, or the request's nursery ended it. No
+        cancellation reaches ``send``.
+
+        Raises:
+            Exception: what it was broken off for; or what a stream failed with before its head had left.
         """
+        request = self._request
+        failure: Exception | None = None
+        others: Exception | None = None
+        self._outbox, self._unread = outbox, unread
+        try:
+            # The watch hears of a cancellation from outside, where the sender stands behind a shield.
+            async with trio.open_nursery() as nursery:
+                request.interruptible = self._interrupt
+                self._watch = ClientWatch(self, request.inbox, outbox, request.policy.limits.write_timeout, request)
+                nursery.start_soon(self._watch.run, name=WATCH)
+                try:
+                    sending = self._send(response, nursery)
+                    del response  # it may take hours
+                    await sending
+                except Exception as error:
+                    # As a value: one that passes a nursery is in a cycle with trio's frames, and with its tasks'.
+                    failure = taken(error)
+                finally:
+                    self._watch.stop()
+        except Exception as error:
+            others = taken(error)
+        finally:
+            self._producer = request.interruptible = None
+            del self._watch  # which refers to this
+        failure, self._overdue = together(failure or self._overdue, others), None
+        try:
+            if failure is not None:
+                raise request.judged(failure, started=outbox.started)
+        finally:
+            del failure, others
+
+    async def _send(self, response: Response, nursery: trio.Nursery) -> None:
         stream = stream_of(response)
-        bodiless = is_bodiless(self._call, response)
+        bodiless = is_bodiless(self._request, response)
         if self._begun is not None and (bodiless or self._begun.stream is not stream):
-            await self._replace(self._begun)
+            if is_channel(self._begun.stream.source):
+                self._request.dismiss()  # who feeds it meets no broken channel
+            await self.discard()
         if stream is None or bodiless:
             with trio.CancelScope(shield=True) as self._outbox.scope:
-                sending = send_whole(self._call, response, self._outbox, self._unread)
+                sending = send_whole(self._request, response, self._outbox, self._unread)
                 del response
                 await sending
                 if stream is not None and not stream.begun:
-                    await self._close(stream)
+                    if is_channel(stream.source):
+                        self._request.dismiss()  # who feeds it meets no broken channel
+                    await close_unused(stream.source)
             return
         producer, self._begun, self._response = self._begun or self._produce(stream), None, response
-        if self._call.inbox.gone:
-            self._nursery.cancel_scope.cancel()
-        policy = self._call.policy
+        self._streaming = True
+        self._watch.watch_stream(producer)
+        self._producer = producer
+        if self._request.inbox.gone:
+            producer.interrupt()
         del response, stream  # it may take hours
         try:
-            await relay(producer, self._nursery, self._outbox, self)
-        except StreamTimeout as error:
-            if not (self._outbox.started and self._deadline.passed):
-                self._note(error)
+            await relay(producer, nursery, self._outbox, self)
+        except Exception as error:
+            if not self._outbox.started:
                 raise
-            failure = self._deadline.outlasted(started=True)
-            self._note(failure)
+            failure = self._request.judged(error, started=True)
+            self._request.report(self._outbox, failure)  # now: who sees it broken off finds the reason in the log
             try:
-                raise failure from None
+                raise failure from (None if failure is not error else failure.__cause__)
             finally:
                 del failure
-        except Exception as error:
-            self._note(error)
-            raise
         finally:
-            policy.to_end.discard(producer)
+            self._request.policy.to_end.discard(producer)
             with trio.CancelScope(shield=True):
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
-                if held:
-                    await producer.channel.finished()  # before that is closed
-        if self._outbox.state is not ENDED:
-            await trio.lowlevel.checkpoint_if_cancelled()  # what ended the request is raised in its resources
+                await producer.channel.finished()  # before what it may use is closed
         await self._unread.let_go()
 
-    def _note(self, error: Exception) -> None:
-        if self._outbox.started:
-            self._call.report(self._outbox, error)  # now: who sees that it is broken off finds the reason in the log
-
     def _produce(self, stream: Stream) -> Producer:
-        self.streaming = True
-        self._call.policy.limits.apply(stream)
-        self._deadline.cap(stream)
-        producer = Producer(stream, self._call.endpoint.where)
-        self._watch.watch_stream(producer)
-        return producer
-
-    async def _replace(self, begun: Producer) -> None:
-        if not is_channel(begun.stream.source):
-            await self.discard()
-            return
-        # Until the nursery is cancelled, so that whoever feeds it meets no broken channel.
-        self._begun, self.streaming = None, False
-        self._watch.watch_stream(None)
-        begun.stream.maps = []
-        begun.start(self._nursery)
-        self._left_behind.append(begun.stream.source)
-
-    async def _close(self, stream: Stream) -> None:
-        if is_channel(stream.source):
-            self._left_behind.append(stream.source)
-        else:
-            await close_unused(stream.source)
+        request = self._request
+        request.policy.limits.apply(stream)
+        request.cap(stream)
+        return Producer(stream, request.endpoint.where)
 
     def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
         """See ``relay.Opening``."""
         response, self._response = self._response, None
         assert response is not None  # noqa: S101 - it is asked for once, by `deliver`
-        complete_head(self._call, response, producer, media_type)
-        stream, inbox = stream_of(response), self._call.inbox
+        complete_head(self._request, response, producer, media_type)
+        producer.on_end = self._request.dismiss
+        stream, inbox = stream_of(response), self._request.inbox
         if stream is not None and stream.coding is not None:
             stream.coder = stream.coding(response)
         if not (inbox.wanted or inbox.complete):
             inbox.discard()
         return response.status_code, response.headers.raw
 
+    # The client: see ``Watched``
+
+    def client_left(self) -> None:
+        """See ``Watched``."""
+        # Nothing is cancelled where the client has all: a server may report it from inside the send of the end, too.
+        if self._outbox.state is not ENDED and not self._outbox.fulfilled:
+            self._outbox.gone = True
+            if self._streaming or self._request.cancels_handler:
+                self._request.dismiss()  # before the source is closed: who feeds it meets no broken channel
+                self._interrupt()
+        self._outbox.release()
+
+    def takes_nothing(self) -> None:
+        """See ``Watched``."""
+        self._give_up(f"took nothing for the write_timeout of {self._watch.write_timeout} s")
+
+    def takes_too_little(self) -> None:
+        """See ``Watched``."""
+        self._give_up(f"took less than {self._request.rate_for(self._watch.write_timeout):g} bytes a second")
+
+    def _give_up(self, text: str) -> None:
+        self._overdue = StreamTimeout(f"{self._request.endpoint.where}: the client {text}")
+        self._outbox.gone = True
+        self._request.dismiss()
+        self._interrupt()
+        self._outbox.release()
+
+    def sends_nothing(self) -> None:
+        """See ``Watched``."""
+        self._overdue = self._request.inbox.overdue()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """End the stream, if it is one. The watch goes on: it could not tell this from a server that stops."""
+        if self._producer is not None:
+            self._producer.interrupt()
+
 
 def complete_head(call: Call, response: Response, producer: Producer, media_type: str | None) -> None:
-    """Give a stream's head what its first chunk has told. What streams events ends at a stop, however it was made."""
+    """Give a stream's head what its first chunk has told. What ends at a stop is told of that."""
     headers = response.headers
     if media_type is not None and "content-type" not in headers:
         headers["content-type"] = media_type
-    if producer.stream.ends_on_stop or headers.get("content-type", "").lower().startswith(EVENTS_TYPE):
+    chosen = producer.stream.at_stop
+    if chosen is None and call.scope["method"] == "GET":  # what an `EventSource` reads: it connects again
+        is_events = headers.get("content-type", "").lower().startswith(EVENTS_TYPE)
+        chosen = "end" if producer.stream.ends_on_stop or is_events else "finish"
+    if chosen == "end":
         call.policy.end_on_stop(producer)
 
 
@@ -214,15 +267,27 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
     if not bodiless:
         checked_headers(headers, call.scope["http_version"], response.status_code, len(body))
     await outbox.start(response.status_code, headers, bodiless=bodiless)
-    await unread.take()
     sending = outbox.whole(body)
     del body, response  # trio's frames are in a cycle with what a write to a client that has left raises, and with this
     await sending
     await unread.let_go()
 
 
-async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> Exception | None:
-    """As ``send_whole``, for what is sent at once, and without a nursery. Returns the news that the client has left."""
+def is_small(call: Call, response: Response) -> bool:
+    """Whether a response is sent in one message, so that the sweep over all small ones is watch enough."""
+    return stream_of(response) is None and len(response.body or b"") <= SLICE and call.policy.nursery is not None
+
+
+async def failed_to_send(failure: object, call: Call) -> None:
+    """After a response that was begun and could not be sent whole."""
+    if isinstance(failure, CLIENT_LEFT):
+        await call.find_transport().drop()
+    elif isinstance(failure, Exception):
+        report(failure, call.scope, "sending the response failed")
+
+
+async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
+    """As ``send_whole``, for what ``is_small``, and without a nursery."""
     writes = call.policy.writes
     with trio.CancelScope(shield=True) as shield:
         writes.add(shield, call)
@@ -230,11 +295,8 @@ async def send_small(call: Call, response: Response, outbox: Outbox, unread: Unr
             sending = send_whole(call, response, outbox, unread)
             del response
             await sending
-        except ClientDisconnected as left:
-            return left
         finally:
             writes.now.pop(shield, None)
-    return None
 
 
 async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
@@ -245,7 +307,7 @@ async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
         await outbox.break_off()
         call.inbox.gone |= await outbox.transport.drop()
     if call.inbox.gone:
-        unread.expected = may_have_body(call.scope)
+        unread.expected = call.may_have_body
         await unread.abandon()
 
 

@@ -8,15 +8,19 @@ from trioweb.io.inbox import Inbox
 
 
 class UnreadBody:
-    """What is left of a request's body when its response is sent. Each step costs nothing where nothing is left."""
+    """What is left of a request's body when its response is sent. Each step costs nothing where nothing is left.
+
+    Args:
+        inbox: where it comes.
+        expected: there may be a body at all.
+    """
 
     __slots__ = ("_inbox", "_waited", "expected")
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, *, expected: bool) -> None:
         self._inbox = inbox
         self._waited = False
-        self.expected = False
-        """There may be a body at all."""
+        self.expected = expected
 
     async def take(self) -> bool:
         """Before the end of a response: take in what the client still sends, for a while, so that it is not reset.

@@ -7,12 +7,12 @@ shield, what it cannot hear otherwise; and it keeps an event stream alive that h
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
 
 from trioweb.exchange.policy import Policy
-from trioweb.ground.errors import StreamTimeout
 from trioweb.handlers.sweep import Taking
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import Outbox
@@ -142,8 +142,7 @@ class ClientWatch:
         since = channel.silent_since
         idle_due = _due(since, stream.idle_timeout)
         if since is not None and idle_due <= now:
-            text = f"{producer.where} gave nothing for its idle_timeout of {stream.idle_timeout} s"
-            producer.cancel(StreamTimeout(text))
+            producer.cancel(producer.silence())
             self._producer = None
             return math.inf
         if stream.ping is None or stream.maps:  # which give their own
@@ -157,6 +156,8 @@ class ClientWatch:
         return min(idle_due, ping_due)
 
     async def _cancelled(self) -> None:
+        if self._producer is not None:  # wherever it runs
+            self._producer.interrupt()
         self._outbox.gone = True
         self._inbox.give_up()
         self._outbox.release()
@@ -190,3 +191,11 @@ class ClientWatch:
 def _due(since: float | None, seconds: float | None) -> float:
     """When something could be overdue at the earliest, which has gone on since then, or begins now."""
     return math.inf if seconds is None else (trio.current_time() if since is None else since) + seconds
+
+
+async def watch_departure(inbox: Inbox, watch: trio.CancelScope, on_left: Callable[[], object]) -> None:
+    """Call ``on_left`` when the client has left, unless ``watch`` was cancelled before that."""
+    with watch:
+        await inbox.departed()
+        if not watch.cancel_called:  # else the handler has returned meanwhile
+            on_left()

@@ -275,8 +275,6 @@ class Dependency(msgspec.Struct):
             Exception: whatever it raised.
         """
         resources = connection._resources
-        if resources is None:
-            raise RuntimeError(f"{label_of(self.function)} provides for requests that an app answers")
         if self.key not in resources.values:
             arguments = await self.arguments.complete(bound, connection)
             if self.opens is not None:

@@ -12,8 +12,6 @@ import msgspec
 
 from trioweb.ground.chunks import BYTES_LIKE, encode_json
 from trioweb.ground.errors import RouteError
-from trioweb.ground.http.asgi import Scope
-from trioweb.ground.http.headers import Headers
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments
@@ -22,7 +20,6 @@ from trioweb.handlers.planner import Planner
 from trioweb.handlers.signatures import Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
-from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.response import Response, json_response, text_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
@@ -87,6 +84,7 @@ class Endpoint(msgspec.Struct):
         reads: it takes what is in query, headers or cookies, or waits.
         passes_all: the path's parameters, as they are, are all of its arguments.
         waits: its arguments come from the body too, or from dependencies.
+        takes_nursery: it, or a dependency of its, has a parameter for the request's nursery.
         middleware: what stands around it, outermost first, inside of the app's.
     """
 
@@ -104,12 +102,8 @@ class Endpoint(msgspec.Struct):
     reads: bool = False
     passes_all: bool = False
     waits: bool = False
+    takes_nursery: bool = False
     middleware: tuple[Middleware, ...] = ()
-
-    @property
-    def sees_nursery(self) -> bool:
-        """Whether the handler, or a dependency of its, can get at the request's nursery."""
-        return self.waits or self.arguments.takes_request
 
     def cut_short(self) -> Exception:
         """What a request has failed with whose nursery was cancelled, by the user's own code."""
@@ -180,6 +174,7 @@ def plan(
     arguments = endpoint.arguments
     endpoint.light = not arguments.takes_request and endpoint.timeout is None
     endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
+    endpoint.takes_nursery = any(each.nursery_names for each in (arguments, *arguments.everything))
     endpoint.reads = endpoint.waits or bool(arguments.inputs)
     endpoint.middleware = as_middlewares(where, options.get("middleware", ()))
     return endpoint
@@ -216,30 +211,17 @@ def plan_websocket(
     )
 
 
-async def respond(value: Any, label: str, streaming: bool, scope: Scope, opened: list[RangeResponse]) -> Response:
-    """The response for what a handler returned, prepared for its request where that may ask for parts of it.
+def to_response(value: Any, label: str, streaming: bool) -> Response:
+    """The response for what a handler returned. A file is not measured.
 
     Args:
         value: what the handler returned.
         label: the handler, for messages.
         streaming: an iterable is streamed.
-        scope: the request's.
-        opened: gets what is to be closed when the request ends.
 
     Raises:
         TypeError: the value is none that a handler may return; the message names handler and type.
-        HTTPError: the request's conditions do not hold, or it asks for what is not there.
-        OSError: a file cannot be opened.
     """
-    response = to_response(value, label, streaming)
-    if isinstance(response, RangeResponse):
-        response = await response.prepare(scope["method"], Headers.from_raw(scope["headers"]))
-        opened.append(response)
-    return response
-
-
-def to_response(value: Any, label: str, streaming: bool) -> Response:
-    """As ``respond``, without waiting: a file is not measured."""
     if isinstance(value, Response):
         return value
     if value.__class__ is str and not streaming:

@@ -159,6 +159,8 @@ class _SocketTransport(_HypercornTransport):
 class _H11Transport(_SocketTransport):
     __slots__ = ("_close_delimited",)
 
+    tells_departure = False  # what stands behind the request stops Hypercorn's reading
+
     def __init__(self, stream: Any, protocol: Any, connection: Any, close_delimited: bool) -> None:
         super().__init__(stream, protocol, connection)
         self._close_delimited = close_delimited

@@ -58,6 +58,7 @@ class Inbox:
         "has_left",
         "min_rate",
         "patience",
+        "polls",
         "timeout",
         "timer",
         "waiting_since",
@@ -80,6 +81,8 @@ class Inbox:
         self._reads = 0  # since the client's leaving was last looked for
         self.has_left: Callable[[], bool] = bool
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
+        self.polls = False
+        """That has to be asked also when there is room: ``receive`` may never say it."""
         self.at_hand: Callable[[Receive], dict[str, Any] | None] = _in_channel
         """Takes the message that is there already, if somebody knows: see ``Transport.receive_nowait``."""
         self.complete = False
@@ -193,7 +196,12 @@ class Inbox:
                 await trio.sleep(GLANCE_SECONDS)
                 continue
             if self._room():
-                await self._pull()
+                if not (self.complete and self.polls):
+                    await self._pull()
+                    continue
+                with trio.move_on_after(LOOK_SECONDS):
+                    await self._pull()
+                self.gone = self.gone or self.has_left()
                 continue
             # The news would stand behind the body that waits to be read: it must be asked for.
             with trio.move_on_after(LOOK_SECONDS):

@@ -202,6 +202,8 @@ class Outbox:
             if data:
                 await self.body(data)
                 data = b""
+            elif not self.handed:
+                await self.flush()
             if not await self.before_end() and await self.transport.end_unread():
                 self._advance("end")
                 return

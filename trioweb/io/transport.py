@@ -34,6 +34,9 @@ class Transport:
     ends. A server that has one lets its writes be cancelled: they need no shield. ``None`` for one that has not.
     """
 
+    tells_departure = True
+    """``receive`` says that the client has left, whatever it has sent behind its request; else ``has_left`` knows."""
+
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # it goes with a scope, and some middleware copies that to its depth
 

@@ -17,7 +17,7 @@ from trioweb.ground.http.cookies import parse_cookies
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.http.urls import URL, make_url, parse_query
-from trioweb.messages.resources import Resources
+from trioweb.messages.resources import Provider
 
 
 class State(SimpleNamespace):
@@ -63,8 +63,7 @@ class Connection:
     """What a client has sent before any body, and the nursery in which it is served."""
 
     __slots__ = (
-        "_cookies", "_headers", "_nursery", "_query", "_resources", "_state", "_url",
-        "app", "path_params", "scope",
+        "_cookies", "_headers", "_query", "_state", "_url", "app", "path_params", "scope",
     )  # fmt: skip
 
     app: Application
@@ -78,8 +77,6 @@ class Connection:
         self.scope = scope
         self.app = app
         self.path_params = path_params
-        self._nursery: trio.Nursery | None = None
-        self._resources: Resources | None = None
         self._headers: Headers | None = None
         self._query: MultiDict[str] | None = None
         self._cookies: dict[str, str] | None = None
@@ -105,9 +102,11 @@ class Connection:
     @property
     def nursery(self) -> trio.Nursery:
         """Open while handler and response run; the request ends when what was started in it has finished."""
-        if self._nursery is None:
-            raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
-        return self._nursery
+        raise NotImplementedError
+
+    @property
+    def _resources(self) -> Provider:
+        raise NotImplementedError
 
     @property
     def headers(self) -> Headers:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, get_args
 
 import msgspec
 
 from trioweb.ground.chunks import Encode
 from trioweb.ground.pace import AUTO, MinRate, check_rate
-from trioweb.streams.producer import Stream
+from trioweb.streams.stream import AtStop, Stream
 
 BUFFER_SIZE: Final = 65536
 """Bytes that wait between a producer and its client, besides one chunk and the message being written. A stream."""
@@ -54,6 +54,9 @@ class StreamOptions(TypedDict, total=False):
         max_duration: seconds for the whole stream; no limit unless given.
         on_error: called with the exception that ends the stream after its first chunk; what it returns is sent as the
             last chunk and ends the stream cleanly, ``None`` breaks it off as without it. The error is logged anyway.
+        at_stop: what a stream does when the server is told to stop: ``"end"`` ends it at once, and cleanly; with
+            ``"finish"`` it may come to its end within the server's graceful timeout, and is broken off then. Unless
+            given, event streams that answer a ``GET`` end, since an ``EventSource`` connects again; others finish.
     """
 
     buffer_size: int
@@ -61,6 +64,7 @@ class StreamOptions(TypedDict, total=False):
     write_timeout: float | None
     max_duration: float | None
     on_error: Callable[[Exception], Any] | None
+    at_stop: AtStop
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -129,6 +133,8 @@ def check_options(options: StreamOptions) -> None:
         if name == "on_error" and value is not None and (not callable(value) or iscoroutinefunction(value)):
             kind = "an async def" if callable(value) else type(value).__qualname__
             raise TypeError(f"on_error is a plain def that makes the last chunk of an exception, got {kind}")
+        if name == "at_stop" and value not in get_args(AtStop):
+            raise ValueError(f'at_stop is "end" or "finish", got {value!r}')
         check_limit(name, value)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
+import trio
+
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import Scope
@@ -18,17 +20,23 @@ from trioweb.messages.connection import Application, Connection
 from trioweb.messages.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
 from trioweb.messages.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
 from trioweb.messages.parts import Parts
+from trioweb.messages.resources import Provider
 from trioweb.messages.response import Response
 
 T = TypeVar("T")
 
 
-class Origin(Protocol):
+class Origin(Provider, Protocol):
     """Where a request comes from: a ``Call``."""
 
     @property
     def inbox(self) -> Inbox:
         """Who receives its body: made for the first who asks, since most never do."""
+        ...
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Its nursery: opened for the first who asks, since most never do."""
         ...
 
     def find_transport(self) -> Transport:
@@ -67,6 +75,18 @@ class Request(Connection):
     @property
     def _inbox(self) -> Inbox:
         return self._origin.inbox
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Open while handler and response run; the request ends when what was started in it has finished.
+
+        It runs beside the handler: what fails in it cancels the handler, or breaks the response off.
+        """
+        return self._origin.nursery
+
+    @property
+    def _resources(self) -> Provider:
+        return self._origin
 
     @property
     def method(self) -> str:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from trioweb.ground.errors import unwrap
 
 T = TypeVar("T")
+
+
+class Provider(Protocol):
+    """What holds the values that dependencies provide for one request, and what they have opened."""
+
+    values: dict[object, Any]
+    """What was provided so far, by who provides it: each is asked once a request."""
+
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter a context manager, to be left after the response."""
+        ...
 
 
 class Resources:
@@ -24,11 +35,6 @@ class Resources:
         self._open: list[AbstractAsyncContextManager[Any]] = []
         self.values: dict[object, Any] = {}
         """What was provided so far, by who provides it: each is asked once a request."""
-
-    @property
-    def held(self) -> bool:
-        """Whether anything is open."""
-        return bool(self._open)
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager, to be left after the response."""

@@ -28,8 +28,8 @@ from trioweb.ground.http.cookies import EPOCH, SameSite, format_cookie, needs_ht
 from trioweb.ground.http.headers import Headers, HeaderSource
 from trioweb.io.outbox import check_status
 from trioweb.messages.limits import StreamOptions, check_options, make_stream
-from trioweb.streams.producer import ChunkMap, Stream
 from trioweb.streams.sources import is_iterable
+from trioweb.streams.stream import ChunkMap, Stream
 
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110, section 15)."""

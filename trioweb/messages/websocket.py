@@ -16,6 +16,7 @@ from trioweb.ground.http.headers import Headers, HeaderSource
 from trioweb.ground.values import json_decoder
 from trioweb.io.duplex import Duplex
 from trioweb.messages.connection import Application, Connection
+from trioweb.messages.resources import Provider
 
 T = TypeVar("T")
 
@@ -38,11 +39,13 @@ class WebSocket(Connection):
     that comes goes to one of them.
     """
 
-    __slots__ = ("_duplex",)
+    __slots__ = ("_duplex", "_nursery", "_provider")
 
     def __init__(self, scope: Scope, app: Application, path_params: Mapping[str, Any], duplex: Duplex) -> None:
         super().__init__(scope, app, path_params)
         self._duplex = duplex
+        self._nursery: trio.Nursery | None = None
+        self._provider: Provider | None = None
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -52,6 +55,11 @@ class WebSocket(Connection):
         if self._nursery is None:
             raise RuntimeError("ws.nursery is open while the handler runs: use app.nursery for work that outlives it")
         return self._nursery
+
+    @property
+    def _resources(self) -> Provider:
+        assert self._provider is not None  # noqa: S101 - a handler is called with it
+        return self._provider
 
     @property
     def subprotocols(self) -> Sequence[str]:

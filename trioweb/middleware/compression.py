@@ -94,7 +94,9 @@ class Compression:
         coding = self._codings[wanted[0]] if wanted else None
         if stream is not None:
             if request.method == "HEAD":
-                self._mark(response, coding)
+                marked = self._mark(response, coding)
+                if not marked and coding is not None and "content-type" not in headers:
+                    headers.pop("content-length", None)  # the first chunk, which nobody makes, would have decided
             else:
                 stream.coding = lambda sent: self._choose(sent, coding)
             return response

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Coroutine
 from time import perf_counter
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import trio
 
@@ -26,21 +26,14 @@ from trioweb.ground.errors import ClientDisconnected, StreamTimeout
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import DirectTransport
 from trioweb.streams.channel import TURN, ByteChannel, Outcome
-from trioweb.streams.producer import Producer, Stream
+from trioweb.streams.producer import Producer
 from trioweb.streams.relay import Opening, send_all, send_prelude
 from trioweb.streams.sources import close_unused
 from trioweb.streams.stepping import stepping
+from trioweb.streams.stream import Stream
 
 PARTS: Final = 16
 """Chunks that are handed over as they are; more are joined first."""
-
-
-class Answer(Opening, Protocol):
-    """What a stream needs until its head leaves."""
-
-    async def fail(self, failure: Exception) -> None:
-        """Answer as if the handler had failed."""
-        ...
 
 
 class _Channel(ByteChannel):
@@ -94,7 +87,9 @@ class InlineStream(Producer):
     __slots__ = ("_channel", "_flushed_at", "_pinged", "_since", "_task", "_transport", "_writing", "busy", "failure",
                  "opening", "outbox")  # fmt: skip
 
-    def __init__(self, stream: Stream, where: str, outbox: Outbox, transport: DirectTransport, opening: Answer) -> None:
+    def __init__(
+        self, stream: Stream, where: str, outbox: Outbox, transport: DirectTransport, opening: Opening
+    ) -> None:
         channel = self._channel = _Channel(stream.buffer_size)
         channel.stream = self
         super().__init__(stream, where, channel)
@@ -104,7 +99,7 @@ class InlineStream(Producer):
         self._task: trio.lowlevel.Task | None = None  # this one, where it waits for that
         self._since = trio.current_time()  # the producer has given nothing
         self._pinged = self._flushed_at = -math.inf
-        self.opening: Answer | None = opening
+        self.opening: Opening | None = opening
         """Gives the head; it is not kept longer than that."""
         self.busy = False
         """The client has not taken all that it was given, and some task is at it."""
@@ -112,7 +107,7 @@ class InlineStream(Producer):
         """What has ended it, where that is not the generator's."""
 
     async def relay(self) -> None:
-        """See ``wire.relay``: the same, but that a cancellation from outside reaches the writes too.
+        """See ``streams.relay``: the same, but that a cancellation from outside reaches the writes too.
 
         Raises:
             Exception: what it failed with; the head has not left if that was before its first chunk.
@@ -258,6 +253,8 @@ class InlineStream(Producer):
 
     def left(self) -> None:
         """See ``Watcher``."""
+        if self.on_end is not None:
+            self.on_end()  # before the source is closed: who feeds it meets no broken channel
         self._fail(ClientDisconnected("the client left while its response was sent"))
 
     def look(self) -> float:

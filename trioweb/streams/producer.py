@@ -9,19 +9,16 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from inspect import isasyncgen, isawaitable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import trio
 
-from trioweb.ground.chunks import Encode, Encoder
+from trioweb.ground.chunks import Encoder
 from trioweb.ground.errors import StreamTimeout, taken, unwrap
-from trioweb.ground.http.events import PING
 from trioweb.streams.channel import ByteChannel, Outcome
-from trioweb.streams.coding import Coder
 from trioweb.streams.driver import First, drive, encoded, first_chunk
 from trioweb.streams.sources import (
     as_generator,
@@ -34,68 +31,10 @@ from trioweb.streams.sources import (
     mapped,
     with_pings,
 )
-
-ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
+from trioweb.streams.stream import Stream
 
 TASK: Final = "a stream's producer"
 """The name of its task: one for all of them costs each nothing."""
-
-
-@dataclass(slots=True)
-class Stream:
-    """A body that is produced while it is sent: what to iterate, and how.
-
-    Attributes:
-        source: what gives the chunks, or a function without arguments that returns it.
-        encode: chunk to bytes; ``None`` to let the first chunk decide.
-        tail: bytes to add when the source has ended, where a format needs them.
-        maps: async generator functions over the encoded chunks, innermost first.
-        buffer_size: bytes that may wait, besides one chunk.
-        idle_timeout: seconds that the producer may give nothing.
-        write_timeout: seconds that the client may take nothing.
-        max_duration: seconds for all of it.
-        on_error: the last chunk for an error after the first one, or ``None`` to break the stream off.
-        head_first: send the head before there is a chunk.
-        ends_on_stop: when the server is told to stop this ends at once, and cleanly.
-        prelude: bytes that leave with the head.
-        ping: seconds without a chunk after which ``ping_chunk`` is sent.
-        ping_chunk: what keeps an idle stream alive.
-        given: which of the limits the response was given itself.
-        pulled: the source is a file: it is never long in giving its next piece, and may give an ``Extent`` for one.
-        coding: chooses a coder for all of it when the head is about to leave, where one is wanted: by then the content
-            type is known.
-        coder: what was chosen.
-        declared: plain bytes that there are to be, where a coder is at work and that was declared.
-        begun: a producer has it, and closes it.
-        buffered: what gives the chunks has a buffer of its own: each waits until the one before it is taken.
-    """
-
-    source: Any
-    encode: Encode | None = None
-    tail: Callable[[], bytes] = bytes
-    maps: list[ChunkMap] = field(default_factory=list)
-    buffer_size: int = 65536
-    idle_timeout: float | None = None
-    write_timeout: float | None = None
-    max_duration: float | None = None
-    on_error: Callable[[Exception], Any] | None = None
-    head_first: bool = False
-    ends_on_stop: bool = False
-    prelude: bytes = b""
-    ping: float | None = None
-    ping_chunk: bytes = PING
-    given: tuple[str, ...] = ()
-    pulled: bool = False
-    coding: Callable[[Any], Coder | None] | None = None
-    coder: Coder | None = None
-    declared: int | None = None
-    begun: bool = False
-    buffered: bool = False
-
-    @property
-    def needs_producer(self) -> bool:
-        """Whether a task of its own is to iterate it; else its sender does, which is faster."""
-        return not self.pulled or bool(self.maps or self.idle_timeout or self.on_error)
 
 
 class Producer:
@@ -104,7 +43,10 @@ class Producer:
     One that was begun before it is started has its first chunk, and waits with that: by then the maps are known.
     """
 
-    __slots__ = ("_begun", "_ended", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "stream")
+    __slots__ = (
+        "_begun", "_ended", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "interrupted", "on_end",
+        "stream",
+    )  # fmt: skip
 
     def __init__(self, stream: Stream, where: str, channel: ByteChannel | None = None) -> None:
         self.stream = stream
@@ -112,6 +54,10 @@ class Producer:
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
+        self.interrupted = False
+        """It was told to end, as by a cancellation of the task that runs it."""
+        self.on_end: Callable[[], None] | None = None
+        """Called where it ends because the server stops, or the client has left: what feeds it is to end first."""
         self._told: Exception | None = None
         self._begun: trio.Event | None = None
         self._released: trio.Event | None = None
@@ -131,7 +77,18 @@ class Producer:
     def end(self) -> None:
         """Have it end here and now, and count as finished: what it gave is whole."""
         self._ended = True
+        if self.on_end is not None:
+            self.on_end()
         self._scope.cancel()
+
+    def interrupt(self) -> None:
+        """End it, as a cancellation of the task that runs it does. Does not block."""
+        self.interrupted = True
+        self._scope.cancel()
+
+    def silence(self) -> StreamTimeout:
+        """The error of a stream that has given nothing for too long."""
+        return StreamTimeout(f"{self.where} gave nothing for its idle_timeout of {self.stream.idle_timeout} s")
 
     async def begin(self, nursery: trio.Nursery) -> None:
         """Run it in a nursery up to its first chunk, or its end, and hold it there. A cancellation leaves it running.
@@ -187,7 +144,11 @@ class Producer:
         except trio.Cancelled:
             pass  # the sender hears of it by the outcome, and sends what was accepted before the nursery closes
         finally:
-            if outcome is Outcome.INTERRUPTED and self._scope.cancel_called and not self.channel.closed:
+            if (
+                outcome is Outcome.INTERRUPTED
+                and self._scope.cancel_called
+                and not (self.interrupted or self.channel.closed)
+            ):
                 if self._ended:
                     outcome = Outcome.FINISHED
                 else:

@@ -22,8 +22,9 @@ from trioweb.io.disk import Extent
 from trioweb.io.outbox import Outbox
 from trioweb.streams.channel import Outcome
 from trioweb.streams.coding import CodedOutbox
-from trioweb.streams.producer import Producer, Stream
+from trioweb.streams.producer import Producer
 from trioweb.streams.sources import as_generator
+from trioweb.streams.stream import Stream
 
 
 class Opening(Protocol):
@@ -57,7 +58,7 @@ async def relay(
     channel, stream = producer.channel, producer.stream
     if not stream.needs_producer:
         channel.finish(Outcome.FINISHED)
-        await _pull(producer, nursery, outbox, opening)
+        await _pull(producer, outbox, opening)
         return
     producer.start(nursery)
     try:
@@ -78,7 +79,7 @@ async def relay(
         producer.leave()
 
 
-async def _pull(producer: Producer, nursery: trio.Nursery, outbox: Outbox, opening: Opening) -> None:
+async def _pull(producer: Producer, outbox: Outbox, opening: Opening) -> None:
     """Send a file, piece by piece as it is read: no task has to wait for another one."""
     stream = producer.stream
     due = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
@@ -87,7 +88,7 @@ async def _pull(producer: Producer, nursery: trio.Nursery, outbox: Outbox, openi
     async with aclosing(source) as pieces:
         with trio.CancelScope(shield=True) as outbox.scope:
             first = await anext(pieces, b"")
-            if nursery.cancel_scope.cancel_called:
+            if producer.interrupted:
                 return
             status, headers = opening.head(producer, None)
             await outbox.start(status, headers, bodiless=False)
@@ -95,7 +96,7 @@ async def _pull(producer: Producer, nursery: trio.Nursery, outbox: Outbox, openi
             await out.body(first)
             async for piece in pieces:
                 # What is cancelled outside of the request is the watch's to tell.
-                if outbox.gone or nursery.cancel_scope.cancel_called:
+                if outbox.gone or producer.interrupted:
                     return
                 if trio.current_time() >= due:
                     raise producer.overdue()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 import trio
 
 from trioweb.ground.chunks import Encoder
+from trioweb.ground.errors import forget
 from trioweb.io.threads import in_thread, thread_work
 from trioweb.streams.channel import ByteChannel, Outcome, ThreadEnd
 
@@ -137,6 +138,11 @@ async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encode
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
+    except BaseException:  # which comes in place of it
+        forget(failure)
+        failure = None
+        raise
+    try:
         if failure is not None:
             raise failure
     finally:
@@ -188,21 +194,23 @@ async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> 
     """The encoded chunks of an iterable that a worker thread drains, joined as they pile up."""
     channel = ByteChannel(limit)
     left = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fill_and_finish, iterable, channel, encoder)
-        while not left:
-            await channel.wait()
-            data = channel.take()
-            if not data and channel.outcome is not Outcome.RUNNING:
-                break
-            try:
-                yield data
-            except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
-                left = True
-        nursery.cancel_scope.cancel()
-    if not left:
-        channel.raise_failure()
-    channel.close()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fill_and_finish, iterable, channel, encoder)
+            while not left:
+                await channel.wait()
+                data = channel.take()
+                if not data and channel.outcome is not Outcome.RUNNING:
+                    break
+                try:
+                    yield data
+                except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
+                    left = True
+            nursery.cancel_scope.cancel()
+        if not left:
+            channel.raise_failure()
+    finally:
+        channel.close()
 
 
 async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:

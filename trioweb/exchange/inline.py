@@ -1,0 +1,135 @@
+"""A handler's stream where one task is enough for all of it: see ``trioweb.streams.inline``.
+
+That is so where the server can do its part, no middleware stands around the handler, and what it streams is iterated by
+the event loop as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+import trio
+
+from trioweb.exchange.delivery import complete_head, is_bodiless
+from trioweb.exchange.handling import Handling
+from trioweb.exchange.policy import Policy, report
+from trioweb.ground.errors import ClientDisconnected, forget, taken
+from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.headers import RawHeaders
+from trioweb.io.outbox import ENDED, Outbox
+from trioweb.io.transport import DirectTransport, Transport
+from trioweb.messages.response import Response, stream_of
+from trioweb.streams.inline import InlineStream
+from trioweb.streams.producer import Producer
+from trioweb.streams.sources import READY, is_async
+
+
+class Reply:
+    """What a stream needs until its head leaves: kept for hours, it would be most of what an idle one holds.
+
+    Args:
+        handling: what is answered.
+        response: the answer.
+    """
+
+    __slots__ = ("_response", "handling")
+
+    def __init__(self, handling: Handling, response: Response) -> None:
+        self.handling = handling
+        self._response = response
+
+    def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
+        """See ``streams.relay``."""
+        complete_head(self.handling, self._response, producer, media_type)
+        return self._response.status_code, self._response.headers.raw
+
+
+def is_simple(handling: Handling, response: Response, own: Transport) -> bool:
+    """Whether a response is a stream that one task can send."""
+    stream = stream_of(response)
+    return (
+        stream is not None
+        and isinstance(own, DirectTransport)
+        and own.is_direct(handling.send)
+        and (is_async(stream.source) or isinstance(stream.source, READY))
+        and not (stream.maps or stream.coding or stream.pulled or stream.buffered)
+        and not response.headers.has(b"content-length")
+        and not is_bodiless(handling, response)
+    )
+
+
+def send_inline(handling: Handling, response: Response, own: DirectTransport) -> Callable[[], Awaitable[None]]:
+    """What sends a stream that ``is_simple``. Where the request has asked for nothing, nothing of it is kept."""
+    stream = stream_of(response)
+    assert stream is not None  # noqa: S101 - it is simple
+    handling.policy.limits.apply(stream)
+    handling.cap(stream)
+    own.hold_to(handling.rate_for(stream.write_timeout))
+    outbox = Outbox(handling.send, handling.scope["http_version"])
+    outbox.transport = own
+    inline = InlineStream(stream, handling.endpoint.where, outbox, own, Reply(handling, response))
+    if handling.request is None and handling.room is None:
+        request = {"method": handling.scope["method"], "raw_path": handling.scope["raw_path"]}
+        return partial(_send, inline, handling.policy, request, None)
+    handling.interruptible = inline.interrupt
+    inline.on_end = handling.dismiss
+    return partial(_send, inline, handling.policy, handling.scope, handling)
+
+
+async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: Handling | None) -> None:
+    """Send a stream. Returns when all of it is sent, and its generator has ended.
+
+    A cancellation from outside cancels the generator, and breaks the response off.
+
+    Args:
+        inline: the stream.
+        policy: of the app.
+        request: as much of the request's scope as the log tells.
+        handling: what has something to close afterwards.
+    """
+    outbox = inline.outbox
+    failure: Exception | None = None
+    left = False
+    try:
+        await inline.relay()
+    except ClientDisconnected:
+        left = True
+    except Exception as error:
+        failure = taken(error)
+        if handling is not None:
+            failure = handling.judged(failure, started=outbox.started)
+        if outbox.started:  # now: who sees that it is broken off finds the reason in the log
+            report(failure, request, f"the response was broken off after {outbox.sent} bytes")
+            if handling is not None:
+                handling.reported = failure
+    except BaseException as ended:
+        if handling is not None:
+            with trio.CancelScope(shield=True):
+                await handling.give_up(ended)
+        raise
+    finally:
+        policy.to_end.discard(inline)
+        if outbox.state is not ENDED:
+            with trio.CancelScope(shield=True):
+                await outbox.break_off()
+    try:
+        await _conclude(inline, handling, failure, left=left)
+    finally:
+        forget(failure)
+        del failure
+    await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _conclude(inline: InlineStream, handling: Handling | None, failure: Exception | None, *, left: bool) -> None:
+    if handling is not None and handling.room is not None and handling.room.interrupted:
+        left = False
+        if not inline.outbox.started:
+            failure = await handling.closed_with(None)
+    if failure is not None and not inline.outbox.started:
+        answering = cast("Reply", inline.opening).handling.finish(failure)
+        del failure  # an error handler may raise it again, and its traceback may then have this frame
+        await answering
+    elif handling is not None:
+        await handling.end(failure, inline.outbox, left=left)
