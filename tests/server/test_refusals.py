@@ -1,101 +1,106 @@
-"""What the server refuses itself: the same answer and the same line in the log, whatever protocol has read it."""
+"""Uploads that nobody wants, on both servers: a refusal leaves at once, and none of them keeps a worker."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import signal
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
-import trio
 
-from tests.server.running import read_all, settle
-from tests.server.test_access_log import HANDSHAKE, Client, Lines, log, logging_to
-
-__all__ = ["log"]  # a fixture
-
-http1 = pytest.mark.parametrize("http", ["auto", "h11"])
+from tests.conftest import StartServer, starting
+from tests.servers import PATIENCE, Server
 
 
-async def silent(scope: Any, receive: Any, send: Any) -> None:
-    """An app that waits for all of a body, and does not answer."""
-    assert scope["type"] != "lifespan"
-    while (await receive()).get("more_body"):
-        pass
-    if scope["path"] == "/waits":
-        await trio.sleep_forever()
+@pytest.fixture(scope="module", params=["hypercorn", "trioweb"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests that leave it running."""
+    starts = starting(tmp_path_factory)
+    yield next(starts)("tests.server.refusing_app:app", runner=request.param)
+    next(starts, None)
 
 
-@http1
+@contextmanager
+def connected(server: Server, head: str) -> Iterator[socket.socket]:
+    """A client that has sent the head of a request."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+        client.sendall((head + "\r\nHost: x\r\n\r\n").encode())
+        yield client
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    """What comes, to some bytes and no further, or the end."""
+    received = b""
+    while end not in received and (data := client.recv(1)):
+        received += data
+    return received
+
+
+@pytest.mark.parametrize("expects", ["", "\r\nExpect: 100-continue"], ids=["sends", "expects"])
 @pytest.mark.parametrize(
-    ("sent", "options", "status", "detail"),
+    ("target", "status", "end"),
     [
-        (b"GET /a HTTP/1.1\r\nHo", {"head_timeout": 0.1}, 408, "The request head did not come."),
-        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", {"server_names": ["y"]}, 404, "No server of this name is here."),
-        (
-            b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", {"body_timeout": 0.1}, 408,
-            "The request body did not come.",
-        ),
-        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", {}, 500, None),
-    ],
-)  # fmt: skip
-async def test_refusals(
-    log: Lines, http: str, sent: bytes, options: dict[str, Any], status: int, detail: str | None
-) -> None:
-    """A refusal is a problem document that ends the connection, and one line in the log with its status."""
-    async with logging_to(log, silent, http, **options) as running, await running.connect() as client:
-        await client.send_all(sent)
-        await settle()
-        with trio.fail_after(10):
-            head, _, body = (await read_all(client)).partition(b"\r\n\r\n")
-        entry = await log.entry()
-    assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]} == {
-        b"content-type", b"content-length", b"connection", b"date", b"server",
-    }  # fmt: skip
-    assert b"server: trioweb" in head
-    assert (json.loads(body)["status"], json.loads(body).get("detail")) == (status, detail)
-    assert (entry["status"], entry["outcome"]) == (status, "complete")
-
-
-@pytest.mark.parametrize("http", ["auto", "h11", "2"])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_busy_server(log: Lines, http: str, method: str) -> None:
-    """Beyond max_requests_in_flight a request gets the same 503 over each protocol, and is logged."""
-    async with logging_to(log, silent, http, max_requests_in_flight=1) as running, await running.connect() as first:
-        await first.send_all(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
-        await settle()
-        async with await running.connect() as second:
-            client = Client(second, http)
-            await client.ask(method, "/a", *([] if http == "2" else [("connection", "close")]))
-            if http == "2":
-                await client.until(b"")
-                body = client.body
-            else:
-                head, _, body = (await read_all(second)).partition(b"\r\n\r\n")
-                assert b"retry-after: 1\r\n" in head
-                assert head.startswith(b"HTTP/1.1 503 ")
-            assert (json.loads(body)["detail"] if body else None) == (
-                "The server is busy." if method == "GET" else None
-            )  # fmt: skip
-        entry = await log.entry()
-    assert (entry["status"], entry["outcome"], entry["method"]) == (503, "complete", method)
-
-
-@pytest.mark.parametrize(
-    ("handshake", "status", "detail"),
-    [
-        (HANDSHAKE.replace("13", "12"), 426, "The handshake of a WebSocket asks for version 13."),
-        (HANDSHAKE.replace("==", "="), 400, "The handshake of a WebSocket has one key of 16 bytes, and no body."),
-        (HANDSHAKE, 500, None),
+        ("POST /raises", 401, b"Who are you?"),
+        ("POST /returns", 403, b"is not for you"),
+        ("PUT /empty", 409, b"\r\n\r\n"),
+        ("POST /nowhere", 404, b"}"),
+        ("GET /raises", 405, b"}"),
     ],
 )
-async def test_a_handshake(log: Lines, handshake: str, status: int, detail: str | None) -> None:
-    """A handshake is refused with the same document."""
-    async with logging_to(log, silent) as running, await running.connect() as client:
-        await client.send_all(f"GET /a HTTP/1.1\r\nHost: x\r\n{handshake}\r\n".encode())
-        head, _, body = (await read_all(client)).partition(b"\r\n\r\n")
-        entry = await log.entry()
-    assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert b"content-type: application/problem+json" in head
-    assert (json.loads(body)["status"], json.loads(body).get("detail")) == (status, detail)
-    assert entry["status"] == status
+def test_a_refusal_comes_before_the_body(server: Server, target: str, status: int, end: bytes, expects: str) -> None:
+    """It is all there while its client has sent nothing of the body, and asks for none of it."""
+    with connected(server, f"{target} HTTP/1.1\r\nContent-Length: 500{expects}") as client:
+        if server.runner == "hypercorn" and expects:  # which asks by itself, before the app is called
+            assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        received = read_until(client, end)
+        assert received.startswith(b"HTTP/1.1 %d " % status)
+        assert end in received
+
+
+@pytest.mark.parametrize("size", [70_000, 3_000_000])
+@pytest.mark.parametrize("path", ["/raises", "/returns", "/large"])
+def test_who_sends_all_the_same_has_the_refusal(server: Server, path: str, size: int) -> None:
+    """A client that sends its whole body before it reads is not reset."""
+    with connected(server, f"POST {path} HTTP/1.1\r\nContent-Length: {size}\r\nConnection: close") as client:
+        client.sendall(bytes(size))
+        received = b""
+        while data := client.recv(65536):
+            received += data
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    assert len(body) == length
+
+
+@pytest.mark.parametrize("behind", ["", "\r\n", "x", "GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_has_sent_more_is_seen_to_leave(server: Server, behind: str, reset: bool) -> None:
+    """What stands behind a request does not hide that its client has left."""
+    times = server.events.count("stream closed")
+    with connected(server, "GET /stream HTTP/1.1") as client:
+        client.sendall(behind.encode())
+        read_until(client, b"hello")
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.wait_for_event("stream closed", times + 1)
+
+
+@pytest.mark.parametrize("runner", ["hypercorn", "trioweb"])
+def test_an_upload_that_breaks_off_keeps_no_worker(start_server: StartServer, runner: str) -> None:
+    """A worker stops, though clients have left in the middle of bodies that nobody read."""
+    server = start_server("tests.server.refusing_app:app", "--graceful-timeout", "1", runner=runner)
+    for number, seconds in enumerate((0, 0.1, 0.3), 1):
+        with connected(server, "POST /slow HTTP/1.1\r\nContent-Length: 2000000") as client:
+            client.settimeout(0.2)
+            with suppress(TimeoutError):
+                client.sendall(bytes(1_500_000))
+            server.wait_for_event("slow began", number)
+            time.sleep(seconds)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.wait_for_event("slow ended", number)
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(PATIENCE)
