@@ -52,11 +52,11 @@ class Chain:
         response: Response | None = None
         try:
             response = await self.call_next(0, self._exchange.the_request())
+            return response
         finally:
             if self._seen:
                 with trio.CancelScope(shield=True):
                     await self._close_unsent(response)
-        return response
 
     async def call_next(self, index: int, request: Request) -> Response:
         """What the middleware of this index answers."""

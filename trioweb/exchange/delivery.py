@@ -267,6 +267,8 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
     if not bodiless:
         checked_headers(headers, call.scope["http_version"], response.status_code, len(body))
     await outbox.start(response.status_code, headers, bodiless=bodiless)
+    if call.scope["http_version"][0] != "1":  # a client may stop its upload at a body, and wait for the end
+        await unread.take()
     sending = outbox.whole(body)
     del body, response  # trio's frames are in a cycle with what a write to a client that has left raises, and with this
     await sending

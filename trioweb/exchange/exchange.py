@@ -143,13 +143,14 @@ class Exchange(Finishing):
     async def _through(self) -> Response:
         """Run the middleware, which is cancelled where the nursery fails between handler and response."""
         chain = Chain(self)
+        response: Response | None = None
         if self.endpoint.light:  # whose nursery is that of an error handler at most
             response = await chain.run()
         else:
             with trio.CancelScope() as self.middleware_scope:
                 response = await chain.run()
             self.middleware_scope = None
-        if self.room is not None and self.room.interrupted:
+        if response is None or (self.room is not None and self.room.interrupted):
             raise await self.closed_with(None)
         self._delivery = chain.delivery
         return response

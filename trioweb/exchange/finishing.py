@@ -56,6 +56,8 @@ class Finishing(Handling):
                 own.watch(self)  # type: ignore[attr-defined]
             else:
                 watching = trio.CancelScope()
+                if self.may_have_body:  # behind which the news would wait
+                    self._ask_server()
                 self.start(watch_departure, self.inbox, watching, scope.cancel)
         try:
             value = await _resumed(coroutine, trap)

@@ -24,6 +24,11 @@ SMALLEST: Final = 512
 BUFFERED: Final = "trioweb.buffered"
 """The extension of requests whose responses are gathered as a whole."""
 
+TURNS: Final = 5
+"""Turns of the loop between the end of a body and its news: what a dependency holds is left in them, if that does not
+wait for anything.
+"""
+
 
 class ASGITransport(httpx.AsyncBaseTransport):
     """Answers httpx's requests with an ASGI app: each in a task of ``nursery``, or to its end where there is none."""
@@ -145,6 +150,8 @@ class BodyStream(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         chunk = await self._read()
         if chunk is None:
+            for _ in range(TURNS):
+                await trio.lowlevel.checkpoint()
             raise StopAsyncIteration
         self._counted += max(len(chunk), SMALLEST)
         if self._counted > self.limit:
