@@ -168,6 +168,7 @@ class Delivery:
         del response, stream  # it may take hours
         try:
             await relay(producer, nursery, self._outbox, self)
+            await self._raise_interruption(producer)
         except Exception as error:
             if not self._outbox.started:
                 raise
@@ -183,6 +184,18 @@ class Delivery:
                 await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
                 await producer.channel.finished()  # before what it may use is closed
         await self._unread.let_go()
+
+    async def _raise_interruption(self, producer: Producer) -> None:
+        """Raise what has failed in the request's nursery, if that has ended the stream: before it is broken off."""
+        if self._request.room is not None and self._request.room.interrupted:
+            with trio.CancelScope(shield=True):
+                await producer.channel.finished()
+                ended = await self._request.close_room(None)
+            try:
+                if isinstance(ended, Exception):
+                    raise ended
+            finally:
+                del ended
 
     def _produce(self, stream: Stream) -> Producer:
         request = self._request
