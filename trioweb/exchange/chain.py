@@ -11,13 +11,14 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from functools import partial
+from types import FrameType
 from typing import cast
 
 import trio
 
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.handling import Handling, answer_error, found
-from trioweb.ground.errors import taken, unwrap
+from trioweb.ground.errors import clear_ended, taken, unwrap
 from trioweb.handlers.endpoint import to_response
 from trioweb.handlers.layers import Middleware
 from trioweb.handlers.signatures import label_of
@@ -33,13 +34,14 @@ class Chain:
         exchange: the request's.
     """
 
-    __slots__ = ("_called", "_exchange", "_middleware", "_seen", "delivery")
+    __slots__ = ("_called", "_exchange", "_failed_in", "_middleware", "_seen", "delivery")
 
     def __init__(self, exchange: Handling) -> None:
         self._exchange = exchange
         self._middleware: tuple[Middleware, ...] = exchange.policy.middleware + exchange.endpoint.middleware
         self._seen: list[Response] | None = None  # that stream
         self._called = False  # the handler
+        self._failed_in: FrameType | None = None
         self.delivery: Delivery | None = None
         """What sends a stream that was begun."""
 
@@ -54,6 +56,7 @@ class Chain:
             response = await self.call_next(0, self._exchange.the_request())
             return response
         finally:
+            self._let_go(None)
             if self._seen:
                 with trio.CancelScope(shield=True):
                     await self._close_unsent(response)
@@ -72,6 +75,7 @@ class Chain:
             if value.__class__ is not Response:
                 response = await exchange.prepared(to_response(value, label_of(middleware), streaming=False))
         except Exception as error:
+            self._let_go(error)
             failure = unwrap(error)
             if not exchange.expects(failure):
                 del failure
@@ -105,10 +109,21 @@ class Chain:
             if response.body is None:
                 response = await self._begun(response)
         except Exception as error:
+            self._let_go(error)
             failing = self._failed(taken(error))
         else:
             return response
         return await failing  # not in the block, or Python would take its error for the context of the next one
+
+    def _let_go(self, error: Exception | None) -> None:
+        """Clear the frames that have called what failed earlier, as far as they have ended; remember this failure's.
+
+        A user's nursery that was cancelled is in a reference cycle with the frames that it was called by, and what the
+        middlewares keep in their variables would be kept until the collector runs.
+        """
+        clear_ended(self._failed_in)
+        trace = None if error is None else error.__traceback__
+        self._failed_in = None if trace is None else trace.tb_frame
 
     async def _begun(self, response: Response) -> Response:
         """A response that streams, with its first chunk made."""

@@ -198,21 +198,26 @@ def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
 
 
 def _clear(trace: TracebackType | None, spared: Container[FrameType] = ()) -> None:
-    """Clear the frames that have ended, and those that have called them: trio's keep what they have caught. Not those
-    that wait, which before Python 3.13 this would end.
-    """
+    """Clear the frames that have ended, and those that have called them: trio's keep what they have caught."""
     seen: set[FrameType] = set()
     for frame in _frames(trace):
-        ended: FrameType | None = frame
-        while ended is not None and ended not in seen and ended not in spared:
-            seen.add(ended)
-            if sys.version_info < (3, 13) and ended.f_code.co_flags & _SUSPENDS:
-                break
-            try:
-                ended.clear()
-            except RuntimeError:  # it has not ended, nor have its callers
-                break
-            ended = ended.f_back
+        clear_ended(frame, seen, spared)
+
+
+def clear_ended(frame: FrameType | None, seen: set[FrameType] | None = None, spared: Container[FrameType] = ()) -> None:
+    """Clear a frame and its callers, up to the first that has not ended. Not those that wait, which before Python 3.13
+    this would end.
+    """
+    seen = set() if seen is None else seen
+    while frame is not None and frame not in seen and frame not in spared:
+        seen.add(frame)
+        if sys.version_info < (3, 13) and frame.f_code.co_flags & _SUSPENDS:
+            break
+        try:
+            frame.clear()
+        except RuntimeError:  # it has not ended, nor have its callers
+            break
+        frame = frame.f_back
 
 
 def chained(error: Exception, earlier: Exception) -> Exception:
