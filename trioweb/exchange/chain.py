@@ -56,7 +56,8 @@ class Chain:
             response = await self.call_next(0, self._exchange.the_request())
             return response
         finally:
-            self._let_go(None)
+            if self._failed_in is not None:
+                self._let_go(None)
             if self._seen:
                 with trio.CancelScope(shield=True):
                     await self._close_unsent(response)

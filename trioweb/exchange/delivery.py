@@ -1,4 +1,4 @@
-"""A response on its way out: in one piece, or as it is produced; and one that was begun, and is not sent after all.
+"""A response on its way out as it is produced; and one that was begun, and is not sent after all.
 
 Rules that this module alone enforces:
 
@@ -10,23 +10,22 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import trio
 
 from trioweb.exchange.call import Call
 from trioweb.exchange.handling import Handling
-from trioweb.exchange.policy import is_departure, report, together
+from trioweb.exchange.policy import together
 from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import TASK as WATCH
 from trioweb.exchange.watch import ClientWatch, watch_departure
+from trioweb.exchange.whole import is_bodiless, send_whole
 from trioweb.ground.chunks import EVENTS_TYPE
-from trioweb.ground.errors import BrokenOff, StreamTimeout, taken
+from trioweb.ground.errors import StreamTimeout, taken
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.outbox import CLIENT_LEFT, ENDED, SLICE, Outbox, checked_headers
-from trioweb.io.transport import PLAIN
+from trioweb.io.outbox import ENDED, Outbox
 from trioweb.messages.ranges import RangeResponse
-from trioweb.messages.response import BODILESS, Response, stream_of
+from trioweb.messages.response import Response, stream_of
 from trioweb.streams.producer import Producer
 from trioweb.streams.relay import relay
 from trioweb.streams.sources import close_unused, is_channel
@@ -187,15 +186,17 @@ class Delivery:
 
     async def _raise_interruption(self, producer: Producer) -> None:
         """Raise what has failed in the request's nursery, if that has ended the stream: before it is broken off."""
-        if self._request.room is not None and self._request.room.interrupted:
-            with trio.CancelScope(shield=True):
-                await producer.channel.finished()
-                ended = await self._request.close_room(None)
-            try:
-                if isinstance(ended, Exception):
-                    raise ended
-            finally:
-                del ended
+        if self._request.room is None or not self._request.room.interrupted:
+            return
+        ended: BaseException | None = None
+        with trio.CancelScope(shield=True):
+            await producer.channel.finished()
+            ended = await self._request.close_room(None)
+        try:
+            if isinstance(ended, Exception):
+                raise ended
+        finally:
+            del ended
 
     def _produce(self, stream: Stream) -> Producer:
         request = self._request
@@ -265,78 +266,3 @@ def complete_head(call: Call, response: Response, producer: Producer, media_type
         chosen = "end" if producer.stream.ends_on_stop or is_events else "finish"
     if chosen == "end":
         call.policy.end_on_stop(producer)
-
-
-def is_bodiless(call: Call, response: Response) -> bool:
-    """Whether nothing follows the head of a response: by the request's method, or the response's status."""
-    return call.scope["method"] == "HEAD" or response.status_code in BODILESS
-
-
-async def send_whole(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
-    """Send a response in one piece; of one that streams, the head of what has no body. The caller holds a shield."""
-    headers = response.headers.raw
-    bodiless = is_bodiless(call, response)
-    body = b"" if bodiless else response.body or b""
-    if not bodiless:
-        checked_headers(headers, call.scope["http_version"], response.status_code, len(body))
-    await outbox.start(response.status_code, headers, bodiless=bodiless)
-    if call.scope["http_version"][0] != "1":  # a client may stop its upload at a body, and wait for the end
-        await unread.take()
-    sending = outbox.whole(body)
-    del body, response  # trio's frames are in a cycle with what a write to a client that has left raises, and with this
-    await sending
-    await unread.let_go()
-
-
-def is_small(call: Call, response: Response) -> bool:
-    """Whether a response is sent in one message, so that the sweep over all small ones is watch enough."""
-    return stream_of(response) is None and len(response.body or b"") <= SLICE and call.policy.nursery is not None
-
-
-async def failed_to_send(failure: object, call: Call) -> None:
-    """After a response that was begun and could not be sent whole."""
-    if isinstance(failure, CLIENT_LEFT):
-        await call.find_transport().drop()
-    elif isinstance(failure, Exception):
-        report(failure, call.scope, "sending the response failed")
-
-
-async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
-    """As ``send_whole``, for what ``is_small``, and without a nursery."""
-    writes = call.policy.writes
-    with trio.CancelScope(shield=True) as shield:
-        writes.add(shield, call)
-        try:
-            sending = send_whole(call, response, outbox, unread)
-            del response
-            await sending
-        finally:
-            writes.now.pop(shield, None)
-
-
-async def leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
-    """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
-    if outbox.transport is PLAIN:  # an answer that needed no nursery
-        outbox.transport = call.find_transport()
-    with trio.CancelScope(shield=True):
-        await outbox.break_off()
-        call.inbox.gone |= await outbox.transport.drop()
-    if call.inbox.gone:
-        unread.expected = call.may_have_body
-        await unread.abandon()
-
-
-def raise_untold(failure: Exception | None, outbox: Outbox) -> None:
-    """Raise what a response was broken off for, where the server cannot be told in another way.
-
-    Raises:
-        Exception: that.
-    """
-    try:
-        if isinstance(failure, BrokenOff):
-            failure = cast("Exception | None", failure.__cause__)
-        silent = outbox.started and outbox.transport is PLAIN
-        if silent and failure is not None and not is_departure(failure):
-            raise failure
-    finally:
-        del failure  # where it is raised, it holds this frame

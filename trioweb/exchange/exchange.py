@@ -21,10 +21,10 @@ from typing import Any, TypeVar, cast
 import trio
 
 from trioweb.exchange.chain import Chain
-from trioweb.exchange.delivery import failed_to_send
 from trioweb.exchange.finishing import Finishing
 from trioweb.exchange.handling import found
 from trioweb.exchange.inline import is_simple, send_inline
+from trioweb.exchange.whole import failed_to_send
 from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.io.outbox import SLICE, check_status, checked_headers, sendable

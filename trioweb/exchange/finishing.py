@@ -16,14 +16,16 @@ from typing import Any, TypeVar, cast
 
 import trio
 
-from trioweb.exchange.delivery import Delivery, is_small, leave, raise_untold, send_small
+from trioweb.exchange.call import Call
+from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.handling import Handling, answer_error
 from trioweb.exchange.policy import Registered, is_departure, mark_error, split_cancelled
 from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import watch_departure
-from trioweb.ground.errors import ClientDisconnected, forget, taken
+from trioweb.exchange.whole import is_small, send_small
+from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
 from trioweb.io.outbox import ENDED, Outbox
-from trioweb.io.transport import DirectTransport, Transport
+from trioweb.io.transport import PLAIN, DirectTransport, Transport
 from trioweb.messages.response import Response, stream_of
 from trioweb.streams.sources import close_unused
 
@@ -221,8 +223,8 @@ class Finishing(Handling):
             if failure is not None:
                 self.report(outbox, failure)
             if outbox.state is not ENDED:
-                await leave(self, outbox, UnreadBody(self.inbox, expected=self.may_have_body))
-                raise_untold(failure, outbox)
+                await _leave(self, outbox, UnreadBody(self.inbox, expected=self.may_have_body))
+                _raise_untold(failure, outbox)
         finally:
             forget(failure)
             failure = self.reported = None
@@ -252,6 +254,34 @@ class Finishing(Handling):
         self.values = {}
         if request is not None:
             await request._aclose()
+
+
+async def _leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
+    """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
+    if outbox.transport is PLAIN:  # an answer that needed no nursery
+        outbox.transport = call.find_transport()
+    with trio.CancelScope(shield=True):
+        await outbox.break_off()
+        call.inbox.gone |= await outbox.transport.drop()
+    if call.inbox.gone:
+        unread.expected = call.may_have_body
+        await unread.abandon()
+
+
+def _raise_untold(failure: Exception | None, outbox: Outbox) -> None:
+    """Raise what a response was broken off for, where the server cannot be told in another way.
+
+    Raises:
+        Exception: that.
+    """
+    try:
+        if isinstance(failure, BrokenOff):
+            failure = cast("Exception | None", failure.__cause__)
+        silent = outbox.started and outbox.transport is PLAIN
+        if silent and failure is not None and not is_departure(failure):
+            raise failure
+    finally:
+        del failure  # where it is raised, it holds this frame
 
 
 @types.coroutine

@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -72,17 +72,6 @@ class Handling(Call):
     async def give_up(self, ended: BaseException) -> None:
         """The request was cancelled: close what it holds. The caller holds a shield."""
         raise NotImplementedError
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.request: Request | None = None
-        self.room: Room | None = None
-        self.opened: list[RangeResponse] | None = None
-        self.due = math.inf
-        self.middleware_scope: trio.CancelScope | None = None
-        self.interruptible: Callable[[], object] | None = None
-        self.open = False
-        self._scope_of_handler: trio.CancelScope | None = None
 
     def the_request(self) -> Request:
         """The request, made for the first who asks."""

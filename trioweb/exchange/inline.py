@@ -12,9 +12,10 @@ from typing import cast
 
 import trio
 
-from trioweb.exchange.delivery import complete_head, is_bodiless
+from trioweb.exchange.delivery import complete_head
 from trioweb.exchange.handling import Handling
 from trioweb.exchange.policy import Policy, report
+from trioweb.exchange.whole import is_bodiless
 from trioweb.ground.errors import ClientDisconnected, forget, taken
 from trioweb.ground.http.asgi import Scope
 from trioweb.ground.http.headers import RawHeaders
