@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -295,3 +295,74 @@ async def test_who_feeds_a_stream_is_cancelled_silently(
             client.announce_stop()
             await response.aread()
     assert (seen, [record for record in caplog.records if record.levelname == "ERROR"]) == (["Cancelled"], [])
+
+
+CLOSED: list[int] = []
+
+
+def swallowing() -> Iterator[bytes]:
+    """Catch what is raised at a ``yield``, five times."""
+    swallowed = 0
+    try:
+        while swallowed < 5:
+            try:
+                yield b"x" * 65536
+            except BaseException:
+                swallowed += 1
+    finally:
+        CLOSED.append(swallowed)
+
+
+async def swallowing_too() -> AsyncIterator[bytes]:
+    """The same, iterated by the event loop."""
+    swallowed = 0
+    try:
+        while swallowed < 5:
+            try:
+                yield b"x" * 65536
+            except BaseException:
+                swallowed += 1
+    finally:
+        CLOSED.append(swallowed)
+
+
+async def same(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """A map that changes nothing."""
+    async for chunk in chunks:
+        yield chunk
+
+
+async def pass_on(request: Request, call_next: CallNext) -> Response:
+    """A middleware that changes nothing."""
+    return await call_next(request)
+
+
+async def with_request(request: Request) -> StreamingResponse:
+    """A handler that takes the request."""
+    return StreamingResponse(swallowing_too())
+
+
+async def with_a_map() -> StreamingResponse:
+    """A handler whose stream has a map."""
+    response = StreamingResponse(swallowing_too())
+    response.map_stream(same)
+    return response
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("handler", [swallowing, swallowing_too, with_request, with_a_map])
+async def test_a_generator_that_swallows_all_for_a_while_is_closed(
+    handler: Any, behind: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator that catches everything that is raised in it, for a while, is closed all the same, and silently."""
+    CLOSED.clear()
+    app = App()
+    app.get("/", middleware=[pass_on] if behind else [])(handler)
+    async with running(app), trio.open_nursery() as tasks:
+        exchange = Exchange("GET", "/", window=3)
+        tasks.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        exchange.leave()
+        await exchange.done.wait()
+    assert CLOSED == [5]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

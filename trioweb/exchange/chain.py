@@ -24,7 +24,8 @@ from trioweb.handlers.layers import Middleware
 from trioweb.handlers.signatures import label_of
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of
-from trioweb.streams.sources import close_unused, is_channel
+from trioweb.streams.closing import close_unused
+from trioweb.streams.sources import is_channel
 
 
 class Chain:

@@ -26,9 +26,10 @@ from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.response import Response, stream_of
+from trioweb.streams.closing import close_unused
 from trioweb.streams.producer import Producer
 from trioweb.streams.relay import relay
-from trioweb.streams.sources import close_unused, is_channel
+from trioweb.streams.sources import is_channel
 from trioweb.streams.stream import Stream
 
 

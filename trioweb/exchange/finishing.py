@@ -27,7 +27,7 @@ from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, DirectTransport, Transport
 from trioweb.messages.response import Response, stream_of
-from trioweb.streams.sources import close_unused
+from trioweb.streams.closing import close_unused
 
 T = TypeVar("T")
 Rest = Callable[[], Awaitable[None]]

@@ -26,7 +26,7 @@ from trioweb.io.outbox import Outbox
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of
-from trioweb.streams.sources import close_unused
+from trioweb.streams.closing import close_unused
 from trioweb.streams.stream import Stream
 
 T = TypeVar("T")

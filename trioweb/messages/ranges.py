@@ -25,7 +25,8 @@ from trioweb.ground.http.ranges import Span, content_range, frame_parts, parse_r
 from trioweb.io.disk import ObjectFile, Readable, close_file, in_file_thread, read_spans
 from trioweb.messages.limits import StreamOptions, make_stream
 from trioweb.messages.response import BODILESS, Response
-from trioweb.streams.sources import as_generator, close_generator, from_thread, is_iterable
+from trioweb.streams.closing import close_generator
+from trioweb.streams.sources import as_generator, from_thread, is_iterable
 from trioweb.streams.stream import ChunkMap
 
 Chunks: TypeAlias = AsyncIterable[bytes] | Iterable[bytes]

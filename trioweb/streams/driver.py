@@ -15,7 +15,7 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.streams.channel import SMALLEST, ByteChannel
-from trioweb.streams.sources import close_generator
+from trioweb.streams.closing import close_generator
 
 
 class First(NamedTuple):

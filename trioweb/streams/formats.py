@@ -19,7 +19,8 @@ import trio
 from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
 from trioweb.ground.http.events import PING
 from trioweb.io.threads import in_thread
-from trioweb.streams.sources import as_generator, close_generator, framed, from_thread, with_pings
+from trioweb.streams.closing import close_generator
+from trioweb.streams.sources import as_generator, framed, from_thread, with_pings
 
 FILE_CHUNK: Final = 65536
 """Bytes that one hop to a worker thread reads of a file."""

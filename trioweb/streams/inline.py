@@ -26,9 +26,9 @@ from trioweb.ground.errors import ClientDisconnected, StreamTimeout
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import DirectTransport
 from trioweb.streams.channel import TURN, ByteChannel, Outcome
+from trioweb.streams.closing import close_unused
 from trioweb.streams.producer import Producer
 from trioweb.streams.relay import Opening, send_all, send_prelude
-from trioweb.streams.sources import close_unused
 from trioweb.streams.stepping import stepping
 from trioweb.streams.stream import Stream
 

@@ -19,18 +19,9 @@ import trio
 from trioweb.ground.chunks import Encoder
 from trioweb.ground.errors import StreamTimeout, taken, unwrap
 from trioweb.streams.channel import ByteChannel, Outcome
+from trioweb.streams.closing import close_generator, close_generators
 from trioweb.streams.driver import First, drive, encoded, first_chunk
-from trioweb.streams.sources import (
-    as_generator,
-    close_generator,
-    close_generators,
-    fill_from_thread,
-    framed,
-    from_thread,
-    is_iterable,
-    mapped,
-    with_pings,
-)
+from trioweb.streams.sources import as_generator, fill_from_thread, framed, from_thread, is_iterable, mapped, with_pings
 from trioweb.streams.stream import Stream
 
 TASK: Final = "a stream's producer"

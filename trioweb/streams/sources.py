@@ -13,6 +13,7 @@ from trioweb.ground.chunks import Encoder
 from trioweb.ground.errors import forget
 from trioweb.io.threads import in_thread, thread_work
 from trioweb.streams.channel import ByteChannel, Outcome, ThreadEnd
+from trioweb.streams.closing import close_generator, close_iterator, close_unused
 
 FILE_CHUNK: Final = 65536
 """Bytes that one read of an async file asks for: one hop to a worker thread."""
@@ -91,36 +92,6 @@ def is_channel(source: object) -> bool:
     return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
 
 
-async def close_unused(source: Any) -> None:
-    """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
-    if hasattr(source, "aclose"):
-        await source.aclose()
-    elif not callable(source) and hasattr(source, "close"):
-        source.close()
-
-
-async def close_generator(generator: AsyncGenerator[Any, None]) -> None:
-    """Close a generator that may be suspended inside a nursery of its own, which wraps what closing it raises."""
-    try:
-        await generator.aclose()
-    except BaseExceptionGroup as group:
-        rest = group.split(GeneratorExit)[1]
-        try:
-            if rest is not None:
-                raise rest from None
-        finally:
-            del rest
-
-
-async def close_generators(generators: list[AsyncGenerator[bytes, None]]) -> None:
-    """Close several, the last one first, whatever closing one of them raises."""
-    try:
-        await close_generator(generators.pop())
-    finally:
-        if generators:
-            await close_generators(generators)
-
-
 async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
     """Drain an iterable into ``channel`` in one worker thread, from its first item to its close.
 
@@ -165,8 +136,7 @@ def _drain(iterable: Iterable[Any], put: Callable[[bytes], bool], encoder: Encod
     except _Ended:
         return
     finally:
-        if hasattr(iterator, "close"):
-            iterator.close()
+        close_iterator(iterator)
 
 
 class _Ended(Exception):
