@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from trioweb.exchange.policy import Policy
+from trioweb.ground.pace import due
 from trioweb.handlers.sweep import Taking
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import Outbox
@@ -62,8 +63,7 @@ class ClientWatch:
         held: what says the rate at which it must be taken; none unless given.
     """
 
-    __slots__ = ("_held", "_inbox", "_outbox", "_pinged", "_producer", "_scope", "_stopped", "_watched",
-                 "write_timeout")  # fmt: skip
+    __slots__ = ("_held", "_inbox", "_outbox", "_producer", "_scope", "_stopped", "_watched", "write_timeout")
 
     def __init__(
         self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None, held: Held | None = None
@@ -75,7 +75,6 @@ class ClientWatch:
         self._scope: trio.CancelScope | None = None
         self._stopped = False
         self._producer: Producer | None = None
-        self._pinged = -math.inf
         self.write_timeout = write_timeout
 
     async def run(self) -> None:
@@ -89,10 +88,13 @@ class ClientWatch:
         try:
             while not self._stopped:
                 sending, waiting = outbox.sending_since, inbox.waiting_since
-                write_due = _due(sending, self.write_timeout)
-                read_due = math.inf if inbox.complete else _due(waiting, inbox.patience)
+                now = trio.current_time()
+                write_due = due(now if sending is None else sending, self.write_timeout)
+                read_due = math.inf if inbox.complete else due(now if waiting is None else waiting, inbox.patience)
+                producer = self._producer
+                stream_due = math.inf if producer is None else producer.check_silence(started=outbox.started)
                 left = False
-                with trio.CancelScope(deadline=min(write_due, read_due, self._look_at_producer())) as self._scope:
+                with trio.CancelScope(deadline=min(write_due, read_due, stream_due)) as self._scope:
                     try:
                         await inbox.departed()
                     except trio.Cancelled:
@@ -133,28 +135,6 @@ class ClientWatch:
     def _rate(self) -> float | None:
         return None if self._held is None else self._held.rate_for(self.write_timeout)
 
-    def _look_at_producer(self) -> float:
-        """Do what is due for a producer that gives nothing. Says when to look again."""
-        producer = self._producer
-        if producer is None:
-            return math.inf
-        stream, channel, now = producer.stream, producer.channel, trio.current_time()
-        since = channel.silent_since
-        idle_due = _due(since, stream.idle_timeout)
-        if since is not None and idle_due <= now:
-            producer.cancel(producer.silence())
-            self._producer = None
-            return math.inf
-        if stream.ping is None or stream.maps:  # which give their own
-            return idle_due
-        ping_due = _due(None if since is None else max(since, self._pinged), stream.ping)
-        if since is not None and ping_due <= now:
-            if self._outbox.started:
-                channel.nudge()
-            self._pinged = now
-            ping_due = now + stream.ping
-        return min(idle_due, ping_due)
-
     async def _cancelled(self) -> None:
         if self._producer is not None:  # wherever it runs
             self._producer.interrupt()
@@ -186,11 +166,6 @@ class ClientWatch:
         self._stopped = True
         if self._scope is not None:
             self._scope.cancel()
-
-
-def _due(since: float | None, seconds: float | None) -> float:
-    """When something could be overdue at the earliest, which has gone on since then, or begins now."""
-    return math.inf if seconds is None else (trio.current_time() if since is None else since) + seconds
 
 
 async def watch_departure(inbox: Inbox, watch: trio.CancelScope, on_left: Callable[[], object]) -> None:

@@ -79,3 +79,8 @@ def check_rate(name: str, value: object) -> None:
         return
     if isinstance(value, bool) or not (isinstance(value, (int, float)) and value > 0):
         raise ValueError(f"{name} must be a number of bytes a second above zero, or None for no limit, got {value!r}")
+
+
+def due(since: float, seconds: float | None) -> float:
+    """When something that has gone on since then has lasted so many seconds; never, where there is no limit."""
+    return math.inf if seconds is None else since + seconds

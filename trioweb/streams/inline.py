@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 import trio
 
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout
+from trioweb.ground.pace import due
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import DirectTransport
 from trioweb.streams.channel import TURN, ByteChannel, Outcome
@@ -84,7 +85,7 @@ class InlineStream(Producer):
         opening: what gives the head.
     """
 
-    __slots__ = ("_channel", "_flushed_at", "_pinged", "_since", "_task", "_transport", "_writing", "busy", "failure",
+    __slots__ = ("_channel", "_flushed_at", "_since", "_task", "_transport", "_writing", "busy", "failure",
                  "opening", "outbox")  # fmt: skip
 
     def __init__(
@@ -98,7 +99,7 @@ class InlineStream(Producer):
         self._writing: trio.CancelScope | None = None  # around the second task
         self._task: trio.lowlevel.Task | None = None  # this one, where it waits for that
         self._since = trio.current_time()  # the producer has given nothing
-        self._pinged = self._flushed_at = -math.inf
+        self._flushed_at = -math.inf
         self.opening: Opening | None = opening
         """Gives the head; it is not kept longer than that."""
         self.busy = False
@@ -257,30 +258,27 @@ class InlineStream(Producer):
             self.on_end()  # before the source is closed: who feeds it meets no broken channel
         self._fail(ClientDisconnected("the client left while its response was sent"))
 
+    @property
+    def silent_since(self) -> float | None:
+        """See ``Producer``: it is its own sender, and waits for a chunk unless it is writing one."""
+        waits = self.outbox.sending_since is None and self.channel.outcome is Outcome.RUNNING
+        return self._since if waits else None
+
+    def ping(self) -> None:
+        """See ``Producer``."""
+        since = self._since
+        self._send_now(self.stream.ping_chunk)
+        self._since = since  # that was none of the generator's
+
     def look(self) -> float:
         """See ``Watcher``."""
-        stream, outbox, now = self.stream, self.outbox, trio.current_time()
+        timeout, outbox, now = self.stream.write_timeout, self.outbox, trio.current_time()
         begun = outbox.sending_since
-        write_due = _due(now if begun is None else begun, stream.write_timeout)
+        write_due = due(now if begun is None else begun, timeout)
         if begun is not None and write_due <= now:
-            text = f"{self.where}: the client took nothing for the write_timeout of {stream.write_timeout} s"
-            self._fail(StreamTimeout(text))
+            self._fail(StreamTimeout(f"{self.where}: the client took nothing for the write_timeout of {timeout} s"))
             return math.inf
-        quiet = begun is None and self.channel.outcome is Outcome.RUNNING
-        since = self._since if quiet else now
-        idle_due, ping_due = _due(since, stream.idle_timeout), _due(max(since, self._pinged), stream.ping)
-        if quiet and idle_due <= now:
-            self.cancel(StreamTimeout(f"{self.where} gave nothing for its idle_timeout of {stream.idle_timeout} s"))
-            return _due(now, stream.write_timeout)
-        if quiet and ping_due <= now:
-            if outbox.started:
-                self._send_now(stream.ping_chunk)
-            self._pinged, self._since, ping_due = now, since, _due(now, stream.ping)
-        return min(write_due, idle_due, ping_due)
-
-
-def _due(since: float, seconds: float | None) -> float:
-    return math.inf if seconds is None else since + seconds
+        return min(write_due, self.check_silence(started=outbox.started))
 
 
 def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:

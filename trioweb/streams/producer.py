@@ -18,6 +18,7 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.ground.errors import StreamTimeout, taken, unwrap
+from trioweb.ground.pace import due
 from trioweb.streams.channel import ByteChannel, Outcome
 from trioweb.streams.closing import close_generator, close_generators
 from trioweb.streams.driver import First, drive, encoded, first_chunk
@@ -35,8 +36,8 @@ class Producer:
     """
 
     __slots__ = (
-        "_begun", "_ended", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "interrupted", "on_end",
-        "stream",
+        "_begun", "_ended", "_pinged", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "interrupted",
+        "on_end", "stream",
     )  # fmt: skip
 
     def __init__(self, stream: Stream, where: str, channel: ByteChannel | None = None) -> None:
@@ -45,6 +46,7 @@ class Producer:
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False
+        self._pinged = -math.inf
         self.interrupted = False
         """It was told to end, as by a cancellation of the task that runs it."""
         self.on_end: Callable[[], None] | None = None
@@ -76,6 +78,39 @@ class Producer:
         """End it, as a cancellation of the task that runs it does. Does not block."""
         self.interrupted = True
         self._scope.cancel()
+
+    @property
+    def silent_since(self) -> float | None:
+        """Since when its sender has waited for a chunk, by trio's clock; ``None`` while it does not."""
+        return self.channel.silent_since
+
+    def ping(self) -> None:
+        """Have its sender send ``Stream.ping_chunk``. Does not block."""
+        self.channel.nudge()
+
+    def check_silence(self, *, started: bool) -> float:
+        """See to its times while it gives nothing: end it at ``idle_timeout``, ping its client. Does not block.
+
+        Args:
+            started: its head has left.
+
+        Returns:
+            When to look again, by trio's clock.
+        """
+        stream, now, since = self.stream, trio.current_time(), self.silent_since
+        silent, since = since is not None, now if since is None else since
+        idle_due = due(since, stream.idle_timeout)
+        if silent and idle_due <= now:
+            self.cancel(self.silence())
+            return math.inf
+        if stream.ping is None or stream.maps:  # which give their own
+            return idle_due
+        ping_due = due(max(since, self._pinged), stream.ping)
+        if silent and ping_due <= now:
+            if started:
+                self.ping()
+            self._pinged, ping_due = now, now + stream.ping
+        return min(idle_due, ping_due)
 
     def silence(self) -> StreamTimeout:
         """The error of a stream that has given nothing for too long."""
