@@ -292,12 +292,17 @@ def test_a_process_id_file(start_server: StartServer, tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_reload(start_server: StartServer, tmp_path: Path) -> None:
-    """With `--reload` a changed file is served anew; a mistake in it is shown, and the next change is waited for."""
+def test_reload(start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--reload` a changed file is served anew; a mistake in it is shown, and the next change is waited for.
+
+    Also where Python keeps bytecode, and size and second of a change are those of the one before.
+    """
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     file = tmp_path / "shop.py"
 
     def write(answer: str) -> None:
         file.write_text(f"from trioweb import App\napp = App()\n@app.get('/')\nasync def root(): return {answer}\n")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
 
     write("'one'")
     server = start_server("shop:app", "--reload", runner="trioweb", directory=tmp_path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import trio
 
@@ -32,6 +34,8 @@ async def report_changes(directories: Sequence[str], send: trio.MemorySendChanne
             *directories, watch_filter=watchfiles.PythonFilter(), stop_event=stop, raise_interrupt=False
         )
         for batch in found:
+            for _, path in batch:
+                _drop_bytecode(path)
             try:
                 trio.from_thread.run_sync(_put, send, min(path for _, path in batch))
             except (trio.Cancelled, trio.RunFinishedError):
@@ -46,3 +50,9 @@ async def report_changes(directories: Sequence[str], send: trio.MemorySendChanne
 def _put(send: trio.MemorySendChannel[str], path: str) -> None:
     with suppress(trio.WouldBlock):  # one that has not been heeded yet says the same
         send.send_nowait(path)
+
+
+def _drop_bytecode(path: str) -> None:
+    """Remove what Python has compiled of a file: it takes that for fresh where size and second of the change agree."""
+    with suppress(OSError, NotImplementedError):
+        Path(cache_from_source(path)).unlink()
