@@ -455,8 +455,9 @@ class Endless:
 
 @pytest.mark.parametrize("ending", ["replaced", "204", "HEAD"])
 @pytest.mark.parametrize("framework", ["bare", "ours", "theirs"])
+@pytest.mark.parametrize("version", ["1.1", "2"])
 async def test_a_stream_that_is_not_sent_ends(
-    app: App, framework: str, ending: str, caplog: Any, autojump_clock: Any
+    app: App, framework: str, ending: str, version: str, caplog: Any, autojump_clock: Any
 ) -> None:
     """An app whose endless stream nobody takes hears of that in `send`, and the request ends; that is no error."""
     log: list[str] = []
@@ -495,7 +496,7 @@ async def test_a_stream_that_is_not_sent_ends(
     mounted(app, answer)
     app.mount("/ours", inner)
     app.mount("/theirs", Starlette(routes=[Route("/", stream)]))
-    exchange = Exchange("HEAD" if ending == "HEAD" else "GET", f"/{framework}/")
+    exchange = Exchange("HEAD" if ending == "HEAD" else "GET", f"/{framework}/", http_version=version)
     async with running(app):
         with trio.fail_after(60):
             await exchange.run(app)

@@ -107,7 +107,7 @@ class Outbox:
         if self.gone:
             return
         self._begin("body")
-        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+        await self._pass_on({"type": "http.response.body", "body": b"", "more_body": True})
         self._done()
 
     async def body(self, data: bytes) -> None:
