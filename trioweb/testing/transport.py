@@ -24,9 +24,9 @@ SMALLEST: Final = 512
 BUFFERED: Final = "trioweb.buffered"
 """The extension of requests whose responses are gathered as a whole."""
 
-TURNS: Final = 5
-"""Turns of the loop between the end of a body and its news: what a dependency holds is left in them, if that does not
-wait for anything.
+TURNS: Final = 50
+"""Turns of the loop that an app gets to return in before the end of a body is told: after a response was read, what its
+dependencies held is closed, unless that waits for something.
 """
 
 
@@ -151,6 +151,8 @@ class BodyStream(httpx.AsyncByteStream):
         chunk = await self._read()
         if chunk is None:
             for _ in range(TURNS):
+                if self._conversation.done.is_set():
+                    break
                 await trio.lowlevel.checkpoint()
             raise StopAsyncIteration
         self._counted += max(len(chunk), SMALLEST)
