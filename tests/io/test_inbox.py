@@ -11,7 +11,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from trioweb.ground.errors import ClientDisconnected, HTTPError
-from trioweb.io.inbox import DISCARD_LIMIT, GLANCE_SECONDS, READ_AHEAD, Inbox
+from trioweb.io.inbox import DISCARD_LIMIT, GLANCE_SECONDS, Inbox
+from trioweb.io.transport import READ_AHEAD
 
 
 class Wire:

@@ -280,8 +280,8 @@ class App(Router):
             except Exception as error:  # a deliberate one, or a fault in a converter
                 target = error
             if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
-                endpoint, params = cast("Found", target)
-                exchange = Exchange(self._policy, endpoint, params, scope, receive, send)
+                found: Found = target  # type: ignore[assignment]
+                exchange = Exchange(self._policy, *found, scope, receive, send)
             elif isinstance(target, Mount) and self._policy.middleware:
                 exchange = Exchange(self._policy, target.endpoint, {}, scope, receive, send)
             elif isinstance(target, Mount):

@@ -23,13 +23,8 @@ from trioweb.ground.http.asgi import Receive, Send
 from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.outbox import CLIENT_LEFT, sendable
-from trioweb.io.transport import PLAIN, Transport
+from trioweb.io.transport import PLAIN, READ_AHEAD, Transport
 
-READ_AHEAD: Final = 65536
-"""Bytes (of text: characters) of messages held for a handler that has not asked yet, besides one message. A WebSocket.
-
-The server holds more: Hypercorn ten messages, each of at most ``websocket_max_message_size`` (16 MiB unless set).
-"""
 COUNTED: Final = 1024
 """What one message counts at least: so at most 64 are held, however short they are."""
 LOOK_SECONDS: Final = 0.5

@@ -19,9 +19,8 @@ import trio
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.http.asgi import Receive
 from trioweb.ground.pace import GRACE, Pace
+from trioweb.io.transport import READ_AHEAD
 
-READ_AHEAD: Final = 65536
-"""Bytes of a request body held for a reader that has not asked yet, besides one message of the server. A request."""
 DISCARD_LIMIT: Final = 8 * 2**20
 """Bytes of an unwanted request body that are read and thrown away, a request; then its connection is closed."""
 DISCARD_SECONDS: Final = 2.0

@@ -17,9 +17,12 @@ from trioweb.ground.http.headers import RawHeaders
 GIVEN_RATE: Final = "trioweb.min_rate"
 """The extension of an ASGI scope by which whoever runs the server says a rate, in place of the app."""
 
-
 READ_AHEAD: Final = 65536
-"""Bytes of a connection that are taken in before somebody asks for them; then the client has to wait."""
+"""Bytes held for a reader that has not asked yet, besides one message of the server: of a request's body, of a
+WebSocket's messages (of text: characters), of what comes behind a request. Then the client has to wait.
+
+Under Hypercorn the server holds ten more messages, each of at most ``websocket_max_message_size`` (16 MiB unless set).
+"""
 COUNTED: Final = 1024
 """Bytes that a message of a WebSocket counts at least, however short: so many are held for it."""
 
