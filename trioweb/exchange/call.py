@@ -25,7 +25,7 @@ T = TypeVar("T")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
 
-_NOTHING: Final[dict[object, Any]] = {}
+_NOTHING: Final[dict[object, object]] = {}
 NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
 """What stands for a handler where there is none."""
 
@@ -69,7 +69,7 @@ class Call:
         self.found = found
         self.reported: Exception | None = None
         self.failed: tuple[Registered, ...] = ()
-        self.values: dict[object, Any] = _NOTHING
+        self.values: dict[object, object] = _NOTHING
         self._inbox: Inbox | None = None
 
     @property

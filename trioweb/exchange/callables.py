@@ -22,15 +22,15 @@ class Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-Result: TypeAlias = "Response | Iterable[Any] | AsyncIterable[Any] | float | msgspec.Struct | Dataclass | None"
+Result: TypeAlias = "Response | Iterable[object] | AsyncIterable[object] | float | msgspec.Struct | Dataclass | None"
 """What a handler returns; text, bytes, lists and mappings are iterable."""
 Handler: TypeAlias = "Callable[..., Result] | Callable[..., Awaitable[Result]]"
 """An ``async def`` or a ``def``; with a ``yield`` in it, it is a stream."""
-SocketHandler: TypeAlias = "Callable[..., Awaitable[Any]]"
+SocketHandler: TypeAlias = "Callable[..., Awaitable[object]]"
 """An ``async def`` without a ``yield``."""
-Life: TypeAlias = AbstractAsyncContextManager[Any]
+Life: TypeAlias = AbstractAsyncContextManager[object]
 """What runs around an app."""
-Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[Any]] | Callable[[Any], Life] | Life"
+Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[object]] | Callable[[Any], Life] | Life"
 """An async generator function of the app, a function of it that returns an async context manager, or one of these."""
 
 E = TypeVar("E", bound=Exception)

@@ -14,7 +14,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -243,7 +243,7 @@ class Conversation:
 def _handshake(call: Call) -> Call:
     """The request that a handshake is: a GET without a body."""
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     scope = {**call.scope, "type": "http", "method": "GET"}

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trioweb.ground.traces import format_trace
 
@@ -25,7 +25,7 @@ class Serving(NamedTuple):
     """
 
     where: str
-    handler: Callable[..., Any] | None = None
+    handler: Callable[..., object] | None = None
 
 
 serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")

@@ -39,7 +39,7 @@ Rest = Callable[[], Awaitable[None]]
 class Exchange(Finishing):
     """One request on its way: ``run`` is all of it, or all but what it returns."""
 
-    def run(self) -> Coroutine[Any, Any, Rest | None]:
+    def run(self) -> Coroutine[object, object, Rest | None]:
         """Answer the request, or say what does so: of what is under way for long nothing of this is kept.
 
         A cancellation from outside cancels middleware and handler, and breaks a stream off; it never reaches ``send``.
@@ -127,7 +127,7 @@ class Exchange(Finishing):
                 self.policy.writes.now.pop(self, None)
         return None
 
-    def _way(self) -> Coroutine[Any, Any, Any]:
+    def _way(self) -> Coroutine[object, object, Any]:
         """What leads to the response: chosen by what the route's handler asks for, and what stands around it."""
         endpoint = self.endpoint
         if self.policy.middleware or endpoint.middleware:

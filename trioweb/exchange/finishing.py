@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -47,7 +47,7 @@ class Finishing(Handling):
 
     # The client, while somebody waits
 
-    async def _attended(self, coroutine: Coroutine[Any, Any, T], trap: Any, scope: trio.CancelScope) -> T:
+    async def _attended(self, coroutine: Coroutine[object, object, T], trap: object, scope: trio.CancelScope) -> T:
         """Go on with what has taken its first step and waits for ``trap``; cancel ``scope`` when its client leaves."""
         own, scope.shield = self._own, False
         watching: trio.CancelScope | None = None
@@ -285,7 +285,7 @@ def _raise_untold(failure: Exception | None, outbox: Outbox) -> None:
 
 
 @types.coroutine
-def _resumed(coroutine: Coroutine[Any, Any, T], trap: Any) -> Generator[Any, Any, T]:
+def _resumed(coroutine: Coroutine[object, object, T], trap: object) -> Generator[object, object, T]:
     """Await the rest of a coroutine whose first step has been taken."""
     reply = None
     try:

@@ -21,7 +21,8 @@ from trioweb.ground.http.asgi import Receive, Send
 from trioweb.handlers.signatures import Kind, innermost, kind_of, name_of, takes
 from trioweb.io.transport import Transport
 
-Manager = Callable[[Any], AbstractAsyncContextManager[Any]]
+AsyncFunction = Callable[..., Awaitable[object]]
+Manager = Callable[[Any], AbstractAsyncContextManager[object]]
 
 
 class AppNursery:
@@ -41,18 +42,18 @@ class AppNursery:
         count = 0 if self._background is None else len(self._background.child_tasks)
         return f"<AppNursery, {count} {'task' if count == 1 else 'tasks'}>"
 
-    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> None:
+    def start_soon(self, async_fn: AsyncFunction, *args: object, name: object = None) -> None:
         """Start a task. Does not block."""
         if trio.lowlevel.current_task() is self._lifespan_task:
             self._own.start_soon(async_fn, *args, name=name)
         else:
             self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
-    def start_own(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+    def start_own(self, async_fn: AsyncFunction, *args: object) -> None:
         """Start a task of the app's own life, from wherever: it ends last."""
         self._own.start_soon(async_fn, *args)
 
-    async def start(self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None) -> Any:
+    async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         if trio.lowlevel.current_task() is self._lifespan_task:
             return await self._own.start(async_fn, *args, name=name)
@@ -72,14 +73,18 @@ class AppNursery:
     def _nursery(self) -> trio.Nursery:
         return self._background or self._own
 
-    async def _logged(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+    async def _logged(self, async_fn: AsyncFunction, args: tuple[object, ...]) -> None:
         try:
             await async_fn(*args)
         except Exception as error:
             self._log(async_fn, error)
 
     async def _logged_after_start(
-        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
+        self,
+        async_fn: AsyncFunction,
+        args: tuple[object, ...],
+        *,
+        task_status: trio.TaskStatus[object],
     ) -> None:
         status = _Started(task_status)
         try:
@@ -89,7 +94,7 @@ class AppNursery:
                 raise
             self._log(async_fn, error)
 
-    def _log(self, async_fn: Callable[..., Any], group: Exception) -> None:
+    def _log(self, async_fn: Callable[..., object], group: Exception) -> None:
         error = unwrap(group)
         name = getattr(async_fn, "__qualname__", repr(async_fn))
         log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
@@ -97,11 +102,11 @@ class AppNursery:
 
 
 class _Started:
-    def __init__(self, status: trio.TaskStatus[Any]) -> None:
+    def __init__(self, status: trio.TaskStatus[object]) -> None:
         self._status = status
         self.called = False
 
-    def started(self, value: Any = None) -> None:
+    def started(self, value: object = None) -> None:
         self.called = True
         self._status.started(value)
 
@@ -129,7 +134,7 @@ def as_manager(given: Any) -> Manager:
     return asynccontextmanager(lifespan) if kind_of(lifespan) is Kind.GENERATOR else partial(_make, lifespan, name)
 
 
-def _why_no_lifespan(given: Any) -> str | None:
+def _why_no_lifespan(given: object) -> str | None:
     if hasattr(given, "__enter__") and not hasattr(given, "__aenter__"):
         return "is a context manager without async"
     if not callable(given):
@@ -143,7 +148,7 @@ def _why_no_lifespan(given: Any) -> str | None:
     return None
 
 
-def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[Any]:
+def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[object]:
     """Call a function that returns an async context manager, or an async generator that somebody has wrapped."""
     made = function(app)
     if isinstance(made, AsyncGenerator):
@@ -199,7 +204,7 @@ async def open_life(
 
 
 async def serve_lifespan(
-    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
+    life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
 ) -> None:
     """Speak ASGI's lifespan protocol for an app's life.
 
@@ -221,7 +226,7 @@ async def serve_lifespan(
 
 
 async def _live(
-    life: AbstractAsyncContextManager[Any], transport: Transport, receive: Receive, send: Send
+    life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
 ) -> Exception | None:
     """Live until the server says to stop. Returns what failed, which is logged and told then."""
     started = False

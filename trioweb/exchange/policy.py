@@ -30,7 +30,7 @@ from trioweb.messages.response import Response
 ErrorHandler = Callable[[Request, Any], Any]
 Registered = tuple[ErrorHandler, str]
 """An error handler, and its name for messages."""
-H = TypeVar("H", bound=Callable[..., Any])
+H = TypeVar("H", bound=Callable[..., object])
 
 
 class Ends(Protocol):

@@ -184,7 +184,7 @@ def _check_regular(name: str, status: os.stat_result) -> None:
         raise IsADirectoryError(f"{name!r} is not a regular file, which is all that can be sent")
 
 
-async def in_file_thread(function: Callable[..., T], *args: Any) -> T:
+async def in_file_thread(function: Callable[..., T], *args: object) -> T:
     """Call a function that looks at files in a worker thread; a cancellation waits until it has returned.
 
     The threads are of a number of their own: handlers that hold all others up do not hold up files.

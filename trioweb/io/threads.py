@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -75,7 +75,7 @@ def thread_work() -> ThreadWork:
         return work
 
 
-async def in_thread(function: Callable[..., T], *args: Any, limiter: trio.CapacityLimiter | None = None) -> T:
+async def in_thread(function: Callable[..., T], *args: object, limiter: trio.CapacityLimiter | None = None) -> T:
     """As ``trio.to_thread.run_sync``, of which an error would be in a reference cycle: trio's frames in the thread hold
     what is raised there, and what is returned. So it crosses in a list, as does a coroutine, which trio refuses.
     """

@@ -22,7 +22,7 @@ async def close_unused(source: Any) -> None:
         source.close()
 
 
-async def close_generator(generator: AsyncGenerator[Any, None]) -> None:
+async def close_generator(generator: AsyncGenerator[object, None]) -> None:
     """Close an async generator. It may be suspended inside a nursery of its own, which wraps what closing it raises.
 
     Raises:

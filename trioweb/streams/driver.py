@@ -9,7 +9,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import trio
 
@@ -25,7 +25,7 @@ class First(NamedTuple):
     error: BaseException | None
 
 
-async def first_chunk(generator: AsyncGenerator[Any, None], encoder: Encoder) -> bytes:
+async def first_chunk(generator: AsyncGenerator[object, None], encoder: Encoder) -> bytes:
     """The first chunk, encoded.
 
     Raises:
@@ -44,7 +44,7 @@ async def first_chunk(generator: AsyncGenerator[Any, None], encoder: Encoder) ->
 
 
 async def drive(
-    generator: AsyncGenerator[Any, None],
+    generator: AsyncGenerator[object, None],
     channel: ByteChannel,
     encoder: Encoder,
     scope: trio.CancelScope,
@@ -95,7 +95,9 @@ async def drive(
         await close_generator(generator)
 
 
-async def _accept(chunk: Any, channel: ByteChannel, encoder: Encoder, scope: trio.CancelScope) -> BaseException | None:
+async def _accept(
+    chunk: object, channel: ByteChannel, encoder: Encoder, scope: trio.CancelScope
+) -> BaseException | None:
     """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.make_room()
@@ -121,7 +123,7 @@ async def _settled(channel: ByteChannel, scope: trio.CancelScope) -> BaseExcepti
 
 
 async def encoded(
-    generator: AsyncGenerator[Any, None],
+    generator: AsyncGenerator[object, None],
     channel: ByteChannel,
     encoder: Encoder,
     scope: trio.CancelScope,

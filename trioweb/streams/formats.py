@@ -28,7 +28,7 @@ SYNC_BUFFER: Final = 65536
 """Bytes that wait between the worker thread of a sync iterable and who iterates its generator."""
 
 
-def json_lines(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncGenerator[bytes, None]:
+def json_lines(items: AsyncIterable[object] | Iterable[object]) -> AsyncGenerator[bytes, None]:
     """One JSON value a line. Waits for ``items``; a sync iterator is drained in one worker thread.
 
     Raises (in the iteration, and first at the ``yield`` that gave the item):
@@ -38,7 +38,7 @@ def json_lines(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncGenerator[byte
 
 
 def csv_rows(
-    rows: AsyncIterable[Any] | Iterable[Any], header: Iterable[str] | None = None
+    rows: AsyncIterable[object] | Iterable[object], header: Iterable[str] | None = None
 ) -> AsyncGenerator[bytes, None]:
     """A table as CSV (RFC 4180): rows are sequences, mappings, dataclasses or Structs. Waits for ``rows``.
 
@@ -74,7 +74,7 @@ async def file_chunks(path: str | os.PathLike[str], chunk_size: int = FILE_CHUNK
 
 
 async def server_sent_events(
-    events: AsyncIterable[Any] | Iterable[Any], ping: float | None = 15.0, retry: int | None = None
+    events: AsyncIterable[object] | Iterable[object], ping: float | None = 15.0, retry: int | None = None
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events as bytes: ``ServerSentEvent``s, or values that become the data of one.
 

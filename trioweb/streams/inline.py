@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Coroutine
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import trio
 
@@ -281,7 +281,7 @@ class InlineStream(Producer):
         return min(write_due, self.check_silence(started=outbox.started))
 
 
-def _at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+def _at_once(coroutine: Coroutine[object, object, None]) -> None:
     """Run what does not wait."""
     try:
         coroutine.send(None)

@@ -267,7 +267,7 @@ class Producer:
             await close_generators(opened)
 
     async def _with_farewell(
-        self, chunks: AsyncGenerator[bytes, None], on_error: Callable[[Exception], Any], *, begun: bool
+        self, chunks: AsyncGenerator[bytes, None], on_error: Callable[[Exception], object], *, begun: bool
     ) -> AsyncGenerator[bytes, None]:
         """The chunks, and where they fail what ``on_error`` makes of that: maps take it for one of them."""
         try:

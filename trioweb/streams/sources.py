@@ -22,9 +22,8 @@ READY = (list, tuple, set, frozenset, dict, range, deque)
 
 _WHOLE = (str, bytes, bytearray, memoryview, dict, type)
 
-Source: TypeAlias = (
-    "AsyncIterable[Any] | Iterable[Any] | trio.abc.ReceiveStream | Callable[[], AsyncIterable[Any] | Iterable[Any]]"
-)
+Items: TypeAlias = "AsyncIterable[object] | Iterable[object]"
+Source: TypeAlias = "Items | trio.abc.ReceiveStream | Callable[[], Items]"
 
 
 def is_iterator(value: object) -> bool:
@@ -62,7 +61,7 @@ def _is_generator(value: object) -> bool:
     return all(hasattr(value, name) for name in ("asend", "athrow", "aclose", "__anext__"))
 
 
-async def _iterate(source: Any, iterator: Any) -> AsyncGenerator[Any, None]:
+async def _iterate(source: object, iterator: Any) -> AsyncGenerator[object, None]:
     try:
         async for chunk in iterator:
             yield chunk
@@ -74,7 +73,7 @@ async def _iterate(source: Any, iterator: Any) -> AsyncGenerator[Any, None]:
             await close_unused(source)
 
 
-async def _read(file: Any) -> AsyncGenerator[Any, None]:
+async def _read(file: Any) -> AsyncGenerator[object, None]:
     try:
         while chunk := await file.read(FILE_CHUNK):
             yield chunk
@@ -82,7 +81,7 @@ async def _read(file: Any) -> AsyncGenerator[Any, None]:
         await file.aclose()
 
 
-async def _each(items: Iterable[Any]) -> AsyncGenerator[Any, None]:
+async def _each(items: Iterable[object]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
 
@@ -92,7 +91,7 @@ def is_channel(source: object) -> bool:
     return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
 
 
-async def fill_from_thread(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
     """Drain an iterable into ``channel`` in one worker thread, from its first item to its close.
 
     A cancellation reaches the thread at its next chunk and nowhere else, and only then does this return: what the
@@ -127,8 +126,8 @@ async def _stop_when_cancelled(end: ThreadEnd) -> None:
         end.stop()
 
 
-def _drain(iterable: Iterable[Any], put: Callable[[bytes], bool], encoder: Encoder) -> None:
-    iterator: Any = iter(iterable)
+def _drain(iterable: Iterable[object], put: Callable[[bytes], bool], encoder: Encoder) -> None:
+    iterator = iter(iterable)
     try:
         for chunk in iterator:
             if not put(_encoded(iterator, chunk, encoder)):
@@ -143,7 +142,7 @@ class _Ended(Exception):
     """A generator took the error that was thrown into it for its end."""
 
 
-def _encoded(iterator: Any, chunk: Any, encoder: Encoder) -> bytes:
+def _encoded(iterator: Any, chunk: object, encoder: Encoder) -> bytes:
     # What cannot be encoded is raised at the generator's yield; it may go on with another chunk.
     while True:
         try:
@@ -160,7 +159,7 @@ def _encoded(iterator: Any, chunk: Any, encoder: Encoder) -> bytes:
             del wrong
 
 
-async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
+async def from_thread(iterable: Iterable[object], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
     """The encoded chunks of an iterable that a worker thread drains, joined as they pile up."""
     channel = ByteChannel(limit)
     left = False
@@ -183,7 +182,7 @@ async def from_thread(iterable: Iterable[Any], encoder: Encoder, limit: int) -> 
         channel.close()
 
 
-async def fill_and_finish(iterable: Iterable[Any], channel: ByteChannel, encoder: Encoder) -> None:
+async def fill_and_finish(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
     """``fill_from_thread`` as a task of its own, its error a value in the channel."""
     outcome, failure = Outcome.INTERRUPTED, None
     try:

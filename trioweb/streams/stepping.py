@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 
-def _trap_of(wait: Coroutine[Any, Any, object]) -> Any:
+def _trap_of(wait: Coroutine[object, object, object]) -> Any:
     trap = wait.send(None)
     wait.close()
     return trap
@@ -27,7 +27,9 @@ _WAIT: Final = type(_trap_of(trio.lowlevel.wait_task_rescheduled(lambda _: trio.
 
 
 @types.coroutine
-def stepping(coroutine: Coroutine[Any, Any, None], on_wait: Callable[[bool], None]) -> Generator[Any, Any, None]:
+def stepping(
+    coroutine: Coroutine[object, object, None], on_wait: Callable[[bool], None]
+) -> Generator[object, object, None]:
     """Await a coroutine, and call a function each time that it is about to wait.
 
     Args:

@@ -44,7 +44,7 @@ class Stream:
         buffered: what gives the chunks has a buffer of its own: each waits until the one before it is taken.
     """
 
-    source: Any
+    source: object
     encode: Encode | None = None
     tail: Callable[[], bytes] = bytes
     maps: list[ChunkMap] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Stream:
     idle_timeout: float | None = None
     write_timeout: float | None = None
     max_duration: float | None = None
-    on_error: Callable[[Exception], Any] | None = None
+    on_error: Callable[[Exception], object] | None = None
     head_first: bool = False
     ends_on_stop: bool = False
     at_stop: AtStop | None = None
