@@ -71,7 +71,7 @@ def messages(opcode: int, length: int) -> Iterator[bytes]:
 def push(client: socket.socket, pieces: Iterator[bytes], *, until: bytes | None = None) -> bytes:
     """Send until the server takes nothing more, or all is sent; then what has come by now, or comes up to ``until``."""
     sent = 0
-    client.settimeout(1)
+    client.settimeout(1 if until is None else PATIENCE)
     try:
         for piece in pieces:
             client.sendall(piece)
@@ -81,7 +81,6 @@ def push(client: socket.socket, pieces: Iterator[bytes], *, until: bytes | None 
     except (TimeoutError, ConnectionError):
         pass
     received = b""
-    client.settimeout(1 if until is None else PATIENCE)
     try:
         while received != until and len(received) < LIMIT and (data := client.recv(65536)):
             received += data
