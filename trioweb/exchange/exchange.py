@@ -69,31 +69,26 @@ class Exchange(Finishing):
         finally:
             del failure  # it holds this frame
 
-    async def _run(self) -> Rest | None:
+    def _run(self) -> Coroutine[object, object, Rest | None]:
         self._own = own = own_transport(self.scope) or PLAIN
-        outcome: Response | Exception | None = None
-        if own.cancels is not None:
-            self._scope = own.cancels
-            outcome = await self._begin()
-        else:
-            # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
-            with trio.CancelScope(shield=True) as self._scope:
-                outcome = await self._begin()
-            if self._scope.cancelled_caught and self.may_have_body:
-                late = self._scope.deadline <= trio.current_time()
-                outcome = self.inbox.overdue() if late else ClientDisconnected("the client left before its response")
-        try:
-            if outcome is None:
-                return None
-            if isinstance(outcome, Response) and self._delivery is None and is_simple(self, outcome, own):
-                return send_inline(self, outcome, cast("DirectTransport", own))
-            return partial(self.finish, outcome)
-        finally:
-            del outcome  # an exception's traceback may have this frame
+        if own.cancels is None:
+            return self._run_in_scope()
+        self._scope = own.cancels
+        return self._begin()
 
-    async def _begin(self) -> Response | Exception | None:
-        """Run middleware and handler, and send what is small. Returns what is left to be sent, or answered."""
+    async def _run_in_scope(self) -> Rest | None:
+        # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
+        with trio.CancelScope(shield=True) as self._scope:
+            return await self._begin()
+        if not self.may_have_body:
+            return None
+        late = self._scope.deadline <= trio.current_time()
+        return self._rest(self.inbox.overdue() if late else ClientDisconnected("the client left before its response"))
+
+    async def _begin(self) -> Rest | None:
+        """Run middleware and handler, and send what is small. Returns what sends the response, or answers a failure."""
         endpoint = self.endpoint
+        outcome: Response | Exception | None = None
         sending = False
         try:
             coroutine = self._way()
@@ -108,16 +103,18 @@ class Exchange(Finishing):
             value = None
             small = self._small(response)
             if small is None:
-                return response
-            sending = True
-            self.open = False
-            self.request = None  # what has been read of its body is not needed to send this
-            self.policy.writes.add(self, self)
-            await self._own.respond(self.send, response.status_code, *small)
+                outcome = response
+            else:
+                sending = True
+                self.open = False
+                self.request = None  # what has been read of its body is not needed to send this
+                self.policy.writes.add(self, self)
+                await self._own.respond(self.send, response.status_code, *small)
         except Exception as error:
-            if not sending:
-                return taken(error)
-            await failed_to_send(taken(error), self)
+            if sending:
+                await failed_to_send(taken(error), self)
+            else:
+                outcome = taken(error)
         except BaseException as ended:
             with trio.CancelScope(shield=True):
                 await self.give_up(ended)
@@ -125,7 +122,16 @@ class Exchange(Finishing):
         finally:
             if sending:
                 self.policy.writes.now.pop(self, None)
-        return None
+        try:
+            return None if outcome is None else self._rest(outcome)
+        finally:
+            del outcome  # an exception's traceback may have this frame
+
+    def _rest(self, outcome: Response | Exception) -> Rest:
+        """What is left to do: send a response, or answer a failure."""
+        if isinstance(outcome, Response) and self._delivery is None and is_simple(self, outcome, self._own):
+            return send_inline(self, outcome, cast("DirectTransport", self._own))
+        return partial(self.finish, outcome)
 
     def _way(self) -> Coroutine[object, object, Any]:
         """What leads to the response: chosen by what the route's handler asks for, and what stands around it."""
