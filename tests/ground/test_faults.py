@@ -41,7 +41,7 @@ def decode(data: bytes, kind: Any = Any) -> Any:
         (b'{"items": [{"x - at `$.y": 1}]}', ["body", "items", 0, "x - at `$.y"], "Unknown field"),
         (b'{"items": [{}]}', ["body", "items", 0, "count"], "Missing"),
         (b'{"items": [{"count": 1, "x": 1}]}', ["body", "items", 0, "x"], "Unknown field"),
-        (b'{"names": {"a b": "x"}}', ["body", "names", "..."], "Expected `int`, got `str`"),
+        (b'{"names": {"a b": "x"}}', ["body", "names"], "Expected `int`, got `str`"),
         (b'{"kind": "c"}', ["body", "kind"], "Invalid enum value 'c'"),
     ],
 )
@@ -51,6 +51,25 @@ def test_what_does_not_fit(data: bytes, loc: list[str | int], msg: str) -> None:
         decode(data, Outer)
     assert caught.value.status == 422
     assert caught.value.errors == [{"loc": loc, "msg": msg}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "msg"),
+    [
+        (dict[str, int], b'{"x": "no"}', "Expected `int`, got `str`"),
+        (dict[int, int], b'{"x": 1}', "Expected `int`, got `str`"),
+        (dict[str, list[int]], b'{"x": [1, "y"]}', "Expected `int`, got `str` (`[1]` of a value)"),
+        (dict[str, Inner], b'{"x": {"count": 0}}', "Expected `int` >= 1 (`count` of a value)"),
+        (dict[str, Inner], b'{"x": {}}', "Missing (`count` of a value)"),
+        (dict[str, Inner], b'{"x": {"count": 1, "y": 1}}', "Unknown field (`y` of a value)"),
+        (dict[str, Outer], b'{"x": {"items": [{}]}}', "Missing (`items[0].count` of a value)"),
+    ],
+)
+def test_what_does_not_fit_in_a_dict(kind: Any, data: bytes, msg: str) -> None:
+    """What is wrong with a key or value of a ``dict`` is located at the ``dict``: the decoder does not tell the key."""
+    with pytest.raises(InputError) as caught:
+        decode(data, kind)
+    assert caught.value.errors == [{"loc": ["body"], "msg": msg}]
 
 
 @pytest.mark.parametrize(

@@ -1,82 +1,99 @@
-"""What does not fit a type, as a client reads it: where it is, and what is wrong there.
+"""Translate msgspec's errors for clients: the location of an invalid input, and what is wrong with it.
 
-The one place that reads what msgspec says. Its words are no interface, and change: where they are not those that are
-known here, less is said, and nothing wrong.
+Only this module parses msgspec's messages. Their wording is no interface: a message of unknown wording becomes a
+general one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from trioweb.ground.errors import Fault, HTTPError, InputError
 
-LONGEST: Final = 200
-"""Characters of a message about one input. It may quote what was sent, which a client could have made any length."""
-REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder of msgspec's raises for what it does not take. In older versions the first is no ``ValueError``."""
+T = TypeVar("T")
 
+LONGEST: Final = 200
+"""Characters of a message about one input. It may quote what the client sent, of any length."""
+REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec's decoders raise for invalid data."""
 LONGEST_PATH: Final = 4096
-"""Characters of a path to an input that are read: a recursive type lets a client choose its length."""
+"""Characters of a path to an input that are parsed: with a recursive type a client chooses its length."""
 
 _AT: Final = "at `"
-"""What msgspec puts between its message, which may quote what was sent, and the path; so the last one counts."""
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
-_MISSING: Final = re.compile(r"Object missing required field `(.+)`", re.DOTALL)
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
+"""Separates msgspec's message, which may quote the client, from the path: the last one counts."""
+_KEY: Final = "key` in `"
+"""Begins the path where the key of a dict is wrong, and not its value."""
+_VALUE: Final = "[...]"
+"""Stands in a path for the value of a dict."""
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_OF_FIELDS: Final = (
+    (re.compile(r"Object missing required field `(.+)`", re.DOTALL), "Missing"),
+    (re.compile(r"Object contains unknown field `(.+)`", re.DOTALL), "Unknown field"),
+)
 _KNOWN: Final = re.compile(
     r"Expected `[^`]+`|Invalid |Unknown |(?:Integer|Number|Timestamp|Duration|Date|Time)\b.* range"
 )
-"""How the messages begin that are passed on, as far as msgspec has these words."""
+"""The messages that are passed on."""
 _OTHER: Final = "Does not fit"
-"""What is said where it has other ones."""
+"""Replaces all others."""
 _POSITION: Final = re.compile(r"\b(?:byte|position|offset)\D{0,3}(\d+)")
 _TOO_SHORT: Final = re.compile(r"truncat|incomplete|\bend\b|\bEOF\b", re.IGNORECASE)
 
 
 def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
-    """What msgspec says of a value, in words that do not depend on its version as far as that can be.
+    """Translate an error of msgspec's.
+
+    msgspec does not tell the keys of a dict: an input within a value of one is located at the dict, and the message
+    names the rest of the path.
 
     Args:
-        error: what it raised.
-        loc: where the value is, for instance ``("body",)``. A path within the value is put behind it.
+        error: the error.
+        loc: the location of the converted value, for instance ``("body",)``; the path within it is appended.
     """
-    text, steps = str(error), list(loc)
+    text, steps, in_value, rest = str(error), list(loc), "", ""
     before, at, path = text.rpartition(_AT)
-    path = path.removeprefix("key in ")
+    path = path.removeprefix(_KEY)
     if at and path[:1] == "$" and path[-1:] == "`":
         text = before.removesuffix(" - ")
-        for key, index, other in _STEP.findall(path[1 : min(len(path) - 1, LONGEST_PATH)]):
-            steps.append(int(index) if index else key[:LONGEST] or other)
-    if named := _MISSING.match(text):
-        return missing(*steps, named[1])
-    if named := _UNKNOWN.match(text):
-        return {"loc": [*steps, named[1][:LONGEST]], "msg": "Unknown field"}
-    if not _KNOWN.match(text):
-        text = _OTHER
-    return {"loc": steps, "msg": text if len(text) <= LONGEST else text[:LONGEST] + "..."}
+        known, in_value, rest = path[1 : min(len(path) - 1, LONGEST_PATH)].partition(_VALUE)
+        steps += [int(index) if index else key[:LONGEST] for key, index in _STEP.findall(known)]
+    for pattern, msg in _OF_FIELDS:
+        if named := pattern.match(text):
+            text = msg
+            if in_value:
+                rest += f".{named[1]}"
+            else:
+                steps.append(named[1][:LONGEST])
+            break
+    else:
+        if not _KNOWN.match(text):
+            text = _OTHER
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return {"loc": steps, "msg": f"{text} (`{rest[:LONGEST].removeprefix('.')}` of a value)" if rest else text}
 
 
 def missing(*loc: str | int) -> Fault:
-    """Nothing is there."""
+    """The fault of an input that was not sent."""
     return {"loc": list(loc), "msg": "Missing"}
 
 
-def decode_json(decode: Callable[[bytes], Any], data: bytes, what: str, loc: Sequence[str | int]) -> Any:
+def decode_json(decode: Callable[[bytes], T], data: bytes, what: str, loc: Sequence[str | int]) -> T:
     """Decode JSON that a client has sent.
 
     Args:
-        decode: a msgspec decoder's.
-        data: what was sent.
-        what: its name at the start of a sentence.
-        loc: where it stands.
+        decode: a msgspec decoder's method.
+        data: the JSON.
+        what: the name of the data, at the start of a sentence.
+        loc: the location of the data.
 
     Raises:
-        HTTPError: 400 where it is not JSON; the message says where and never quotes it. RFC 8259, section 8.1: UTF-8.
-        InputError: it does not fit.
+        HTTPError: 400 if the data is not JSON in UTF-8 (RFC 8259, section 8.1); the message says where the error is,
+            and quotes nothing.
+        InputError: if the value is not of the decoder's type.
     """
     try:
         return decode(data)
@@ -90,7 +107,7 @@ def decode_json(decode: Callable[[bytes], Any], data: bytes, what: str, loc: Seq
 
 
 def _why_not_json(said: str, data: bytes) -> str:
-    """What is wrong with bytes that msgspec could not decode; of what it ``said`` only the position is taken."""
+    # Of msgspec's message only the position is used: the rest may quote the client.
     try:
         data.decode()
     except UnicodeDecodeError as error:
