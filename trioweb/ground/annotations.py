@@ -1,7 +1,7 @@
-"""An annotation as Python means it: text evaluated, aliases and new types replaced, wherever they stand in it.
+"""Resolve annotations: evaluate strings, and replace type aliases and new types, at any depth.
 
-This is the one place that reads annotations. Whoever looks for a marker, or asks msgspec about a type, looks at what
-``resolved`` returns: so every spelling of an annotation means the same.
+Only this module reads annotations as they were written. All other code takes what ``resolved`` returns, so that every
+spelling of an annotation means the same.
 """
 
 from __future__ import annotations
@@ -10,51 +10,58 @@ import dataclasses
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
+Annotation: TypeAlias = Any
+"""What a user wrote as an annotation, or a part of it: a class, a generic alias, a union, a string, a metadata object.
+
+``typing`` has no common type for them.
+"""
+Names: TypeAlias = Mapping[str, object]
+"""The global names that a string annotation may use."""
+
 _FOREIGN: Final = frozenset({"annotated_types", "fastapi", "pydantic"})
-"""Packages whose notes in ``Annotated``, or defaults, say what a value must be to who knows of them."""
+"""Packages whose metadata in ``Annotated``, or whose defaults, state constraints that trioweb does not check."""
 
 
-def resolved(annotation: Any, names: Mapping[str, Any]) -> Any:
-    """What an annotation means.
+def resolved(annotation: Annotation, names: Names) -> Annotation:
+    """Resolve an annotation.
 
     Args:
-        annotation: as it was written: an object, a text, or an object with texts in it.
-        names: what its texts may name: the globals of the function or class that it belongs to.
+        annotation: as it was written: an object, a string, or an object that contains strings.
+        names: the globals of the function or class that it belongs to.
 
     Returns:
-        The annotation without text, type aliases (PEP 695) and new types.
+        The annotation without strings, type aliases (PEP 695) and new types.
 
     Raises:
-        Exception: whatever evaluating a text raises: a ``NameError`` where it names what is not defined.
+        Exception: whatever evaluating a string raises: a ``NameError`` if it uses an undefined name.
         TypeError: if a type alias refers to itself.
     """
     return _expanded(_evaluated(annotation, names), ())
 
 
-def _evaluated(annotation: Any, names: Mapping[str, Any]) -> Any:
-    """The annotation without text. ``typing`` evaluates what a function is annotated with, so a function it is."""
-
+def _evaluated(annotation: Annotation, names: Names) -> Annotation:
+    # typing.get_type_hints reads the annotations of an object: give it a function that has this one.
     def holder() -> None: ...
 
     holder.__annotations__ = {"it": annotation}
     return typing.get_type_hints(holder, dict(names), {}, include_extras=True)["it"]
 
 
-def _expanded(annotation: Any, within: tuple[Any, ...]) -> Any:
-    origin = get_origin(annotation)
+def _expanded(annotation: Annotation, within: tuple[Annotation, ...]) -> Annotation:
+    """Replace aliases and new types; ``within`` holds the aliases that are being replaced."""
+    origin: Annotation = get_origin(annotation)
     if _is_alias(annotation) or _is_alias(origin):
         return _aliased(annotation, origin, within)
     if isinstance(annotation, typing.NewType):
-        names = _names_of_module(annotation.__module__)
-        return _expanded(_evaluated(annotation.__supertype__, names), within)
+        return _expanded(_evaluated(annotation.__supertype__, _names_of_module(annotation.__module__)), within)
     if origin is Annotated:
         base = _expanded(annotation.__origin__, within)
         return Annotated[(base, *annotation.__metadata__)]
-    if origin in (None, Literal, Callable):  # what stands in the brackets of the others are types
+    if origin in (None, Literal, Callable):  # the arguments of all other generic types are types
         return annotation
     arguments = get_args(annotation)
     expanded = tuple(_expanded(argument, within) for argument in arguments)
@@ -63,12 +70,12 @@ def _expanded(annotation: Any, within: tuple[Any, ...]) -> Any:
     return Union[expanded] if is_union(annotation) else origin[expanded]  # noqa: UP007 - made of a tuple
 
 
-def _aliased(annotation: Any, origin: Any, within: tuple[Any, ...]) -> Any:
+def _aliased(annotation: Annotation, origin: Annotation, within: tuple[Annotation, ...]) -> Annotation:
     alias = annotation if _is_alias(annotation) else origin
     if any(alias is outer for outer in within):
         raise TypeError(f"the type alias {alias.__name__} refers to itself: name a class in its place")
     value = _evaluated(alias.__value__, _names_of_module(alias.__module__))
-    if alias is not annotation:
+    if alias is not annotation:  # Alias[int]: put the arguments in the place of the alias's parameters
         given = dict(zip(alias.__type_params__, get_args(annotation), strict=True))
         wanted = getattr(value, "__parameters__", ())
         if value in given:
@@ -78,33 +85,33 @@ def _aliased(annotation: Any, origin: Any, within: tuple[Any, ...]) -> Any:
     return _expanded(value, (*within, alias))
 
 
-def _is_alias(annotation: Any) -> bool:
-    """Whether it was made by a ``type`` statement, or by a ``TypeAliasType`` of ``typing`` or ``typing_extensions``."""
+def _is_alias(annotation: object) -> bool:
+    # By its name: a `type` statement, typing and typing_extensions each have a class of their own.
     return type(annotation).__name__ == "TypeAliasType"
 
 
-def is_union(annotation: Any) -> bool:
-    """Whether it is ``A | B``, ``Union[A, B]`` or ``Optional[A]``."""
+def is_union(annotation: object) -> bool:
+    """Whether an annotation is ``A | B``, ``Union[A, B]`` or ``Optional[A]``."""
     origin = get_origin(annotation)
     return origin is Union or getattr(origin, "__name__", "") == "UnionType"
 
 
-def members_of(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union; of anything else, itself."""
+def members_of(annotation: Annotation) -> tuple[Annotation, ...]:
+    """The members of a union, or the annotation itself."""
     return get_args(annotation) if is_union(annotation) else (annotation,)
 
 
-def parts_of(annotation: Any) -> Iterator[Any]:
-    """Everything that stands within a resolved annotation, itself first, the fields of classes too: each class once.
+def parts_of(annotation: Annotation) -> Iterator[Annotation]:
+    """A resolved annotation, its arguments, and the annotations of the fields of its classes, each class once.
 
     Raises:
         Exception: whatever evaluating a field's annotation raises.
     """
-    ahead, seen = [annotation], set()
+    ahead, seen = [annotation], set[type]()
     while ahead:
         found = ahead.pop()
         yield found
-        origin = get_origin(found)
+        origin: Annotation = get_origin(found)
         if origin is Annotated:
             ahead.append(found.__origin__)
         elif origin is not Literal:
@@ -116,32 +123,32 @@ def parts_of(annotation: Any) -> Iterator[Any]:
 
 
 def is_foreign(note: object) -> bool:
-    """Whether it says what a value must be, or where it comes from, to a package that nobody asks here."""
+    """Whether metadata, or a default, is an instruction to a package that trioweb does not use."""
     return type(note).__module__.partition(".")[0] in _FOREIGN
 
 
 def means_nothing(note: object) -> str:
-    """What to say of a note that nobody looks at."""
+    """The error message for metadata that has no effect."""
     return (
         f"{note!r} means nothing here: write msgspec.Meta(...) for a constraint, Provide(...) for a dependency, or "
         "leave it out"
     )
 
 
-def fields_of(cls: type) -> dict[str, Any]:
-    """The resolved annotations of a class's fields; none of a class that has no fields.
+def fields_of(cls: type) -> dict[str, Annotation]:
+    """The resolved annotations of the fields of a class; empty for a class without fields.
 
     Raises:
         Exception: whatever evaluating one of them raises.
     """
-    names = field_names(cls)
+    names = _field_names(cls)
     if not names:
         return {}
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: _expanded(hint, ()) for name, hint in hints.items() if name in names}
 
 
-def field_names(cls: type) -> frozenset[str]:
+def _field_names(cls: type) -> frozenset[str]:
     """The fields of a Struct, dataclass, attrs class, ``NamedTuple`` or ``TypedDict``."""
     if issubclass(cls, msgspec.Struct):
         return frozenset(cls.__struct_fields__)
@@ -154,5 +161,5 @@ def field_names(cls: type) -> frozenset[str]:
     return frozenset(getattr(cls, "__annotations__", ())) if typing.is_typeddict(cls) else frozenset()
 
 
-def _names_of_module(name: str | None) -> Mapping[str, Any]:
+def _names_of_module(name: str | None) -> Names:
     return vars(sys.modules[name]) if name in sys.modules else {}

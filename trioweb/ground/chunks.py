@@ -1,7 +1,7 @@
-"""What a producer may give, and the bytes that it becomes.
+"""The chunks that a producer may yield, and how they are encoded.
 
-A *kind* is how the chunks of one stream are encoded. Where the user named none, the first chunk decides it, and with
-it the media type; a later chunk of another kind is a mistake in the user's code and not silently converted.
+A *kind* is the encoding of the chunks of one stream. Unless the user named a format, the first chunk decides the kind
+and the media type; a later chunk of another kind is an error, and is not silently converted.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from trioweb.ground.http.events import ServerSentEvent, as_event
 
+T = TypeVar("T")
+
 Encode: TypeAlias = Callable[[Any], bytes]
+"""Encodes a chunk: a value of the user's. It may take one type only, as ``str.encode`` does."""
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 BYTES_TYPE = "application/octet-stream"
@@ -28,12 +31,13 @@ HTML_TYPE = "text/html; charset=utf-8"
 BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
-def _plain(value: Any) -> Any:
-    # What json.dumps takes and msgspec does not: subclasses of the plain types.
+def _plain(value: object) -> object:
+    # json.dumps encodes subclasses of the plain types, msgspec does not.
     plain: tuple[Any, ...] = (str, int, float, dict, list)
     for cls in plain:
         if isinstance(value, cls):
-            return cls(value)
+            made: object = cls(value)
+            return made
     raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
 
 
@@ -41,54 +45,54 @@ encode_json: Encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 class WrongChunk(TypeError):
-    """A chunk that its stream's kind has no encoding for."""
+    """A chunk that the stream's kind cannot encode."""
 
 
 class Kind(NamedTuple):
-    """How one stream's chunks are encoded, and the media type that goes with it."""
+    """How the chunks of a stream are encoded, and its media type."""
 
     takes: str
     media_type: str
     encode: Encode
 
 
-def _encode_bytes(chunk: Any) -> bytes:
-    if chunk.__class__ is bytes:
+def _encode_bytes(chunk: object) -> bytes:
+    if type(chunk) is bytes:
         return chunk
     if isinstance(chunk, BYTES_LIKE):
         return bytes(chunk)  # a copy: the producer may write into its buffer again
     raise WrongChunk
 
 
-def _encode_event(chunk: Any) -> bytes:
+def _encode_event(chunk: object) -> bytes:
     if isinstance(chunk, ServerSentEvent):
         return chunk.encode()
     raise WrongChunk
 
 
-def _encode_json_chunk(chunk: Any) -> bytes:
+def _encode_json_chunk(chunk: object) -> bytes:
     if chunk.__class__ is not dict and isinstance(chunk, (str, bytes, bytearray, memoryview, ServerSentEvent)):
         raise WrongChunk
     return encode_json(chunk) + b"\n"
 
 
-def encode_json_line(item: Any) -> bytes:
-    """Any JSON value, a ``str`` too, as a line of its own."""
+def encode_json_line(item: object) -> bytes:
+    """Encode a JSON value, also a ``str``, as a line."""
     return encode_json(item) + b"\n"
 
 
-def encode_any_event(item: Any) -> bytes:
-    """A ``ServerSentEvent`` as it is, anything else as the data of one."""
+def encode_any_event(item: object) -> bytes:
+    """Encode a ``ServerSentEvent``, or another value as the data of one."""
     return as_event(item).encode()
 
 
-def encode_any(chunk: Any) -> bytes:
-    """Each chunk by its own kind: for streams whose media type the user gave."""
+def encode_any(chunk: object) -> bytes:
+    """Encode each chunk by its own kind: for streams whose media type the user gave."""
     return kind_of(chunk).encode(chunk)
 
 
-def encode_markup(chunk: Any) -> bytes:
-    """Text, or text that is encoded already."""
+def encode_markup(chunk: object) -> bytes:
+    """Encode text; bytes pass unchanged."""
     return chunk.encode() if isinstance(chunk, str) else _encode_bytes(chunk)
 
 
@@ -98,8 +102,8 @@ EVENTS = Kind("ServerSentEvent", EVENTS_TYPE, _encode_event)
 JSON = Kind("JSON values", JSON_LINES_TYPE, _encode_json_chunk)
 
 
-def kind_of(chunk: Any) -> Kind:
-    """The kind of stream that a first chunk begins."""
+def kind_of(chunk: object) -> Kind:
+    """The kind of a stream whose first chunk this is."""
     if isinstance(chunk, str):
         return TEXT
     if isinstance(chunk, BYTES_LIKE):
@@ -110,11 +114,11 @@ def kind_of(chunk: Any) -> Kind:
 
 
 class Encoder:
-    """Encodes one stream's chunks. The first of them settles what was left open.
+    """Encodes the chunks of one stream. Unless the user named a format, the first chunk decides it.
 
     Attributes:
-        encode: turns a chunk into bytes; valid after ``first``. It raises whatever the encoding raises.
-        media_type: the type that the first chunk stands for; ``None`` before it, or where the user named a format.
+        encode: encodes the next chunk; valid after ``first``. It raises whatever the encoding raises.
+        media_type: the media type of the first chunk; ``None`` before it, and if the user named a format.
     """
 
     __slots__ = ("_takes", "encode", "media_type", "where")
@@ -125,8 +129,8 @@ class Encoder:
         self.media_type: str | None = None
         self._takes: str | None = None
 
-    def first(self, chunk: Any) -> bytes:
-        """Encode the first chunk, and settle the kind of those that follow."""
+    def first(self, chunk: object) -> bytes:
+        """Encode the first chunk, and decide the kind of those that follow."""
         if self.encode is None:
             kind = kind_of(chunk)
             data = kind.encode(chunk)
@@ -134,8 +138,8 @@ class Encoder:
             return data
         return self.encode(chunk)
 
-    def explain(self, chunk: Any, error: Exception) -> Exception:
-        """What to raise at the ``yield`` for a chunk that ``encode`` refused."""
+    def explain(self, chunk: object, error: Exception) -> Exception:
+        """The exception to raise at the ``yield`` of a chunk that ``encode`` refused."""
         if not isinstance(error, TypeError):
             return error
         got = type(chunk).__qualname__
@@ -150,7 +154,7 @@ class Encoder:
         else:
             text = f"{self.where}: a stream cannot send {got}: yield {_TAKES.get(self.encode, _TAKES[None])}"
         wrong = TypeError(text)
-        wrong.__cause__ = None if other or isinstance(error, WrongChunk) else error
+        wrong.__cause__ = None if other or isinstance(error, WrongChunk) else error  # msgspec's error says which part
         return wrong
 
 
@@ -161,25 +165,25 @@ _TAKES: dict[object, str] = {
     encode_any_event: f"a ServerSentEvent, str, or {_JSON_VALUE}",
     encode_markup: "str",
 }
-"""What each format takes, for messages."""
+"""The chunks that each format takes, for messages."""
 
 
 class _Echo:
-    """A file whose ``write`` hands back what it got, which ``csv.writer.writerow`` then returns."""
+    """A file whose ``write`` returns its argument: ``csv.writer.writerow`` returns what ``write`` does."""
 
     @staticmethod
-    def write(text: str) -> str:
+    def write(text: T) -> T:
         return text
 
 
 class CSVEncoder:
-    """Rows to CSV (RFC 4180: CRLF line ends, quotes where they are needed).
+    """Encodes rows as CSV (RFC 4180: CRLF line ends, quotes where they are needed).
 
     A row is a sequence, a mapping, a dataclass or a ``msgspec.Struct``. The last three have named columns: ``header``
-    says which and in what order, or else the first of them does; a column that a later row lacks is empty.
+    gives the columns and their order, otherwise the first row with names does. A column that a row lacks is empty.
 
     Args:
-        header: the first line; the names of the columns where rows have names.
+        header: the first line: the names of the columns.
     """
 
     __slots__ = ("_columns", "_known", "_write_header", "_writerow")
@@ -192,28 +196,25 @@ class CSVEncoder:
         self._columns = None if header is None else list(header)
         self._known: frozenset[str] = frozenset(self._columns or ())
         self._write_header = header is not None
-        self._writerow: Callable[[Iterable[Any]], str] = writer(_Echo()).writerow
+        self._writerow: Callable[[Iterable[object]], str] = writer(_Echo()).writerow
 
     def header_line(self) -> bytes:
-        """The header where it was given and has not been written: also a file without rows has it."""
+        """The header if it was not written yet, else ``b""``: a table without rows has it too."""
         if not self._write_header or self._columns is None:
             return b""
         self._write_header = False
         return self._writerow(self._columns).encode()
 
-    def __call__(self, row: Any) -> bytes:
-        """One row, with the header before it where it is the first.
+    def __call__(self, row: object) -> bytes:
+        """Encode one row; the first has the header before it.
 
         Raises:
-            TypeError: the row is none of the kinds above.
-            ValueError: it has a column that the header does not name, which would be lost.
+            TypeError: if the row is none of the types above.
+            ValueError: if the row has a column that the header lacks: it would be lost.
         """
         if isinstance(row, Sequence) and not isinstance(row, (str, *BYTES_LIKE)):
-            line = self._writerow(row).encode()  # first, since it may fail: the header is written once
+            line = self._writerow(row).encode()  # before header_line: it may fail, and the header is written once
             return self.header_line() + line
-        return self._named(row)
-
-    def _named(self, row: Any) -> bytes:
         fields = _fields_of(row)
         if self._columns is None:
             self._columns, self._known, self._write_header = list(fields), frozenset(fields), True
@@ -224,7 +225,7 @@ class CSVEncoder:
         return self.header_line() + line
 
 
-def _fields_of(row: Any) -> Mapping[str, Any]:
+def _fields_of(row: object) -> Mapping[str, object]:
     if isinstance(row, Mapping):
         return row
     if isinstance(row, msgspec.Struct):

@@ -1,4 +1,8 @@
-"""Errors by whose fault they are: the handler's deliberate answer, the client, or a mistake in the user's code."""
+"""Exceptions: a handler's deliberate response, a fault of the client, or a mistake in the user's code.
+
+An exception that was raised refers to the frames that it passed, and so to all their variables: to a request's body,
+for instance. What stores, groups or logs exceptions here clears those frames, so that a request is freed at once.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ from types import FrameType, TracebackType
 from typing import Final, TypedDict
 
 SHOWN: Final = 10
-"""Inputs that do not fit which the sentence of an error names; its list names all."""
+"""Invalid inputs that the text of an ``InputError`` names; ``errors`` has all of them."""
 _SUSPENDS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
-"""Flags of the code of what can wait in the middle: coroutines, and generators of both kinds."""
+"""Flags of code that can be suspended."""
 NEEDS_TRIO: Final = (
     "trioweb runs on trio, and this server does not: run it with `hypercorn -k trio module:app`, where module is the "
     "name of your file and app the name of your App"
@@ -20,19 +24,19 @@ NEEDS_TRIO: Final = (
 
 
 class HTTPError(Exception):
-    """A handler's deliberate answer with an error status.
+    """A deliberate response with an error status.
 
     Raise it anywhere before the response has started; the client gets a problem document (RFC 9457) or, in a
-    browser, a page. ``@app.error_handler(status)`` or ``@app.error_handler(HTTPError)`` answers in its place.
+    browser, a page. ``@app.error_handler(status)`` or ``@app.error_handler(HTTPError)`` replaces that response.
 
     Args:
         status: the HTTP status code, 400 to 599.
-        detail: a sentence for the client about this one occurrence; the standard phrase of the status unless given.
-        headers: headers for the answer, for instance ``{"retry-after": "5"}``.
+        detail: a sentence for the client about this occurrence; by default the reason phrase of the status.
+        headers: headers of the response, for instance ``{"retry-after": "5"}``.
 
     Raises:
-        TypeError: ``detail`` is no ``str``.
-        ValueError: ``status`` is not an error status, or a header has a CR, LF or NUL.
+        TypeError: if ``detail`` is not a ``str``.
+        ValueError: if ``status`` is not an error status, or a header has a CR, LF or NUL.
     """
 
     def __init__(
@@ -70,11 +74,12 @@ class HTTPError(Exception):
 
 
 class Fault(TypedDict):
-    """One input that does not fit.
+    """One invalid input.
 
     Attributes:
-        loc: where it is: ``path``, ``query``, ``header``, ``cookie``, ``form`` or ``body``, then the way to it.
-        msg: what is wrong with it.
+        loc: its location: ``path``, ``query``, ``header``, ``cookie``, ``form`` or ``body``, then the names and indexes
+            that lead to it.
+        msg: what is wrong.
     """
 
     loc: list[str | int]
@@ -82,13 +87,13 @@ class Fault(TypedDict):
 
 
 class InputError(HTTPError):
-    """What a client has sent can be read, but does not fit what the handler asks for: a 422 that names each input.
+    """The request can be parsed, but its inputs are not what the handler is annotated with: a 422 that names them.
 
     Args:
-        errors: what does not fit.
+        errors: the invalid inputs.
 
     Attributes:
-        errors: the same. They stand in the problem document as its member ``errors``.
+        errors: the same: the member ``errors`` of the problem document.
     """
 
     def __init__(self, errors: Sequence[Fault]) -> None:
@@ -99,23 +104,23 @@ class InputError(HTTPError):
 
 
 class ClientDisconnected(Exception):
-    """The client left before its request body had arrived whole, or its response was sent. Raised in whoever reads the
-    body, or sends; never logged.
+    """The client left before its request body was complete or its response was sent. Raised by the calls that read the
+    body or send; never logged.
     """
 
 
 class BrokenOff(ClientDisconnected):
-    """A mounted app has broken its response off, and logged why: which is its cause, where that is known."""
+    """A mounted app has aborted its response and logged the error, which is the cause of this one if it is known."""
 
 
 class WebSocketDisconnect(ClientDisconnected):
-    """A WebSocket is closed: its peer has left, or this side has closed it. Raised in whoever receives or sends; a
-    handler may let it pass, and it is never logged.
+    """The WebSocket is closed: the peer left, or this side closed it. Raised by the calls that receive and send; a
+    handler need not catch it, and it is never logged.
 
     Attributes:
-        code: why, as a number (RFC 6455, section 7.4): the peer's, or that of this side's own ``close``; 1005 where the
-            peer gave none, 1006 where the connection broke off, or the server does not tell.
-        reason: why, in words.
+        code: the close code (RFC 6455, section 7.4) of the peer, or of this side's own ``close``; 1005 if the peer gave
+            none, 1006 if the connection was lost, or the server does not say.
+        reason: the reason in words.
     """
 
     def __init__(self, code: int = 1006, reason: str = "") -> None:
@@ -128,19 +133,19 @@ class WebSocketDisconnect(ClientDisconnected):
 
 
 class RouteError(ValueError):
-    """A mistake in how a route was registered. Its message names the route, the reason, and what to write instead."""
+    """A mistake in the registration of a route. The message names the route, the reason, and what to write instead."""
 
 
 class StreamTimeout(Exception):
-    """A stream ran into one of its own time limits and was broken off."""
+    """A stream exceeded one of its time limits and was aborted."""
 
 
 class ContentLengthError(Exception):
-    """A stream gave fewer or more bytes than the ``content-length`` that was declared for it."""
+    """A stream gave fewer or more bytes than its ``content-length`` declares."""
 
 
 def phrase_of(status: int) -> str:
-    """The reason phrase of a status code (RFC 9110, section 15), or a plain word for one that has none."""
+    """The reason phrase of a status code (RFC 9110, section 15), or a general one."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -148,21 +153,21 @@ def phrase_of(status: int) -> str:
 
 
 def unwrap(error: Exception) -> Exception:
-    """A group that holds one exception is that exception."""
+    """The only exception of a group, or the error itself."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def renewed(error: HTTPError) -> HTTPError:
-    """The same once more, to be raised where the first is kept: one that was raised holds the frames that it passed."""
-    copy = type(error).__new__(type(error), *error.args)
+    """A copy, to be raised while the original is stored: raising the original would store the frames that it passes."""
+    copy = type(error).__new__(type(error), *error.args)  # without __init__, whose parameters a subclass may change
     copy.__dict__.update(error.__dict__)
     return copy
 
 
 def taken(error: Exception) -> Exception:
-    """As ``unwrap``, for who has caught it: frames that only the group has passed keep nothing any more."""
+    """``unwrap`` a caught error, and clear the frames that only the group has passed."""
     inner = unwrap(error)
     if inner is not error:
         _clear(error.__traceback__, set(_frames(inner.__traceback__)))
@@ -170,11 +175,10 @@ def taken(error: Exception) -> Exception:
 
 
 def forget(error: BaseException | None) -> None:
-    """An exception has been dealt with: break the reference cycles that it is in.
+    """Break the reference cycles of an exception that has been handled: clear the variables of its frames.
 
-    What the user's own functions keep in their variables is let go of; the lines of the traceback stay, for who has
-    kept the exception. An ``HTTPError`` loses them too, and what has led to it: nobody is told of them, and one that is
-    made once and raised for each request would grow by them.
+    The traceback keeps its lines, for code that has kept the exception. An ``HTTPError`` loses its traceback, cause and
+    context too: nothing prints them, and an instance that is raised for each request would collect them.
     """
     todo = [error]
     seen: set[int] = set()
@@ -198,43 +202,40 @@ def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
 
 
 def _clear(trace: TracebackType | None, spared: Container[FrameType] = ()) -> None:
-    """Clear the frames that have ended, and those that have called them: trio's keep what they have caught."""
+    """Clear the finished frames of a traceback, and their callers: trio's frames hold the exceptions they caught."""
     seen: set[FrameType] = set()
     for frame in _frames(trace):
         clear_ended(frame, seen, spared)
 
 
 def clear_ended(frame: FrameType | None, seen: set[FrameType] | None = None, spared: Container[FrameType] = ()) -> None:
-    """Clear a frame and its callers, up to the first that has not ended. Not those that wait, which before Python 3.13
-    this would end.
-    """
+    """Clear a frame and its callers, up to the first that still runs or is suspended."""
     seen = set() if seen is None else seen
     while frame is not None and frame not in seen and frame not in spared:
         seen.add(frame)
         if sys.version_info < (3, 13) and frame.f_code.co_flags & _SUSPENDS:
-            break
+            break  # before Python 3.13 clear() closes a suspended coroutine or generator
         try:
             frame.clear()
-        except RuntimeError:  # it has not ended, nor have its callers
+        except RuntimeError:  # it still runs, and so do its callers
             break
         frame = frame.f_back
 
 
 def chained(error: Exception, earlier: Exception) -> Exception:
-    """An error that came up in dealing with an earlier one, which a traceback then shows too, as Python has it in an
-    ``except`` block.
-    """
+    """Make ``earlier`` the context of ``error``, as Python does in an ``except`` block, and return ``error``."""
     known: list[BaseException] = []
     link: BaseException | None = earlier
     while link is not None and link not in known:
         known.append(link)
         link = link.__cause__ or link.__context__
+    # Append `earlier` at the end of the chain of `error`, unless the two chains meet.
     last: BaseException = error
     while last not in known:
         following = last.__cause__ or last.__context__
         if following is None:
             last.__context__ = earlier
             break
-        known.append(last)  # a chain that a user has made may be a circle
+        known.append(last)  # a user may have made a circular chain
         last = following
     return error

@@ -1,4 +1,4 @@
-"""Lines of a body, taken apart as they arrive, in time that grows with their bytes and not with their pieces."""
+"""Split a body into lines as it arrives, in time linear in its bytes, however small its pieces are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from trioweb.ground.errors import HTTPError
 
 
 class LineSplitter:
-    """Takes bytes in pieces of any size and gives lines without their ends (LF or CRLF).
+    """Splits pieces of any size into lines without their ends (LF or CRLF).
 
     Args:
-        max_size: bytes of a line, its end not counted.
+        max_size: the most bytes of a line, without its end.
 
     Attributes:
-        count: lines that were given.
+        count: the number of lines so far.
     """
 
     __slots__ = ("_max_size", "_pieces", "_size", "count")
@@ -26,10 +26,10 @@ class LineSplitter:
         self.count = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take a piece. To be iterated to its end before the next one.
+        """The lines that a piece completes. Exhaust the iterator before the next call.
 
         Raises:
-            HTTPError: 413 for a line that is too long. The lines before it are given.
+            HTTPError: 413 if a line is too long, after the lines before it.
         """
         *whole, rest = data.split(b"\n")
         for line in whole:
@@ -47,14 +47,14 @@ class LineSplitter:
         if rest:
             self._pieces.append(rest)
             self._size += len(rest)
-            if self._size > self._max_size + 1:  # the last byte may be a CR that belongs to the end
+            if self._size > self._max_size + 1:  # the last byte may be the CR of the line's end
                 raise self._too_long()
 
     def end(self) -> Iterator[bytes]:
-        """There is no more: a last line needs no end.
+        """The last line, if it has no end.
 
         Raises:
-            HTTPError: 413 where it is too long.
+            HTTPError: 413 if the line is too long.
         """
         if self._pieces:
             yield from self.feed(b"\n")

@@ -1,8 +1,8 @@
-"""The least rate at which a client must send a body, and take a response.
+"""The least rate at which a client must send a request body and receive a response.
 
-Only time counts in which the client owes bytes: while somebody waits for them, or while they wait for the client.
-Seconds of waiting are a debt, bytes pay it back, and nothing is paid in advance. So a client that was fast for a while
-cannot live on that, and one that is silent because nobody asks it has nothing to pay.
+Only the time counts in which the server waits for the client. Each second of waiting lowers a balance, each byte raises
+it again, at most to zero. So a client that was fast at first cannot be slow later, and a client that the server does
+not wait for loses nothing.
 """
 
 from __future__ import annotations
@@ -11,51 +11,54 @@ import math
 from typing import Final, Literal
 
 MIN_RATE: Final = 240.0
-"""Bytes a second: less than any line gives, and more than who wants to hold a connection for hours likes to spend."""
+"""Bytes a second: slower than any real link, but costly for a client that wants to hold connections for hours."""
 GRACE: Final = 5.0
-"""Seconds that a client may owe."""
+"""Seconds that a client may be behind the rate."""
 BURST: Final = 5.25
-"""Seconds more until it is left: bytes come, and are taken, in bursts. A system tells of what its program has read
-once there is room for some packets more.
+"""Seconds added to ``GRACE``, since bytes arrive and leave in bursts: a TCP receiver announces free space only when
+there is room for several packets.
 """
 AUTO: Final = "auto"
-"""In place of a rate: a route's is its app's, a server's too, and an app's is the above where there is a timeout."""
+"""Instead of a rate: a route takes its app's, and an app ``MIN_RATE`` in each direction that has a timeout."""
 
 MinRate = float | Literal["auto"] | None
 
 
 class Pace:
-    """What one client owes, in one direction.
+    """Measures one client in one direction.
 
     Args:
         rate: bytes a second; ``None`` for no limit.
+
+    Attributes:
+        seen: bytes in all, at the last look.
     """
 
     __slots__ = ("_balance", "_since", "rate", "seen")
 
     def __init__(self, rate: float | None) -> None:
         self.rate = rate
-        self._balance = 0.0
+        self._balance = 0.0  # seconds, never above zero
         self.seen = 0
         self._since = 0.0
 
     def start(self, now: float, seen: int) -> float:
-        """A wait begins; says how many seconds it may last.
+        """Begin to wait for the client; returns the seconds that the wait may last.
 
         Args:
             now: the time.
-            seen: bytes that the client has given, or taken, in all: any number that grows with them.
+            seen: the bytes that the client has sent, or received, in all.
         """
         self._since = now
         return self._settle(seen) + GRACE + BURST
 
     def look(self, now: float, seen: int, since: float = -math.inf) -> bool:
-        """The wait goes on, or is over. Returns whether the client is too slow.
+        """Count the wait up to now; returns whether the client is too slow.
 
         Args:
             now: the time.
-            seen: as above.
-            since: no second before that was one of waiting.
+            seen: as in ``start``.
+            since: when the wait began, if that was after ``start`` or the last look.
         """
         self._balance -= now - max(self._since, since)
         self._since = now
@@ -70,10 +73,10 @@ class Pace:
 
 
 def check_rate(name: str, value: object) -> None:
-    """Refuse what is no rate.
+    """Check a rate.
 
     Raises:
-        ValueError: it is neither ``None``, nor ``"auto"``, nor a number above zero.
+        ValueError: if it is neither ``None``, nor ``"auto"``, nor a number above zero.
     """
     if value in (None, AUTO):
         return

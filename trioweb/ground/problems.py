@@ -1,4 +1,4 @@
-"""What an error looks like to a client: a problem document (RFC 9457), or a page for a browser."""
+"""The body of an error response: a problem document (RFC 9457), or a page for a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pre{{overflow:auto;padding:1rem;border:1px solid #8888;border-radius:.4rem;font-
 
 
 def wants_page(accept: str) -> bool:
-    """Whether an ``accept`` header is a browser's: it wants ``text/html``, and JSON not more (RFC 9110, 12.5.1)."""
+    """Whether an ``accept`` header prefers ``text/html`` to JSON, as browsers do (RFC 9110, section 12.5.1)."""
     weights: dict[str, float] = {}
     for part in accept.split(","):
         media_type, *parameters = part.split(";")
@@ -44,19 +44,19 @@ def _weight(parameters: list[str]) -> float:
 def render_problem(
     status: int, detail: str | None, trace: str | None, page: bool, errors: Sequence[Fault] = ()
 ) -> tuple[bytes, str]:
-    """The body and media type of an error.
+    """The body and media type of an error response.
 
     Args:
         status: the HTTP status code.
-        detail: what to tell the client about this occurrence.
-        trace: a traceback, which only a debugging app shows.
-        page: HTML rather than JSON.
-        errors: the inputs that do not fit.
+        detail: a sentence about this occurrence.
+        trace: a traceback, in debug mode.
+        page: make HTML instead of JSON.
+        errors: the invalid inputs.
     """
     title = phrase_of(status)
-    detail, trace = _speakable(detail), _speakable(trace)
+    detail, trace = _encodable(detail), _encodable(trace)
     if page:
-        from html import escape  # noqa: PLC0415 - it loads all names of entities, and most apps answer in JSON
+        from html import escape  # noqa: PLC0415 - it loads the table of HTML entities, and most apps answer in JSON
 
         body = f"<p>{escape(detail)}</p>" if detail else ""
         if trace is not None:
@@ -72,6 +72,6 @@ def render_problem(
     return encode_json(problem), PROBLEM_TYPE
 
 
-def _speakable(text: str | None) -> str | None:
-    """Text without lone surrogates, which file names may have and UTF-8 has not."""
+def _encodable(text: str | None) -> str | None:
+    # File names may have lone surrogates, which UTF-8 cannot encode.
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()

@@ -1,14 +1,14 @@
-"""The table of routes: from a path to the endpoints that stand there.
+"""The route table: finds the endpoint for a method and a path.
 
-A tree of segments. Plain text wins over a pattern at each segment, whatever the order of registration, and the search
-goes back where a branch leads nowhere. A node has one parent and one depth, so a look-up visits each node at most
-once: its time is bounded by the number of routes, not by combinations of them.
+It is a tree of path segments. At each segment plain text wins over a pattern, whatever the order of registration, and
+the search backtracks from a branch that does not match. A node has one parent and one depth, so a look-up visits each
+node at most once: its time is bounded by the number of routes, not by combinations of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Pattern, Template
@@ -17,17 +17,17 @@ E = TypeVar("E")
 
 
 class Place(Generic[E]):
-    """What stands at one template's path: an endpoint for each method."""
+    """The endpoints of one path template, one for each method."""
 
     __slots__ = ("endpoints", "labels", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.labels: dict[str, str] = {}  # by method, for messages
-        self.endpoints: dict[str, tuple[E, tuple[str, ...]]] = {}  # by method, with the names of its parameters
+        self.endpoints: dict[str, tuple[E, tuple[str, ...]]] = {}  # by method, with the names of the path parameters
 
     def allowed(self) -> set[str]:
-        """The methods that it answers, those that follow from others included."""
+        """The methods of its endpoints, and the automatic ones."""
         methods = set(self.endpoints)
         return methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
 
@@ -43,17 +43,17 @@ class _Node(Generic[E]):
 
 
 class RouteTable(Generic[E]):
-    """Finds the endpoint for a method and a path."""
+    """The endpoints by path and method."""
 
     def __init__(self) -> None:
         self._root: _Node[E] = _Node()
-        self._plain: dict[str, Place[E]] = {}  # templates without parameters, found in one look-up
+        self._plain: dict[str, Place[E]] = {}  # templates without parameters: one dict look-up finds them
 
     def add(self, template: Template, methods: frozenset[str], endpoint: E, label: str) -> None:
         """Register an endpoint.
 
         Raises:
-            RouteError: another route matches the same requests.
+            RouteError: if another route matches the same requests.
         """
         place = self._place(template)
         taken = sorted(methods & place.endpoints.keys())
@@ -82,11 +82,10 @@ class RouteTable(Generic[E]):
             self._plain[template.source] = node.place
         return node.place
 
-    def find(self, method: str, path: str) -> tuple[E, dict[str, Any]] | None:
-        """The endpoint for this request and its path parameters.
+    def find(self, method: str, path: str) -> tuple[E, dict[str, object]] | None:
+        """The endpoint for a request and the values of its path parameters, or ``None``.
 
-        ``HEAD`` falls back on ``GET`` of the same path. ``None`` where there is none, which is a 404 or a 405:
-        ``allowed`` tells.
+        ``HEAD`` falls back on ``GET`` of the same path. After ``None``, ``allowed`` tells a 404 from a 405.
         """
         place = self._plain.get(path)
         if place is not None:
@@ -103,16 +102,16 @@ class RouteTable(Generic[E]):
         return None
 
     def allowed(self, path: str) -> set[str]:
-        """The methods that some route answers at this path; empty where there is no route."""
+        """The methods that routes answer at this path; empty if no route matches it."""
         return set().union(*(place.allowed() for place, _ in self._places(path)))
 
-    def _places(self, path: str) -> Iterator[tuple[Place[E], tuple[Any, ...]]]:
+    def _places(self, path: str) -> Iterator[tuple[Place[E], tuple[object, ...]]]:
         if path[:1] == "/":
             yield from _walk(self._root, path[1:], ())
 
 
-def _walk(node: _Node[E], rest: str | None, found: tuple[Any, ...]) -> Iterator[tuple[Place[E], tuple[Any, ...]]]:
-    if rest is None:  # every segment is used up
+def _walk(node: _Node[E], rest: str | None, found: tuple[object, ...]) -> Iterator[tuple[Place[E], tuple[object, ...]]]:
+    if rest is None:  # no segment is left
         if node.place is not None:
             yield node.place, found
         return
@@ -135,7 +134,7 @@ S = TypeVar("S")
 
 
 def _shared(children: list[tuple[Pattern, S]], pattern: Pattern, new: S) -> S:
-    """The child under a pattern of the same shape, or ``new`` put in its place by rank."""
+    """The child with a pattern of the same shape; if there is none, add ``new`` and sort by rank."""
     for known, child in children:
         if known.shape == pattern.shape:
             return child

@@ -1,7 +1,7 @@
-"""Path templates such as ``/users/{id:int}/files/{rest:path}``: matching a path, and making one.
+"""Path templates such as ``/users/{id:int}/files/{rest:path}``: match a path, and format one.
 
-A template is cut at its slashes. A segment is plain text, or a pattern with parameters; a ``path`` parameter may hold
-slashes, so from its segment on the template is one pattern. Everything here works on decoded text.
+A template is split at its slashes. A segment is plain text, or a pattern with parameters; a ``path`` parameter may
+contain slashes, so from its segment on the template is one pattern. Everything here works on decoded text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 from uuid import UUID
 
@@ -19,25 +19,29 @@ import msgspec
 
 from trioweb.ground.errors import RouteError
 
+PathParams: TypeAlias = Mapping[str, Any]
+"""The values of path parameters by name: whatever the converters, also the user's own, have parsed."""
+
 MATCH_STEPS: Final = 4_000_000
 """Steps that a regular expression may take on one text, some 2 ns each.
 
-With k parameters it takes n ** k on n characters: two of them see up to 2,000 characters, three up to 158. Where all
-are ``str``, as in ``{name}.{ending}``, none is needed, and a text may have any length.
+With k parameters in a segment it takes n ** k steps for n characters: so two parameters are tried on at most 2,000
+characters, three on at most 158. If all are ``str``, as in ``{name}.{ending}``, no regular expression is used, and a
+text may have any length.
 """
 
 _PARAMETER = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 
 
 class Converter(msgspec.Struct, frozen=True):
-    """How a path parameter is recognised, read, and written.
+    """How a path parameter is matched, parsed and formatted.
 
     Attributes:
-        name: what stands behind the colon in a template.
-        regex: what it matches, within one segment.
+        name: its name in templates, after the colon.
+        regex: matches its text, within one segment.
         parse: text to value; a ``ValueError`` means that the path does not match, a 404.
         format: value to text.
-        rank: where two patterns fit the same segment, the lower one is tried first.
+        rank: of two patterns that match a segment, the one of lower rank is tried first.
     """
 
     name: str
@@ -58,8 +62,8 @@ def _parse_float(text: str) -> float:
     return value
 
 
-def _format_float(value: Any) -> str:
-    return format(Decimal(repr(float(value))), "f")  # all digits, and no exponent, which the regex does not have
+def _format_float(value: str | float) -> str:
+    return format(Decimal(repr(float(value))), "f")  # without an exponent, which the regex does not match
 
 
 CONVERTERS: Final[Mapping[str, Converter]] = {
@@ -78,12 +82,12 @@ class Pattern(msgspec.Struct, frozen=True):
     """A part of a template that has parameters.
 
     Attributes:
-        shape: the same for two patterns that match the same texts: the source without the parameters' names.
-        regex: the whole of it, a group for each parameter.
-        parameters: name and converter, in order.
-        plain: the texts before, between and after them.
-        rank: the worst of its converters, then the more plain text the better.
-        longest: characters that a text may have to be tried at all; 0 where no regular expression is needed.
+        shape: the source without the names of the parameters: equal for patterns that match the same texts.
+        regex: matches the whole text, with a group for each parameter.
+        parameters: names and converters, in order.
+        plain: the plain texts before, between and after the parameters.
+        rank: the highest rank of the converters, then fewer plain characters.
+        longest: the most characters of a text that the regular expression is tried on; 0 if none is needed.
     """
 
     shape: str
@@ -94,15 +98,16 @@ class Pattern(msgspec.Struct, frozen=True):
     longest: int
 
     def split(self, text: str) -> tuple[str, ...] | None:
-        """The parameters' texts in order, or ``None`` where the text does not fit."""
+        """The texts of the parameters in order, or ``None`` if the text does not match."""
         if not self.longest:
             return self._split_at_plain(text)
         found = self.regex.fullmatch(text) if len(text) <= self.longest else None
         return None if found is None else tuple(found[f"_{index}"] for index in range(len(self.parameters)))
 
     def _split_at_plain(self, text: str) -> tuple[str, ...] | None:
-        """The same where each parameter takes any text, from right to left: so the first take the most, as a regular
-        expression has it, and what is between two need never be looked for twice.
+        """``split`` where each parameter matches any text, in linear time.
+
+        It works from right to left: so the first parameters get the most text, as with a greedy regular expression.
         """
         first, *between, last = self.plain
         if "/" in text or not (text.startswith(first) and text.endswith(last)):
@@ -120,8 +125,8 @@ class Pattern(msgspec.Struct, frozen=True):
         parts.append(text[begin:end])
         return tuple(reversed(parts))
 
-    def match(self, text: str) -> tuple[Any, ...] | None:
-        """The parameters' values in order, or ``None`` where the text does not fit."""
+    def match(self, text: str) -> tuple[object, ...] | None:
+        """The values of the parameters in order, or ``None`` if the text does not match."""
         texts = self.split(text)
         if texts is None:
             return None
@@ -131,7 +136,7 @@ class Pattern(msgspec.Struct, frozen=True):
             return None
 
     def join(self, texts: tuple[str, ...]) -> str:
-        """The text with these in the places of its parameters."""
+        """The text with the parameters replaced by these texts."""
         return "".join(plain + part for plain, part in zip(self.plain, (*texts, ""), strict=True))
 
 
@@ -139,9 +144,9 @@ class Template(msgspec.Struct, frozen=True):
     """A parsed path template.
 
     Attributes:
-        source: as the user wrote it, prefixes included.
+        source: the template as the user wrote it, with the prefixes of routers.
         segments: plain text or a pattern, one for each segment.
-        tail: the pattern for all that follows them, where a ``path`` parameter stands in it.
+        tail: the pattern for the rest, from the segment of a ``path`` parameter on.
     """
 
     source: str
@@ -154,18 +159,18 @@ class Template(msgspec.Struct, frozen=True):
         patterns = [part for part in (*self.segments, self.tail) if isinstance(part, Pattern)]
         return {name: converter for pattern in patterns for name, converter in pattern.parameters}
 
-    def format(self, values: Mapping[str, Any]) -> str:
-        """The path for these values, percent-encoded.
+    def format(self, values: PathParams) -> str:
+        """The path with these values, percent-encoded.
 
         Raises:
-            ValueError: a value would make a path that this template does not match.
+            ValueError: if the template would not match the path.
         """
         parts = [self._fill(part, values) for part in self.segments]
         if self.tail is not None:
             parts.append(self._fill(self.tail, values))
         return "/" + "/".join(parts)
 
-    def _fill(self, part: str | Pattern, values: Mapping[str, Any]) -> str:
+    def _fill(self, part: str | Pattern, values: PathParams) -> str:
         if isinstance(part, str):
             return quote(part)
         texts = tuple(self._text(name, converter, values[name]) for name, converter in part.parameters)
@@ -177,7 +182,7 @@ class Template(msgspec.Struct, frozen=True):
             raise ValueError(f"{given}: that makes a path that {self.source!r} would not match")
         return quote(text, safe="/" if part is self.tail else "")
 
-    def _text(self, name: str, converter: Converter, value: Any) -> str:
+    def _text(self, name: str, converter: Converter, value: object) -> str:
         try:
             return converter.format(value)
         except (AttributeError, TypeError, ValueError) as error:
@@ -189,10 +194,10 @@ def parse_template(source: str, converters: Mapping[str, Converter] | None) -> T
 
     Args:
         source: the template.
-        converters: those that it may name; ``None`` to check all but their names, which come later.
+        converters: the converters by name; ``None`` to check everything else, since they are not known yet.
 
     Raises:
-        RouteError: it is not a template; the message says why and what to write.
+        RouteError: if it is not a template; the message says why and what to write.
     """
     if not source.startswith("/"):
         raise RouteError(f'the path {source!r} must start with "/": write {"/" + source!r}')
@@ -219,7 +224,7 @@ def parse_template(source: str, converters: Mapping[str, Converter] | None) -> T
 
 
 class _Unresolved(dict[str, Converter]):
-    """Stands for converters that are not known yet: every one matches what that of ``str`` does."""
+    """Has a converter of every name, which matches as that of ``str`` does."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -229,10 +234,10 @@ class _Unresolved(dict[str, Converter]):
 
 
 def check_names(source: str) -> list[tuple[str, str]]:
-    """The parameters of a template as (name, converter's name).
+    """The names of a template's parameters and converters.
 
     Raises:
-        RouteError: braces do not pair up, or a name is no identifier or stands twice.
+        RouteError: if the braces do not pair up, or a name is not an identifier or is repeated.
     """
     rest = _PARAMETER.sub("", source)
     if "{" in rest or "}" in rest:
@@ -253,8 +258,8 @@ def _pattern(source: str, converters: Mapping[str, Converter]) -> Pattern:
     plain = tuple(re.split(r"\{[^{}]*\}", source))
     regex, shape = re.escape(plain[0]), plain[0]
     for index, ((_, converter), text) in enumerate(zip(parameters, plain[1:], strict=True)):
-        # A name of our own: templates that differ in their parameters' names only share a pattern, and a user's regex
-        # may have groups.
+        # Numbered group names: templates that differ only in parameter names share a pattern, and a user's regex may
+        # have groups of its own.
         regex += f"(?P<_{index}>{converter.regex}){re.escape(text)}"
         shape += f"{{{converter.name}}}{text}"
     try:

@@ -1,6 +1,6 @@
-"""Text as browsers and people send it, in the form that RFC 3339 and JSON have: which is what msgspec reads.
+"""Rewrite text of browsers and people in the syntax of JSON and RFC 3339, which msgspec reads.
 
-Each function hands back what it does not know, for msgspec to refuse.
+Each function returns text that it does not know unchanged: msgspec then refuses it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _SWITCH: Final = {"on": True, "off": False, "yes": True, "no": False}
 
 
 def switch(text: str) -> str | bool:
-    """A checkbox's ``on``, and ``yes`` and ``no`` as people write them, as booleans."""
+    """The boolean for a checkbox's ``on``, and for ``off``, ``yes`` and ``no``."""
     return _SWITCH.get(text.lower(), text)
 
 
 def number(text: str) -> str:
-    """A number without a plus, without zeros in front and with a digit before its point: ``007``, ``.5`` and ``+3``."""
-    if text.isdecimal() and text[0] != "0":  # most are
+    """A number without plus sign and leading zeros, with a digit before its point: ``007``, ``.5`` and ``+3``."""
+    if text.isdecimal() and text[0] != "0":  # most numbers
         return text
     found = _NUMBER.fullmatch(text)
     if found is None:
@@ -32,6 +32,6 @@ def number(text: str) -> str:
 
 
 def clock_time(text: str) -> str:
-    """A time with its seconds: HTML's ``datetime-local`` and ``time`` inputs send none where they are zero."""
+    """A time with seconds: HTML's ``datetime-local`` and ``time`` inputs leave them out if they are zero."""
     found = _TIME.fullmatch(text)
     return text if found is None else f"{found[1]}:00{found[2]}"

@@ -1,7 +1,7 @@
-"""Tracebacks for people: from the user's own code on, and a group of exceptions as the exceptions in it.
+"""Format short tracebacks: they begin at the user's code, and show the exceptions of a group one by one.
 
-What is left out is the way there, which is the same for every request. The whole of it is in the log of an app that is
-not in debug mode.
+The frames of trioweb and trio that lead to the user's code are left out: they are the same for every request. The log
+has them, unless the app is in debug mode.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Final, NamedTuple
 _PACKAGE: Final = str(Path(__file__).parents[1])
 _INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _DELIBERATE: Final = ("TypeError", "ValueError", "RuntimeError")
-"""What this package raises for a mistake in the user's code, besides exceptions of its own."""
+"""What trioweb raises for a mistake in the user's code, besides its own exceptions."""
 _OF_SYNTAX: Final = ("SyntaxError", "IndentationError", "TabError")
-"""What tells its place itself."""
+"""Errors whose message names the file and line."""
 _MACHINERY: Final = ("/site-packages/trio/", "/site-packages/outcome/")
 _CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 _FORGOTTEN: Final = "('coroutine' object|object of type 'coroutine'|object coroutine can't)"
-"""What Python says of a coroutine that is taken for what it would give."""
+"""Matches Python's messages about a coroutine that was used instead of its result."""
 _AWAIT: Final = "Hint: an async function was called and not awaited: write `await` before the call.\n"
 
 
 class Place(NamedTuple):
-    """A line of code that is being run."""
+    """A line of running code."""
 
     filename: str
     line: int
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 def is_users(filename: str) -> bool:
-    """Whether code is the user's own, and not the standard library's, an installed package's or this one's."""
+    """Whether code is the user's, and not that of the standard library, an installed package or trioweb."""
     if filename.startswith(("<", _PACKAGE + "/")) or _INSTALLED.search(filename):
         return False
     return not any(filename.startswith(f"{path}/") for path in _library())
@@ -50,13 +50,13 @@ def is_users(filename: str) -> bool:
 
 @cache
 def _library() -> set[str]:
-    import sysconfig  # noqa: PLC0415 - it reads how Python was built, which only an error needs
+    import sysconfig  # noqa: PLC0415 - slow to import, and only errors need it
 
     return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def place_of(frame: FrameType) -> Place:
-    """Where the user's code is in what a thread runs right now: the innermost line of theirs, else of anybody's."""
+    """The innermost line of the user's code in a running thread; the innermost of any code if there is none."""
     lines = traceback.extract_stack(frame)
     lines.reverse()
     found = next((line for line in lines if is_users(line.filename)), lines[0])
@@ -66,15 +66,15 @@ def place_of(frame: FrameType) -> Place:
 def format_trace(error: BaseException) -> str:
     """The traceback of an error as text, from the user's code on.
 
-    A group with one exception in it is that exception. Of several each is told by itself, with the line of the nursery
-    that has put them together.
+    The exceptions of a group follow each other, each with the line of its nursery. A group of one exception is shown
+    as that exception.
     """
     told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
     return "".join(_lines(told))
 
 
 class _Leaf(NamedTuple):
-    """An exception that is no group, and the lines that its groups have passed, outermost first."""
+    """An exception that is not a group, and the frames of its groups, outermost first."""
 
     error: traceback.TracebackException
     around: Sequence[traceback.FrameSummary]
@@ -122,15 +122,15 @@ def _one(leaf: _Leaf) -> Iterator[str]:
 
 
 def _is_inner(error: traceback.TracebackException) -> bool:
-    """Whether a cause is only how this package has found out what it then says itself."""
+    # A cause that only passed frames of trioweb is how trioweb detected the error that it then raised.
     return bool(error.stack) and all(_is_own(line) for line in error.stack)
 
 
 def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[traceback.FrameSummary]:
-    """The lines from the user's first on, without those of this package and of trio's between lines of theirs.
+    """The frames from the user's first on, without those of trioweb and trio in between.
 
-    Behind the user's last line come those of what it has called; none where this package has only refused something.
-    Where there is no line of the user's the last one is left.
+    The frames of what the user's last one called follow it, unless trioweb deliberately raised the error there. Without
+    frames of the user, only the last one is left.
     """
     runs = [(users, list(lines)) for users, lines in groupby(stack, lambda line: is_users(line.filename))]
     while runs and not runs[0][0]:
@@ -151,7 +151,7 @@ def _is_own(line: traceback.FrameSummary) -> bool:
 
 
 def _is_machinery(line: traceback.FrameSummary) -> bool:
-    """Whether a line is only the way from one piece of code to the next: this package's, or trio's."""
+    """Whether a line is of trioweb or trio."""
     return _is_own(line) or any(name in line.filename for name in _MACHINERY)
 
 

@@ -1,9 +1,8 @@
-"""What msgspec cannot make as its class wants it, which is refused; and what it leaves out, which is put in.
+"""Decode values with msgspec: refuse classes that it would construct wrongly, and fill in defaults that it leaves out.
 
-msgspec sets the fields of an object itself, without its constructor: a class that does more there than to take its
-fields would be made without that. It also leaves a dataclass's default that was not sent to the class, where attributes
-find it. Its encoder looks only at the instance, as ``vars`` does: an answer that hands back what a client has sent
-would lack what the client has not.
+msgspec sets the fields of an object without calling its constructor, so whatever else a constructor does would not
+happen. It also does not set a dataclass's field that was not sent: the attribute is then found on the class, but not by
+``vars``, so that msgspec's encoder would leave the field out of a response.
 """
 
 from __future__ import annotations
@@ -11,56 +10,58 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, Final, TypeAlias, get_origin
+from typing import Any, Final, TypeAlias, TypeVar, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import is_foreign, means_nothing, parts_of, resolved
+from trioweb.ground.annotations import Annotation, is_foreign, means_nothing, parts_of, resolved
 
+T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], Any]
+"""Decodes JSON into a value of the user's type."""
 
 KEPT: Final = 256
-"""Types whose decoders are kept: to look into a type takes longer than to decode a small body."""
+"""Types whose decoders are cached: to inspect a type takes longer than to decode a small body."""
 
 
-def json_decoder(annotation: Any) -> Decode:
-    """What makes JSON into an annotation; into plain values for ``None``.
+def json_decoder(annotation: Annotation) -> Decode:
+    """A decoder from JSON to a type; to plain values for ``None``.
 
     Raises:
-        TypeError: if it is no type, or none that JSON can be made into.
+        TypeError: if the annotation is not a type that JSON can be decoded into.
     """
     if annotation is None:
         return _decode_any
     try:
         return _kept_decoder(annotation)
-    except TypeError:  # it cannot be hashed, or is none; the latter is said again
+    except TypeError:  # it cannot be hashed, or is no type: then this raises again
         return _checked_decoder(annotation)
 
 
-def _checked_decoder(annotation: Any) -> Decode:
+def _checked_decoder(annotation: Annotation) -> Decode:
     annotation = resolved(annotation, {})
     type_of(annotation)
     return decoder_of(annotation)
 
 
-def decoder_of(annotation: Any) -> Decode:
-    """What makes JSON into an annotation that ``type_of`` takes."""
-    decode = msgspec.json.Decoder(annotation).decode
+def decoder_of(annotation: Annotation) -> Decode:
+    """A decoder from JSON to a type that ``type_of`` has accepted."""
+    decode: Decode = msgspec.json.Decoder(annotation).decode
     if not leaves_out(types_of.type_info(annotation)):
         return decode
     return lambda data: complete(decode(data))
 
 
-def type_of(annotation: Any, *made_elsewhere: type) -> types_of.Type:
-    """What msgspec says of a type whose values can be made of what a client sends.
+def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
+    """Check that msgspec can convert a client's data to a type, and describe the type.
 
     Args:
-        annotation: without text in it: see ``annotations.resolved``.
-        made_elsewhere: classes that msgspec does not know, and need not make.
+        annotation: the type, as ``annotations.resolved`` returns it.
+        made_elsewhere: classes whose objects are in the data already.
 
     Raises:
-        TypeError: if msgspec cannot make its values as its classes want them.
+        TypeError: if msgspec cannot make such values, or would construct one of the classes wrongly.
     """
     for part in parts_of(annotation):
         for note in filter(is_foreign, getattr(part, "__metadata__", ())):
@@ -72,19 +73,19 @@ def type_of(annotation: Any, *made_elsewhere: type) -> types_of.Type:
     for found in _types_in(info):
         if isinstance(found, types_of.CustomType) and found.cls not in made_elsewhere:
             raise TypeError(f"nothing that a client sends can be made into {found.cls.__qualname__}")
-    msgspec.json.Decoder(annotation)  # knows of some more that cannot be
+    msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
     return info
 
 
-def _refusal(cls: Any) -> str:
-    """Why values of a class cannot be made, ``""`` where they can."""
+def _refusal(cls: Annotation) -> str:
+    """Why msgspec would construct a class wrongly, or ``""``."""
     name = cls.__qualname__
     if hasattr(cls, "__pydantic_validator__"):
         return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
     own, constructor, fixed, line = False, "__init__", [], cls.__mro__
     if dataclasses.is_dataclass(cls):
         made = next(each for each in line if "__dataclass_params__" in vars(each))
-        called = next(each for each in line if "__init__" in vars(each))
+        called = next(each for each in line if "__init__" in vars(each))  # another class: a constructor of its own
         own = called is not made or not vars(made)["__dataclass_params__"].init
         fixed = [field.name for field in dataclasses.fields(cls) if not field.init]
     elif (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
@@ -108,28 +109,28 @@ def _refusal(cls: Any) -> str:
 
 
 def leaves_out(info: types_of.Type) -> bool:
-    """Whether something may be missing from a value of a type."""
+    """Whether msgspec may leave fields of a value of a type unset: see the top of this module."""
     return any(isinstance(found, types_of.DataclassType) and _has_defaults(found) for found in _types_in(info))
 
 
 def _types_in(info: types_of.Type) -> Iterator[types_of.Type]:
-    """A type and all that are within it, each once."""
+    """A type and all types within it, each once."""
     seen: set[int] = set()
     ahead = [info]
     while ahead:
         found = ahead.pop()
-        if id(found) not in seen:  # a type may hold itself
+        if id(found) not in seen:  # a type may contain itself
             seen.add(id(found))
             yield found
             ahead += _within(found)
 
 
 def _has_defaults(info: types_of.DataclassType) -> bool:
-    cls: Any = get_origin(info.cls) or info.cls
+    cls: type = get_origin(info.cls) or info.cls
     return cls.__dictoffset__ != 0 and any(field.default is not msgspec.NODEFAULT for field in info.fields)
 
 
-def _within(info: Any) -> Iterable[types_of.Type]:
+def _within(info: types_of.Type) -> Iterable[types_of.Type]:
     found = [getattr(info, name, None) for name in ("type", "item_type", "key_type", "value_type")]
     found += getattr(info, "types", ())  # of a union
     found += getattr(info, "item_types", ())  # of a tuple
@@ -137,9 +138,9 @@ def _within(info: Any) -> Iterable[types_of.Type]:
     return [each for each in found if isinstance(each, types_of.Type)]
 
 
-def complete(value: Any) -> Any:
-    """Put the defaults of its dataclasses into a value that msgspec has made, and hand it back."""
-    ahead = [value]
+def complete(value: T) -> T:
+    """Set the fields of dataclasses that msgspec left unset, anywhere in a value, and return it."""
+    ahead: list[Any] = [value]
     while ahead:
         found = ahead.pop()
         if isinstance(found, dict):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
-from trioweb.ground.annotations import is_union, means_nothing, members_of, parts_of
+from trioweb.ground.annotations import Annotation, is_union, means_nothing, members_of, parts_of
 from trioweb.ground.http.headers import is_token
 
 
@@ -125,7 +125,8 @@ def check_notes(annotation: Any) -> None:
     for part in parts_of(annotation):
         if _is_marker(part):
             raise _misplaced(part)
-        for note in part.__metadata__ if get_origin(part) is Annotated else ():
+        origin: Annotation = get_origin(part)
+        for note in part.__metadata__ if origin is Annotated else ():
             if _is_marker(note):
                 raise _misplaced(note)
             if not isinstance(note, msgspec.Meta) and any(note is each for each in own):

@@ -1,4 +1,8 @@
-"""The types of ASGI, in one place: what a server hands to an application."""
+"""The types of ASGI: what a server passes to an application.
+
+Messages and scopes are mappings from ``str`` to ``Any``, by the ASGI specification; each framework has types of its own
+for them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,10 @@ Scope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
-"""Any framework's: each has types of its own for the three."""
+"""An app of any framework."""
 
 ASGI_VERSION: Final = {"version": "3.0", "spec_version": "2.3"}
-"""What apps are told of ASGI by the server and the test client, as by other servers.
+"""``scope["asgi"]`` of the server and the test client.
 
-From 2.4 on frameworks rely on ``send`` to tell them that a client has left, and a stream that sleeps never hears of it.
+From 2.4 on frameworks notice only in ``send`` that a client has left: a stream that sleeps would never be cancelled.
 """

@@ -1,4 +1,4 @@
-"""Which charsets a client may name for its text."""
+"""The charsets that a client may use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CHARSETS: Final = re.compile(
     r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5",
     re.IGNORECASE,
 )
-"""The charsets of the web. Python knows more: some are no charsets, some are slow, and unknown names are remembered."""
+"""The charsets of the web. Python has more codecs, which are not charsets or are slow, and it caches unknown names."""
 
 
 def charset_of(content_type: str) -> str | None:
-    """The charset that a content type names; ``None`` where it names none."""
+    """The charset that a content type names, or ``None``."""
     if ";" not in content_type:
         return None
     try:

@@ -1,37 +1,37 @@
-"""Why a WebSocket is closed: the codes that may be sent, and how long the words beside them may be."""
+"""The close codes of WebSockets, and the limits of a close frame."""
 
 from __future__ import annotations
 
 from typing import Final
 
 NORMAL: Final = 1000
-"""What there was to say is said."""
+"""The conversation is complete."""
 GOING_AWAY: Final = 1001
 """The server stops, or a browser leaves the page."""
 UNACCEPTABLE: Final = 1003
-"""Bytes came where only text is understood."""
+"""A binary message arrived where only text is accepted."""
 NO_CODE: Final = 1005
-"""The peer closed and gave no code; never sent."""
+"""The peer closed without a code; never sent."""
 BROKEN: Final = 1006
-"""The connection ended without a close; never sent."""
+"""The connection ended without a close frame; never sent."""
 INCONSISTENT: Final = 1007
-"""A message does not hold what its kind promises."""
+"""A message is not what its type says: text that is not UTF-8, or not the expected JSON."""
 TOO_BIG: Final = 1009
-"""A message has more bytes than the server takes."""
+"""A message has more bytes than the server accepts."""
 FAULT: Final = 1011
-"""The server's own mistake."""
+"""An error in the server."""
 
 MAX_REASON: Final = 123
-"""Bytes of a reason in UTF-8: a close is a control frame, of at most 125 bytes, and two are the code's."""
+"""Bytes of a reason in UTF-8: a control frame has at most 125 bytes, and the code takes two."""
 
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
 def check_close(code: object, reason: str) -> None:
-    """Refuse what cannot stand in a close (RFC 6455, sections 5.5 and 7.4).
+    """Check the code and reason of a close frame (RFC 6455, sections 5.5 and 7.4).
 
     Raises:
-        ValueError: the code is none that may be sent, or the reason is too long.
+        ValueError: if the code may not be sent, or the reason is too long.
     """
     if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
         raise ValueError(
@@ -46,5 +46,5 @@ def check_close(code: object, reason: str) -> None:
 
 
 def shortened(reason: str) -> str:
-    """A reason of ours, cut to what a close can hold."""
+    """A reason, cut to the length that a close frame allows."""
     return reason.encode()[:MAX_REASON].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, section 12.5.3): which of those that are there a client wants."""
+"""Negotiate the content coding (RFC 9110, section 12.5.3)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ALIASES = {"x-gzip": "gzip", "x-compress": "compress"}
 
 
 def preferred(accept_encoding: Sequence[str], offered: Sequence[str]) -> list[str]:
-    """Those of the codings that a client wants rather than none, the best first.
+    """The codings that a client prefers to none, best first.
 
     Args:
-        accept_encoding: the values of the request's headers of that name; without any, none is wanted.
-        offered: what there is, in the order that decides where the client has no preference.
+        accept_encoding: the values of the ``accept-encoding`` headers; without one, no coding is preferred.
+        offered: the available codings, in the server's order of preference.
     """
     weights: dict[str, float] = {}
     for value in accept_encoding:
@@ -23,7 +23,7 @@ def preferred(accept_encoding: Sequence[str], offered: Sequence[str]) -> list[st
             coding = name.lower()
             weights.setdefault(_ALIASES.get(coding, coding), _weight(parameters))
     others = weights.get("*", 0.0)
-    plain = weights.get("identity", 0.0)  # where it is not named anything acceptable is better
+    plain = weights.get("identity", 0.0)  # unless it is named, any acceptable coding is better
     wanted = [coding for coding in offered if weights.get(coding, others) > 0.0]
     return sorted(
         (coding for coding in wanted if weights.get(coding, others) >= plain),

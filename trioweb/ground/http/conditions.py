@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): validators, and what the conditions of a request make of them."""
+"""Conditional requests (RFC 9110, section 13): validators, and the evaluation of a request's conditions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 from trioweb.ground.http.headers import Headers
 
 RESOLUTION: Final = 2.0
-"""Seconds within which two changes of a file may leave the same time on it: the coarsest clock of a file system."""
+"""Seconds within which two changes of a file may have the same time: the coarsest clock of a file system."""
 STRONG_AFTER: Final = 1
-"""Seconds that a ``last-modified`` is in the past before it tells two representations apart (RFC 9110, 8.8.2.2)."""
+"""Seconds after which a ``last-modified`` is a strong validator (RFC 9110, section 8.8.2.2)."""
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -29,23 +29,22 @@ _DATES: Final = (
 
 
 class Verdict(enum.Enum):
-    """What the conditions of a request come to."""
+    """The result of a request's conditions."""
 
-    PROCEED = "as without them"
-    NOT_MODIFIED = "304: the client has it"
-    FAILED = "412: it is not what the client takes it for"
+    PROCEED = "answer as without conditions"
+    NOT_MODIFIED = "304: the client has the current representation"
+    FAILED = "412: the representation is another than the client requires"
 
 
 def evaluate(request: Headers, etag: str | None, modified: int | None) -> Verdict:
-    """Weigh the conditions of a GET or HEAD, in the order of section 13.2.2, all but ``if-range``.
+    """Evaluate the conditions of a GET or HEAD, in the order of section 13.2.2, except ``if-range``.
 
-    A field that is malformed, or asks for a validator that there is not, counts as the RFC says: a date is ignored, an
-    entity tag matches nothing.
+    A date that is malformed, or has nothing to be compared with, is ignored; such an entity tag matches nothing.
 
     Args:
         request: the request's headers.
-        etag: the entity tag of what would be sent.
-        modified: when that was last modified, in seconds since the epoch.
+        etag: the entity tag of the representation.
+        modified: when the representation was last modified, in seconds since the epoch.
     """
     wanted = request.getlist("if-match")
     if wanted:
@@ -67,9 +66,9 @@ def evaluate(request: Headers, etag: str | None, modified: int | None) -> Verdic
 
 
 def range_holds(request: Headers, etag: str | None, modified: int | None, now: float) -> bool:
-    """Whether a ``range`` is to be looked at: ``if-range`` is not there, or what the client has parts of is this.
+    """Whether a ``range`` applies: there is no ``if-range``, or it matches by the strong comparison (section 13.1.5).
 
-    That needs the strong comparison: parts of what only looks alike do not fit together (section 13.1.5).
+    Parts of representations that are only equivalent cannot be combined.
     """
     given = request.getlist("if-range")
     if not given:
@@ -92,7 +91,7 @@ def _any_matches(values: Sequence[str], etag: str | None, *, strong: bool) -> bo
 
 
 def parse_tags(value: str) -> list[str] | None:
-    """The entity tags in a list; ``None`` for ``*``, which is any. What is malformed has none."""
+    """The entity tags in a list, none if it is malformed; ``None`` for ``*``, which matches any."""
     if value.strip(" \t") == "*":
         return None
     tags: list[str] = []
@@ -115,11 +114,11 @@ def _date_of(request: Headers, name: str) -> int | None:
 
 
 def parse_date(text: str, now: float | None = None) -> int | None:
-    """Seconds since the epoch of an HTTP date, in any of its three forms (section 5.6.7); ``None`` for what is none.
+    """The seconds since the epoch of an HTTP date in any of its three formats (section 5.6.7); ``None`` if invalid.
 
     Args:
         text: the date.
-        now: what a year of two digits is near to; the present unless given.
+        now: the time by which a year of two digits is completed; the present unless given.
     """
     for pattern in _DATES:
         if found := re.fullmatch(pattern, text):
@@ -138,7 +137,7 @@ def parse_date(text: str, now: float | None = None) -> int | None:
 
 
 def _full_year(short: int, now: float | None) -> int:
-    # A year that seems to be more than 50 years ahead is the last one that ends like it (RFC 9110, section 5.6.7).
+    # A year that appears to be more than 50 years in the future is in the past (RFC 9110, section 5.6.7).
     date = dt.datetime.now(dt.UTC) if now is None else dt.datetime.fromtimestamp(now, dt.UTC)
     year = date.year - date.year % 100 + short
     return year - 100 if year > date.year + 50 else year
@@ -152,23 +151,23 @@ def format_date(seconds: float) -> str:
 
 
 def weakened(etag: str) -> str:
-    """The same entity tag for what is equivalent, though not byte by byte."""
+    """An entity tag as a weak one: for content that is equivalent, but not byte by byte."""
     return etag if etag.startswith("W/") else f"W/{etag}"
 
 
 def file_tag(size: int, modified_ns: int, changed_ns: int, inode: int, now: float, variant: str = "") -> str:
     """The entity tag of a file.
 
-    It is weak while its last change is so near that another one could leave the same times. Where a program has set
-    the time of modification back, the time of the last change of any kind, which none can set, tells the two apart.
+    It is weak as long as another change could leave the same times. It includes the time of the last status change,
+    which programs cannot set as they can the time of modification.
 
     Args:
-        size: its bytes.
-        modified_ns: when its content was modified, in nanoseconds.
-        changed_ns: when anything of it was changed, in nanoseconds.
-        inode: its number in the file system.
+        size: the size in bytes.
+        modified_ns: when the content was modified, in nanoseconds.
+        changed_ns: when the status was changed, in nanoseconds.
+        inode: the inode number.
         now: seconds since the epoch.
-        variant: what tells it from other forms of the same content: its coding.
+        variant: tells apart the forms of the same content: the coding.
     """
     tag = f'"{modified_ns:x}-{changed_ns:x}-{size:x}-{inode:x}{variant and "-" + variant}"'
     return tag if now - max(modified_ns, changed_ns) / 1e9 > RESOLUTION else f"W/{tag}"

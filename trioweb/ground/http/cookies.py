@@ -1,6 +1,6 @@
-"""Cookies (RFC 6265bis): what a client sends, and what a response sets. Quoting is as the standard library has it.
+"""Cookies (RFC 6265bis): parse a request's, format a response's. Values are quoted as the standard library does.
 
-Rules that this module alone enforces: what browsers throw away is not sent, nor an attribute that they skip.
+Rule that this module alone enforces: a cookie that browsers reject is an error, as is an attribute that they ignore.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ MAX_ATTRIBUTE: Final = 1024
 FIRST_YEAR: Final = 1601
 """The first year whose dates browsers read (the same, section 5.1.1)."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a cookie that is deleted has ended."""
+"""When a deleted cookie expired."""
 
 _PREFIXES: Final = ("__host-http-", "__host-", "__http-", "__secure-")
-"""Beginnings of names by which browsers insist on attributes (the same, section 4.1.3): on ``Secure`` all of them."""
+"""Prefixes of names for which browsers require attributes (the same, section 4.1.3): ``Secure`` for all of them."""
 _OF_ONE_HOST: Final = frozenset({"__host-http-", "__host-"})
 _HTTP_ONLY: Final = frozenset({"__host-http-", "__http-"})
 
 _OCTETS: Final = re.compile(r"[!#-+\--:<-\[\]-~]+")
-"""A value that stands for itself (RFC 6265bis, section 4.1.1)."""
+"""A value that needs no quotes (RFC 6265bis, section 4.1.1)."""
 _SPECIAL: Final = re.compile(r"[^ !#-+\--:<-\[\]-~]")
-"""What is escaped in a value that is quoted."""
+"""The characters that are escaped in a quoted value."""
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 _ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")  # as the standard library writes them
 _SPACE = " \t"
-"""What may stand around a pair: other white space, such as Latin-1's, may be a byte of a character in UTF-8."""
+"""The white space around a pair: other white space, as in Latin-1, may be a byte of a UTF-8 character."""
 
 
 def parse_cookies(headers: Iterable[str]) -> dict[str, str]:
-    """The cookies in a request's ``cookie`` headers.
+    """Parse a request's ``cookie`` headers.
 
-    Browsers send cookies that the standard library's own parser refuses, and it then drops all that follow; its
-    unquoting took quadratic time until Python 3.12.6. So pairs are split here, one by one. Of a repeated name the first
-    counts, since clients send the one with the longer path first (RFC 6265, section 5.4). One without a name is left
-    out: browsers send ``=a=b`` as ``a=b``, so that it could pass for another.
+    The standard library's parser is not used: it refuses cookies that browsers send, drops all that follow one, and
+    unquoted in quadratic time until Python 3.12.6. Of a repeated name the first cookie counts, since clients send that
+    of the longest path first (RFC 6265, section 5.4). A cookie without a name is left out: browsers send ``=a=b`` as
+    ``a=b``, so that it could replace another.
 
-    What ``document.cookie`` has set comes as UTF-8, which is read as such; what is not UTF-8 is Latin-1.
+    Text is read as UTF-8, which ``document.cookie`` sends; if it is not UTF-8, as Latin-1.
     """
     cookies: dict[str, str] = {}
     for header in headers:
@@ -77,12 +77,12 @@ def _unquote(value: str) -> str:
 
 
 def needs_secure(key: str, samesite: SameSite | None = None, partitioned: bool = False) -> bool:
-    """Whether browsers throw a cookie away that is not ``Secure``: for its name, or for what else it says."""
+    """Whether browsers reject the cookie unless it is ``Secure``: for its name or its other attributes."""
     return _prefix_of(key) is not None or _in_lower_case(samesite) == "none" or partitioned
 
 
 def needs_httponly(key: str) -> bool:
-    """Whether a browser throws a cookie of this name away that is not ``HttpOnly``."""
+    """Whether browsers reject a cookie of this name unless it is ``HttpOnly``."""
     return _prefix_of(key) in _HTTP_ONLY
 
 
@@ -101,8 +101,8 @@ def format_cookie(
     """The value of a ``set-cookie`` header (RFC 6265bis, section 4.1; ``Partitioned`` as browsers do).
 
     Raises:
-        TypeError: an argument is of a type that does not go into a header.
-        ValueError: it is a cookie that browsers throw away, or one of its attributes is what they skip.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if browsers would reject the cookie, or ignore one of its attributes.
     """
     text = f"{_checked_name(key)}={_quote(key, value)}"
     _check_prefix(key, path, domain, secure, httponly)
@@ -166,7 +166,7 @@ def _checked_name(key: str) -> str:
 
 
 def _quote(key: str, value: str) -> str:
-    """A value as it is, or quoted as the standard library does where browsers or servers would take it for more."""
+    """The value, in quotes if it has characters that end it or are removed."""
     if not isinstance(value, str):
         raise TypeError(f"the value of cookie {key!r} is a str, got {type(value).__name__}: write str(...)")
     if _OCTETS.fullmatch(value):
@@ -225,7 +225,7 @@ def _seconds(key: str, max_age: int | timedelta) -> int:
 
 
 def _date(key: str, expires: datetime | str | int) -> str:
-    """The date of ``expires`` in the one form that all browsers read."""
+    """``expires`` in the one format that all browsers parse."""
     from email.utils import format_datetime, parsedate_to_datetime  # noqa: PLC0415 - few cookies have a date
 
     hint = f"the expires of cookie {key!r} is a datetime, seconds from now, or the text of a date, got {expires!r}"

@@ -1,8 +1,9 @@
-"""Server-sent events as text (the HTML standard's event stream format)."""
+"""Encode and parse server-sent events (the HTML standard's event stream format)."""
 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 PING = b": ping\n\n"
-"""A comment, which clients ignore and proxies take for life."""
+"""A comment: clients ignore it, and proxies see that the connection is used."""
 
 _json = msgspec.json.Encoder().encode
 
@@ -20,15 +21,14 @@ class ServerSentEvent:
     r"""One event of a ``text/event-stream``.
 
     Args:
-        data: the payload. A ``str`` goes as it is, several lines as several ``data:`` lines; anything else as JSON.
-        event: the type that ``addEventListener`` listens for; ``"message"`` for a browser when not given.
-        id: what a client sends back as ``Last-Event-ID`` when it reconnects.
-        retry: milliseconds a client waits before it reconnects.
-        comment: a line that clients ignore.
+        data: the payload. A ``str`` is sent unchanged, each of its lines as a ``data:`` line; anything else as JSON.
+        event: the type that ``addEventListener`` takes; browsers use ``"message"`` by default.
+        id: the ``Last-Event-ID`` that a client sends when it reconnects.
+        retry: milliseconds that a client waits before it reconnects.
+        comment: text that clients ignore.
 
     Raises:
-        ValueError: ``event`` or ``id`` has a CR, LF or NUL, which would end the line or void the id; or ``retry`` is
-            not a whole number of milliseconds.
+        ValueError: if ``event`` or ``id`` has a CR, LF or NUL, or ``retry`` is not a whole number of milliseconds.
     """
 
     data: Any = None
@@ -45,7 +45,7 @@ class ServerSentEvent:
             raise ValueError(f"retry of a ServerSentEvent is a whole number of milliseconds, got {self.retry!r}")
 
     def encode(self) -> bytes:
-        """The event as it goes on the wire, its closing empty line included."""
+        """The event on the wire, with its closing empty line."""
         lines: list[str] = []
         if self.comment is not None:
             lines += [f": {line}" for line in _LINE_END.split(self.comment)]
@@ -61,36 +61,36 @@ class ServerSentEvent:
         return "\n".join([*(lines or [":"]), "\n"]).encode()
 
 
-def as_event(value: Any) -> ServerSentEvent:
-    """An event as it is; anything else as the ``data`` of one."""
+def as_event(value: object) -> ServerSentEvent:
+    """The event itself; for any other value an event with that ``data``."""
     if isinstance(value, ServerSentEvent):
         return value
     return ServerSentEvent("null" if value is None else value)
 
 
 class EventParser:
-    """Reads an event stream as a browser does (the HTML standard, section 9.2.6), however it is cut.
+    """Parses an event stream in pieces of any size, as a browser does (the HTML standard, section 9.2.6).
 
-    Comments are left out. An event without data has ``data=None``; it may still set an id or a retry.
+    Comments are dropped. An event without data has ``data=None``; it may still set an id or a retry.
     """
 
     __slots__ = ("_first", "_held", "_lines", "_pieces")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of a line that has not ended
-        self._lines: list[bytes] = []
-        self._held = b""  # what cannot be told apart yet: a CR that a line feed may follow, a part of the first mark
+        self._pieces: list[bytes] = []  # of the line that has not ended
+        self._lines: list[bytes] = []  # of the event that has not ended
+        self._held = b""  # a CR that an LF may follow, or the beginning of a byte order mark
         self._first = True
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Take in some bytes; returns the events that they complete."""
+        """The events that a piece completes."""
         data = self._held + data
-        if self._first and len(data) < 3 and _MARK.startswith(data):
+        if self._first and len(data) < 3 and BOM_UTF8.startswith(data):
             self._held = data
             return []
         if self._first:
             self._first = False
-            data = data.removeprefix(_MARK)
+            data = data.removeprefix(BOM_UTF8)
         self._held = b"\r" if data.endswith(b"\r") else b""
         *lines, rest = _BYTE_LINE_END.split(data.removesuffix(self._held))
         events = []
@@ -109,21 +109,22 @@ class EventParser:
 
 
 _BYTE_LINE_END = re.compile(rb"\r\n|\r|\n")
-_MARK = b"\xef\xbb\xbf"
 
 
 def _parse_event(lines: list[bytes]) -> ServerSentEvent:
     data: list[str] = []
-    fields: dict[str, Any] = {}
+    event: str | None = None
+    event_id: str | None = None
+    retry: int | None = None
     for line in lines:
         name, _, value = line.decode("utf-8", "replace").partition(":")
         value = value.removeprefix(" ")
         if name == "data":
             data.append(value)
         elif name == "event":
-            fields["event"] = value
+            event = value
         elif name == "id" and "\0" not in value:
-            fields["id"] = value
+            event_id = value
         elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= 18:
-            fields["retry"] = int(value)
-    return ServerSentEvent("\n".join(data) if data else None, **fields)
+            retry = int(value)
+    return ServerSentEvent("\n".join(data) if data else None, event, event_id, retry)

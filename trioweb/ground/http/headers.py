@@ -1,7 +1,7 @@
-"""HTTP fields (RFC 9110, section 5): names are compared without case, and nothing gets in that would split a message.
+"""HTTP fields (RFC 9110, section 5), with case-insensitive names.
 
-Rules that this module alone enforces: a name is a token; a value holds no control character, so no CR, LF or NUL;
-on the wire both are Latin-1.
+Rules that this module alone enforces: a name is a token; a value has no control character, so that no CR, LF or NUL can
+split a message; both are Latin-1 on the wire.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 class Headers(MutableMapping[str, str]):
     """A case-insensitive multi-mapping of header names to values.
 
-    ``h[name]`` is the first value; ``h[name] = value`` replaces them all; ``append`` adds one more, which is what
-    ``set-cookie`` needs; ``getlist`` gives them all. Each name is iterated once.
+    ``h[name]`` is the first value; ``h[name] = value`` replaces all values of the name; ``append`` adds one, as for
+    ``set-cookie``; ``getlist`` returns all of them. Each name is iterated once.
 
     Args:
         source: a mapping, or (name, value) pairs in which names may repeat.
 
     Raises:
-        ValueError: a name is not a token, or a value has a control character or one outside Latin-1.
+        ValueError: if a name is not a token, or a value has a control character or one outside Latin-1.
     """
 
     __slots__ = ("raw",)
 
     raw: RawHeaders
-    """What goes on the wire: lower-case names and values as bytes, in order."""
+    """The fields on the wire: lower-case names and values as bytes, in order."""
 
     def __init__(self, source: HeaderSource | None = None) -> None:
         self.raw = []
-        if source is None:  # of most; asked first, since the questions below take long
+        if source is None:  # the common case: first, since isinstance with an ABC is slow
             return
         if isinstance(source, Headers):
             self.raw += source.raw
@@ -49,7 +49,7 @@ class Headers(MutableMapping[str, str]):
 
     @classmethod
     def from_raw(cls, raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Headers as a server hands them over, taken as they are but for the case of the names."""
+        """Headers from a server: unchecked, with the names in lower case."""
         headers = cls()
         headers.raw = [(name.lower(), value) for name, value in raw]
         return headers
@@ -96,26 +96,26 @@ class Headers(MutableMapping[str, str]):
         return {name: first[name] for name in self}.items()
 
     def has(self, key: bytes) -> bool:
-        """Whether a header of this lower-case name is there: what ``in`` does, without decoding."""
+        """Whether there is a header of this lower-case name: as ``in``, without encoding the name."""
         return any(name == key for name, _ in self.raw)
 
     def append(self, name: str, value: str) -> None:
-        """Add a header beside those of the same name."""
+        """Add a header, and keep those of the same name."""
         self.raw.append((_valid_name(name), _valid_value(name, value)))
 
     def update_from(self, source: HeaderSource) -> None:
-        """Take over ``source``: what it names replaces what was here, a name that it repeats stays repeated."""
+        """Set all headers of ``source``, repeated ones too; they replace those of the same names."""
         given = Headers(source)
         names = {name for name, _ in given.raw}
         self.raw = [item for item in self.raw if item[0] not in names] + given.raw
 
     def getlist(self, name: str) -> list[str]:
-        """Every value of ``name``, in order; empty when there is none."""
+        """All values of ``name``, in order."""
         key = _key(name)
         return [value.decode("latin-1") for known, value in self.raw if known == key]
 
     def multi_items(self) -> list[tuple[str, str]]:
-        """Every header as it stands, repeated names included."""
+        """All headers in order, with repeated names."""
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw]
 
     def __repr__(self) -> str:
@@ -157,12 +157,12 @@ def _valid_value(name: str, value: str) -> bytes:
 
 
 def content_disposition(kind: str, filename: str | None) -> str:
-    """A ``content-disposition`` value (RFC 6266) whose file name survives outside ASCII (RFC 8187).
+    """A ``content-disposition`` value (RFC 6266); a file name may have any characters (RFC 8187).
 
     Args:
         kind: ``"attachment"`` or ``"inline"``.
-        filename: the name to suggest; a name outside ASCII is given twice, once with substitutes for old clients. So is
-            one with a percent sign, which some clients take for the beginning of an encoded character.
+        filename: the suggested name. A name outside ASCII is sent twice, once with substitutes for old clients; so is
+            one with a percent sign, which some clients decode.
     """
     if filename is None:
         return kind
@@ -175,7 +175,7 @@ def content_disposition(kind: str, filename: str | None) -> str:
 
 
 def vary_on(headers: Headers, name: str) -> None:
-    """Say that a response depends on a request header (RFC 9110, section 12.5.5), unless it says so already."""
+    """Add the name of a request header to ``vary`` (RFC 9110, section 12.5.5), unless it is there."""
     named = {field.strip().lower() for value in headers.getlist("vary") for field in value.split(",")}
     if not named & {"*", name.lower()}:
         headers["vary"] = ", ".join([*headers.getlist("vary"), name])

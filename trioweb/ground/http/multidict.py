@@ -1,4 +1,4 @@
-"""A read-only mapping in which a key may stand more than once: query strings and forms."""
+"""A read-only mapping with repeated keys: for query strings and forms."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class MultiDict(Mapping[str, T]):
-    """A mapping of names to values that keeps every value of a repeated name.
+    """A mapping of names to values that keeps all values of a repeated name.
 
-    ``d[name]`` is the last value, as in a form where a later field overrides an earlier one; ``getlist`` gives them
-    all, in order; ``items`` has each name once, ``multi_items`` every pair as it came.
+    ``d[name]`` is the last value, as in a form where a later field overrides an earlier one; ``getlist`` returns all,
+    in order; ``items`` has each name once, ``multi_items`` every pair in the order of arrival.
     """
 
     __slots__ = ("_lists", "_pairs")
@@ -40,11 +40,11 @@ class MultiDict(Mapping[str, T]):
     __hash__ = None  # type: ignore[assignment]
 
     def getlist(self, name: str) -> list[T]:
-        """Every value of ``name``, in the order in which they came; empty when there is none."""
+        """All values of ``name``, in the order of arrival."""
         return list(self._lists.get(name, ()))
 
     def multi_items(self) -> list[tuple[str, T]]:
-        """Every pair as it came, repeated names included."""
+        """All pairs in the order of arrival, with repeated names."""
         return list(self._pairs)
 
     def __repr__(self) -> str:

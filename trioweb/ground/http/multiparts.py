@@ -1,8 +1,8 @@
-"""Multipart forms (RFC 7578), taken apart as they arrive. The parser is the ``multipart`` package's.
+"""Parse multipart forms (RFC 7578) as they arrive, with the push parser of the ``multipart`` package.
 
-What is added to it: white space behind a boundary, errors that say whose fault they are and in which part, the names of
-fields and files, read once from left to right, names of files that are safe to show, and names in the extended notation
-(RFC 8187), which some clients send in spite of RFC 7578, section 4.2.
+This module adds to it: white space after a boundary; errors that name the part; the names of fields and files, parsed
+once from left to right; safe file names; and names in the extended notation (RFC 8187), which some clients send in
+spite of RFC 7578, section 4.2.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from trioweb.ground.http.parameters import parse_parameters, unquoted
 
 FORM_TYPE: Final = "multipart/form-data"
 MAX_BOUNDARY: Final = 255
-"""Characters of a boundary. RFC 2046, section 5.1.1, has 70, and fewer kinds of them than programs send."""
+"""Characters of a boundary. RFC 2046, section 5.1.1 allows 70, of fewer kinds than programs send."""
 MAX_PADDING: Final = 255
-"""Bytes of white space behind a boundary (RFC 2046, section 5.1.1: what gateways have added)."""
+"""Bytes of white space after a boundary, which gateways add (RFC 2046, section 5.1.1)."""
 
 _BOUNDARY: Final = re.compile(rf"[\x20-\x7e]{{0,{MAX_BOUNDARY - 1}}}[\x21-\x7e]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN: Final = re.compile(r'form-data; name="([^"\\%]*+)"(?:; filename="([^"\\%]*+)")?')
-"""What browsers send, most of the time: nothing in it is quoted."""
+"""A disposition without escapes, as browsers usually send it."""
 _BROWSERS: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
+"""How browsers escape names (the HTML standard, "multipart form data")."""
 
 
 class PartHead(NamedTuple):
-    """What stands before the bytes of one part.
+    """The headers of a part.
 
     Attributes:
-        name: the field's.
-        filename: the last component of the file's name; ``None`` for a part that is no file.
-        content_type: as it was sent, for instance ``text/plain; charset=utf-8``; ``None`` where it was not.
-        charset: the charset that the content type names.
+        name: the name of the field.
+        filename: the last component of the file name; ``None`` if the part is not a file.
+        content_type: as sent, for instance ``text/plain; charset=utf-8``, or ``None``.
+        charset: the charset that the content type names, or ``None``.
     """
 
     name: str
@@ -48,17 +49,17 @@ class PartHead(NamedTuple):
 
 
 Event: TypeAlias = "PartHead | bytes | None"
-"""The head of a part, then pieces of its bytes, then ``None`` for its end."""
+"""The head of a part, then pieces of its bytes, then ``None`` at its end."""
 
 
 class MultipartReader:
-    """Takes a multipart body in pieces of any size and gives what they bring to an end.
+    """Parses a multipart body in pieces of any size.
 
     Args:
         boundary: from the content type.
-        max_parts: parts in one body.
-        max_head_line: bytes of a line in the head of a part, those that continue it included.
-        max_head_lines: lines in the head of a part.
+        max_parts: the most parts in the body.
+        max_head_line: the most bytes of a header line of a part, with its continuation lines.
+        max_head_lines: the most header lines of a part.
     """
 
     __slots__ = ("_before", "_delimiter", "_held", "_padding", "_parser", "_parts")
@@ -69,33 +70,21 @@ class MultipartReader:
         )
         self._delimiter = b"\r\n--" + boundary.encode()
         self._padding = re.compile(re.escape(self._delimiter) + rb"[ \t]{1,%d}(?=\r)" % MAX_PADDING)
-        self._before = b"\r\n"  # what the parser has last; as if before the body: its first boundary needs no line
-        self._held = b""  # white space behind a boundary, which the parser has not got yet
+        # The last bytes that the parser got. It begins with a line end, since the first boundary needs none before it.
+        self._before = b"\r\n"
+        self._held = b""  # white space at the end of a piece, perhaps after a boundary: the parser gets it later
         self._parts = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Take a piece of the body. To be iterated to its end before the next one.
+        """The events of a piece of the body. Exhaust the iterator before the next call.
 
-        What comes after the last boundary is ignored (RFC 2046, section 5.1.1).
-
-        Raises:
-            HTTPError: 400 for what is no multipart form, 413 for what is beyond a limit. What was before it is given.
-        """
-        yield from self._parse(self._unpadded(data))
-
-    def end(self) -> None:
-        """There is no more.
+        Data after the last boundary is ignored (RFC 2046, section 5.1.1).
 
         Raises:
-            HTTPError: 400 where the last boundary has not come.
+            HTTPError: 400 if the body is not a multipart form, 413 beyond a limit; after the events before the error.
         """
-        try:
-            self._parser.close()  # type: ignore[no-untyped-call]
-        except MultipartError as error:
-            raise self._failure(error) from None
-
-    def _parse(self, data: bytes) -> Iterator[Event]:
-        if not data:
+        data = self._unpadded(data)
+        if not data:  # the parser takes this for the end of the body
             return
         try:
             for event in self._parser.parse(data):
@@ -107,11 +96,24 @@ class MultipartReader:
         except MultipartError as error:
             raise self._failure(error) from None
 
+    def end(self) -> None:
+        """End the body.
+
+        Raises:
+            HTTPError: 400 if the last boundary is missing.
+        """
+        try:
+            self._parser.close()  # type: ignore[no-untyped-call]
+        except MultipartError as error:
+            raise self._failure(error) from None
+
     def _unpadded(self, data: bytes) -> bytes:
-        """Take off the white space behind boundaries, which gateways add (RFC 2046, section 5.1.1)."""
+        """Remove the white space after boundaries, which gateways add and the parser refuses."""
         delimiter, before = self._delimiter, self._before
         buffer = before + self._held + data
         self._held = b""
+        # A boundary may be cut: look for it in the bytes before this piece too, and hold back white space that ends the
+        # piece, until the next one shows whether it was padding.
         if buffer[-1:] in b" \t":
             line = buffer.rstrip(b" \t")
             if line.endswith(delimiter) and len(buffer) - len(line) <= MAX_PADDING:
@@ -137,13 +139,13 @@ class MultipartReader:
         )
 
     def _failure(self, error: MultipartError) -> HTTPError:
-        error.__traceback__ = None  # the parser keeps it, and would keep what its traceback holds
+        error.__traceback__ = None  # the parser stores the error, and so the frames of its traceback
         if isinstance(error, ParserLimitReached):
             return HTTPError(413, f"The form has too many parts, or too large a head, at part {self._parts + 1}.")
         return HTTPError(400, f"The request body is not a multipart form, after {self._parts} whole heads of parts.")
 
     def _names(self, disposition: str) -> tuple[str, str | None]:
-        """The names of a field and of its file."""
+        """The name of a field, and its file name."""
         if plain := _PLAIN.fullmatch(disposition):
             return plain[1], plain[2]
         if disposition.partition(";")[0].strip(" \t").lower() != "form-data":
@@ -158,11 +160,11 @@ class MultipartReader:
         return name, filename
 
     def _text(self, parameters: dict[str, str], key: str) -> str | None:
-        """One of the names in a disposition: in the extended notation where it is there and can be read."""
+        """A name in a disposition; the extended notation wins, if its charset is known."""
         plain, extended = parameters.get(key), parameters.get(f"{key}*")
         if extended is not None:
             charset, _, rest = unquoted(extended).partition("'")
-            if charset.lower() in ("utf-8", "iso-8859-1"):  # RFC 8187, section 3.2.1 knows no other
+            if charset.lower() in ("utf-8", "iso-8859-1"):  # RFC 8187, section 3.2.1 allows no other
                 try:
                     return unquote_to_bytes(rest.partition("'")[2]).decode(charset)
                 except UnicodeDecodeError:
@@ -176,10 +178,10 @@ class MultipartReader:
 
 
 def boundary_of(content_type: str) -> str:
-    """The boundary that a content type names: printable ASCII, quoted or not, that ends with no space.
+    """The boundary in a content type: printable ASCII that does not end with a space.
 
     Raises:
-        HTTPError: 400 where it names none, or one that cannot be.
+        HTTPError: 400 if there is none, or it is invalid.
     """
     try:
         boundary = unquoted(parse_parameters(content_type).get("boundary", ""))
@@ -191,10 +193,10 @@ def boundary_of(content_type: str) -> str:
 
 
 def _unquoted_name(text: str) -> str:
-    """A name as browsers quote it (the HTML standard, "multipart form data"), or as other clients do.
+    """A name without quotes and escapes.
 
-    Browsers write ``%22`` for a quotation mark and leave backslashes as they are; so these are escapes only where one
-    stands before a quotation mark.
+    Browsers write ``%22`` for a quotation mark and do not escape backslashes: so a backslash is an escape only in a
+    name that has one before a quotation mark, as other clients send it.
     """
     if text[:1] == '"':
         if '\\"' in text[1:-1]:
@@ -207,6 +209,6 @@ def _unquoted_name(text: str) -> str:
 
 
 def last_component(name: str) -> str:
-    """What is left of a file's name that a client chose: no directories, no control characters, no ``..``."""
+    """A client's file name without directories and control characters; ``""`` for ``.`` and ``..``."""
     name = _CONTROL.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
     return "" if name in {".", ".."} else name

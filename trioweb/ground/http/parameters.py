@@ -1,8 +1,7 @@
-"""The parameters behind a field's value, as in ``text/html; charset=utf-8`` (RFC 9110, section 5.6.6).
+"""Parse the parameters after a field's value, as in ``text/html; charset=utf-8`` (RFC 9110, section 5.6.6).
 
-Clients quote where they need not and do not where they should: what is not quoted ends at the next semicolon, whatever
-is in it. Rule that this module alone enforces: text is read once from left to right, and what is no parameter is an
-error and not passed over.
+Clients often leave out quotes: an unquoted value ends at the next semicolon, whatever it contains. Rule that this
+module alone enforces: text is parsed once from left to right, and anything that is not a parameter is an error.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def parse_parameters(value: str) -> dict[str, str]:
-    """The parameters of a value by their names in lower case, each with its quotes where it has some.
+    """The parameters by name, in lower case. Values keep their quotes: see ``unquoted``.
 
     Raises:
-        ValueError: something there is no parameter, or a name stands twice; the message says which.
+        ValueError: if a parameter is malformed or repeated; the message says which.
     """
     found: dict[str, str] = {}
     position = value.find(";")
@@ -39,5 +38,5 @@ def parse_parameters(value: str) -> dict[str, str]:
 
 
 def unquoted(text: str) -> str:
-    """A parameter's value without its quotes (RFC 9110, section 5.6.4)."""
+    """A parameter's value without quotes and escapes (RFC 9110, section 5.6.4)."""
     return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] == '"' else text

@@ -1,19 +1,19 @@
-"""Paths of URLs as names in a directory: what may be looked for at all."""
+"""Map the paths of URLs to names in a directory, and refuse those that no file can have."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 WELL_KNOWN: Final = ".well-known"
-"""The one name with a dot that is there to be found (RFC 8615), first of its path."""
+"""The only name with a dot that is public (RFC 8615), as the first of a path."""
 
 
 class Place(NamedTuple):
-    """Where something is in a tree.
+    """The location of a file or directory in a tree.
 
     Attributes:
-        names: the names of the directories on the way, and its own last; none for the root.
-        is_directory: the path ends in a slash, so only a directory can be meant.
+        names: the names of the directories that contain it, then its own; empty for the root.
+        is_directory: the path ends with a slash: it can only name a directory.
     """
 
     names: tuple[str, ...]
@@ -21,20 +21,20 @@ class Place(NamedTuple):
 
     @property
     def is_hidden(self) -> bool:
-        """Whether a name in it begins with a dot, by which its owner keeps it out of listings: ``.git``, ``.env``."""
+        """Whether a name begins with a dot, as ``.git`` and ``.env`` do: such files are not meant to be served."""
         names = self.names[1:] if self.names[:1] == (WELL_KNOWN,) else self.names
         return any(name.startswith(".") for name in names)
 
 
 def parse_path(path: str, raw_path: bytes | None = None) -> Place | None:
-    """The place that a path means, or ``None`` where no file can be there.
+    """The location that a path names, or ``None`` if no file can have it.
 
-    A name is one that a directory can list: not empty, ``.`` or ``..``, without a slash of either kind, encoded or not,
-    and without NUL. Nothing is normalised, so that one file has one path.
+    A name is not empty, ``.`` or ``..``, and has no NUL and no slash or backslash, percent-encoded ones included.
+    Nothing is normalised, so that a file has one path.
 
     Args:
         path: the decoded path below a mount: empty, or it begins with a slash.
-        raw_path: the path as it was sent, where the server tells.
+        raw_path: the path as it was sent, if the server tells.
     """
     if raw_path is not None and b"%2f" in raw_path.partition(b"?")[0].lower():
         return None

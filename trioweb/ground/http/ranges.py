@@ -1,7 +1,7 @@
-"""Byte ranges (RFC 9110, section 14): which bytes a client asks for, and the framing of several in one body.
+"""Byte ranges (RFC 9110, section 14): parse a request's, and frame several in one body.
 
-Rules that this module alone enforces: a request for ranges is read in time linear in its length, whatever it holds;
-what it leads to never overlaps, so that no answer has a byte of the representation twice.
+Rules that this module alone enforces: a ``range`` header is parsed in time linear in its length; the resulting spans
+never overlap, so that no response has a byte of the representation twice.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 MAX_RANGES: Final = 100
-"""Ranges in one request; one with more is answered with the whole. Bounds a body: the size of the representation, and
-some 150 bytes of framing a range."""
+"""Ranges in one request; a request with more gets the whole representation. It limits the framing, some 150 bytes for
+each range."""
 
 _DIGITS: Final = 19
-"""Digits of the largest position that a file can have, 2**63; what has more is beyond the end of any."""
+"""Digits of the largest file size, 2**63: a number with more digits is beyond the end of any file."""
 
 
 class Span(NamedTuple):
-    """Bytes from ``start`` up to, not including, ``stop``."""
+    """The bytes from ``start`` to ``stop``, exclusive."""
 
     start: int
     stop: int
 
     @property
     def length(self) -> int:
-        """How many there are."""
+        """The number of bytes."""
         return self.stop - self.start
 
 
 def parse_range(value: str, size: int, most: int = MAX_RANGES) -> list[Span] | None:
-    """What a ``range`` header asks for of a representation of ``size`` bytes.
+    """The spans that a ``range`` header requests.
 
-    Ranges that overlap or touch are one, in the place of the first of them; those beyond the end are left out.
+    Ranges that overlap or touch are merged, in the place of the first of them; those beyond the end are dropped.
 
     Args:
         value: the header.
-        size: bytes that there are.
-        most: ranges that may be asked for.
+        size: bytes of the representation.
+        most: the most ranges.
 
     Returns:
-        The spans; none where no range can be satisfied, which is a 416; ``None`` where the header is to be ignored: its
-        unit is not known, it is malformed, it asks for too many, or there is nothing to have a range of.
+        The spans; an empty list if no range can be satisfied, which is a 416; ``None`` if the header must be ignored:
+        its unit is unknown, it is malformed, it has too many ranges, or the representation is empty.
     """
     unit, equals, listed = value.partition("=")
     if not equals or unit.lower() != "bytes" or not size or listed.count(",") >= most:
@@ -50,7 +50,7 @@ def parse_range(value: str, size: int, most: int = MAX_RANGES) -> list[Span] | N
     valid = False
     for item in listed.split(","):
         text = item.strip(" \t")
-        if not text:  # an empty element of a list counts for nothing (RFC 9110, section 5.6.1)
+        if not text:  # empty elements of a list are ignored (RFC 9110, section 5.6.1)
             continue
         valid = True
         bounds = _bounds(text, size)
@@ -81,7 +81,7 @@ def _number(digits: str) -> int:
 def _merged(spans: list[Span]) -> list[Span]:
     if len(spans) < 2:
         return spans
-    merged: list[list[int]] = []  # where the first of each was asked for, and its bounds
+    merged: list[list[int]] = []  # each: the index of the first range in it, start, stop
     for place in sorted(range(len(spans)), key=spans.__getitem__):
         start, stop = spans[place]
         if merged and start <= merged[-1][2]:
@@ -104,8 +104,8 @@ class Multipart(NamedTuple):
 
     Attributes:
         media_type: with the boundary.
-        heads: what goes before each part.
-        tail: what goes after the last.
+        heads: the bytes before each part.
+        tail: the bytes after the last.
         length: bytes of the whole body.
     """
 
@@ -119,10 +119,10 @@ def frame_parts(spans: Sequence[Span], size: int, media_type: str | None, bounda
     """Frame spans of a representation.
 
     Args:
-        spans: what is sent, in this order.
+        spans: the spans, in the order in which they are sent.
         size: bytes of the whole representation.
-        media_type: its content type, for each part; ``None`` where it has none.
-        boundary: a token that does not occur in it.
+        media_type: the content type of each part, or ``None``.
+        boundary: a token that does not occur in the representation.
     """
     kind = "" if media_type is None else f"content-type: {media_type}\r\n"
     framed: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Where a request was sent to: its URL in parts, and its query string as a multi-mapping."""
+"""A request's URL, and its query string as a multi-mapping."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from trioweb.ground.http.multidict import MultiDict
 _ASCII = bytes(range(128))
 
 MAX_QUERY_FIELDS = 1000
-"""Fields in one query string; beyond it the request is a 400. Bounds the work per request, some 0.3 us a field."""
+"""Fields in one query string; a request with more is a 400. Parsing takes some 0.3 us a field."""
 
 
 class URL:
-    """A request's URL. ``str(url)`` is the whole of it.
-
-    Attributes are as they stand in the URL, so percent-encoded: ``path``, ``query`` (without ``?``), ``scheme``,
-    ``hostname`` (lower case, ``None`` when there is none) and ``port`` (``None`` unless the URL names one).
-    """
+    """A request's URL. ``str(url)`` is all of it; the attributes are percent-encoded, as in the URL."""
 
     __slots__ = ("_parts", "_text")
 
@@ -29,7 +25,7 @@ class URL:
         self._text = text
         try:
             self._parts = urlsplit(text)
-        except ValueError:  # a Host header like "[::1": keep the path, there is no host to speak of
+        except ValueError:  # an invalid Host header such as "[::1": keep the path, without a host
             rest = text.partition("://")[2]
             path, _, query = rest[rest.find("/") :].partition("?")
             self._parts = SplitResult(text.partition("://")[0], "", path, query, "")
@@ -41,15 +37,15 @@ class URL:
 
     @property
     def hostname(self) -> str | None:
-        """The host without its port."""
+        """The host in lower case, without its port; ``None`` if there is none."""
         return self._parts.hostname
 
     @property
     def port(self) -> int | None:
-        """The port that the URL names, or ``None``."""
+        """The port in the URL, or ``None``."""
         try:
             return self._parts.port
-        except ValueError:  # not a number: a client wrote the Host header
+        except ValueError:  # an invalid Host header
             return None
 
     @property
@@ -81,12 +77,11 @@ _LAST_PORT = 65535
 
 
 class Authority(NamedTuple):
-    """A host, and the port that goes with it.
+    """A host and its port.
 
     Attributes:
-        host: a name in lower case, without a dot at its end; or an address, of IPv6 in its shortest form and without
-            brackets.
-        port: the port, where one is named.
+        host: a name in lower case, without a final dot; or an address, IPv6 in its shortest form without brackets.
+        port: the port, or ``None``.
     """
 
     host: str
@@ -94,9 +89,9 @@ class Authority(NamedTuple):
 
 
 def parse_authority(text: str) -> Authority | None:
-    """A host and perhaps a port, as a ``host`` header has them (RFC 9110, section 7.2); ``None`` for anything else.
+    """Parse a ``host`` header (RFC 9110, section 7.2); ``None`` if it is invalid.
 
-    It is stricter than the RFC: a name is one that a resolver knows, and what follows its colon is a port.
+    It is stricter than the RFC: the host is a DNS name or an address, and a colon is followed by a port.
     """
     found = _AUTHORITY.fullmatch(text)
     if found is None:
@@ -119,15 +114,15 @@ def make_url(scheme: str, host: str | None, server: tuple[str, int | None] | Non
 
     Args:
         scheme: ``http`` or ``https``, or that of a WebSocket.
-        host: the client's ``host`` header. What is no host and port counts as none.
-        server: what the server knows of itself, in its place.
-        path: the path, percent-encoded; or the whole URL, which is what a proxy's client sends, and whose host counts
-            then (RFC 9112, section 3.2.2).
+        host: the client's ``host`` header; an invalid one counts as none.
+        server: the server's own name and port, used without a ``host``.
+        path: the path, percent-encoded; or the whole URL, which clients of a proxy send: its host replaces ``host``
+            (RFC 9112, section 3.2.2).
         query: the query string.
     """
     if path[:1] != "/":
         given, absolute, rest = path.partition("://")
-        path = ""  # of "*", which asks about all of a server
+        path = ""  # for "*", the target of an OPTIONS request about the whole server
         if absolute:
             host, _, path = rest.partition("/")
             path = "/" + path
@@ -144,7 +139,7 @@ def parse_query(query: bytes) -> MultiDict[str]:
     """Parse a query string (the URL standard's form encoding); bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        HTTPError: 400 for more than ``MAX_QUERY_FIELDS`` fields.
+        HTTPError: 400 if there are more than ``MAX_QUERY_FIELDS`` fields.
     """
     try:
         text = query.decode("ascii") if query.isascii() else quote_from_bytes(query, safe=_ASCII)
