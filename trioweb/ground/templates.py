@@ -11,16 +11,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 
 from trioweb.ground.errors import RouteError
-
-PathParams: TypeAlias = Mapping[str, Any]
-"""The values of path parameters by name: whatever the converters, also the user's own, have parsed."""
+from trioweb.ground.http.asgi import PathParams
 
 MATCH_STEPS: Final = 4_000_000
 """Steps that a regular expression may take on one text, some 2 ns each.

@@ -1,10 +1,10 @@
-"""Request bodies that are read piece by piece: iterators that a cancellation does not end."""
+"""Request bodies that are read chunk by chunk: async iterators that can go on after a cancellation."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class BodyStream:
-    """The chunks of a request's body: an async iterator that a cancellation does not end."""
+    """The chunks of a request's body: an async iterator that can go on after a cancellation."""
 
     __slots__ = ("_first", "_inbox")
 
@@ -42,14 +42,14 @@ class BodyStream:
         return first
 
     async def aclose(self) -> None:
-        """Do nothing: what is not read is thrown away when the response starts. Safe to call twice."""
+        """Do nothing: the rest of the body is discarded when the response starts. Safe to call twice."""
 
 
 class JSONLines(Generic[T]):
-    """The values of a body of JSON lines, each as soon as its line is there. A cancellation does not end it.
+    """The values of a body of JSON lines, each as soon as its line has arrived. It can go on after a cancellation.
 
     Attributes:
-        line: the number of the line of the last value, from 1.
+        line: the line number of the last value, from 1.
     """
 
     __slots__ = ("_decode", "_failure", "_lines", "_stream", "_values", "_whole", "line")
@@ -78,17 +78,17 @@ class JSONLines(Generic[T]):
 
     def _take(self, data: bytes) -> None:
         self._whole = not data
-        append: Any = self._values.append
+        append = self._values.append
         try:
             for line in self._lines.feed(data) if data else self._lines.end():
                 if line and not line.isspace():
                     number = self._lines.count
                     try:
                         append((number, self._decode(line)))
-                    except REFUSALS:
+                    except REFUSALS:  # decode it again, only to raise the right error
                         decode_json(self._decode, line, f"Line {number}", ("body", number - 1))
-        except HTTPError as failure:  # raised when the values before it have been taken
+        except HTTPError as failure:  # raised after the values before it
             self._failure = renewed(failure)
 
     async def aclose(self) -> None:
-        """Do nothing, as of a ``BodyStream``. Safe to call twice."""
+        """Do nothing: see ``BodyStream.aclose``. Safe to call twice."""

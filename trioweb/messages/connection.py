@@ -1,18 +1,15 @@
-"""What a request and a WebSocket's handshake have in common: what came over the wire before any body.
-
-It is decoded here, once, and only when it is asked for.
-"""
+"""What a request and a WebSocket have in common: the request line and the headers, decoded on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import trio
 
-from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.cookies import parse_cookies
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multidict import MultiDict
@@ -21,32 +18,32 @@ from trioweb.messages.resources import Provider
 
 
 class State(SimpleNamespace):
-    """A place for attributes of the user's own, on the app and on each request."""
+    """The user's own attributes, on the app and on each request."""
 
 
 class BackgroundNursery(Protocol):
-    """What ``app.nursery`` offers: see ``trioweb.exchange.lifespan.AppNursery``."""
+    """``app.nursery``: see ``trioweb.exchange.lifespan.AppNursery``."""
 
-    def start_soon(self, async_fn: Any, *args: Any, name: object = None) -> None:
+    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:
         """Start a task."""
         ...
 
-    async def start(self, async_fn: Any, *args: Any, name: object = None) -> Any:
-        """Start a task and wait until it says ``task_status.started()``."""
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
+        """Start a task and return the value that it passes to ``task_status.started``."""
         ...
 
 
 class Application(Protocol):
-    """What a request may ask of its app."""
+    """The app as a request knows it: the folder of ``App`` is above this one."""
 
     @property
     def state(self) -> State:
-        """The app's own state."""
+        """The app's attributes."""
         ...
 
     @property
     def nursery(self) -> BackgroundNursery:
-        """For work that outlives the request."""
+        """For tasks that outlive the request."""
         ...
 
     @property
@@ -54,26 +51,26 @@ class Application(Protocol):
         """Set when the server is told to stop."""
         ...
 
-    def url_for(self, name: str, /, **params: Any) -> str:
+    def url_for(self, name: str, /, **params: object) -> str:
         """The path of a route."""
         ...
 
 
 class Connection:
-    """What a client has sent before any body, and the nursery in which it is served."""
+    """A client's request without its body, and the nursery in which it is handled."""
 
     __slots__ = (
         "_cookies", "_headers", "_query", "_state", "_url", "app", "path_params", "scope",
     )  # fmt: skip
 
     app: Application
-    """The app that answers it."""
-    path_params: Mapping[str, Any]
-    """The parameters in the path, converted."""
+    """The app that handles it."""
+    path_params: PathParams
+    """The values of the path parameters, converted."""
     scope: Scope
-    """The ASGI scope, for what ASGI middleware left there."""
+    """The ASGI scope, with what ASGI middleware added."""
 
-    def __init__(self, scope: Scope, app: Application, path_params: Mapping[str, Any]) -> None:
+    def __init__(self, scope: Scope, app: Application, path_params: PathParams) -> None:
         self.scope = scope
         self.app = app
         self.path_params = path_params
@@ -85,7 +82,7 @@ class Connection:
 
     @property
     def path(self) -> str:
-        """The path, decoded, with the prefixes that the app is mounted under."""
+        """The decoded path, with the prefixes that the app is mounted under."""
         return str(self.scope["path"])
 
     @property
@@ -95,13 +92,13 @@ class Connection:
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """The peer's host and port; ``None`` where the server does not know them (a UNIX socket)."""
+        """The client's host and port; ``None`` if the server does not know them (a UNIX socket)."""
         client = self.scope.get("client")
         return None if client is None else (client[0], client[1])
 
     @property
     def nursery(self) -> trio.Nursery:
-        """Open while handler and response run; the request ends when what was started in it has finished."""
+        """Open while handler and response run; the request ends when its tasks have finished."""
         raise NotImplementedError
 
     @property
@@ -110,13 +107,13 @@ class Connection:
 
     @property
     def headers(self) -> Headers:
-        """The header fields. A change to them is seen by nobody else."""
+        """The header fields: a copy of the server's."""
         if self._headers is None:
             self._headers = Headers.from_raw(self.scope["headers"])
         return self._headers
 
     def _field(self, name: bytes) -> bytes:
-        """The first value of a header field, ``b""`` for none; without a mapping of them all, which costs more."""
+        """The first value of a header field, or ``b""``; without making ``headers``, which takes longer."""
         for known, value in self.scope["headers"] if self._headers is None else self._headers.raw:
             if known == name:
                 return value
@@ -124,10 +121,10 @@ class Connection:
 
     @property
     def query(self) -> MultiDict[str]:
-        """The query string's fields.
+        """The fields of the query string.
 
         Raises:
-            HTTPError: 400 where it has too many.
+            HTTPError: 400 if it has too many fields.
         """
         if self._query is None:
             self._query = parse_query(self.scope.get("query_string", b""))
@@ -142,7 +139,7 @@ class Connection:
 
     @property
     def url(self) -> URL:
-        """The whole URL, its host as the client named it."""
+        """The whole URL, with the host that the client sent."""
         if self._url is None:
             raw = self.scope.get("raw_path")
             hosts = self.headers.getlist("host")
@@ -157,7 +154,7 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """Attributes of the user's own for this request; ASGI middleware's and the lifespan's are there too."""
+        """The user's attributes for this request, with those of ASGI middleware and the lifespan."""
         if self._state is None:
             self._state = State(**self.scope.get("state", {}))
         return self._state

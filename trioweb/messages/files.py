@@ -1,4 +1,4 @@
-"""Files as responses. Nothing here blocks the loop: a file is opened, measured and read in worker threads."""
+"""Files as responses. Files are opened, measured and read in worker threads, so that nothing blocks the event loop."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from trioweb.io.disk import READ_AT_ONCE, Facts, Readable, in_file_thread, open_
 from trioweb.messages.limits import WRITE_TIMEOUT, StreamOptions
 from trioweb.messages.ranges import RangeResponse
 
-mimetypes.init()  # now, since it reads files; what a program adds later is known too
+mimetypes.init()  # at import, since it reads files; types that a program adds later are used too
 
 
 class FileResponse(RangeResponse):
-    """A file, read in worker threads while it is sent, or parts of it: see ``RangeResponse``.
+    """A file, or ranges of it (see ``RangeResponse``), read in worker threads while it is sent.
 
-    It is opened once, when the handler has returned it, and what is open then is what is sent: ``content-length``,
-    ``last-modified`` and ``etag`` are about that. A file that becomes shorter meanwhile breaks the response off; of one
-    that grows, what was promised is sent. It is closed when the request ends, however it ends.
+    It is opened once, when the handler has returned the response: ``content-length``, ``last-modified`` and ``etag``
+    describe the open file. If it becomes shorter while it is sent, the response is aborted; if it grows, the declared
+    length is sent. It is closed when the request ends, however it ends.
 
-    The ``etag`` is strong where the file has not changed for two seconds: before that another change could go unseen.
+    The ``etag`` is strong if the file has not changed for two seconds: file systems may not show a change before that.
 
     Args:
         path: the file.
         filename: the name to save it under; without one there is no ``content-disposition``.
-        media_type: the content type, else guessed from the name.
+        media_type: the content type; guessed from the name unless given.
         content_disposition_type: ``"attachment"`` or ``"inline"``.
-        status_code: 200 to 999; any but 200 has no ranges.
+        status_code: 200 to 999; only 200 has ranges.
         headers: a mapping or pairs.
         options: the limits of the stream.
 
-    Raises (when the response starts, so that error handlers answer):
-        OSError: there is no such file, it is not a regular one, or it cannot be read.
+    Raises (when the response starts, so that error handlers are called):
+        OSError: if there is no such file, it is not a regular one, or it cannot be read.
     """
 
     __slots__ = ("path",)
@@ -63,12 +63,12 @@ class FileResponse(RangeResponse):
         await in_file_thread(self._open_in_thread, method, request)
 
     def _open_in_thread(self, method: str, request: Headers) -> None:
-        # All in one hop: to open and measure it, to decide what is sent, and to read the beginning of that.
+        # All in one hop to a thread: open and measure the file, decide what is sent, and read the beginning.
         self._file, facts = self._locate(method, request)
         self._size = facts.size
         if 200 <= self.status_code < 300:
             self.headers.setdefault("etag", facts.etag)
-            if facts.modified is not None:  # RFC 9110, section 8.8.2.1: never after the response's own date
+            if facts.modified is not None:  # RFC 9110, section 8.8.2.1: never later than the response's date
                 self.headers.setdefault("last-modified", format_date(min(facts.modified, time.time())))
         try:
             self._decide(method, request, facts.size)
@@ -84,7 +84,7 @@ class FileResponse(RangeResponse):
                     self._become_whole()
 
     def _become_whole(self) -> None:
-        # A body in one piece needs no task of its own; it has no limits either but the one that all responses have.
+        # A body of bytes is sent faster than a stream, but has none of a stream's limits.
         stream = self._stream
         if stream is None or stream.maps or stream.write_timeout != WRITE_TIMEOUT or stream.max_duration is not None:
             return
@@ -92,15 +92,15 @@ class FileResponse(RangeResponse):
             self._body, self._first, self._stream = self._first, b"", None
 
     def _locate(self, method: str, request: Headers) -> tuple[Readable | None, Facts]:
-        """Find the file and open it; a HEAD needs no more than to find it. Runs in a worker thread."""
+        """Open the file, for a HEAD only look at it. Runs in a worker thread."""
         del request
         file, status = open_regular(self.path, read=method != "HEAD", follow=True)
         return file, Facts.of(status)
 
 
 def guess_type(name: str) -> str:
-    """The content type that the name of a file stands for."""
+    """The content type for a file name."""
     guessed, encoding = mimetypes.guess_type(name)
-    if guessed is None or encoding is not None:  # a .tar.gz is a file to keep, not a tar to unpack on the way
+    if guessed is None or encoding is not None:  # a .tar.gz is sent as it is, not as a tar with a content coding
         return BYTES_TYPE
     return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed

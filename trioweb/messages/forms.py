@@ -1,12 +1,12 @@
-"""Forms taken whole: fields in memory, files in a spool, each of them counted and measured as it arrives.
+"""Forms that are read whole: fields in memory, files in a spool, within limits that are checked as they arrive.
 
-Memory, a request: the fields, at most ``max_body_size`` together; ``SPOOL_SIZE`` bytes of files, and twice that while
+Memory of a request: the fields, together at most ``max_body_size``; ``SPOOL_SIZE`` bytes of files, and twice that while
 they are written.
 """
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, TypedDict
+from typing import Final, TypedDict
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -24,15 +24,15 @@ URLENCODED_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 class FormOptions(TypedDict, total=False):
-    """How much of a form is taken: the keywords of ``request.form()``.
+    """The limits of a form: the keywords of ``request.form()``.
 
     Attributes:
-        max_fields: fields that are no files; 1,000 unless given.
+        max_fields: fields that are not files; 1,000 unless given.
         max_field_size: bytes of such a field; 1 MiB unless given.
         max_files: files; 1,000 unless given.
-        max_file_size: bytes of a file; no limit but that of the whole body unless given.
-        max_part_line: bytes of a line in the head of a part; 8,192 unless given.
-        max_part_lines: lines in the head of a part; 16 unless given.
+        max_file_size: bytes of a file; only limited by the size of the whole body unless given.
+        max_part_line: bytes of a header line of a part; 8,192 unless given.
+        max_part_lines: header lines of a part; 16 unless given.
     """
 
     max_fields: int
@@ -44,10 +44,10 @@ class FormOptions(TypedDict, total=False):
 
 
 class FormLimits(msgspec.Struct, frozen=True):
-    """The same with its defaults.
+    """``FormOptions`` with defaults.
 
     Raises:
-        ValueError: one of them is no limit.
+        ValueError: if a limit is not a whole number from zero on.
     """
 
     max_fields: int = MAX_FIELDS
@@ -64,30 +64,30 @@ class FormLimits(msgspec.Struct, frozen=True):
 
 
 class FormData(MultiDict[str | UploadFile]):
-    """What a form has brought: fields as ``str``, files as ``UploadFile``, by the names of their fields.
+    """The fields of a form by name: ``str``, and ``UploadFile`` for files.
 
-    ``form[name]`` is the last of a name, ``getlist`` gives all of them, ``multi_items`` every pair in its order.
+    ``form[name]`` is the last value of a name, ``getlist`` returns all, ``multi_items`` every pair in order.
     """
 
     __slots__ = ()
 
 
 class FormReader:
-    """Takes a multipart form to its end. A call that was cancelled can be repeated, and goes on where it was.
+    """Reads a multipart form. ``read`` can be called again after a cancellation, and goes on where it stopped.
 
     Args:
-        body: its bytes.
-        content_type: which names the boundary.
-        max_body_size: bytes of all of it.
-        limits: of what is in it.
+        body: the body.
+        content_type: names the boundary.
+        max_body_size: the most bytes of the body.
+        limits: the limits of the fields and files.
 
     Raises:
-        HTTPError: 400 where the content type names no boundary.
+        HTTPError: 400 if the content type has no boundary.
     """
 
     def __init__(self, body: BodyStream, content_type: str, max_body_size: int, limits: FormLimits) -> None:
         self.spool = Spool()
-        """Where the files are, to be closed by whoever reads."""
+        """The bytes of the files; the request closes it."""
         self._body = body
         self._limits = limits
         self._max_size = max_body_size
@@ -106,12 +106,12 @@ class FormReader:
         self._failure: HTTPError | None = None
 
     async def read(self) -> FormData:
-        """All of it.
+        """Read to the end.
 
         Raises:
-            HTTPError: 400 for what is no form, 413 for what is beyond a limit.
-            ClientDisconnected: the client left before it was whole.
-            OSError: the temporary file cannot be written.
+            HTTPError: 400 if the body is not a form, 413 if it is beyond a limit.
+            ClientDisconnected: if the client left before the form was complete.
+            OSError: if the temporary file cannot be written.
         """
         async with self._lock:
             if self._failure is not None:
@@ -130,7 +130,7 @@ class FormReader:
         data = await self._body.read()
         self._size += len(data)
         if self._size > self._max_size:
-            self._too_large(f"The request body is larger than {self._max_size} bytes")
+            raise HTTPError(413, f"The request body is larger than {self._max_size} bytes.")
         if data:
             for event in self._reader.feed(data):
                 if isinstance(event, PartHead):
@@ -140,7 +140,7 @@ class FormReader:
                 else:
                     self._take(event)
         else:
-            if self._size:  # no body is a form without fields: some clients send its content type with each request
+            if self._size:  # an empty body is a form without fields: some clients send the type with every request
                 self._reader.end()
             self._form = FormData(self._pairs)
 
@@ -150,22 +150,22 @@ class FormReader:
         if head.filename is None:
             self._fields += 1
             if self._fields > self._limits.max_fields:
-                self._too_large(f"The form has more than {self._limits.max_fields} fields")
+                raise HTTPError(413, f"The form has more than {self._limits.max_fields} fields.")
         else:
             self._files += 1
             if self._files > self._limits.max_files:
-                self._too_large(f"The form has more than {self._limits.max_files} files")
+                raise HTTPError(413, f"The form has more than {self._limits.max_files} files.")
 
     def _take(self, data: bytes) -> None:
         if self._head is not None and self._head.filename is not None:
             self._file_size += len(data)
             if self._limits.max_file_size is not None and self._file_size > self._limits.max_file_size:
-                self._too_large(f"A file in the form is larger than {self._limits.max_file_size} bytes")
+                raise HTTPError(413, f"A file in the form is larger than {self._limits.max_file_size} bytes.")
             self.spool.add(data)
         else:
             self._field_size += len(data)
             if self._field_size > self._limits.max_field_size:
-                self._too_large(f"A field of the form is larger than {self._limits.max_field_size} bytes")
+                raise HTTPError(413, f"A field of the form is larger than {self._limits.max_field_size} bytes.")
             self._pieces.append(data)
 
     def _end(self) -> None:
@@ -181,21 +181,18 @@ class FormReader:
             value = UploadFile(self.spool, self.spool.size - size, size, head.filename, head.content_type)
         self._pairs.append((head.name, value))
 
-    def _too_large(self, what: str) -> NoReturn:
-        raise HTTPError(413, f"{what}.")
-
 
 def parse_urlencoded(body: bytes, limits: FormLimits) -> FormData:
     """Parse a URL-encoded form (the URL standard's form encoding), which is UTF-8.
 
     Raises:
-        HTTPError: 400 where it is not UTF-8, 413 for what is beyond a limit.
+        HTTPError: 400 if it is not UTF-8, 413 if it is beyond a limit.
     """
-    if body.count(b"&") >= limits.max_fields + 1:
+    if body.count(b"&") >= limits.max_fields + 1:  # one `&` may end the form
         raise HTTPError(413, f"The form has more than {limits.max_fields} fields.")
     pairs: list[tuple[str, str | UploadFile]] = []
     for field in body.split(b"&"):
-        if len(field) > limits.max_field_size * 6 + 1:  # name and value, percent-encoded at the worst
+        if len(field) > limits.max_field_size * 6 + 1:  # name and value, every byte percent-encoded
             raise HTTPError(413, f"A field of the form is larger than {limits.max_field_size} bytes.")
         if field:
             name, _, value = field.replace(b"+", b" ").partition(b"=")

@@ -1,10 +1,10 @@
-"""The limits of a request and of its stream: what an app sets for all, and the keywords of a response that streams."""
+"""The limits of requests and streams: an app's settings, and the keywords of streaming responses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
-from typing import Any, Final, TypedDict, get_args
+from typing import Final, TypedDict, get_args
 
 import msgspec
 
@@ -13,76 +13,76 @@ from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.streams.stream import AtStop, Stream
 
 BUFFER_SIZE: Final = 65536
-"""Bytes that wait between a producer and its client, besides one chunk and the message being written. A stream."""
+"""Bytes of a stream that wait between producer and client, besides one chunk and the message being written."""
 SMALLEST_BUFFER: Final = 64
-"""The least ``buffer_size``: what one chunk counts at least."""
+"""The least ``buffer_size``: the least that a chunk counts."""
 WRITE_TIMEOUT: Final = 60.0
-"""Seconds that a client may take nothing of what is written to it. A response."""
+"""Seconds of a response in which the client may receive nothing."""
 MAX_BODY_SIZE: Final = 16 * 2**20
-"""Bytes of a request body that is taken whole, a form with its files too, unless app, router or route say otherwise.
+"""Bytes of a request body that is read whole, a form with its files too, unless app, router or route set another limit.
 
-A request. What is held in memory of a body that is no form is at most twice that, while its pieces are joined.
+A body that is not a form takes at most twice that in memory, while its chunks are joined.
 """
 BODY_TIMEOUT: Final = 60.0
-"""Seconds that a client may send nothing of a request body while somebody waits for it. A request; then it is a 408."""
+"""Seconds in which a client may send nothing of a request body that the handler waits for; then it is a 408."""
 MAX_LINE_SIZE: Final = 2**20
-"""Bytes of a line in ``request.json_lines()``, all that is held of the body at a time besides one piece. A request."""
+"""Bytes of a line in ``request.json_lines()``, which holds one line and one chunk in memory."""
 MAX_FIELDS: Final = 1000
-"""Fields of a form that are no files. A request; each costs some 10 us and, with its name, at least 200 bytes."""
+"""Fields of a form that are not files; each costs some 10 us and, with its name, at least 200 bytes."""
 MAX_FIELD_SIZE: Final = 2**20
-"""Bytes of such a field. A request holds no more than ``max_body_size`` of all of them."""
+"""Bytes of such a field; all fields of a form are at most ``max_body_size``."""
 MAX_FILES: Final = 1000
-"""Files of a form. A request; they share one temporary file, so the number of open files is no limit."""
+"""Files of a form; they share one temporary file, so that they need one file descriptor."""
 MAX_PARTS: Final = 100_000
-"""Parts of a form that is read as a stream: they are gone when they are read. A request."""
+"""Parts of a form that is read as a stream, which keeps none of them."""
 MAX_PART_LINE: Final = 8192
-"""Bytes of a line in the head of a form's part: a name, or the name of a file, percent-encoded at the worst."""
+"""Bytes of a header line of a part: it holds the name of a file, perhaps percent-encoded."""
 MAX_PART_LINES: Final = 16
-"""Lines in the head of a form's part; RFC 7578 knows three. A head is at most 128 KiB."""
+"""Header lines of a part; RFC 7578 defines three. The headers of a part have at most 128 KiB."""
 
 _OF_STREAMS: Final = ("buffer_size", "idle_timeout", "write_timeout", "max_duration")
 _SECONDS: Final = ("timeout", "body_timeout", "idle_timeout", "write_timeout", "max_duration")
 
 
 class StreamOptions(TypedDict, total=False):
-    """The limits of a stream, which every response that streams takes as keywords.
+    """The limits of a stream: keywords of every streaming response.
 
     Attributes:
-        buffer_size: bytes that wait between producer and client besides one chunk; 65,536 unless given, 64 at least.
-        idle_timeout: seconds that the producer may give nothing; no limit unless given.
-        write_timeout: seconds that the client may take nothing; 60 unless given, ``None`` for no limit.
+        buffer_size: bytes that wait between producer and client besides one chunk; 65,536 unless given, at least 64.
+        idle_timeout: seconds in which the producer may yield nothing; no limit unless given.
+        write_timeout: seconds in which the client may receive nothing; 60 unless given, ``None`` for no limit.
         max_duration: seconds for the whole stream; no limit unless given.
-        on_error: called with the exception that ends the stream after its first chunk; what it returns is sent as the
-            last chunk and ends the stream cleanly, ``None`` breaks it off as without it. The error is logged anyway.
-        at_stop: what a stream does when the server is told to stop: ``"end"`` ends it at once, and cleanly; with
-            ``"finish"`` it may come to its end within the server's graceful timeout, and is broken off then. Unless
-            given, event streams that answer a ``GET`` end, since an ``EventSource`` connects again; others finish.
+        on_error: called with the exception that ends the stream after its first chunk. A returned value is sent as the
+            last chunk and the stream ends cleanly; after ``None`` it is aborted. The error is logged in both cases.
+        at_stop: what happens when the server is told to stop: ``"end"`` ends the stream at once and cleanly;
+            ``"finish"`` lets it run until the server's graceful timeout, and then aborts it. Unless given, event
+            streams that answer a ``GET`` end, since an ``EventSource`` reconnects; others finish.
     """
 
     buffer_size: int
     idle_timeout: float | None
     write_timeout: float | None
     max_duration: float | None
-    on_error: Callable[[Exception], Any] | None
+    on_error: Callable[[Exception], object] | None
     at_stop: AtStop
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What holds for all requests of an app that do not say otherwise.
+    """An app's limits, for all requests and streams without limits of their own. ``None`` is no limit.
 
     Attributes:
-        max_body_size: bytes of a request body that is taken whole.
-        body_timeout: seconds that a client may send nothing of a body that somebody waits for.
-        timeout: seconds from the handler's start to the end of its response; ``None`` for no limit, as in the rest.
+        max_body_size: bytes of a request body that is read whole.
+        body_timeout: seconds in which a client may send nothing of a body that the handler waits for.
+        timeout: seconds from the handler's start to the end of its response.
         buffer_size: bytes that wait in a stream, besides one chunk.
-        idle_timeout: seconds that a stream's producer may give nothing.
-        write_timeout: seconds that a client may take nothing of a response.
+        idle_timeout: seconds in which a stream's producer may yield nothing.
+        write_timeout: seconds in which a client may receive nothing of a response.
         max_duration: seconds for a whole stream.
-        min_rate: bytes a second that a client must send of a body that somebody waits for, and take of a response:
-            240 unless given, and none where the timeout of that direction is ``None``.
+        min_rate: bytes a second that a client must send of a body that the handler waits for, and receive of a
+            response: 240 unless given, and no limit in a direction whose timeout is ``None``.
 
     Raises:
-        ValueError: one of them is no limit.
+        ValueError: if a limit is invalid.
     """
 
     max_body_size: int = MAX_BODY_SIZE
@@ -100,18 +100,17 @@ class Limits(msgspec.Struct, frozen=True):
             check_limit(name, getattr(self, name))
 
     def apply(self, stream: Stream) -> None:
-        """Set the limits of a stream that it was not given itself."""
+        """Set those limits of a stream that its response was not given."""
         for name in _OF_STREAMS:
             if name not in stream.given:
                 setattr(stream, name, getattr(self, name))
 
 
-def make_stream(source: Any, encode: Encode | None, options: StreamOptions) -> Stream:
-    """Describe a stream, with the defaults of responses.
+def make_stream(source: object, encode: Encode | None, options: StreamOptions) -> Stream:
+    """A stream with these options, and defaults for the others.
 
     Raises:
-        TypeError: an option does not exist.
-        ValueError: the buffer is too small for a single chunk.
+        TypeError: as ``check_options``, as is ``ValueError``.
     """
     check_options(options)
     stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT, given=tuple(options))
@@ -121,11 +120,11 @@ def make_stream(source: Any, encode: Encode | None, options: StreamOptions) -> S
 
 
 def check_options(options: StreamOptions) -> None:
-    """Refuse keywords that are no limits of a stream, and limits that are none.
+    """Check the keywords of a streaming response.
 
     Raises:
-        TypeError: an option does not exist, or ``on_error`` cannot be called where an error ends the stream.
-        ValueError: the buffer is too small for a single chunk, or a time is not above zero.
+        TypeError: if an option does not exist, or ``on_error`` is not a plain function.
+        ValueError: if the buffer is too small for a chunk, a time is not above zero, or ``at_stop`` is another value.
     """
     for name, value in options.items():
         if name not in StreamOptions.__annotations__:
@@ -139,10 +138,10 @@ def check_options(options: StreamOptions) -> None:
 
 
 def check_limit(name: str, value: object) -> None:
-    """Refuse a value that is no limit. What is not a limit passes.
+    """Check a value by the name of its limit; other names pass.
 
     Raises:
-        ValueError: the buffer is too small for a single chunk, a time is not above zero, or a size is below it.
+        ValueError: if the buffer is too small for a chunk, a time is not above zero, or a size is below zero.
     """
     if name == "buffer_size" and (not isinstance(value, int) or value < SMALLEST_BUFFER):
         raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {value!r}")
@@ -153,20 +152,20 @@ def check_limit(name: str, value: object) -> None:
 
 
 def check_seconds(name: str, value: object) -> None:
-    """Refuse what is no limit in seconds.
+    """Check a limit in seconds.
 
     Raises:
-        ValueError: it is neither ``None`` nor a number above zero.
+        ValueError: if it is neither ``None`` nor a number above zero.
     """
     if value is not None and not (isinstance(value, (int, float)) and value > 0):
         raise ValueError(f"{name} must be a number of seconds above zero, or None for no limit, got {value!r}")
 
 
 def check_size(name: str, value: object) -> None:
-    """Refuse what is no number of bytes, or of other things.
+    """Check a number of bytes, or of other things.
 
     Raises:
-        ValueError: it is not a whole number from zero on.
+        ValueError: if it is not a whole number from zero on.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")

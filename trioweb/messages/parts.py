@@ -1,4 +1,4 @@
-"""A multipart form as a stream of parts, each a stream of bytes. Nothing is kept but one piece of what arrived."""
+"""A multipart form as a stream of parts, each a stream of bytes. Only one chunk of the body is held in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trioweb.messages.uploads import save_to
 
 
 class Part:
-    """A part of a form, while it arrives. Iterate it with ``async for`` for its bytes; once, and before the next part.
+    """A part of a form as it arrives. Iterate over its bytes with ``async for``, once, and before the next part.
 
     Attributes:
-        name: the field's.
-        filename: the file's name as the client gave it, without directories; ``None`` for what is no file. It is what
-            a client says: never use it as a path by itself.
-        content_type: what the client says of it, or ``None``.
+        name: the name of the field.
+        filename: the file name that the client sent, without directories; ``None`` if the part is not a file. A client
+            chooses it: do not use it as a path.
+        content_type: the content type that the client sent, or ``None``.
     """
 
     __slots__ = ("_ended", "_head", "_limit", "_parts", "content_type", "filename", "name")
@@ -49,14 +49,14 @@ class Part:
         return data
 
     async def read(self, max_size: int | None = None) -> bytes:
-        """The rest of its bytes, in memory.
+        """Read the rest of the part into memory.
 
         Args:
-            max_size: how many there may be; as many as the route's ``max_body_size`` unless given.
+            max_size: the most bytes; the route's ``max_body_size`` unless given.
 
         Raises:
-            HTTPError: 413 for more.
-            ClientDisconnected: the client left before the form was whole.
+            HTTPError: 413 if there are more.
+            ClientDisconnected: if the client left before the form was complete.
         """
         limit = self._limit if max_size is None else max_size
         pieces, size = [], 0
@@ -68,29 +68,29 @@ class Part:
         return b"".join(pieces)
 
     async def text(self, max_size: int | None = None) -> str:
-        """The rest of it as text, in the charset that its content type names, else UTF-8.
+        """Read the rest of the part as text, in the charset of its content type, by default UTF-8.
 
         Args:
-            max_size: how many bytes there may be; as many as the route's ``max_body_size`` unless given.
+            max_size: the most bytes; the route's ``max_body_size`` unless given.
 
         Raises:
-            HTTPError: 400 where it is no text in that charset, 413 for more.
-            ClientDisconnected: the client left before the form was whole.
+            HTTPError: 400 if it is not text in that charset, 413 if there are more bytes.
+            ClientDisconnected: if the client left before the form was complete.
         """
         return decode_part(await self.read(max_size), self._head)
 
     async def save(self, path: str | os.PathLike[str]) -> int:
-        """Write the rest of it to a file as it arrives, in worker threads; returns its bytes.
+        """Write the rest of the part to a file as it arrives, in worker threads; returns the number of bytes.
 
-        The file has its name only when it is whole: one of that name is then replaced. A cancellation, an error, or a
-        client that leaves, leaves nothing behind.
+        The file is written under another name and then renamed, replacing an existing one. A cancellation, an error, or
+        a client that leaves, leaves no file behind.
 
         Args:
-            path: where to; not made from ``filename``, which a client has chosen.
+            path: the file; do not make it from ``filename``, which a client chooses.
 
         Raises:
-            OSError: it cannot be written.
-            ClientDisconnected: the client left before the form was whole.
+            OSError: if the file cannot be written.
+            ClientDisconnected: if the client left before the form was complete.
         """
         return await save_to(path, self)
 
@@ -99,9 +99,9 @@ class Part:
 
 
 class Parts:
-    """The parts of a form, once and in their order. What of a part was not read is skipped at the next.
+    """The parts of a form in order, once. The unread rest of a part is skipped when the next one is requested.
 
-    A cancellation ends nothing: the iteration goes on where it stopped.
+    After a cancellation the iteration can go on where it stopped.
     """
 
     __slots__ = ("_body", "_events", "_failure", "_limit", "_reader", "_whole", "current")
@@ -114,7 +114,7 @@ class Parts:
         self._failure: HTTPError | None = None
         self._whole = False
         self.current: Part | None = None
-        """The part that is read."""
+        """The part that is being read."""
 
     def __aiter__(self) -> Parts:
         return self
@@ -129,15 +129,15 @@ class Parts:
         raise StopAsyncIteration
 
     async def next_bytes(self) -> bytes | None:
-        """The next piece of the part that is read, ``None`` after its last."""
-        if await self._arrives():
-            event = self._events.popleft()
-            assert not isinstance(event, PartHead)  # noqa: S101 - the reader ends a part before the next begins
-            return event
-        return None
+        """The next bytes of the current part, ``None`` at its end."""
+        if not await self._arrives():
+            return None
+        event = self._events.popleft()
+        assert not isinstance(event, PartHead)  # noqa: S101 - the parser ends a part before the next one begins
+        return event
 
     async def _arrives(self) -> bool:
-        """Wait for an event; there is none after the form's end."""
+        """Wait for an event; ``False`` after the end of the form."""
         while not self._events:
             if self._failure is not None:
                 raise renewed(self._failure)
@@ -145,7 +145,7 @@ class Parts:
                 return False
             try:
                 data = await self._body.read()
-                self._events.extend(self._reader.feed(data))  # up to what fails, which is raised when it is reached
+                self._events.extend(self._reader.feed(data))  # keeps the events before an error, which is raised later
                 if not data:
                     self._whole = True
                     self._reader.end()
@@ -158,7 +158,7 @@ def decode_part(data: bytes, head: PartHead) -> str:
     """The text of a part.
 
     Raises:
-        HTTPError: 400 where it is no text in its charset.
+        HTTPError: 400 if it is not text in its charset.
     """
     charset = head.charset or "utf-8"
     if not CHARSETS.fullmatch(charset):

@@ -1,10 +1,10 @@
-"""Responses of which a client may have a part: conditions and ranges, decided when the request is known.
+"""Responses with ranges: conditions and ranges are evaluated when the request is known.
 
 Rules that this module alone enforces:
 
-* A response is prepared for one request as a copy: what the user made stays as it was, to be sent again.
-* Conditions come before ranges (RFC 9110, section 13.2.2), and both only where the answer would be a 200 as it is.
-* What is mapped is not what is stored: it has no ranges, no length, and no entity tag that says byte for byte.
+* A response is prepared for a request as a copy: the user's own is not changed, and can be sent again.
+* Conditions come before ranges (RFC 9110, section 13.2.2), and ranges apply only to a 200.
+* A mapped body is not the stored one: it has no ranges, no length, and no strong entity tag.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Chunks: TypeAlias = AsyncIterable[bytes] | Iterable[bytes]
 RangeSource: TypeAlias = Callable[[int, int], Chunks | Awaitable[Chunks]]
 
 _WITHOUT_BODY: Final = ("content-length", "content-type", "content-encoding", "content-language", "accept-ranges")
-"""What describes a body that a 304 has not (RFC 9110, section 15.4.5)."""
+"""Headers about a body, which a 304 does not have (RFC 9110, section 15.4.5)."""
 
 
 class Plan(NamedTuple):
-    """What is sent: spans of the source, and the framing of several."""
+    """The spans of the source that are sent, and their framing if there are several."""
 
     spans: list[Span]
     heads: Sequence[bytes] = ()
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 
 class RangeResponse(Response):
-    """Content that can be read from any position: a client may ask for parts of it (RFC 9110, section 14).
+    """Content that can be read from any position, so that a client may request ranges of it (RFC 9110, section 14).
 
     ::
 
@@ -54,30 +54,30 @@ class RangeResponse(Response):
                 ...
         return RangeResponse(blob, size=length, media_type="video/mp4", headers={"etag": '"v1"'})
 
-    Give it an ``etag`` or a ``last-modified``, with which clients resume safely and ask whether it has changed. Any
-    number of ranges is answered in one body, those that overlap once. With ``accept-ranges: none`` there are none.
+    Set an ``etag`` or ``last-modified``: clients need one to resume a download and to revalidate it. Several ranges are
+    sent in one body, overlapping ones merged. The header ``accept-ranges: none`` turns ranges off.
 
     Args:
-        source: a function of ``start`` and ``stop`` that gives the chunks between them, in any way that streams can be
-            given; or bytes; or a file object that can seek, which the response closes.
-        size: bytes that there are. It is needed for a function, and else found out.
+        source: a function of ``start`` and ``stop`` that returns or yields the chunks between them; or bytes; or a file
+            object that can seek, which the response closes.
+        size: bytes of the content; required for a function only.
         filename: the name to save it under; without one there is no ``content-disposition``.
         media_type: the content type; ``application/octet-stream`` unless given.
         content_disposition_type: ``"attachment"`` or ``"inline"``.
-        status_code: 200 to 999; any but 200 has no ranges.
+        status_code: 200 to 999; only 200 has ranges.
         headers: a mapping or pairs.
         options: the limits of the stream.
 
     Raises:
-        TypeError: the source is none of these, or a function without a size.
-        ValueError: the size is none.
+        TypeError: if the source is none of these, or a function without a size.
+        ValueError: if the size is not a number of bytes.
     """
 
     __slots__ = ("_file", "_first", "_plan", "_size", "_source", "_whole_type")
 
     def __init__(
         self,
-        source: RangeSource | bytes | bytearray | memoryview | Any,
+        source: RangeSource | bytes | bytearray | memoryview | object,
         size: int | None = None,
         filename: str | None = None,
         media_type: str | None = None,
@@ -90,9 +90,9 @@ class RangeResponse(Response):
         call: RangeSource | None = None
         if isinstance(source, BYTES_LIKE):
             data = bytes(source)
-            call, size = _slices(data), len(data)
+            call, size = lambda start, stop: [data[start:stop]], len(data)
         elif callable(getattr(source, "seek", None)) and callable(getattr(source, "read", None)):
-            # trio's async files are read as the file that they wrap: each read is one hop to a thread either way.
+            # Of a trio async file, read the file that it wraps: each read is one hop to a thread in both cases.
             file = ObjectFile(getattr(source, "wrapped", source))
         elif not callable(source):
             raise TypeError(
@@ -136,21 +136,21 @@ class RangeResponse(Response):
     # Preparing
 
     async def prepare(self, method: str = "GET", headers: Headers | None = None) -> Self:
-        """Decide what a request gets: all of it, parts of it, or the news that it has not changed.
+        """Evaluate the conditions and ranges of a request: the response becomes a 200, a 206 or a 304.
 
-        It is done when a handler has returned the response; one that was prepared is returned as it is. What is opened
-        for it is open until ``aclose``, or the end of the stream. Looks at files in a worker thread.
+        Called when a handler has returned the response; a prepared response is returned unchanged. Files are opened in
+        a worker thread, and stay open until ``aclose`` or the end of the stream. A cancellation closes them.
 
         Args:
-            method: the request's.
-            headers: the request's.
+            method: of the request.
+            headers: of the request.
 
         Returns:
-            A copy, whose status, headers and body are what is sent: that of a small file is bytes by then.
+            A copy with the status, headers and body that are sent; the body of a small file is bytes.
 
         Raises:
-            HTTPError: 412 for a condition that does not hold, 416 for ranges none of which is there.
-            OSError: it cannot be opened or measured.
+            HTTPError: 412 if a condition fails, 416 if no range is within the content.
+            OSError: if a file cannot be opened or measured.
         """
         stream = self._stream
         if self._plan is not None or stream is None:
@@ -175,18 +175,18 @@ class RangeResponse(Response):
         self._decide(method, request, self._size or 0)
 
     async def aclose(self) -> None:
-        """Close what was opened; nothing can be sent any more. Safe to call twice; a cancellation waits for it."""
+        """Close the file: the response cannot be sent any more. Safe to call twice; completes also when cancelled."""
         if self._stream is not None:
-            self._stream.source = ()  # which was a method of this: garbage is then gone at once
+            self._stream.source = ()  # it was a method of this object: break the reference cycle
         self._first = b""
         file, self._file = self._file, None
         if file is not None:
             await close_file(file)
 
     def _decide(self, method: str, request: Headers, size: int) -> None:
-        """Become the answer to a request. Pure: it may run in a thread."""
+        """Evaluate conditions and ranges for content of ``size`` bytes. No I/O: it may run in a worker thread."""
         stream, headers = self._stream, self.headers
-        assert stream is not None  # noqa: S101 - `prepare` has seen to it
+        assert stream is not None  # noqa: S101 - `prepare` checks it
         self._plan = Plan([Span(0, size)])
         self._whole_type = headers.get("content-type")
         etag, modified = headers.get("etag"), parse_date(headers.get("last-modified", ""))
@@ -200,7 +200,7 @@ class RangeResponse(Response):
             if verdict is Verdict.NOT_MODIFIED:
                 self._become_not_modified()
                 return
-        if stream.maps or "content-length" in headers:  # a length that was given is kept or broken by the user
+        if stream.maps or "content-length" in headers:  # the user has declared the length of what the source gives
             return
         if self.status_code in BODILESS:
             return
@@ -235,11 +235,11 @@ class RangeResponse(Response):
         self.headers["content-length"] = str(parts.length)
 
     def map_stream(self, function: ChunkMap) -> None:
-        """See ``Response.map_stream``. All of it goes through the function: what was a range is the whole again."""
+        """See ``Response.map_stream``. The whole content is mapped: a 206 becomes a 200 again."""
         super().map_stream(function)
         headers = self.headers
         if self._plan is None or self._stream is None:
-            return  # it is decided when it is prepared
+            return  # it is not prepared yet
         headers.pop("accept-ranges", None)
         if self.status_code == 206:
             self.status_code = 200
@@ -252,25 +252,26 @@ class RangeResponse(Response):
 
     # Sending
 
-    def _content(self) -> Any:
+    def _content(self) -> object:
         stream = self._stream
-        assert self._plan is not None  # noqa: S101 - nothing is sent that was not prepared
+        assert self._plan is not None  # noqa: S101 - a response is prepared before it is sent
         assert stream is not None  # noqa: S101
         spans, heads, tail = self._plan
         if self._source is None:
-            first, self._first = self._first, b""  # a slow download does not hold it to its end
-            if self._file is None:  # all of it was read with its opening
+            first, self._first = self._first, b""  # freed after the first write, not after a slow download
+            if self._file is None:  # all of it was read when the file was opened
                 return [first] if first else []
             extents = not stream.needs_producer
             return read_spans(self._file, spans, heads, tail, first, stream.buffer_size, extents=extents)
-        if not heads and not stream.maps:  # the stream itself counts what its source gives
+        if not heads and not stream.maps:  # the length of one span is checked as the content-length of the stream
             return self._source(*spans[0])
         return _call_for_parts(self._source, self._plan, stream.buffer_size)
 
 
 async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> AsyncGenerator[bytes, None]:
+    """The framed chunks of the source for each span; each must have exactly the bytes of its span."""
     for index, span in enumerate(plan.spans):
-        # With the part's first chunk, since an error before the first chunk of all is to be an ordinary one.
+        # Sent together with the first chunk of the part: an error of the source before that can still be a 500.
         head = plan.heads[index] if plan.heads else b""
         encoder = Encoder("a range", encode_any)
         generator = await _call(source, span, encoder, buffer_size)
@@ -289,7 +290,7 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
                     yield data
                 except GeneratorExit:
                     raise
-                except BaseException as raised:  # it belongs at the source's own yield
+                except BaseException as raised:  # raise it at the yield of the source: a stream's rule 2
                     error = raised
         except StopAsyncIteration:
             pass
@@ -302,12 +303,8 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
 
 
 async def _call(source: RangeSource, span: Span, encoder: Encoder, buffer_size: int) -> AsyncGenerator[Any, None]:
-    made: Any = source(*span)
-    chunks = await made if isawaitable(made) else made
+    made = source(*span)
+    chunks: Any = await made if isawaitable(made) else made
     if not is_iterable(chunks):
         raise TypeError(f"the source of a RangeResponse gave {type(chunks).__qualname__}: return or yield chunks")
     return as_generator(chunks) or from_thread(chunks, encoder, buffer_size)
-
-
-def _slices(data: bytes) -> RangeSource:
-    return lambda start, stop: [data[start:stop]]

@@ -1,15 +1,16 @@
-"""The request as a handler sees it: a connection with a body. Each way of reading that body begins here."""
+"""The request that a handler gets, and all ways to read its body."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import trio
 
+from trioweb.ground.annotations import Annotation
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
-from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.charsets import CHARSETS, charset_of
 from trioweb.ground.http.multiparts import FORM_TYPE, MultipartReader, boundary_of
 from trioweb.ground.values import json_decoder
@@ -27,20 +28,20 @@ T = TypeVar("T")
 
 
 class Origin(Provider, Protocol):
-    """Where a request comes from: a ``Call``."""
+    """The ``Call`` of a request: its folder is above this one. Inbox and nursery are made on first use."""
 
     @property
     def inbox(self) -> Inbox:
-        """Who receives its body: made for the first who asks, since most never do."""
+        """Receives the body."""
         ...
 
     @property
     def nursery(self) -> trio.Nursery:
-        """Its nursery: opened for the first who asks, since most never do."""
+        """The request's nursery."""
         ...
 
     def find_transport(self) -> Transport:
-        """What the server offers beyond ASGI."""
+        """The server's extensions of ASGI."""
         ...
 
 
@@ -48,8 +49,8 @@ class Request(Connection):
     """One HTTP request.
 
     The body can be read whole, any number of times (``body``, ``text``, ``json``, ``form``), or once as a stream
-    (``stream``, ``parts``, ``json_lines``). Reading waits for the client, and a handler that reads slowly slows the
-    client down.
+    (``stream``, ``parts``, ``json_lines``). Reading waits for the client; the client waits for a handler that reads
+    slowly.
     """
 
     __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_origin", "_reader", "_streamed")
@@ -58,7 +59,7 @@ class Request(Connection):
         self,
         scope: Scope,
         app: Application,
-        path_params: Mapping[str, Any],
+        path_params: PathParams,
         origin: Origin,
         max_body_size: int,
     ) -> None:
@@ -66,8 +67,8 @@ class Request(Connection):
         self._origin = origin
         self._limit = max_body_size
         self._body: bytes | None = None
-        self._gathered = bytearray()  # of a body that is being read whole, also by a call that was cancelled
-        self._streamed = ""  # what has read it as a stream
+        self._gathered = bytearray()  # of a body that is read whole: kept when `body` is cancelled
+        self._streamed = ""  # the method that has read the body as a stream
         self._form: FormData | None = None
         self._reader: FormReader | None = None
         self._marks: list[Callable[[Response], object]] | None = None
@@ -78,9 +79,9 @@ class Request(Connection):
 
     @property
     def nursery(self) -> trio.Nursery:
-        """Open while handler and response run; the request ends when what was started in it has finished.
+        """Open while handler and response run; the request ends when its tasks have finished.
 
-        It runs beside the handler: what fails in it cancels the handler, or breaks the response off.
+        A task that fails cancels the handler, or aborts the response.
         """
         return self._origin.nursery
 
@@ -95,7 +96,7 @@ class Request(Connection):
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that a reconnecting ``EventSource`` has seen, or ``None``."""
+        """The id of the last event that a reconnecting ``EventSource`` received, or ``None``."""
         value = self.headers.get("last-event-id")
         # Ids are UTF-8 on the wire (HTML standard), header values Latin-1 in this mapping.
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
@@ -106,13 +107,13 @@ class Request(Connection):
         return self._inbox.gone
 
     def stream(self) -> BodyStream:
-        """The body as it arrives, once, for ``async for``. No limit to its size but what the handler sets.
+        """The body as it arrives, once, for ``async for``. Its size is not limited.
 
-        Waits for the client at each chunk. Cancelling it loses nothing: the iteration can go on where it stopped.
+        Waits for the client at each chunk. After a cancellation the iteration can go on where it stopped.
 
         Raises:
-            RuntimeError: the body was streamed before.
-            ClientDisconnected: in the iteration, when the client leaves before the body is whole.
+            RuntimeError: if the body was streamed before.
+            ClientDisconnected: in the iteration, if the client leaves before the body is complete.
         """
         return self._stream("stream()")
 
@@ -128,14 +129,14 @@ class Request(Connection):
         return BodyStream(self._inbox, bytes(self._gathered))
 
     async def body(self) -> bytes:
-        """The whole body, held in memory up to ``App(max_body_size=...)``; waits until it has arrived.
+        """The whole body in memory, at most ``App(max_body_size=...)``; waits until it has arrived.
 
-        Cancelling it loses nothing that a later call wants.
+        After a cancellation it can be called again, and goes on where it stopped.
 
         Raises:
-            HTTPError: 413 for a body over the limit, before it is read where its length was announced.
-            RuntimeError: the body was streamed before.
-            ClientDisconnected: the client left before the body was whole.
+            HTTPError: 413 if the body is over the limit; before it is read if it has a ``content-length``.
+            RuntimeError: if the body was streamed before.
+            ClientDisconnected: if the client left before the body was complete.
         """
         if self._body is None:
             if self._streamed:
@@ -147,12 +148,12 @@ class Request(Connection):
             self._refuse_beyond(max(announced, len(self._gathered)))
             inbox.expected = announced or None
             while chunk := await inbox.read():
-                if inbox.drained and not self._gathered and len(chunk) <= self._limit:  # most come in one piece
+                if inbox.drained and not self._gathered and len(chunk) <= self._limit:  # all in one chunk: no copy
                     self._body = chunk
                     break
                 self._gathered += chunk
                 self._refuse_beyond(len(self._gathered))
-            if self._body is None:  # else another task that read it was first to see its end
+            if self._body is None:  # else another task that reads the body has seen its end first
                 self._body = bytes(self._gathered)
                 self._gathered.clear()
         return self._body
@@ -167,11 +168,10 @@ class Request(Connection):
             raise HTTPError(413, f"The request body is larger than {self._limit} bytes.")
 
     async def text(self) -> str:
-        """The whole body as text, in the charset that its content type names, else UTF-8.
+        """The whole body as text, in the charset of its content type, by default UTF-8.
 
         Raises:
-            HTTPError: 400 where the bytes are not text in that charset, 415 where the charset is unknown; and what
-                ``body`` raises.
+            HTTPError: 400 if the body is not text in that charset, 415 if the charset is unknown; and as ``body``.
         """
         body = await self.body()
         charset = charset_of(self.headers.get("content-type", "")) or "utf-8"
@@ -186,15 +186,14 @@ class Request(Connection):
     async def json(self, type: None = None) -> Any: ...
     @overload
     async def json(self, type: type[T]) -> T: ...
-    async def json(self, type: Any = None) -> Any:  # noqa: A002
-        """The whole body read as JSON, whatever its content type says.
+    async def json(self, type: Annotation = None) -> object:  # noqa: A002
+        """The whole body decoded from JSON, whatever its content type.
 
         Args:
-            type: what to make of it, for instance a ``msgspec.Struct`` or ``list[int]``; plain values unless given.
+            type: the type of the value, for instance a ``msgspec.Struct`` or ``list[int]``; plain values unless given.
 
         Raises:
-            HTTPError: 400 where it is not JSON, 422 where it does not fit ``type`` (an ``InputError``); and what
-                ``body`` raises.
+            HTTPError: 400 if the body is not JSON, 422 if it is not of ``type`` (an ``InputError``); and as ``body``.
         """
         return decode_json(json_decoder(type), await self.body(), "The request body", ("body",))
 
@@ -202,28 +201,28 @@ class Request(Connection):
     def json_lines(self, type: None = None, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]: ...
     @overload
     def json_lines(self, type: type[T], max_line_size: int = MAX_LINE_SIZE) -> JSONLines[T]: ...
-    def json_lines(self, type: Any = None, max_line_size: int = MAX_LINE_SIZE) -> JSONLines[Any]:  # noqa: A002
+    def json_lines(self, type: Annotation = None, max_line_size: int = MAX_LINE_SIZE) -> object:  # noqa: A002
         """The values of a body of JSON lines as they arrive, once, for ``async for``. Blank lines are skipped.
 
-        Waits for the client at each piece. A cancellation loses nothing: the iteration can go on where it stopped. No
-        limit to the number of lines, whatever the content type says.
+        Waits for the client. After a cancellation the iteration can go on where it stopped. The number of lines is not
+        limited, and the content type does not matter.
 
         Args:
-            type: what to make of each line; plain values unless given.
-            max_line_size: bytes of a line.
+            type: the type of each value; plain values unless given.
+            max_line_size: the most bytes of a line.
 
         Raises:
-            RuntimeError: the body was streamed before.
-            HTTPError: in the iteration, when it comes to the line: 400 where it is not JSON, 422 where it does not fit
-                ``type``, 413 where it is too long; 408 where nothing comes.
-            ClientDisconnected: in the iteration, when the client leaves before the body is whole.
+            RuntimeError: if the body was streamed before.
+            HTTPError: in the iteration, at the line concerned: 400 if it is not JSON, 422 if it is not of ``type``, 413
+                if it is too long; 408 if the client sends nothing.
+            ClientDisconnected: in the iteration, if the client leaves before the body is complete.
         """
         return JSONLines(self._stream("json_lines()"), json_decoder(type), max_line_size)
 
     def parts(
         self, max_parts: int = MAX_PARTS, max_part_line: int = MAX_PART_LINE, max_part_lines: int = MAX_PART_LINES
     ) -> Parts:
-        """The parts of a multipart form as they arrive, once, for ``async for``; each is iterated for its bytes.
+        """The parts of a multipart form as they arrive, once, for ``async for``; each is iterated in turn.
 
         ::
 
@@ -231,19 +230,19 @@ class Request(Connection):
                 if part.filename is not None:
                     await part.save(directory / secrets.token_hex())
 
-        Nothing is kept: no part has a limit to its size but what the handler sets, and what it does not read of one is
-        skipped at the next. A cancellation loses nothing.
+        The size of a part is not limited, and its unread rest is skipped when the next one is requested. After a
+        cancellation the iteration can go on where it stopped.
 
         Args:
-            max_parts: how many there may be.
-            max_part_line: bytes of a line in the head of a part.
-            max_part_lines: lines in the head of a part.
+            max_parts: the most parts.
+            max_part_line: the most bytes of a header line of a part.
+            max_part_lines: the most header lines of a part.
 
         Raises:
-            RuntimeError: the body was streamed before.
-            HTTPError: 415 where the body is no multipart form; in the iteration 400 where it is malformed, 413 beyond
-                a limit, 408 where nothing comes.
-            ClientDisconnected: in the iteration, when the client leaves before the form is whole.
+            RuntimeError: if the body was streamed before.
+            HTTPError: 415 if the body is not a multipart form; in the iteration 400 if it is malformed, 413 beyond a
+                limit, 408 if the client sends nothing.
+            ClientDisconnected: in the iteration, if the client leaves before the form is complete.
         """
         kind = media_type_of(self)
         if kind != FORM_TYPE:
@@ -256,18 +255,18 @@ class Request(Connection):
         """The body as a form, multipart or URL-encoded, any number of times: a multi-mapping of names to ``str``, and
         to ``UploadFile`` for files. Waits until it has arrived.
 
-        The form as a whole, its files too, is limited by ``max_body_size`` of route, router or app. Files are held in
-        memory up to 1 MiB, then on disk, until the request has ended. Cancelling it loses nothing that a later call
-        wants.
+        ``max_body_size`` of route, router or app limits the whole form with its files. Files are held in memory up to
+        1 MiB, then on disk, until the request has ended. After a cancellation it can be called again, and goes on where
+        it stopped.
 
         Args:
-            limits: see ``FormOptions``; those of the first call count.
+            limits: see ``FormOptions``; only those of the first call count.
 
         Raises:
-            HTTPError: 415 where the content type is no form's, 400 where the body is malformed, 413 beyond a limit, 408
-                where nothing comes.
-            RuntimeError: the body was streamed before.
-            ClientDisconnected: the client left before the form was whole.
+            HTTPError: 415 if the content type is not a form's, 400 if the body is malformed, 413 beyond a limit, 408 if
+                the client sends nothing.
+            RuntimeError: if the body was streamed before.
+            ClientDisconnected: if the client left before the form was complete.
         """
         if self._form is None:
             kind = media_type_of(self)
@@ -279,7 +278,7 @@ class Request(Connection):
                     self._refuse_beyond(self._announced())
                     content_type = self.headers["content-type"]
                     options = FormLimits(**limits)
-                    boundary_of(content_type)  # before the body counts as read
+                    boundary_of(content_type)  # may raise: before the body is marked as streamed
                     self._reader = FormReader(self._stream("form()"), content_type, self._limit, options)
                 self._form = await self._reader.read()
             else:
@@ -287,11 +286,11 @@ class Request(Connection):
         return self._form
 
     def mark_errors(self, mark: Callable[[Response], object]) -> None:
-        """Have ``mark(response)`` called with the answer to an exception, where that is made outside of all middleware.
+        """Call ``mark(response)`` with the response to an exception that passes through all middleware.
 
-        For a middleware that adds something to every response: what ``call_next`` returns it can change itself, and
-        what ``call_next`` raises becomes a response only when all middlewares have let it pass. Give it before
-        ``call_next`` is called; what was given last, and so stands furthest in, is called first::
+        For a middleware that changes every response: it can change what ``call_next`` returns, but an exception that
+        ``call_next`` raises becomes a response outside of all middleware. Call it before ``call_next``. The last
+        function is called first, since its middleware is the innermost::
 
             async def add_server_name(request, call_next):
                 def mark(response):
@@ -303,12 +302,12 @@ class Request(Connection):
                 return response
 
         Args:
-            mark: a plain function. What it raises is logged, and the answer sent without.
+            mark: a plain function. If it raises, the error is logged and the response sent as it is.
         """
         self._marks = [*(self._marks or ()), mark]
 
     async def _aclose(self) -> None:
-        """The request has ended: remove its files."""
+        """Remove the files of the form, when the request has ended."""
         if self._reader is not None:
             await self._reader.spool.aclose()
 
@@ -317,11 +316,11 @@ class Request(Connection):
 
 
 def media_type_of(request: Request) -> str:
-    """The media type of a request's body, in lower case; ``""`` where it has none."""
+    """The media type of a request's body in lower case, or ``""``."""
     return request._field(b"content-type").decode("latin-1").partition(";")[0].strip().lower()
 
 
 def wrong_type(kind: str, *wanted: str) -> HTTPError:
-    """The answer to a body of another content type than is asked for."""
+    """The 415 for a body of another content type."""
     got = f"got {kind[:100]!r}" if kind else "got none"
     return HTTPError(415, f"The content type must be {' or '.join(wanted)}, {got}.")

@@ -1,10 +1,10 @@
-"""What is open for one request and closed after its response, in reverse order, whatever ended the request."""
+"""The context managers of a request's dependencies: left after the response, in reverse order, however it ended."""
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from trioweb.ground.errors import unwrap
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Provider(Protocol):
-    """What holds the values that dependencies provide for one request, and what they have opened."""
+    """Calls each dependency once a request: a ``Call``, or ``Resources``."""
 
-    values: dict[object, Any]
-    """What was provided so far, by who provides it: each is asked once a request."""
+    values: dict[object, object]
+    """The values of the dependencies so far, by the key of the dependency."""
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager, to be left after the response."""
@@ -23,18 +23,18 @@ class Provider(Protocol):
 
 
 class Resources:
-    """What the dependencies of a request hold. They are entered and closed in the task that enters this.
+    """The context managers of a request's dependencies, entered and left in the task that enters this object.
 
-    What ends the request is raised in each of them; catching it there does not undo it, since somebody has to answer.
-    An error of their own replaces it. Can be entered again when it was left.
+    The exception that ends the request is raised in each of them. Catching it does not stop it, since the request must
+    be answered; another exception replaces it. The object can be entered again after it was left.
     """
 
     __slots__ = ("_open", "values")
 
     def __init__(self) -> None:
-        self._open: list[AbstractAsyncContextManager[Any]] = []
-        self.values: dict[object, Any] = {}
-        """What was provided so far, by who provides it: each is asked once a request."""
+        self._open: list[AbstractAsyncContextManager[object]] = []
+        self.values: dict[object, object] = {}
+        """See ``Provider``."""
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager, to be left after the response."""
@@ -48,8 +48,8 @@ class Resources:
     async def __aexit__(
         self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Not an exit stack: where one catches an error, the next would close as if all had gone well, and commit.
-        last = told = unwrap(error) if isinstance(error, Exception) else error
+        # Not an exit stack: after one manager has caught an error, the next would be left without it, and would commit.
+        last = given = unwrap(error) if isinstance(error, Exception) else error
         while self._open:
             manager = self._open.pop()
             trace = None if last is None else last.__traceback__
@@ -60,11 +60,11 @@ class Resources:
                     await manager.__aexit__(type(last), last, trace)
             except BaseException as raised:
                 if last is not None and raised is not last:
-                    last.__traceback__ = trace  # without what has caught it: its frame would be in a cycle with it
+                    last.__traceback__ = trace  # without the frame that caught it, which refers to it
                 last = raised
         self.values = {}
         try:
-            if last is not None and last is not told:
+            if last is not None and last is not given:
                 raise last
         finally:
-            del last, told, error, trace  # a frame that an exception passes must not hold it
+            del last, given, error, trace  # a frame in the traceback of an exception must not refer to it

@@ -1,6 +1,6 @@
-"""Responses: data until they are sent. A status, headers, and a body that is bytes or a stream.
+"""Responses: a status, headers, and a body that is bytes or a stream. They are data until they are sent.
 
-What happens to a stream is decided in ``trioweb.streams``; here it is only described.
+A stream is only described here; ``trioweb.streams`` runs it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
 from inspect import isawaitable
-from typing import Any, ClassVar, Final, Unpack
+from typing import ClassVar, Final, Unpack
 from urllib.parse import quote
 
 from trioweb.ground.chunks import (
@@ -44,22 +44,22 @@ _KNOWN_TYPES: Final = {
 class Response:
     """A response: status, headers, and a body that is bytes or a stream.
 
-    It is data until it is sent: whoever gets it first, a middleware for instance, may change all of it.
+    It is data until it is sent: a middleware, for instance, may change all of it.
 
     Args:
-        content: ``str``, bytes-like, ``None`` for no body, or something to stream chunk by chunk.
+        content: ``str``, bytes-like, ``None`` for no body, or an iterable to stream chunk by chunk.
         status_code: 200 to 999.
-        headers: a mapping or pairs. What is given replaces a default of the same name.
+        headers: a mapping or pairs. They replace defaults of the same name.
         media_type: the content type.
         options: the limits of a stream.
 
     Raises:
-        TypeError: ``content`` is none of these.
-        ValueError: the status or a header cannot be sent.
+        TypeError: if ``content`` is none of these.
+        ValueError: if the status or a header cannot be sent.
     """
 
     media_type: ClassVar[str | None] = None
-    """The content type of this class of responses; ``None`` to take it from the content."""
+    """The content type of this class of responses; ``None`` to derive it from the content."""
 
     __slots__ = ("_body", "_stream", "headers", "status_code")
 
@@ -68,7 +68,7 @@ class Response:
 
     def __init__(
         self,
-        content: Any = None,
+        content: object = None,
         status_code: int = 200,
         headers: HeaderSource | None = None,
         media_type: str | None = None,
@@ -87,14 +87,14 @@ class Response:
 
     def _set_up_stream(
         self,
-        source: Any,
+        source: object,
         status_code: int,
         headers: HeaderSource | None,
         media_type: str | None,
         options: StreamOptions,
     ) -> None:
         given = Headers(headers)
-        # Where the user says what the body is, chunks of several kinds may make it up.
+        # If the user gives a content type, the chunks may be of several kinds.
         encode = None if media_type is None and not given.has(b"content-type") else encode_any
         self._set_up(None, make_stream(source, encode, options), status_code, given, media_type)
 
@@ -116,9 +116,9 @@ class Response:
             if content is not None:
                 media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
         elif isinstance(content, str) and _lacks_charset(media_type):
-            media_type += "; charset=utf-8"  # true: it was encoded here
+            media_type += "; charset=utf-8"  # it was encoded above
         if media_type is not None:
-            known = _KNOWN_TYPES.get(media_type)  # no need to check these again for every response
+            known = _KNOWN_TYPES.get(media_type)  # valid headers: they need no check
             if known is not None:
                 self.headers.raw.append(known)
             else:
@@ -130,7 +130,7 @@ class Response:
 
     @property
     def body(self) -> bytes | None:
-        """The whole body, or ``None`` where it is a stream. Setting it sets the ``content-length`` too."""
+        """The whole body, or ``None`` if it is a stream. Setting it sets the ``content-length`` too."""
         return None if self._stream is not None else self._body
 
     @body.setter
@@ -143,12 +143,11 @@ class Response:
     def map_stream(self, function: ChunkMap) -> None:
         """Send the body through ``function``, an async generator function over its chunks (``bytes``).
 
-        It runs in the producer's task, so that what holds for the stream holds through it; the first mapping is the
-        innermost. A body in one piece becomes a stream of one chunk. A ``content-length`` is taken away, since it is
-        not known any more.
+        It runs in the producer's task, under the rules of streams; the first mapping is the innermost. A body of bytes
+        becomes a stream of one chunk. The ``content-length`` is removed, since the new length is unknown.
 
         Raises:
-            TypeError: it is no function.
+            TypeError: if ``function`` is not callable.
         """
         if not callable(function):
             raise TypeError(f"map_stream takes an async generator function, got {type(function).__qualname__}")
@@ -176,21 +175,21 @@ class Response:
         """Add a ``set-cookie`` header (RFC 6265bis).
 
         Args:
-            key: the cookie's name. With ``__Secure-`` or ``__Host-`` before it browsers insist on ``secure``, and on
-                the path ``"/"`` without a domain for the latter.
-            value: its value, quoted where it must be; 4,096 bytes at most, the name included.
-            max_age: seconds that it lives, or a ``timedelta``; until the browser closes unless given.
-            expires: when it ends, for old clients: a time with a zone, the text of one, or seconds from now.
-            path: where on the site it is sent.
-            domain: a domain whose hosts all get it; this host only unless given.
-            secure: over HTTPS only. ``samesite="none"`` and ``partitioned`` need it.
-            httponly: out of reach of scripts.
+            key: the cookie's name. For the prefixes ``__Secure-`` and ``__Host-`` browsers require ``secure``, and for
+                the latter the path ``"/"`` without a domain.
+            value: its value, quoted if necessary; at most 4,096 bytes with the name.
+            max_age: seconds until it expires, or a ``timedelta``; when the browser closes unless given.
+            expires: when it expires, for old clients: a ``datetime`` with a zone, the text of one, or seconds from now.
+            path: the path below which it is sent.
+            domain: a domain to whose hosts it is sent; only to this host unless given.
+            secure: send it over HTTPS only. ``samesite="none"`` and ``partitioned`` require it.
+            httponly: hide it from scripts.
             samesite: ``"lax"``, ``"strict"``, ``"none"``, or ``None`` to leave it to the browser.
-            partitioned: one for each top-level site that embeds this one.
+            partitioned: keep one for each top-level site that embeds this one.
 
         Raises:
-            TypeError: an argument is of a type that cannot be sent.
-            ValueError: browsers would throw the cookie away, or skip one of its attributes.
+            TypeError: if an argument is of the wrong type.
+            ValueError: if browsers would reject the cookie, or ignore one of its attributes.
         """
         self.headers.append(
             "set-cookie",
@@ -207,10 +206,10 @@ class Response:
         samesite: SameSite | None = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Have the client forget a cookie.
+        """Delete a cookie at the client.
 
-        Path, domain, ``samesite`` and ``partitioned`` must be those that it was set with, or a browser may not obey. It
-        is ``Secure`` where browsers insist on that.
+        Path, domain, ``samesite`` and ``partitioned`` must be those that it was set with, or browsers keep it. It is
+        ``Secure`` if browsers require that.
         """
         secure = secure or needs_secure(key, samesite, partitioned)
         httponly = httponly or needs_httponly(key)
@@ -227,12 +226,12 @@ class Response:
 
 
 def text_response(text: str) -> Response:
-    """What ``Response(text)`` is, without its questions: for the answer that is given most often."""
+    """``Response(text)`` without its checks: the most frequent response."""
     return _response(text.encode(), TEXT_TYPE)
 
 
 def json_response(body: bytes) -> Response:
-    """The same for JSON."""
+    """``Response(body, media_type="application/json")`` without its checks."""
     return _response(body, JSON_TYPE)
 
 
@@ -247,7 +246,7 @@ def _response(body: bytes, media_type: str) -> Response:
 
 
 def stream_of(response: Response) -> Stream | None:
-    """What a response streams, for who sends it; ``None`` for a body in one piece."""
+    """The stream of a response, for the modules that send it; ``None`` for a body of bytes."""
     return response._stream
 
 
@@ -263,7 +262,7 @@ class PlainTextResponse(Response):
 
 
 class HTMLResponse(Response):
-    """A page, or the pieces of one as they are made: a ``str``, or an (a)sync iterable of ``str``."""
+    """An HTML page: a ``str``, or an (a)sync iterable of ``str`` that is streamed."""
 
     __slots__ = ()
     media_type = HTML_TYPE
@@ -282,10 +281,10 @@ class HTMLResponse(Response):
 
 
 class JSONResponse(Response):
-    """A JSON document (RFC 8259) made by msgspec: it knows dataclasses, Structs, dates, UUIDs and the like.
+    """A JSON document (RFC 8259), encoded by msgspec: also dataclasses, Structs, dates and UUIDs.
 
     Raises:
-        TypeError: the content has something that JSON has no form for.
+        TypeError: if a part of the content cannot be encoded.
     """
 
     __slots__ = ()
@@ -293,7 +292,7 @@ class JSONResponse(Response):
 
     def __init__(
         self,
-        content: Any = None,
+        content: object = None,
         status_code: int = 200,
         headers: HeaderSource | None = None,
         media_type: str | None = None,
@@ -302,7 +301,7 @@ class JSONResponse(Response):
 
 
 class RedirectResponse(Response):
-    """Sends the client elsewhere. 307 keeps the method and body; 303 makes it a GET."""
+    """Redirects the client. 307 keeps the method and body; 303 makes it a GET."""
 
     __slots__ = ()
 

@@ -1,9 +1,9 @@
-"""Responses that stream: what is iterated while it is sent, in the formats that have a name."""
+"""Responses that stream an iterable, in the formats that have a name."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from typing import Any, Unpack
+from typing import Unpack
 
 from trioweb.ground.chunks import (
     CSV_TYPE,
@@ -21,14 +21,14 @@ from trioweb.streams.sources import Source, is_iterable
 
 
 class StreamingResponse(Response):
-    """A stream of whatever the first chunk is: text, bytes, events, or JSON values one a line.
+    """A stream in the format of its first chunk: text, bytes, events, or JSON values, one a line.
 
     Args:
         content: a generator, an (a)sync iterable, a receive channel or stream, an async file; or a function without
             arguments that returns one, called only when the stream starts.
         status_code: 200 to 999.
         headers: a mapping or pairs.
-        media_type: the content type, instead of the one that the first chunk stands for.
+        media_type: the content type, instead of that of the first chunk.
         options: the limits of the stream.
     """
 
@@ -47,14 +47,14 @@ class StreamingResponse(Response):
 
 
 class JSONLinesResponse(Response):
-    """One JSON value a line (``application/x-ndjson``): JSON values, dataclasses, Structs, as they are made."""
+    """A stream of JSON lines (``application/x-ndjson``): JSON values, dataclasses or Structs."""
 
     __slots__ = ()
     media_type = JSON_LINES_TYPE
 
     def __init__(
         self,
-        items: AsyncIterable[Any] | Iterable[Any],
+        items: AsyncIterable[object] | Iterable[object],
         status_code: int = 200,
         headers: HeaderSource | None = None,
         media_type: str | None = None,
@@ -69,7 +69,7 @@ class CSVResponse(Response):
 
     Args:
         rows: an (a)sync iterable of sequences, mappings, dataclasses or Structs.
-        header: the first line, and where rows have names the columns to write; else the first such row's names.
+        header: the first line, and the columns of rows with names; by default the names of the first such row.
         filename: a name to save it under.
         status_code: 200 to 999.
         headers: a mapping or pairs.
@@ -82,7 +82,7 @@ class CSVResponse(Response):
 
     def __init__(
         self,
-        rows: AsyncIterable[Any] | Iterable[Any],
+        rows: AsyncIterable[object] | Iterable[object],
         header: Iterable[str] | None = None,
         filename: str | None = None,
         status_code: int = 200,
@@ -100,13 +100,13 @@ class CSVResponse(Response):
 
 
 class EventStreamResponse(Response):
-    """Server-sent events (the HTML standard's ``EventSource``). Its headers leave at once.
+    """Server-sent events (the HTML standard's ``EventSource``). The headers are sent at once, without an event.
 
     Args:
         events: an (a)sync iterable of ``ServerSentEvent``; a ``str`` or a JSON value is the data of one.
-        ping: seconds without an event after which a comment is sent, so that proxies keep the connection and a client
-            that is gone is noticed; ``None`` for none.
-        retry: milliseconds that a client waits before it reconnects, told it first of all.
+        ping: seconds without an event after which a comment is sent, so that proxies keep the connection and the server
+            notices that a client has left; ``None`` for none.
+        retry: milliseconds that a client waits before it reconnects.
         status_code: 200 to 999.
         headers: a mapping or pairs.
         media_type: the content type, unless ``text/event-stream``.
@@ -118,7 +118,7 @@ class EventStreamResponse(Response):
 
     def __init__(
         self,
-        events: AsyncIterable[Any] | Iterable[Any],
+        events: AsyncIterable[object] | Iterable[object],
         ping: float | None = 15.0,
         retry: int | None = None,
         status_code: int = 200,
@@ -131,13 +131,13 @@ class EventStreamResponse(Response):
         check_seconds("ping", ping)
         stream.head_first, stream.ends_on_stop, stream.ping = True, True, ping
         if retry is not None:
-            ServerSentEvent(retry=retry)  # which refuses what is no time
+            ServerSentEvent(retry=retry)  # raises for an invalid time
             stream.prelude = b"retry: %d\n\n" % retry
         self._set_up(None, stream, status_code, headers, media_type)
         for name, value in (("cache-control", "no-store"), ("x-accel-buffering", "no")):
             self.headers.setdefault(name, value)
 
 
-def _need_iterable(name: str, value: Any) -> None:
+def _need_iterable(name: str, value: object) -> None:
     if not is_iterable(value) and not callable(value):
         raise TypeError(f"{name} cannot stream {type(value).__qualname__}: give a generator or another iterable")

@@ -1,9 +1,10 @@
-"""Trees of files that are served: a directory, or the data of a package. All of it blocks: for worker threads.
+"""Trees of static files: a directory, or the data of a package. Everything here blocks: call it in worker threads.
 
 Rules that this module alone enforces:
 
-* A name is looked up in the directory that was opened before it, so nothing that is moved meanwhile leads out.
-* A symbolic link is followed only to what is in the same tree, unless all are to be followed.
+* Each name is opened relative to the open directory before it, so that moving a directory meanwhile does not lead out
+  of the tree.
+* A symbolic link is followed only to a file of the same tree, unless ``follow_symlinks`` is set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from trioweb.io.disk import Facts, ObjectFile, Readable, open_regular
 
@@ -25,23 +26,23 @@ _HASHED: Final = 65536
 _MISSING: Final = frozenset({
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL, errno.EILSEQ,
 })  # fmt: skip
-"""What says that a path leads to no file."""
+"""Errors which say that there is no such file."""
 
 
 class Tree(Protocol):
-    """Files by their names."""
+    """Files by name: a ``Directory`` or a ``Package``."""
 
     def open(self, names: Sequence[str], *, read: bool, variant: str = "") -> tuple[Readable | None, Facts]:
         """Open a regular file.
 
         Args:
-            names: the directories on the way, and its own.
-            read: open it; otherwise only look.
+            names: the names of its directories, then its own.
+            read: open it; otherwise only get its facts.
             variant: for its entity tag: see ``Facts.of``.
 
         Raises:
-            IsADirectoryError: it is something else, or the tree itself.
-            OSError: it is not there, or cannot be read.
+            IsADirectoryError: if it is not a regular file, or the tree itself.
+            OSError: if it does not exist, or cannot be read.
         """
         ...
 
@@ -52,15 +53,15 @@ def is_missing(error: OSError) -> bool:
 
 
 def open_tree(source: str | os.PathLike[str] | Traversable, *, follow_symlinks: bool) -> Tree:
-    """The tree at a path, or at what ``importlib.resources.files`` gives.
+    """The tree at a path, or of ``importlib.resources.files(...)``.
 
     Raises:
-        NotADirectoryError: there is no directory.
-        TypeError: it is neither.
+        NotADirectoryError: if there is no such directory.
+        TypeError: if ``source`` is neither.
     """
     tree: Tree
     if isinstance(source, (str, os.PathLike)):
-        path = os.path.abspath(os.fspath(source))  # noqa: PTH100 - as text, which is what the system takes
+        path = os.path.abspath(os.fspath(source))  # noqa: PTH100 - the functions below take text
         there, tree = os.path.isdir(path), Directory(path, follow_symlinks)  # noqa: PTH112
     elif isinstance(source, Traversable):
         there, tree = source.is_dir(), Package(source, follow_symlinks)
@@ -72,7 +73,7 @@ def open_tree(source: str | os.PathLike[str] | Traversable, *, follow_symlinks: 
 
 
 class Directory:
-    """A directory on disk. It is opened anew each time, so it may be replaced."""
+    """A directory on disk. It is opened again for each file, so that it may be replaced."""
 
     __slots__ = ("_follow", "_root")
 
@@ -108,7 +109,7 @@ class Directory:
             os.close(fd)
 
     def _without_links(self, names: Sequence[str]) -> Sequence[str]:
-        """Where links lead to within the tree. What is put in their place meanwhile is not followed."""
+        """The names without symbolic links: they are resolved here, and those made meanwhile are not followed."""
         root = os.path.realpath(self._root)
         path = os.path.realpath(os.path.join(root, *names))  # noqa: PTH118
         if os.path.commonpath((root, path)) != root or path == root:
@@ -117,9 +118,10 @@ class Directory:
 
 
 class Package:
-    """The data of a package, as ``importlib.resources`` gives it: perhaps in a zip file, where there are no times.
+    """The data of a package, from ``importlib.resources``.
 
-    Such a file is hashed when it is first asked for, for its entity tag; a package does not change while it is in use.
+    Files in a zip file have no times: their entity tag is a hash, computed once, since a package does not change while
+    it is in use.
     """
 
     __slots__ = ("_follow", "_known", "_root")
@@ -127,11 +129,11 @@ class Package:
     def __init__(self, root: Traversable, follow: bool) -> None:
         self._root = root
         self._follow = follow
-        self._known: dict[tuple[str, ...], Facts] = {}  # at most one for each file that there is
+        self._known: dict[tuple[str, ...], Facts] = {}  # of existing files only
 
     def open(self, names: Sequence[str], *, read: bool, variant: str = "") -> tuple[Readable | None, Facts]:
         """See ``Tree``."""
-        place: Any = self._root
+        place = self._root
         for name in names:
             if not place.is_dir():
                 raise NotADirectoryError(name)
@@ -148,7 +150,7 @@ class Package:
         return self._open_object(place, tuple(names), variant, read=read)
 
     def _open_object(
-        self, place: Any, names: tuple[str, ...], variant: str, *, read: bool
+        self, place: Traversable, names: tuple[str, ...], variant: str, *, read: bool
     ) -> tuple[Readable | None, Facts]:
         if not read and names in self._known:
             return None, self._known[names]

@@ -1,8 +1,8 @@
-"""Files that came with a form, and where their bytes are kept. Files are touched in worker threads only.
+"""Uploaded files and the storage of their bytes. Files on disk are accessed in worker threads only.
 
-Memory: a form keeps ``SPOOL_SIZE`` bytes of its files in memory. Past that, what piles up goes to one temporary file,
-which has no name in any directory: it is gone with the process that has it open, whatever ends that. One file for all
-files of a form, since a process may open far fewer files than a form may bring.
+Memory: a form holds ``SPOOL_SIZE`` bytes of its files in memory. More is written to one temporary file, which has no
+name in any directory: the system removes it when the process ends, for whatever reason. All files of a form share it,
+since a process may open far fewer files than a form may have.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import trio
 from trioweb.io.threads import in_thread
 
 SPOOL_SIZE: Final = 2**20
-"""Bytes of a form's files that are held in memory; past them, what one write to a temporary file takes. A request."""
+"""Bytes of a form's files that are held in memory; more are written to a temporary file, as many at a time."""
 PIECE: Final = 2**18
-"""Bytes of an uploaded file that its iteration gives at a time."""
+"""Bytes of a chunk when an uploaded file is iterated."""
 PIECES: Final = 1024
-"""Pieces that one system call writes: what Linux allows. They are not joined, which would copy them."""
+"""Buffers in one system call: the limit of Linux. They are not joined, which would copy them."""
 BATCH: Final = 2**20
-"""Bytes that one hop to a worker thread writes, or copies, when an upload is saved."""
+"""Bytes that one hop to a worker thread writes when an upload is saved."""
 
 
 class Spool:
-    """The bytes of all files of one form, one behind the other. One task at a time adds to it."""
+    """The bytes of all files of a form, one file after the other. Only one task at a time may add to it."""
 
     __slots__ = ("_closed", "_file", "_lock", "_pending", "_written", "pending_size")
 
@@ -41,7 +41,7 @@ class Spool:
         self._closed = False
         self._lock = threading.Lock()
         self.pending_size = 0
-        """Bytes that wait for ``flush``, or for the end of the request."""
+        """Bytes in memory."""
 
     @property
     def size(self) -> int:
@@ -54,26 +54,26 @@ class Spool:
         return self._file is not None
 
     def add(self, data: bytes) -> None:
-        """Take some bytes. Does not block; the caller flushes when more than ``SPOOL_SIZE`` is pending."""
+        """Add bytes. Does not block; the caller flushes when more than ``SPOOL_SIZE`` is pending."""
         self._pending.append(data)
         self.pending_size += len(data)
 
     async def flush(self) -> None:
-        """Write what is pending to the temporary file. A cancellation waits for a write that has begun."""
+        """Write the pending bytes to the temporary file. A cancellation waits for a write that has begun."""
         if self.pending_size:
             await in_thread(self._write)
 
     def _write(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the request
-        # Written at its place: a write that failed halfway, on a full disk, leaves nothing that would be found twice.
+        # With an offset: a write that is repeated after it failed halfway, on a full disk, overwrites the same bytes.
         _write_all(self._file, self._pending, self._written)
         self._written += self.pending_size
         self._pending.clear()
         self.pending_size = 0
 
     async def read(self, start: int, size: int) -> bytes:
-        """So many bytes from ``start`` on, none of them missing."""
+        """``size`` bytes from ``start`` on; waits for a worker thread if they are on disk."""
         if self._closed:
             raise _gone()
         if self._file is None:
@@ -86,7 +86,7 @@ class Spool:
 
     def _read(self, start: int, size: int) -> bytes:
         pieces = []
-        with self._lock:  # else the number of a file that is closed meanwhile could be another's
+        with self._lock:  # else the file could be closed meanwhile, and its descriptor belong to another file
             if self._file is None:
                 raise _gone()
             while size and (piece := os.pread(self._file.fileno(), size, start)):
@@ -95,11 +95,11 @@ class Spool:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def aclose(self) -> None:
-        """Forget everything and remove the file. Safe to call twice; a cancellation does not keep it from that."""
+        """Free the memory and remove the file. Safe to call twice; completes also when cancelled."""
         self._closed = True
         self._pending.clear()
         if self._file is not None:
-            with trio.CancelScope(shield=True):  # in a thread: to give back gigabytes takes a file system a while
+            with trio.CancelScope(shield=True):  # in a thread: removing gigabytes takes a file system some time
                 await in_thread(self._remove)
 
     def _remove(self) -> None:
@@ -114,15 +114,15 @@ def _gone() -> RuntimeError:
 
 
 class UploadFile:
-    """A file that came with a form. It can be read until its request has ended; then it is removed.
+    """An uploaded file. It can be read until its request has ended; then it is removed.
 
-    Iterate it with ``async for`` for its bytes in pieces, from where the last ``read`` ended.
+    ``async for`` iterates over its bytes in chunks, from the current position.
 
     Attributes:
-        filename: as the client named it, without directories; ``""`` where a browser's user has chosen none. It is
-            what a client says: never use it as a path by itself, since it may be ``.htaccess`` as well.
-        content_type: what the client says of it, or ``None``.
-        size: its bytes.
+        filename: the name that the client sent, without directories; ``""`` if the browser's user has chosen no file. A
+            client chooses it, ``.htaccess`` for instance: do not use it as a path.
+        content_type: the content type that the client sent, or ``None``.
+        size: the number of bytes.
     """
 
     __slots__ = ("_at", "_spool", "_start", "content_type", "filename", "size")
@@ -136,12 +136,12 @@ class UploadFile:
         self.content_type = content_type
 
     async def read(self, size: int = -1) -> bytes:
-        """The next ``size`` bytes, all that are left unless given; ``b""`` at the end.
+        """The next ``size`` bytes, or all that are left; ``b""`` at the end.
 
-        Waits for a worker thread where the file is on disk. A cancellation loses nothing.
+        Waits for a worker thread if the file is on disk. A cancellation does not change the position.
 
         Raises:
-            RuntimeError: its request has ended.
+            RuntimeError: if the request has ended.
         """
         left = self.size - self._at
         size = left if size < 0 else min(size, left)
@@ -150,7 +150,7 @@ class UploadFile:
         return data
 
     async def seek(self, offset: int) -> None:
-        """Go to a place for the next ``read``, counted from the file's beginning."""
+        """Set the position of the next ``read``, from the beginning of the file."""
         await trio.lowlevel.checkpoint()
         self._at = max(0, min(offset, self.size))
 
@@ -163,17 +163,17 @@ class UploadFile:
         raise StopAsyncIteration
 
     async def save(self, path: str | os.PathLike[str]) -> int:
-        """Write all of it to a file, in worker threads; returns its bytes.
+        """Write all bytes to a file, in worker threads; returns the number of bytes.
 
-        The file has its name only when it is whole: one of that name is then replaced. A cancellation, or an error,
-        leaves nothing behind.
+        The file is written under another name and then renamed, replacing an existing one. A cancellation, or an error,
+        leaves no file behind.
 
         Args:
-            path: where to; not made from ``filename``, which a client has chosen.
+            path: the file; do not make it from ``filename``, which a client chooses.
 
         Raises:
-            OSError: it cannot be written.
-            RuntimeError: its request has ended.
+            OSError: if the file cannot be written.
+            RuntimeError: if the request has ended.
         """
         return await save_to(path, UploadFile(self._spool, self._start, self.size, "", None))
 
@@ -182,14 +182,14 @@ class UploadFile:
 
 
 async def save_to(path: str | os.PathLike[str], chunks: AsyncIterable[bytes]) -> int:
-    """Write chunks to a file that has its name only when it is whole. What is no regular file is written to as it is.
+    """Write chunks to a file under another name and then rename it. Devices and pipes are written to directly.
 
     Returns:
-        The bytes written.
+        The number of bytes.
 
     Raises:
-        OSError: it cannot be written.
-        Exception: what ``chunks`` raised.
+        OSError: if the file cannot be written.
+        Exception: whatever ``chunks`` raised.
     """
     file, unfinished, final = await in_thread(_open, os.fspath(path))
     written, pending, size = 0, list[bytes](), 0

@@ -1,16 +1,17 @@
-"""A WebSocket as its handler sees it (RFC 6455): a connection that begins as a request, and then has messages."""
+"""The WebSocket (RFC 6455) that a handler gets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
 
 import trio
 
+from trioweb.ground.annotations import Annotation
 from trioweb.ground.chunks import encode_json
 from trioweb.ground.errors import HTTPError, InputError, WebSocketDisconnect
 from trioweb.ground.faults import decode_json
-from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.closing import INCONSISTENT, UNACCEPTABLE, check_close, shortened
 from trioweb.ground.http.headers import Headers, HeaderSource
 from trioweb.ground.values import json_decoder
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class WebSocket(Connection):
-    """One WebSocket. Accept it, or raise an ``HTTPError`` to refuse it; then iterate over its messages.
+    """A WebSocket. Accept it, or raise an ``HTTPError`` to refuse it; then iterate over its messages.
 
     ::
 
@@ -32,16 +33,16 @@ class WebSocket(Connection):
             async for message in ws:
                 await ws.send(message)
 
-    When the handler returns it is closed with 1000, when the handler fails with 1011, when the server stops with 1001.
-    A peer that leaves ends the iteration and cancels what runs in ``ws.nursery``; the handler goes on, so that it can
-    tidy up. One that only waits for other things than messages is to do that in ``ws.nursery``, or its route is to say
-    ``cancel_on_disconnect=True``. Tasks may send and receive at the same time: each message leaves whole, and each one
-    that comes goes to one of them.
+    It is closed with 1000 when the handler returns, with 1011 when it fails, and with 1001 when the server stops. When
+    the peer leaves, the iteration ends and ``ws.nursery`` is cancelled; the handler goes on, so that it can clean up. A
+    handler that waits for other things than messages should do so in ``ws.nursery``, or its route should set
+    ``cancel_on_disconnect=True``. Several tasks may send and receive at the same time: each message is sent whole, and
+    each received message goes to one task.
     """
 
     __slots__ = ("_duplex", "_nursery", "_provider")
 
-    def __init__(self, scope: Scope, app: Application, path_params: Mapping[str, Any], duplex: Duplex) -> None:
+    def __init__(self, scope: Scope, app: Application, path_params: PathParams, duplex: Duplex) -> None:
         super().__init__(scope, app, path_params)
         self._duplex = duplex
         self._nursery: trio.Nursery | None = None
@@ -49,8 +50,8 @@ class WebSocket(Connection):
 
     @property
     def nursery(self) -> trio.Nursery:
-        """For work that accompanies the handler. It is cancelled when the peer leaves, and when the handler returns;
-        what fails in it fails the handler. ``app.nursery`` is for work that goes on.
+        """For tasks beside the handler. It is cancelled when the peer leaves and when the handler returns; a task that
+        fails cancels the handler. Use ``app.nursery`` for tasks that go on.
         """
         if self._nursery is None:
             raise RuntimeError("ws.nursery is open while the handler runs: use app.nursery for work that outlives it")
@@ -58,12 +59,12 @@ class WebSocket(Connection):
 
     @property
     def _resources(self) -> Provider:
-        assert self._provider is not None  # noqa: S101 - a handler is called with it
+        assert self._provider is not None  # noqa: S101 - it is set before the handler is called
         return self._provider
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the peer speaks, best first."""
+        """The subprotocols that the peer offers, best first."""
         return list(self.scope.get("subprotocols") or ())
 
     @property
@@ -72,18 +73,19 @@ class WebSocket(Connection):
         return self._duplex.gone
 
     async def accept(self, subprotocol: str | None = None, headers: HeaderSource | None = None) -> None:
-        """Accept the handshake: from then on there are messages. Call it once, before anything else.
+        """Accept the handshake. Call it once, before sending and receiving.
 
-        A cancellation before the answer has begun leaves the peer waiting; later it waits until that has left.
+        A cancellation before the response has begun leaves the handshake open; later it waits until the response is
+        sent.
 
         Args:
-            subprotocol: the one to speak, of those in ``subprotocols``.
-            headers: headers for the answer, for instance a ``set-cookie``.
+            subprotocol: one of ``subprotocols``, or ``None``.
+            headers: headers of the response, for instance a ``set-cookie``.
 
         Raises:
-            ValueError: the peer does not speak this subprotocol, or a header is none or the handshake's own.
-            RuntimeError: it was accepted before.
-            WebSocketDisconnect: the peer has left.
+            ValueError: if the peer does not offer the subprotocol, or a header is invalid or one of the handshake.
+            RuntimeError: if it was accepted before.
+            WebSocketDisconnect: if the peer has left.
         """
         if subprotocol is not None and subprotocol not in self.subprotocols:
             offered = ", ".join(self.subprotocols) or "none"
@@ -112,13 +114,13 @@ class WebSocket(Connection):
             raise StopAsyncIteration from None
 
     async def receive(self) -> str | bytes:
-        """The next message, text or bytes; waits for it. A cancellation loses nothing.
+        """The next message, text or bytes; waits for it. A cancellation loses no message.
 
-        Few messages are read ahead: a peer that sends faster than the handler takes has to wait.
+        Few messages are buffered: a peer that sends faster than the handler receives must wait.
 
         Raises:
-            WebSocketDisconnect: the peer has left, and all that it sent before that was received; or it is closed.
-            RuntimeError: it is not accepted.
+            WebSocketDisconnect: if the WebSocket is closed, or the peer has left and all its messages were received.
+            RuntimeError: if the WebSocket is not accepted.
         """
         return await self._duplex.receive()
 
@@ -126,16 +128,16 @@ class WebSocket(Connection):
     async def receive_json(self, type: None = None) -> Any: ...
     @overload
     async def receive_json(self, type: type[T]) -> T: ...
-    async def receive_json(self, type: Any = None) -> Any:  # noqa: A002
-        """The next message, read as JSON, which is text. Waits as ``receive`` does.
+    async def receive_json(self, type: Annotation = None) -> object:  # noqa: A002
+        """The next message, a text, decoded from JSON. Waits as ``receive`` does.
 
-        A message that is none closes the WebSocket: see ``messages``.
+        An invalid message closes the WebSocket: see ``messages``.
 
         Args:
-            type: what to make of it, for instance a ``msgspec.Struct``; plain values unless given.
+            type: the type of the value, for instance a ``msgspec.Struct``; plain values unless given.
 
         Raises:
-            WebSocketDisconnect: as ``receive``; and for a message that is not JSON, or does not fit.
+            WebSocketDisconnect: as ``receive``; and if the message is not JSON, or not of ``type``.
         """
         return await self._decoded(json_decoder(type))
 
@@ -143,16 +145,15 @@ class WebSocket(Connection):
     def messages(self, type: None = None) -> Messages[Any]: ...
     @overload
     def messages(self, type: type[T]) -> Messages[T]: ...
-    def messages(self, type: Any = None) -> Messages[Any]:  # noqa: A002
-        """The messages, each read as JSON of a type, for ``async for``.
+    def messages(self, type: Annotation = None) -> object:  # noqa: A002
+        """The messages decoded from JSON, for ``async for``.
 
-        A bad one closes the WebSocket and ends the iteration, as a peer that leaves does. By RFC 6455, section 7.4.1:
-        1003 where bytes came, since only text is understood; 1007 where the text is not JSON, or does not fit ``type``,
-        since it does not hold what such a message promises. The reason says what is wrong and where.
+        An invalid message closes the WebSocket and ends the iteration, with a code of RFC 6455, section 7.4.1: 1003 for
+        a binary message, 1007 if the text is not JSON, or not of ``type``. The reason says what is wrong and where.
 
         Args:
-            type: what to make of each, for instance a ``msgspec.Struct`` or a union of tagged ones; plain values unless
-                given.
+            type: the type of each value, for instance a ``msgspec.Struct`` or a union of tagged ones; plain values
+                unless given.
         """
         return Messages(self, json_decoder(type))
 
@@ -162,29 +163,27 @@ class WebSocket(Connection):
             code, reason = UNACCEPTABLE, "only text is understood here: JSON"
         else:
             try:
-                value: T = decode_json(decode, data.encode("utf-8", "surrogatepass"), "The message", ())
+                return decode_json(decode, data.encode("utf-8", "surrogatepass"), "The message", ())
             except InputError as error:
                 [fault] = error.errors
                 place = ".".join(map(str, fault["loc"]))
                 code, reason = INCONSISTENT, f"{place}: {fault['msg']}" if place else fault["msg"]
             except HTTPError as error:
                 code, reason = INCONSISTENT, error.detail or ""
-            else:
-                return value
         reason = shortened(reason)
         await self._duplex.close(code, reason, ended=True)
         raise WebSocketDisconnect(code, reason)
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
-        """Send a message, as text or as bytes; waits for a peer that is slow to take it.
+        """Send a text or binary message; waits for a slow peer.
 
-        A cancellation before it has begun to leave sends nothing, later it waits until the message has left: at most
-        for ``App(write_timeout=...)``, within which the peer must take it, or it is left.
+        A cancellation before the message has begun sends nothing; later it waits until the message is sent, at most for
+        ``App(write_timeout=...)``, after which the connection is aborted.
 
         Raises:
-            TypeError: it is neither.
-            WebSocketDisconnect: the peer has left.
-            RuntimeError: it is not accepted, or closed by ``close``.
+            TypeError: if the message is of another type.
+            WebSocketDisconnect: if the peer has left.
+            RuntimeError: if the WebSocket is not accepted, or was closed by ``close``.
         """
         if not isinstance(message, (str, bytes, bytearray, memoryview)):
             raise TypeError(
@@ -193,27 +192,27 @@ class WebSocket(Connection):
             )
         await self._duplex.send(message)
 
-    async def send_json(self, value: Any) -> None:
-        """Send a value as JSON, in a text message. Waits as ``send`` does.
+    async def send_json(self, value: object) -> None:
+        """Send a value as JSON in a text message. Waits as ``send`` does.
 
         Raises:
-            TypeError: it has no JSON form.
-            WebSocketDisconnect: as ``send``, as well as ``RuntimeError``.
+            TypeError: if the value cannot be encoded.
+            WebSocketDisconnect: as ``send``, as is ``RuntimeError``.
         """
         await self._duplex.send(encode_json(value).decode())
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it: the peer is told why, and no message follows. Safe to call twice, and where the peer has left.
+        """Close the WebSocket. Safe to call twice, and after the peer has left.
 
-        Before ``accept`` it refuses the handshake, with a 403. Cancelled as ``send`` is. What the peer has sent and
-        nobody received is thrown away.
+        Before ``accept`` it refuses the handshake with a 403. A cancellation has the effect that it has in ``send``.
+        Messages that were not received are discarded.
 
         Args:
-            code: why, as a number of RFC 6455, section 7.4; 4000 to 4999 are for an app's own.
-            reason: why, in words: at most 123 bytes.
+            code: a close code of RFC 6455, section 7.4; 4000 to 4999 are for applications.
+            reason: the reason in words, at most 123 bytes.
 
         Raises:
-            ValueError: the code is none that may be sent, or the reason is too long.
+            ValueError: if the code may not be sent, or the reason is too long.
         """
         check_close(code, reason)
         if self._duplex.is_connecting:
@@ -223,7 +222,7 @@ class WebSocket(Connection):
 
 
 class Messages(Generic[T]):
-    """The messages of a WebSocket as values of a type, for ``async for``."""
+    """The messages of a WebSocket, decoded from JSON, for ``async for``."""
 
     __slots__ = ("_decode", "_ws")
 

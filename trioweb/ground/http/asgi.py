@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 Scope: TypeAlias = Mapping[str, Any]
+PathParams: TypeAlias = Mapping[str, Any]
+"""``scope["path_params"]``: the values of the path parameters by name, as converters, also the user's, parsed them."""
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
