@@ -1,7 +1,7 @@
-"""The arguments of a function that is called for a request: a handler's, or a dependency's.
+"""Make the arguments of a handler or dependency for a request, as ``trioweb.handlers.planner`` has planned them.
 
-Where each comes from was worked out when the route was registered (``trioweb.handlers.planner``). What needs no waiting
-is found first, and all that is wrong with it is told together; then dependencies are entered; then the body is read.
+The order: first the inputs that need no waiting (path, query, headers, cookies), of the handler and all its
+dependencies, so that one 422 names all that are invalid; then the dependencies; then the body.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -18,10 +19,11 @@ import msgspec
 
 from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
+from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.values import Decode
-from trioweb.handlers.inputs import Input, raise_faults
-from trioweb.handlers.signatures import call_in_thread, label_of
+from trioweb.handlers.inputs import Input, Values
+from trioweb.handlers.signatures import Function, call_in_thread, label_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.forms import URLENCODED_TYPE, FormData
 from trioweb.messages.request import Request, media_type_of, wrong_type
@@ -36,9 +38,9 @@ class BodyInput(msgspec.Struct):
     """A parameter that takes the whole body.
 
     Attributes:
-        found: what it is called and must be; its fields are those of a form.
-        media_type: the only content type that is taken; ``""`` for JSON's and, for what has fields, a form's.
-        decode: JSON to it; ``None`` for bytes, or text, as they are.
+        found: the name and type of the parameter.
+        media_type: the only accepted content type; ``""`` accepts JSON and, for a type with fields, forms.
+        decode: decodes JSON; ``None`` for ``bytes``, and for ``str`` with a text media type.
     """
 
     found: Input
@@ -47,10 +49,10 @@ class BodyInput(msgspec.Struct):
 
     @classmethod
     def plan(cls, found: Input, media_type: str | None, decode: Decode, where: str) -> BodyInput:
-        """Work out how to read it.
+        """Decide how to read the body.
 
         Raises:
-            RouteError: if nothing can be made into it from that media type.
+            RouteError: if the media type is invalid, or the parameter's type cannot be decoded from it.
         """
         kind = (media_type or "").lower()
         annotation = found.shape.annotation
@@ -66,18 +68,19 @@ class BodyInput(msgspec.Struct):
             )
         return cls(found, kind, decode)
 
-    async def read(self, request: Request, arguments: dict[str, Any], faults: list[Fault]) -> None:
-        """Read it into ``arguments``; what is wrong with it is added to ``faults``.
+    async def read(self, request: Request, arguments: dict[str, object], faults: list[Fault]) -> None:
+        """Read the body into ``arguments``; append what is invalid to ``faults``.
 
         Raises:
-            HTTPError: 400 for what is not JSON, or no form, 415 for another content type, 413 and 408 as reading does.
-            ClientDisconnected: if the client left before the body was whole.
+            HTTPError: 400 if the body is not JSON or not a form, 415 for another content type, 413 and 408 as
+                ``request.body``.
+            ClientDisconnected: if the client left before the body was complete.
         """
         kind = media_type_of(request)
         is_form = kind in _FORMS and self.found.shape.takes_form and self.media_type in ("", kind)
         content: Any = await (request.form() if is_form and self.decode is not None else request.body())
         if not content and not self.found.required:
-            self.found.leave_out(arguments, faults)  # whatever its content type: some clients send that with each POST
+            self.found.leave_out(arguments, faults)  # of any content type: some clients send one with each POST
         elif self.media_type and kind != self.media_type:
             raise wrong_type(kind, self.media_type)
         elif self.decode is None:
@@ -90,7 +93,7 @@ class BodyInput(msgspec.Struct):
             except InputError as error:
                 faults += error.errors
         elif kind or content:
-            # A body without a type is none of ours: a page of another site may send one, cookies and all.
+            # Not JSON by default: another site's page can send a body without a type, with the user's cookies.
             raise wrong_type(kind, _JSON)
         else:
             self.found.leave_out(arguments, faults)
@@ -101,20 +104,20 @@ def _is_json(kind: str) -> bool:
 
 
 class Arguments(msgspec.Struct):
-    """Where the arguments of one function come from.
+    """The sources of the arguments of one function.
 
     Attributes:
         request_names: the parameters that take the request.
         nursery_names: the parameters that take the request's nursery.
-        passes_all: the path's parameters, as they are, are all of them.
+        passes_all: its arguments are exactly the path parameters, unchanged.
         drops: path parameters that it does not take.
-        path: path parameters that are converted by their annotation.
-        inputs: what is found in query, headers and cookies.
-        form: what is found in a form.
-        files: parameters that take the bytes of an uploaded file.
-        body: what takes the whole body.
-        provided: what other functions provide.
-        everything: itself, and the arguments of all that is provided, each once.
+        path: path parameters that are converted to their annotation.
+        inputs: inputs from query, headers and cookies.
+        form: inputs from fields of a form.
+        files: of these, parameters that take the bytes of a file.
+        body: the input that takes the whole body.
+        provided: dependencies by the name of the parameter.
+        everything: itself, and the arguments of all its dependencies, each once.
     """
 
     request_names: tuple[str, ...] = ()
@@ -131,40 +134,41 @@ class Arguments(msgspec.Struct):
 
     @property
     def waits(self) -> bool:
-        """They need the body, or other functions: ``fill`` is needed, not just ``bind``."""
+        """They need the body or dependencies: call ``fill`` and not ``bind``."""
         return bool(self.form or self.body or self.provided)
 
     @property
     def takes_request(self) -> bool:
-        """They need a request in a nursery of its own: for itself, or for what is closed after the response."""
+        """They need the request or its nursery, or something that is closed after the response."""
         return bool(self.form or self.provided or self.request_names or self.nursery_names)
 
-    def bind(self, params: Mapping[str, Any], connection: Connection | None) -> Mapping[str, Any]:
+    def bind(self, params: PathParams, connection: Connection | None) -> Mapping[str, object]:
         """The arguments that need no waiting.
 
         Args:
-            params: the path's parameters.
-            connection: the request; may be ``None`` where nothing is taken but the path's parameters.
+            params: the path parameters.
+            connection: the request; may be ``None`` if only path parameters are taken.
 
         Raises:
-            InputError: if some do not fit.
-            HTTPError: 400 for a query string that cannot be read.
+            InputError: if inputs are missing or invalid.
+            HTTPError: 400 if the query string cannot be decoded.
         """
         if self.passes_all:
             return params
         faults: list[Fault] = []
         arguments = self._bind(params, connection, faults)
-        raise_faults(faults)
+        if faults:
+            raise InputError(faults)
         return arguments
 
-    def _bind(self, params: Mapping[str, Any], connection: Connection | None, faults: list[Fault]) -> dict[str, Any]:
-        arguments = dict(params)
+    def _bind(self, params: PathParams, connection: Connection | None, faults: list[Fault]) -> dict[str, object]:
+        arguments: dict[str, object] = dict(params)
         for name in self.drops:
             del arguments[name]
         for found in self.path:
             found.read(params, arguments, faults)
         if self.inputs and connection is not None:
-            sources: dict[str, Any] = {}  # each is read once, and not for each input
+            sources: dict[str, Values] = {}  # each is parsed once, and not for each input
             for found in self.inputs:
                 where = found.where
                 if where not in sources:
@@ -176,16 +180,16 @@ class Arguments(msgspec.Struct):
             arguments[name] = connection and connection.nursery
         return arguments
 
-    async def fill(self, params: Mapping[str, Any], connection: Connection) -> Mapping[str, Any]:
-        """All arguments. Those of a body are a request's alone.
+    async def fill(self, params: PathParams, connection: Connection) -> Mapping[str, object]:
+        """All arguments; waits for dependencies and the body.
 
-        Where something that needs no waiting does not fit, nothing is provided; the body is read all the same, so that
-        one answer can tell of both.
+        If an input that needs no waiting is invalid, no dependency is called; the body is read nevertheless, so that
+        the response names what is invalid in it too.
 
         Raises:
-            InputError: if some do not fit.
-            HTTPError: 400, 408, 413 or 415 for a body that cannot be taken.
-            ClientDisconnected: if the client left before the body was whole.
+            InputError: if inputs are missing or invalid.
+            HTTPError: 400, 408, 413 or 415 if the body cannot be read.
+            ClientDisconnected: if the client left before the body was complete.
             Exception: whatever a dependency raised.
         """
         faults: list[Fault] = []
@@ -196,8 +200,12 @@ class Arguments(msgspec.Struct):
             raise InputError(faults)
         return await self.complete(bound, connection)
 
-    async def complete(self, bound: Mapping[int, dict[str, Any]], connection: Connection) -> Mapping[str, Any]:
-        """The arguments when those that need no waiting are there: ``bound`` has them, by the ``id`` of whose they are.
+    async def complete(self, bound: Mapping[int, dict[str, object]], connection: Connection) -> Mapping[str, object]:
+        """Add the arguments that need waiting.
+
+        Args:
+            bound: the other arguments of this function and its dependencies, by the ``id`` of their ``Arguments``.
+            connection: the request.
 
         Raises:
             Exception: as ``fill``.
@@ -208,14 +216,15 @@ class Arguments(msgspec.Struct):
         if self.form or self.body is not None:
             faults: list[Fault] = []
             await self._read_body(arguments, connection, faults)
-            raise_faults(faults)
+            if faults:
+                raise InputError(faults)
         return arguments
 
-    async def _read_body(self, arguments: dict[str, Any], connection: Connection, faults: list[Fault]) -> None:
-        request = cast("Request", connection)
+    async def _read_body(self, arguments: dict[str, object], connection: Connection, faults: list[Fault]) -> None:
+        request = cast("Request", connection)  # the planner refuses a body for a WebSocket
         if self.form:
             nothing = media_type_of(request) not in _FORMS and not await request.body()
-            values: FormData = FormData() if nothing else await request.form()
+            values = FormData() if nothing else await request.form()
             for found in self.form:
                 found.read(values, arguments, faults)
             for name in self.files & arguments.keys():
@@ -224,7 +233,7 @@ class Arguments(msgspec.Struct):
             await self.body.read(request, arguments, faults)
 
 
-def _query(connection: Connection) -> Any:
+def _query(connection: Connection) -> Values:
     raw = connection.scope.get("query_string", b"")
     if b"%" in raw or not raw.isascii():
         try:
@@ -234,45 +243,40 @@ def _query(connection: Connection) -> Any:
     return connection.query
 
 
-def _headers(connection: Connection) -> Any:
-    return connection.headers
+_SOURCES: Final[Mapping[str, Callable[[Connection], Values]]] = {
+    "query": _query, "header": attrgetter("headers"), "cookie": attrgetter("cookies"),
+}  # fmt: skip
 
 
-def _cookies(connection: Connection) -> Any:
-    return connection.cookies
-
-
-_SOURCES: Final = {"query": _query, "header": _headers, "cookie": _cookies}
-
-
-async def _contents(file: Any) -> Any:
+async def _contents(file: object) -> object:
     if isinstance(file, list):
         return [await each.read() for each in file]
     return await file.read() if isinstance(file, UploadFile) else file
 
 
 class Dependency(msgspec.Struct):
-    """A function that provides a value for a request, and its own arguments.
+    """A function whose value is an argument of another: see ``Provide``.
 
     Attributes:
-        function: the user's.
-        key: what tells it from others.
-        arguments: where its arguments come from.
-        opens: makes the context manager whose value it is, where it is one; or, decorated, an async generator.
-        is_async: whether its call is awaited, and runs in no thread.
+        function: the user's function.
+        key: equal for the same function.
+        arguments: the sources of its arguments.
+        opens: returns the async context manager that gives the value, or an async generator or awaitable of one;
+            ``None`` if the function returns the value.
+        is_async: the call is awaited; otherwise it runs in a worker thread.
     """
 
-    function: Callable[..., Any]
+    function: Function
     key: object
     arguments: Arguments
-    opens: Callable[..., Any] | None = None
+    opens: Function | None = None
     is_async: bool = False
 
-    async def value(self, bound: Mapping[int, dict[str, Any]], connection: Connection) -> Any:
-        """Its value for this request, provided by the first that asks.
+    async def value(self, bound: Mapping[int, dict[str, object]], connection: Connection) -> object:
+        """The value for this request; the function is called only once.
 
         Raises:
-            Exception: whatever it raised.
+            Exception: whatever the function raised.
         """
         resources = connection._resources
         if self.key not in resources.values:
@@ -286,9 +290,9 @@ class Dependency(msgspec.Struct):
             resources.values[self.key] = value
         return resources.values[self.key]
 
-    async def _opened(self, arguments: Mapping[str, Any]) -> Any:
-        """The context manager, whatever a decorator has made of the generator function."""
-        assert self.opens is not None  # noqa: S101 - by `value`
+    async def _opened(self, arguments: Mapping[str, object]) -> AbstractAsyncContextManager[object]:
+        """The context manager, of a generator function that may be decorated."""
+        assert self.opens is not None  # noqa: S101 - `value` checks it
         made = self.opens(**arguments)
         if inspect.isawaitable(made):
             made = await made
@@ -299,4 +303,5 @@ class Dependency(msgspec.Struct):
                 f"{label_of(self.function)} provides {type(made).__qualname__}: a decorator of a function that yields "
                 "must return what the function returns, or an async context manager"
             )
-        return made
+        manager: AbstractAsyncContextManager[object] = made
+        return manager

@@ -1,51 +1,55 @@
-"""A handler as its route has it, worked out once when that is registered; and what it returns, as a response."""
+"""A handler with the options of its route, and the response for the value that it returns."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, TypeAlias, TypedDict, cast
 
 import msgspec
 
 from trioweb.ground.chunks import BYTES_LIKE, encode_json
 from trioweb.ground.errors import RouteError
+from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.planner import Planner
-from trioweb.handlers.signatures import Kind, call_in_thread, innermost, kind_of, label_of
+from trioweb.handlers.signatures import Function, Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
 from trioweb.messages.response import Response, json_response, text_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
 
+Calling: TypeAlias = Coroutine[Any, Any, Any]
+"""A call of a handler; it returns a value of the user's."""
+
 WEBSOCKET: Final = "WEBSOCKET"
-"""What stands for a method in a WebSocket's route."""
+"""The method of a WebSocket's route."""
 _JSON_VALUES: Final = (dict, list, int, float, bool)
 
 
 class RouteOptions(TypedDict, total=False):
-    """What every route decorator takes as keywords.
+    """The keywords of every route decorator.
 
     Attributes:
-        name: what ``url_for`` knows it by; the handler's own name unless given.
+        name: the name for ``url_for``; the handler's name unless given.
         streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
             chunk.
-        cancel_on_disconnect: whether a client that leaves before the response starts cancels the handler; only for
+        cancel_on_disconnect: whether the handler is cancelled if the client leaves before the response starts; only for
             GET, HEAD and OPTIONS unless given.
         timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
-            ``None`` for no limit. A handler that has not answered by then is cancelled, and its client gets a 503; a
-            plain ``def`` cannot be cancelled, so its 503 waits for it to return. A stream on its way is broken off.
-        max_body_size: bytes of a request body that is taken whole, a form with its files too; its router's unless
-            given, else the app's.
-        min_rate: bytes a second that a client must send of the body while the handler waits for it, and take of the
+            ``None`` for no limit. A handler that has not returned by then is cancelled, and the client gets a 503; a
+            plain ``def`` cannot be cancelled, so its 503 waits until it returns. A started stream is aborted.
+        max_body_size: bytes of a request body that is read whole, a form with its files too; that of its router or app
+            unless given.
+        min_rate: bytes a second that a client must send of the body while the handler waits for it, and receive of the
             response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
-        middleware: what stands around the handler, outermost first, inside of its routers' and of the app's.
+        middleware: the route's middleware, outermost first; it runs inside that of routers and app.
     """
 
     name: str | None
@@ -58,7 +62,7 @@ class RouteOptions(TypedDict, total=False):
 
 
 def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
-    """A route's options within a router: its own count, but its middlewares stand inside of the router's."""
+    """The options of a route in a router: its own replace the router's, its middleware is added inside."""
     inherited: RouteOptions = {**defaults, **options}
     if "middleware" in defaults and "middleware" in options:
         inherited["middleware"] = (*defaults["middleware"], *options["middleware"])
@@ -66,29 +70,29 @@ def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
 
 
 class Endpoint(msgspec.Struct):
-    """A handler with all that its route says of it.
+    """A handler with the options of its route.
 
     Attributes:
         handler: the user's function.
         label: the function's name with its module, for messages.
         where: the route, for messages.
         kind: how to call it.
-        arguments: where its arguments come from.
+        arguments: the sources of its arguments.
         streaming: an iterable that it returns is streamed.
         cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
         timeout: seconds for the handler and its response; ``None`` for no limit.
-        max_body_size: bytes of a body that is taken whole; ``None`` for the app's.
-        min_rate: bytes a second that its client must send or take; ``AUTO`` for the app's.
-        light: nobody could tell whether it has a nursery: it takes neither that nor the request, no form and nothing
-            that is provided, and has no timeout.
-        reads: it takes what is in query, headers or cookies, or waits.
-        passes_all: the path's parameters, as they are, are all of its arguments.
-        waits: its arguments come from the body too, or from dependencies.
-        takes_nursery: it, or a dependency of its, has a parameter for the request's nursery.
-        middleware: what stands around it, outermost first, inside of the app's.
+        max_body_size: bytes of a body that is read whole; ``None`` for the app's.
+        min_rate: bytes a second that its client must send or receive; ``AUTO`` for the app's.
+        light: it needs no nursery: it takes neither that nor the request, no form and no dependency, and has no
+            timeout.
+        reads: it has inputs besides path parameters.
+        passes_all: as in ``Arguments``.
+        waits: as in ``Arguments``.
+        takes_nursery: it, or one of its dependencies, has a parameter for the request's nursery.
+        middleware: the route's middleware, outermost first; it runs inside the app's.
     """
 
-    handler: Callable[..., Any]
+    handler: Function
     label: str
     where: str
     kind: Kind
@@ -106,51 +110,46 @@ class Endpoint(msgspec.Struct):
     middleware: tuple[Middleware, ...] = ()
 
     def cut_short(self) -> Exception:
-        """What a request has failed with whose nursery was cancelled, by the user's own code."""
+        """The error of a request whose nursery the user's code has cancelled."""
         return RuntimeError(
             f"{self.where}: the request's nursery was cancelled before {self.label} returned: "
             "cancel a scope around what should stop instead"
         )
 
-    def call(self, params: Mapping[str, Any], connection: Connection | None) -> Coroutine[Any, Any, Any]:
-        """Call the handler. Its value is what the coroutine returns; an ``async def`` has run no code yet.
+    def call(self, params: PathParams, connection: Connection | None) -> Calling:
+        """A coroutine that returns the handler's value; an ``async def`` has run no code yet.
 
         Raises:
-            InputError: an argument does not fit.
+            InputError: if inputs are missing or invalid.
         """
         if self.waits:
             return self._call_filled(params, cast("Connection", connection))
         arguments = params if self.passes_all else self.arguments.bind(params, connection)
-        if self.kind is Kind.COROUTINE:  # of most handlers, so without a call in between
+        if self.kind is Kind.COROUTINE:  # most handlers: without a call in between
             return self.handler(**arguments)  # type: ignore[no-any-return]
         return self._call(arguments)
 
-    def _call(self, arguments: Mapping[str, Any]) -> Coroutine[Any, Any, Any]:
+    def _call(self, arguments: Mapping[str, object]) -> Calling:
         if self.kind is Kind.COROUTINE:
             return self.handler(**arguments)  # type: ignore[no-any-return]
         if self.kind is Kind.GENERATOR:
             return _value(self.handler(**arguments))
         return call_in_thread(partial(self.handler, **arguments))
 
-    async def _call_filled(self, params: Mapping[str, Any], connection: Connection) -> Any:
+    async def _call_filled(self, params: PathParams, connection: Connection) -> object:
         return await self._call(await self.arguments.fill(params, connection))
 
 
-async def _value(value: Any) -> Any:
+async def _value(value: object) -> object:
     return value
 
 
-def plan(
-    handler: Callable[..., Any],
-    where: str,
-    path_params: Mapping[str, Converter],
-    options: RouteOptions,
-) -> Endpoint:
-    """Work out how to call a handler.
+def plan(handler: Function, where: str, path_params: Mapping[str, Converter], options: RouteOptions) -> Endpoint:
+    """Plan the calls of a handler.
 
     Raises:
-        RouteError: it is not callable, or has a parameter that nothing can fill.
-        ValueError: its timeout is no number of seconds, or its limit no number of bytes.
+        RouteError: if the handler is not callable, or has a parameter without a source.
+        ValueError: if an option is not a valid limit.
     """
     if not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
@@ -181,12 +180,12 @@ def plan(
 
 
 def plan_websocket(
-    handler: Callable[..., Any], where: str, path_params: Mapping[str, Converter], options: RouteOptions
+    handler: Function, where: str, path_params: Mapping[str, Converter], options: RouteOptions
 ) -> Endpoint:
-    """Work out how to call a WebSocket's handler.
+    """Plan the calls of a WebSocket's handler.
 
     Raises:
-        RouteError: it is no ``async def``, or has a parameter that nothing can fill.
+        RouteError: if the handler is not an ``async def``, or has a parameter without a source.
     """
     if (
         not callable(handler)
@@ -212,15 +211,15 @@ def plan_websocket(
 
 
 def to_response(value: Any, label: str, streaming: bool) -> Response:
-    """The response for what a handler returned. A file is not measured.
+    """The response for a handler's value. Files are not opened yet.
 
     Args:
-        value: what the handler returned.
+        value: the value that the handler returned.
         label: the handler, for messages.
-        streaming: an iterable is streamed.
+        streaming: the value must be an iterable, and is streamed.
 
     Raises:
-        TypeError: the value is none that a handler may return; the message names handler and type.
+        TypeError: if a handler may not return the value; the message names handler and type.
     """
     if isinstance(value, Response):
         return value
@@ -241,16 +240,16 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
         return _json(value, label)
     if is_iterator(value):  # also a dataclass, as the streams of anyio are
         return StreamingResponse(value)
-    if isinstance(value, msgspec.Struct) or _is_dataclass(value):
+    if isinstance(value, msgspec.Struct) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return _json(value, label)
     raise _refused(value, label)
 
 
-def _refused(value: Any, label: str) -> TypeError:
-    """What to say of a value that is no response."""
+def _refused(value: object, label: str) -> TypeError:
+    """The error for a value that a handler may not return."""
     if inspect.isawaitable(value):
         if inspect.iscoroutine(value):
-            value.close()  # or Python would tell the same once more
+            value.close()  # else Python would warn about the same
         return TypeError(f"{label} returned a {_name(value)} that nobody has awaited: write `return await ...`")
     hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
     if inspect.isroutine(value):
@@ -265,7 +264,7 @@ def _refused(value: Any, label: str) -> TypeError:
     return TypeError(f"{label} returned {_name(value)}: {hint}")
 
 
-def _json(value: Any, label: str) -> Response:
+def _json(value: object, label: str) -> Response:
     try:
         body = encode_json(value)
     except (TypeError, ValueError) as error:
@@ -274,9 +273,5 @@ def _json(value: Any, label: str) -> Response:
     return json_response(body)
 
 
-def _is_dataclass(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     return type(value).__qualname__

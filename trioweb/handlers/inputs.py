@@ -1,9 +1,8 @@
-"""One parameter of a handler: how its value is found in what the client has sent, and made what it is annotated as.
+"""One input of a handler: find its value in the request, and convert it to the annotation of the parameter.
 
-It is worked out once, when the route is registered. Text becomes what the annotation says by msgspec's rules, with two
-additions: numbers, times and booleans may be written as browsers and people write them (``ground.texts``), where no
-text would fit; and an empty value of what cannot be empty text counts as none, as of a form's field that was left
-blank.
+How to do that is decided once, when the route is registered. Text is converted by msgspec's rules, with two additions:
+if the type does not include text, numbers, times and booleans may be written as browsers and people write them
+(``ground.texts``); and empty text counts as not sent, as the blank field of a form.
 """
 
 from __future__ import annotations
@@ -11,19 +10,22 @@ from __future__ import annotations
 import copy
 import copyreg
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.errors import Fault, InputError
+from trioweb.ground.annotations import Annotation
+from trioweb.ground.errors import Fault
 from trioweb.ground.faults import fault_of, missing
 from trioweb.ground.texts import clock_time, number, switch
 from trioweb.ground.values import complete, leaves_out, type_of
 from trioweb.messages.uploads import UploadFile
 
-ABSENT: Final[Any] = object()
-"""Nothing was sent, and the handler has a default."""
+Values: TypeAlias = Any
+"""Where inputs are found: path parameters and cookies are mappings; a query, headers and a form are multi-mappings."""
+ABSENT: Final = object()
+"""Instead of a value: nothing was sent, or the function's own default is used."""
 
 _OBJECTS: Final = (
     types_of.StructType,
@@ -33,54 +35,45 @@ _OBJECTS: Final = (
     types_of.DictType,
     types_of.RawType,
 )
-_SEQUENCES: Final = (types_of.ListType, types_of.SetType, types_of.FrozenSetType, types_of.VarTupleType)
 _TEXT: Final = (types_of.StrType, types_of.AnyType, types_of.BytesType, types_of.ByteArrayType)
 _NUMBERS: Final = (types_of.IntType, types_of.FloatType, types_of.DecimalType)
 _TIMES: Final = (types_of.DateTimeType, types_of.TimeType)
 _CHOICES: Final = (types_of.LiteralType, types_of.EnumType)
 
 _FACTORY: Final = type(msgspec.defstruct("_Sample", [("it", list, [])]).__struct_defaults__[0])
-"""Of what stands in the signature of a Struct for a default that is made anew."""
-
-
-class Values(Protocol):
-    """What inputs are found in: a query, headers, a form, the parameters of a path."""
-
-    def get(self, name: str, /) -> Any:
-        """The last value, or ``None``."""
-        ...
+"""The class of a default in the signature of a Struct that stands for a new object."""
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What an annotation asks for.
+    """How to find and convert the values of a type.
 
     Attributes:
-        annotation: for msgspec, without our own marks.
-        nullable: ``None`` is one of its types.
-        many: it takes all values of a name.
-        is_object: it has fields, or is a list of what has.
-        is_file: it is an uploaded file, or a list of such.
-        keeps_blank: an empty text is a value of it.
-        rewrites: what text is put through first.
-        choices: texts that are values of it, and not put through anything.
-        fields: of an object: the shapes by their names on the wire.
-        rest: of a ``dict``: the shape of all its values.
-        incomplete: msgspec leaves something out of a value of it.
+        annotation: the type, for msgspec.
+        nullable: it includes ``None``.
+        many: it is a collection, and takes all values of a name.
+        is_object: it has fields, or is a collection of such objects.
+        is_file: it is an uploaded file, or a collection of files.
+        keeps_blank: it includes empty text.
+        rewrites: functions that text goes through first: the first that changes it counts.
+        choices: texts that are values of the type, and are not rewritten.
+        fields: of an object: the shapes of the fields by their encoded names.
+        rest: of a ``dict``: the shape of its values.
+        incomplete: msgspec leaves fields of a value unset: see ``ground.values``.
     """
 
-    annotation: Any
+    annotation: Annotation
     nullable: bool = False
     many: bool = False
     is_object: bool = False
     is_file: bool = False
     keeps_blank: bool = True
-    rewrites: tuple[Callable[[str], Any], ...] = ()
+    rewrites: tuple[Callable[[str], object], ...] = ()
     choices: frozenset[str] = frozenset()
     fields: dict[str, Shape] | None = None
     rest: Shape | None = None
     incomplete: bool = False
 
-    def pick(self, values: Any, name: str) -> Any:
+    def pick(self, values: Values, name: str) -> object:
         """The raw value of ``name``, or ``ABSENT``."""
         if self.many:
             found = [self._plain(value) for value in values.getlist(name) if not self._is_blank(value)]
@@ -93,7 +86,7 @@ class Shape(msgspec.Struct, frozen=True):
             return not value.filename and not value.size
         return value == "" and not self.keeps_blank
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: Any) -> object:
         if value.__class__ is str and value not in self.choices:
             for rewrite in self.rewrites:
                 if (written := rewrite(value)) != value:
@@ -102,11 +95,11 @@ class Shape(msgspec.Struct, frozen=True):
 
     @property
     def takes_form(self) -> bool:
-        """Whether it can be made of the fields of a form, or of a query."""
+        """Whether a form, or a query string, can be converted to it."""
         return self.fields is not None or self.rest is not None
 
-    def pick_all(self, values: Any) -> dict[str, Any]:
-        """The fields of an object that takes all of a query or a form."""
+    def pick_all(self, values: Values) -> dict[str, object]:
+        """The raw values of all fields of an object."""
         known = self.fields or {}
         rest = self.rest or _AS_IT_IS
         found = {name: rest.pick(values, name) for name in dict.fromkeys(values) if name not in known}
@@ -114,19 +107,19 @@ class Shape(msgspec.Struct, frozen=True):
         return {name: value for name, value in found.items() if value is not ABSENT}
 
 
-_AS_IT_IS: Final = Shape(Any)
+_AS_IT_IS: Final = Shape(object)
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A parameter that is found by its name.
+    """A parameter whose value is found by a name.
 
     Attributes:
         name: the parameter.
-        where: ``path``, ``query``, ``header``, ``cookie`` or ``form``.
-        key: its name on the wire; ``""`` for an object that takes all that is there.
-        shape: what it must be.
-        fallback: where nothing was sent: ``None``, a default that is copied for each request, or ``ABSENT`` to leave
-            it to the handler's own.
+        where: ``path``, ``query``, ``header``, ``cookie``, ``form`` or ``body``.
+        key: the name in the request; ``""`` for an object that takes all fields.
+        shape: how to find and convert it.
+        fallback: the value if nothing was sent: ``None``, a default that is copied for each request, or ``ABSENT`` to
+            leave the argument out, so that the function's default is used.
         required: there is no fallback.
     """
 
@@ -134,11 +127,12 @@ class Input(msgspec.Struct, frozen=True):
     where: str
     key: str
     shape: Shape
-    fallback: Any = ABSENT
+    fallback: object = ABSENT
     required: bool = True
 
-    def read(self, values: Any, arguments: dict[str, Any], faults: list[Fault]) -> None:
-        """Find it in ``values`` and put it into ``arguments``; what is wrong with it is added to ``faults``."""
+    def read(self, values: Values, arguments: dict[str, object], faults: list[Fault]) -> None:
+        """Convert the value in ``values`` and put it into ``arguments``, or append to ``faults``."""
+        value: object
         if self.key:
             value = self.shape.pick(values, self.key)
             if value is ABSENT:
@@ -147,7 +141,7 @@ class Input(msgspec.Struct, frozen=True):
         else:
             value = self.shape.pick_all(values)
         annotation = self.shape.annotation
-        if annotation is str and value.__class__ is str:
+        if annotation is str and value.__class__ is str:  # the most frequent type: without msgspec
             arguments[self.name] = value
             return
         loc = (self.where, self.key) if self.key else (self.where,)
@@ -155,34 +149,33 @@ class Input(msgspec.Struct, frozen=True):
             faults.append({"loc": list(loc), "msg": wrong})
             return
         try:
-            converted = msgspec.convert(value, annotation, strict=False)
+            converted: object = msgspec.convert(value, annotation, strict=False)
             arguments[self.name] = complete(converted) if self.shape.incomplete else converted
         except (msgspec.ValidationError, RecursionError) as error:
             faults.append(fault_of(error, loc))
 
-    def _wrong_kind(self, value: Any) -> str:
+    def _wrong_kind(self, value: object) -> str:
         first = value[0] if isinstance(value, list) else value
         if self.shape.is_file == isinstance(first, UploadFile):
             return ""
         return "Expected a file, got a field" if self.shape.is_file else "Expected a field, got a file"
 
-    def leave_out(self, arguments: dict[str, Any], faults: list[Fault]) -> None:
-        """Nothing was sent."""
+    def leave_out(self, arguments: dict[str, object], faults: list[Fault]) -> None:
+        """Use the fallback, or append to ``faults``: nothing was sent."""
         if self.required:
             faults.append(missing(self.where, self.key) if self.key else missing(self.where))
         elif self.fallback is not ABSENT:
             arguments[self.name] = copy.deepcopy(self.fallback)
 
 
-def fallback_of(default: Any) -> Any:
-    """What a default is where nothing was sent: itself, to be copied for each request; or ``ABSENT``, to leave it to
-    the function.
+def fallback_of(default: object) -> object:
+    """The default, to be copied for each request; or ``ABSENT`` if the function's own default needs no copy.
 
-    Left to that is what cannot be changed; what has no state, and so is told from others by its identity, such as
-    ``MISSING = object()`` and what a dataclass has for a factory in its signature; and what a Struct has there.
+    No copy is needed of immutable values; of objects without state, which are compared by identity, such as ``MISSING =
+    object()`` and the placeholder for a ``default_factory`` in the signature of a dataclass; and of a Struct's factory.
 
     Raises:
-        Exception: whatever copying it raised.
+        Exception: whatever copying the default raised.
     """
     if isinstance(default, _FACTORY) or copy.deepcopy(default) is default:
         return ABSENT
@@ -190,34 +183,25 @@ def fallback_of(default: Any) -> Any:
     return ABSENT if reduced[:2] == (copyreg.__newobj__, (type(default),)) and not any(reduced[2:]) else default  # type: ignore[attr-defined]
 
 
-def raise_faults(faults: list[Fault]) -> None:
-    """Refuse a request of which something does not fit.
+def shape_of(annotation: Annotation) -> Shape:
+    """How to find and convert the values of a resolved annotation.
 
     Raises:
-        InputError: there are faults.
-    """
-    if faults:
-        raise InputError(faults)
-
-
-def shape_of(annotation: Any) -> Shape:
-    """What an annotation asks for.
-
-    Raises:
-        TypeError: if nothing that a client sends can be made into it.
+        TypeError: if a client's data cannot be converted to it.
     """
     return _shape(annotation, type_of(annotation, UploadFile))
 
 
-def _shape(annotation: Any, info: types_of.Type, depth: int = 0) -> Shape:
+def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape:
     members = list(_members(info))
     nullable = any(isinstance(member, types_of.NoneType) for member in members)
     members = [member for member in members if not isinstance(member, types_of.NoneType)]
-    lists = [member for member in members if isinstance(member, (*_SEQUENCES, types_of.TupleType))]
+    lists = [member for member in members if isinstance(member, (types_of.CollectionType, types_of.TupleType))]
     items = [item for member in lists for item in _items(member)]
     flat = [item for item in (*members, *items) if item not in lists]
     objects = [member for member in members if isinstance(member, _OBJECTS)]
     fields = rest = None
+    # Only an object on the top level, and the only one of a union, takes fields: those of another would be ambiguous.
     if len(objects) == 1 and not depth:
         if isinstance(objects[0], types_of.DictType):
             rest = _shape(None, objects[0].value_type, depth=1)
@@ -238,8 +222,8 @@ def _shape(annotation: Any, info: types_of.Type, depth: int = 0) -> Shape:
     )
 
 
-def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], Any], ...]:
-    """What text is put through that is to be one of these: nothing where text as it is may be meant."""
+def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], object], ...]:
+    """The rewrites for a union of these types; none if it includes text or another type that is written as text."""
     if not all(
         isinstance(item, (*_NUMBERS, *_TIMES, *_CHOICES, types_of.BoolType, types_of.NoneType)) for item in flat
     ):
@@ -252,7 +236,7 @@ def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], Any], ...]:
     )
 
 
-def _values(info: types_of.Type) -> Iterable[Any]:
+def _values(info: types_of.Type) -> Iterable[object]:
     if isinstance(info, types_of.LiteralType):
         return info.values
     return [member.value for member in info.cls] if isinstance(info, types_of.EnumType) else ()
@@ -276,7 +260,7 @@ def _members(info: types_of.Type) -> Iterable[types_of.Type]:
         yield info
 
 
-def _items(info: Any) -> Iterable[types_of.Type]:
+def _items(info: types_of.CollectionType | types_of.TupleType) -> Iterable[types_of.Type]:
     for item in info.item_types if isinstance(info, types_of.TupleType) else (info.item_type,):
         yield from _members(item)
 

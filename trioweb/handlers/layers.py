@@ -1,4 +1,4 @@
-"""What a function middleware is, and how one is written down where routes are registered."""
+"""Function middleware, and the checks of its registration."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""Leads on to what a middleware stands around, and returns its response."""
+"""Calls the next middleware or the handler, and returns its response."""
 Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Any]]
 """An ``async def mw(request, call_next)`` that returns a response, or any other value that a handler may return."""
 
 _SHAPE = "write `async def middleware(request, call_next): return await call_next(request)`"
 
 
-def as_middleware(where: str, given: Any) -> Middleware:
-    """A middleware as it was given.
+def as_middleware(where: str, given: Middleware) -> Middleware:
+    """Check a middleware, and return it.
 
     Raises:
-        RouteError: it is none; the message says what to write instead.
+        RouteError: if it is not a function middleware; the message says what to write instead.
     """
     name = getattr(given, "__qualname__", repr(given))
     if isinstance(given, type):
@@ -35,14 +35,14 @@ def as_middleware(where: str, given: Any) -> Middleware:
         raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
     if not takes(given, 2):
         raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}")
-    return given  # type: ignore[no-any-return]
+    return given
 
 
-def as_middlewares(where: str, given: Iterable[Any]) -> tuple[Middleware, ...]:
-    """Middlewares as they were given in a list, outermost first.
+def as_middlewares(where: str, given: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """Check a list of middlewares, outermost first.
 
     Raises:
-        RouteError: one of them is none, or this is no list.
+        RouteError: if it is not a list, or an item is not a function middleware.
     """
     if not isinstance(given, Iterable):
         raise RouteError(f"{where}: middleware is a list: write middleware=[{getattr(given, '__qualname__', '...')}]")

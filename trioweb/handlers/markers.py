@@ -1,7 +1,7 @@
-"""Where a parameter of a handler comes from, said in its annotation: ``Annotated[str, Header("x-token")]``.
+"""Markers in annotations that name the source of a parameter: ``Annotated[str, Header("x-token")]``.
 
-Each may be given as it is or called: ``Annotated[int, Query]`` and ``Annotated[int, Query()]`` are the same.
-Constraints stand beside it: ``Annotated[int, Query, msgspec.Meta(ge=1, le=100)]``.
+The class and an instance mean the same: ``Annotated[int, Query]`` and ``Annotated[int, Query()]``. Constraints are
+separate metadata: ``Annotated[int, Query, msgspec.Meta(ge=1, le=100)]``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trioweb.ground.http.headers import is_token
 
 
 class Query(msgspec.Struct, frozen=True):
-    """From the query string, which is also where a plain value without a marker comes from.
+    """From the query string: the default for plain values.
 
-    A ``Struct``, a dataclass or a ``TypedDict`` takes all of it as its fields.
+    A ``Struct``, a dataclass or a ``TypedDict`` takes all its fields.
 
     Attributes:
         alias: the name in the query string; the parameter's own unless given.
@@ -48,15 +48,15 @@ class Cookie(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """The whole body: JSON, or a form's fields, by its content type. ``bytes`` is the body as it came.
+    """The whole body, decoded by its content type: JSON or a form. ``bytes`` is the body unchanged.
 
-    A ``Struct``, a dataclass, a ``TypedDict``, a ``dict`` and a list of such need no marker. Without ``media_type`` a
-    page of another site can have a browser send a form to the route, cookies and all, and nobody asks first (a "simple"
-    request of the Fetch standard): ``Annotated[Item, Body("application/json")]`` refuses forms.
+    A ``Struct``, a dataclass, a ``TypedDict``, a ``dict`` and a list of them need no marker. Without ``media_type`` a
+    page of another site can make a browser send a form to the route, with the user's cookies and without a preflight
+    request (a "simple" request of the Fetch standard): ``Annotated[Item, Body("application/json")]`` refuses forms.
 
     Attributes:
-        media_type: the only content type that is taken, any other is a 415: ``"application/json"`` or another of
-            JSON's, a form's; for ``bytes`` any, for ``str`` any that is text.
+        media_type: the only accepted content type, any other is a 415: a JSON type such as ``"application/json"`` or
+            a form type; for ``bytes`` any type, for ``str`` any text type.
     """
 
     media_type: str | None = None
@@ -75,7 +75,7 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file in a form. ``UploadFile`` and ``list[UploadFile]`` need no marker; ``bytes`` takes it into memory.
+    """A file in a form. ``UploadFile`` and ``list[UploadFile]`` need no marker; ``bytes`` reads it into memory.
 
     Attributes:
         alias: the field's name; the parameter's own unless given.
@@ -87,10 +87,10 @@ class File(msgspec.Struct, frozen=True):
 class Provide(msgspec.Struct, frozen=True):
     """From a function that is called for the request: a dependency.
 
-    It takes what a handler may take, dependencies too, and is called once a request, however many ask for it, before
-    the body is read. An async generator function gives what it yields, and goes on after the response has been sent
-    and its stream has ended; the last is closed first. What ends the request is raised at its ``yield``, an error or a
-    cancellation: to catch it there does not undo it. A plain ``def`` runs in a worker thread.
+    It has the parameters of a handler, dependencies too, and is called once a request, before the body is read. An
+    async generator function provides what it yields, and is resumed after the response and its stream have ended, in
+    reverse order. An error or cancellation that ends the request is raised at its ``yield``; catching it there does not
+    stop it. A plain ``def`` runs in a worker thread.
 
     Attributes:
         function: an ``async def``, an async generator function or one with ``@asynccontextmanager``, or a ``def``.
@@ -103,11 +103,11 @@ MARKERS = (Query, Header, Cookie, Body, Form, File, Provide)
 Marker = Query | Header | Cookie | Body | Form | File | Provide
 
 
-def marker_of(annotation: Any) -> tuple[Any, Marker | None]:
-    """A resolved annotation without our marker, and that.
+def marker_of(annotation: Annotation) -> tuple[Annotation, Marker | None]:
+    """Split a resolved annotation into the type and the marker.
 
     Raises:
-        ValueError: if there are several.
+        ValueError: if there are several markers, or one is invalid.
     """
     base, found = _split(annotation)
     if len(found) > 1:
@@ -115,35 +115,36 @@ def marker_of(annotation: Any) -> tuple[Any, Marker | None]:
     return base, found[0] if found else None
 
 
-def check_notes(annotation: Any) -> None:
-    """See that all that is noted in the annotation of an input is looked at by somebody.
+def marker_name(note: object) -> str:
+    """The name of a marker, given as an instance or its class; ``""`` for any other object."""
+    cls = note if isinstance(note, type) else type(note)
+    return cls.__name__ if issubclass(cls, MARKERS) else ""
+
+
+def check_notes(annotation: Annotation) -> None:
+    """Check that all metadata in the annotation of an input has an effect.
 
     Raises:
-        ValueError: if a marker stands within a type, or if a note means nothing here.
+        ValueError: if a marker is within a type, or metadata means nothing to trioweb.
     """
     own = [note for member in members_of(annotation) for note in getattr(member, "__metadata__", ())]
     for part in parts_of(annotation):
-        if _is_marker(part):
-            raise _misplaced(part)
         origin: Annotation = get_origin(part)
-        for note in part.__metadata__ if origin is Annotated else ():
-            if _is_marker(note):
-                raise _misplaced(note)
+        notes = part.__metadata__ if origin is Annotated else ()
+        for name in filter(None, map(marker_name, (part, *notes))):
+            raise ValueError(f"{name} stands within a type: write Annotated[the whole type, {name}]")
+        for note in notes:
             if not isinstance(note, msgspec.Meta) and any(note is each for each in own):
                 raise ValueError(means_nothing(note))
 
 
-def _misplaced(marker: Any) -> ValueError:
-    name = marker.__name__ if isinstance(marker, type) else type(marker).__name__
-    return ValueError(f"{name} stands within a type: write Annotated[the whole type, {name}]")
-
-
-def _split(annotation: Any) -> tuple[Any, list[Marker]]:
-    """An annotation without our markers and without documentation; and the markers."""
-    if get_origin(annotation) is Annotated:
+def _split(annotation: Annotation) -> tuple[Annotation, list[Marker]]:
+    """An annotation without markers and documentation; and the markers."""
+    origin: Annotation = get_origin(annotation)
+    if origin is Annotated:
         base, found = _split(annotation.__origin__)
         for note in annotation.__metadata__:
-            if _is_marker(note):
+            if marker_name(note):
                 found.append(_made(note))
             elif not (isinstance(note, str) or type(note).__name__ == "Doc"):
                 base = Annotated[base, note]
@@ -154,8 +155,8 @@ def _split(annotation: Any) -> tuple[Any, list[Marker]]:
     return annotation, []
 
 
-def _made(note: Any) -> Marker:
-    """A marker, from itself or its class."""
+def _made(note: Annotation) -> Marker:
+    """The instance of a marker that is given as an instance or its class."""
     if note is Provide:
         raise ValueError("Provide takes the function that is called: write Provide(function)")
     marker: Marker = note() if isinstance(note, type) else note
@@ -163,7 +164,3 @@ def _made(note: Any) -> Marker:
     if said is not None and not (isinstance(said, str) and (is_token(said) or not isinstance(marker, Header)) and said):
         raise ValueError(f"nothing has the name in {marker!r}: write {type(marker).__name__} without one, or another")
     return marker
-
-
-def _is_marker(note: Any) -> bool:
-    return isinstance(note, MARKERS) or (isinstance(note, type) and issubclass(note, MARKERS))

@@ -1,14 +1,14 @@
-"""Where the arguments of a handler and of its dependencies come from, worked out once when the route is registered.
+"""Plan where the arguments of a handler and its dependencies come from, once, when the route is registered.
 
-Every parameter is an input, a dependency, the request or its nursery, or an error: nothing is left to its default
-because it was not understood.
+Every parameter is an input, a dependency, the request or its nursery; anything else is an error, also if the parameter
+has a default: a login that is declared wrongly must not be skipped.
 """
 
 from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal, ParamSpecArgs, ParamSpecKwargs, get_args, get_origin
 from uuid import UUID
@@ -16,14 +16,13 @@ from uuid import UUID
 import msgspec
 import trio
 
-from trioweb.ground.annotations import is_foreign, is_union
+from trioweb.ground.annotations import Annotation, is_foreign, is_union
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
 from trioweb.handlers.inputs import ABSENT, Input, fallback_of, shape_of
 from trioweb.handlers.markers import (
-    MARKERS,
     Body,
     Cookie,
     File,
@@ -33,9 +32,10 @@ from trioweb.handlers.markers import (
     Provide,
     Query,
     check_notes,
+    marker_name,
     marker_of,
 )
-from trioweb.handlers.signatures import Kind, Unresolved, innermost, is_a, kind_of, label_of, parameters_of
+from trioweb.handlers.signatures import Function, Kind, Unresolved, innermost, is_a, kind_of, label_of, parameters_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.request import Request
 from trioweb.messages.uploads import UploadFile
@@ -43,16 +43,16 @@ from trioweb.messages.websocket import WebSocket
 
 _EMPTY: Final = inspect.Parameter.empty
 _MADE: Final[Mapping[str, type]] = {"int": int, "float": float, "uuid": UUID, "str": str, "path": str}
-"""What the values of the converters are that are always there."""
+"""The types of the values of the built-in converters."""
 
 
 class Planner:
-    """Works out the arguments of a handler and of all its dependencies.
+    """Plans the arguments of a handler and of all its dependencies.
 
     Args:
         where: the route, for messages.
         path_params: the parameters of its path.
-        websocket: whether it is that of a WebSocket, which has no body.
+        websocket: it is the route of a WebSocket, which has no body.
     """
 
     def __init__(self, where: str, path_params: Mapping[str, Converter], *, websocket: bool = False) -> None:
@@ -60,17 +60,17 @@ class Planner:
         self._own: type[Connection] = WebSocket if websocket else Request
         self._where = where
         self._path = path_params
-        self._left = set(path_params)  # what nothing has taken yet
-        self._asking: list[object] = []
+        self._left = set(path_params)  # path parameters that no function takes so far
+        self._stack: list[object] = []  # the keys of the functions that are being planned: to find cycles
         self._provided: dict[object, Dependency] = {}
-        self._body = ""  # the function whose body, or form, it is
-        self._form = ""
+        self._body = ""  # the parameter that takes the body, for messages: there can be only one
+        self._form = ""  # a parameter that takes a field of a form: then none takes the body
 
-    def plan(self, handler: Callable[..., Any]) -> Arguments:
-        """Work out the arguments of a handler.
+    def plan(self, handler: Function) -> Arguments:
+        """Plan the arguments of a handler.
 
         Raises:
-            RouteError: if one of its parameters cannot be filled, or nothing takes a parameter of the path.
+            RouteError: if a parameter has no source, or no function takes a parameter of the path.
         """
         plan = self._plan(handler, _key_of(handler))
         if self._left:
@@ -82,17 +82,18 @@ class Planner:
             )
         return plan
 
-    def _plan(self, function: Callable[..., Any], key: object) -> Arguments:
+    def _plan(self, function: Function, key: object) -> Arguments:
         label = label_of(function)
-        if key in self._asking:
+        if key in self._stack:
             raise RouteError(f"{self._where}: {label} is provided by way of itself: break the circle")
-        self._asking.append(key)
+        self._stack.append(key)
         plan = Arguments()
         taken: set[str] = set()
         takes_rest = False
         for name, parameter in parameters_of(function).items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                gets_path = parameter.kind is parameter.VAR_KEYWORD and len(self._asking) == 1
+                # **kwargs of the handler itself gets the path parameters that it has no other parameter for.
+                gets_path = parameter.kind is parameter.VAR_KEYWORD and len(self._stack) == 1
                 takes_rest |= gets_path
                 if not _says_nothing(parameter.annotation, self._path if gets_path else {}):
                     raise RouteError(f"{self._where}: {label} takes {parameter}, which is no input: name each one")
@@ -109,13 +110,14 @@ class Planner:
         plan.passes_all = not (plan.takes_request or plan.waits or plan.drops or plan.path or plan.inputs)
         within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
         plan.everything = (plan, *within.values())
-        self._asking.pop()
+        self._stack.pop()
         return plan
 
     def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
+        """Add a parameter: by its marker, else by its type, its name in the path, and at last as an unmarked input."""
         name, annotation, given = parameter.name, parameter.annotation, parameter.default
         where = f"{self._where}: the parameter {name!r} of {label}"
-        if wanted := _said_by_default(given):
+        if wanted := _misplaced_default(given):
             named = given.__name__ if isinstance(given, type) else type(given).__name__
             raise RouteError(
                 f"{where} has {named} as its default: write {name}: Annotated[..., {wanted}], and behind it the "
@@ -145,8 +147,8 @@ class Planner:
             else:
                 self._add_input(plan, parameter, annotation, marker, where)
 
-    def _add_known(self, plan: Arguments, name: str, annotation: Any, where: str) -> bool:
-        """Whether it is the request, the WebSocket or the nursery: by its annotation, else by its name."""
+    def _add_known(self, plan: Arguments, name: str, annotation: Annotation, where: str) -> bool:
+        """Add the request, the WebSocket or the nursery, by its annotation or its name; ``False`` for anything else."""
         own_name = "ws" if self._websocket else "request"
         by_name = name == own_name and name not in self._path and annotation in (_EMPTY, Any)
         if is_a(annotation, trio.Nursery):
@@ -162,13 +164,13 @@ class Planner:
             return False
         return True
 
-    def _add_path(self, plan: Arguments, parameter: inspect.Parameter, annotation: Any, where: str) -> None:
-        """A parameter of the path: a plain one becomes what the annotation says, a converter's value must fit it."""
+    def _add_path(self, plan: Arguments, parameter: inspect.Parameter, annotation: Annotation, where: str) -> None:
+        """Add a path parameter: text is converted to the annotation, the value of a converter must be of its type."""
         name = parameter.name
         self._left.discard(name)
         converter = self._path[name].name
         made = _MADE.get(converter)
-        if made is None or annotation in (_EMPTY, Any, made):  # the values of a user's own converter are what they are
+        if made is None or annotation in (_EMPTY, Any, made):  # a user's own converter makes any value: not checked
             return
         if made is not str and not _fits(made, annotation):
             raise RouteError(
@@ -182,7 +184,7 @@ class Planner:
         plan.path.append(_input(parameter, "path", name, annotation, where))
 
     def _add_input(
-        self, plan: Arguments, parameter: inspect.Parameter, annotation: Any, marker: Marker | None, where: str
+        self, plan: Arguments, parameter: inspect.Parameter, annotation: Annotation, marker: Marker | None, where: str
     ) -> None:
         if isinstance(marker, File) and (as_file := _file_for(annotation)) is not None:
             annotation = as_file
@@ -200,10 +202,10 @@ class Planner:
         self._place(plan, parameter, marker, annotation, where)
 
     def _place(
-        self, plan: Arguments, parameter: inspect.Parameter, marker: Marker, annotation: Any, where: str
+        self, plan: Arguments, parameter: inspect.Parameter, marker: Marker, annotation: Annotation, where: str
     ) -> None:
         name = parameter.name
-        alias = getattr(marker, "alias", None)
+        key = getattr(marker, "alias", None) or name
         if self._websocket and isinstance(marker, (Body, Form, File)):
             raise RouteError(
                 f"{where} comes from a body, and a WebSocket has none: take it from the path or the query string, or "
@@ -217,20 +219,19 @@ class Planner:
             plan.body = BodyInput.plan(found, marker.media_type, decoder_of(annotation), where)
         elif isinstance(marker, (Form, File)):
             self._form = where
-            plan.form.append(_input(parameter, "form", alias or name, annotation, where))
+            plan.form.append(_input(parameter, "form", key, annotation, where))
         elif isinstance(marker, Header):
-            plan.inputs.append(_input(parameter, "header", alias or name.replace("_", "-"), annotation, where))
-        elif isinstance(marker, Cookie):
-            plan.inputs.append(_input(parameter, "cookie", alias or name, annotation, where))
-        elif isinstance(marker, Query):
-            plan.inputs.append(_input(parameter, "query", alias or name, annotation, where))
+            plan.inputs.append(_input(parameter, "header", marker.alias or name.replace("_", "-"), annotation, where))
+        elif isinstance(marker, (Cookie, Query)):
+            source = "cookie" if isinstance(marker, Cookie) else "query"
+            plan.inputs.append(_input(parameter, source, key, annotation, where))
         if self._body and self._form:
             raise RouteError(
                 f"{self._form} takes a field of a form, and {self._body} the whole body: write Annotated[..., Form] "
                 "for what is to be made of all the form's fields"
             )
 
-    def _dependency(self, function: Callable[..., Any], where: str) -> Dependency:
+    def _dependency(self, function: Function, where: str) -> Dependency:
         if not callable(function):
             raise RouteError(f"{where}: Provide takes a function, got {type(function).__qualname__}")
         key = _key_of(function)
@@ -239,9 +240,9 @@ class Planner:
         kind, written = kind_of(function), innermost(function)
         if inspect.isgeneratorfunction(written):
             raise RouteError(f"{where}: {label_of(function)} yields: make it an async def")
-        opens = asynccontextmanager(function) if kind is Kind.GENERATOR else None
+        opens: Function | None = asynccontextmanager(function) if kind is Kind.GENERATOR else None
         if opens is None and inspect.isasyncgenfunction(written):
-            opens = function  # decorated, by @asynccontextmanager or another
+            opens = function  # decorated, by @asynccontextmanager or another: what it returns is seen when it is called
         found = Dependency(function, key, self._plan(function, key), opens, kind is Kind.COROUTINE)
         self._provided[key] = found
         return found
@@ -258,35 +259,36 @@ class Planner:
         )
 
 
-def _said_by_default(given: Any) -> str:
-    """What is to stand in the annotation, where a default says what only an annotation can say."""
-    if isinstance(given, MARKERS) or (isinstance(given, type) and issubclass(given, MARKERS)):
-        return f"{(given if isinstance(given, type) else type(given)).__name__}(...)"
+def _misplaced_default(given: object) -> str:
+    """The metadata to write instead of a default that belongs in the annotation; ``""`` for other defaults."""
+    if name := marker_name(given):
+        return f"{name}(...)"
     return "msgspec.Meta(...) or Provide(function)" if is_foreign(given) or isinstance(given, msgspec.Meta) else ""
 
 
-def _says_nothing(annotation: Any, path: Mapping[str, Converter]) -> bool:
-    """Whether what is said of any further arguments holds whatever comes, or of the parameters of the path."""
+def _says_nothing(annotation: Annotation, path: Mapping[str, Converter]) -> bool:
+    """Whether the annotation of ``*args`` or ``**kwargs`` includes all values, or those of the path parameters."""
     if annotation in (_EMPTY, Any, object) or isinstance(annotation, (ParamSpecArgs, ParamSpecKwargs)):
         return True
     return bool(path) and all(_MADE.get(converter.name) is annotation for converter in path.values())
 
 
-def _fits(made: type, annotation: Any) -> bool:
-    """Whether a value of a class can be what an annotation says."""
-    if get_origin(annotation) is Annotated:
+def _fits(made: type, annotation: Annotation) -> bool:
+    """Whether an annotation includes values of a class."""
+    origin: Annotation = get_origin(annotation)
+    if origin is Annotated:
         return _fits(made, annotation.__origin__)
     if is_union(annotation):
         return any(_fits(made, member) for member in get_args(annotation))
-    if get_origin(annotation) is Literal:
+    if origin is Literal:
         return any(isinstance(value, made) for value in get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return any(isinstance(member.value, made) for member in annotation)
     return annotation is made or (annotation is float and made is int)
 
 
-def _key_of(function: Callable[..., Any]) -> object:
-    """What tells a dependency from others: methods of an object are equal, and each time another object."""
+def _key_of(function: Function) -> object:
+    """The key of a dependency. Not its ``id``: a method is a new object at each access, and equal to the others."""
     try:
         hash(function)
     except TypeError:
@@ -294,7 +296,7 @@ def _key_of(function: Callable[..., Any]) -> object:
     return function
 
 
-def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Any, label: str) -> Input:
+def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Annotation, label: str) -> Input:
     try:
         shape = shape_of(annotation)
     except TypeError as error:
@@ -317,8 +319,8 @@ def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Any, 
     return Input(parameter.name, where, key, shape, fallback, required=False)
 
 
-def _file_for(annotation: Any) -> Any:
-    """The annotation with ``UploadFile`` for ``bytes``, where that is all that it says."""
+def _file_for(annotation: Annotation) -> Annotation:
+    """The annotation with ``UploadFile`` for ``bytes``; ``None`` if it is not one of ``bytes``."""
     if annotation is bytes:
         return UploadFile
     if annotation == list[bytes]:

@@ -1,8 +1,8 @@
-"""What a user's function says of itself: its parameters, its name, and how it is to be called.
+"""Inspect a user's callable: its parameters, its name, and how to call it.
 
-This is the one place that decides how a callable is called. Handlers, dependencies, WebSockets, middlewares and error
-handlers all go through it: functions, methods, ``functools.partial``, what decorators return, objects with a
-``__call__``, and classes.
+Only this module decides how a callable is called, for handlers, dependencies, WebSockets, middleware and error
+handlers. A callable may be a function, a method, a ``functools.partial``, the result of a decorator, an object with a
+``__call__``, or a class.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, TypeAlias, get_origin
 
 import msgspec
 
-from trioweb.ground.annotations import members_of, resolved
+from trioweb.ground.annotations import Annotation, Names, members_of, resolved
 from trioweb.ground.errors import RouteError
 from trioweb.io.threads import in_thread
+
+Function: TypeAlias = Callable[..., Any]
+"""A user's function, or another callable."""
 
 
 class Kind(enum.Enum):
     """How a function is called."""
 
-    COROUTINE = "async def"
-    GENERATOR = "a generator function, sync or async: its call only makes the generator"
-    THREAD = "def: runs in a worker thread"
+    COROUTINE = "async def: the call is awaited"
+    GENERATOR = "a generator function, sync or async: the call returns the generator, and does not block"
+    THREAD = "def: the call runs in a worker thread"
 
 
 class Unresolved(msgspec.Struct, frozen=True):
@@ -34,23 +37,23 @@ class Unresolved(msgspec.Struct, frozen=True):
 
     Attributes:
         text: the annotation.
-        reason: what evaluating it raised.
+        reason: the error of its evaluation.
     """
 
     text: str
     reason: str
 
 
-async def call_in_thread(call: Callable[[], Any]) -> Any:
+async def call_in_thread(call: Callable[[], object]) -> object:
     """Call a plain function in a worker thread; a cancellation waits until it has returned."""
-    value = await in_thread(call)  # which may be a coroutine: a decorator may have hidden an `async def` in it
-    return await value if inspect.iscoroutine(value) else value
+    value = await in_thread(call)
+    return await value if inspect.iscoroutine(value) else value  # a coroutine: of an `async def` in a decorator
 
 
-def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The parameters that a caller may give, their annotations resolved, or ``Unresolved``.
+def parameters_of(function: Function) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a callable, with annotations that are resolved, or ``Unresolved``.
 
-    What a ``functools.partial`` has bound is left out, by its name too: the call has a value for it.
+    Arguments that a ``functools.partial`` has bound are left out, keyword arguments too.
 
     Raises:
         RouteError: if the function has no signature.
@@ -68,20 +71,20 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
     }
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def _signature(function: Function) -> inspect.Signature:
     called: Any = function
-    says_itself = hasattr(called, "__wrapped__") or "__signature__" in getattr(called, "__dict__", ())
-    if not (says_itself or isinstance(called, (type, partial)) or inspect.isroutine(called)):
-        called = called.__call__  # bound: before Python 3.12 a static one would lose its first parameter
+    has_own = hasattr(called, "__wrapped__") or "__signature__" in getattr(called, "__dict__", ())
+    if not (has_own or isinstance(called, (type, partial)) or inspect.isroutine(called)):
+        called = called.__call__  # before Python 3.12, inspect drops the first parameter of a static __call__
     if sys.version_info >= (3, 14):
-        from annotationlib import Format  # noqa: PLC0415 - Python 3.14 evaluates annotations when it is asked for them
+        from annotationlib import Format  # noqa: PLC0415 - since 3.14: annotations are evaluated on access
 
         return inspect.signature(called, annotation_format=Format.FORWARDREF)
     return inspect.signature(called)
 
 
-def _resolved(parameter: inspect.Parameter, function: Any) -> Any:
-    # One by one: an annotation that names what only a type checker imports spoils no other.
+def _resolved(parameter: inspect.Parameter, function: Function) -> Annotation:
+    # Each by itself: a name that only type checkers import makes one annotation Unresolved, and not all.
     if parameter.annotation is parameter.empty:
         return parameter.empty
     try:
@@ -92,47 +95,49 @@ def _resolved(parameter: inspect.Parameter, function: Any) -> Any:
         return Unresolved(text.strip("'\""), f"{type(error).__name__}: {error}")
 
 
-def _names_for(parameter: inspect.Parameter, function: Any) -> Mapping[str, Any]:
-    """What a parameter's annotation may name: the names of the module that it was written in."""
+def _names_for(parameter: inspect.Parameter, function: Function) -> Names:
+    """The names that a parameter's annotation may use: the globals of the module that it was written in."""
     if not isinstance(function, type):
-        names: dict[str, Any] = getattr(function, "__globals__", {})
+        names: Names = getattr(function, "__globals__", {})
         return {**names, **{each.__name__: each for each in getattr(function, "__type_params__", ())}}
-    # The constructor of a dataclass and the like is made of the fields of several classes, each in its own module.
+    # The constructor of a dataclass is made of the fields of several classes, perhaps of different modules.
     for cls in function.__mro__:
         if _written_in(cls).get(parameter.name) == parameter.annotation:
             return vars(sys.modules[cls.__module__])
     for name in ("__init__", "__new__"):
         constructor = getattr(function, name)
         if hasattr(constructor, "__globals__"):
-            return constructor.__globals__  # type: ignore[no-any-return]
+            own_names: Names = constructor.__globals__
+            return own_names
     return vars(sys.modules[function.__module__])
 
 
-def _written_in(cls: type) -> Mapping[str, Any]:
+def _written_in(cls: type) -> Mapping[str, Annotation]:
     try:
         return inspect.get_annotations(cls)
     except NameError:  # from Python 3.14 on it evaluates them
         return {}
 
 
-def is_a(annotation: Any, cls: type) -> bool:
-    """Whether a parameter is annotated as a class, or as that or ``None``; its name in a text is enough.
+def is_a(annotation: Annotation, cls: type) -> bool:
+    """Whether an annotation is a class, or an optional one.
 
-    The class may be imported for type checkers only, as tools advise for what is only named in annotations.
+    Of an ``Unresolved`` annotation the name counts: linters advise to import such classes for type checkers only.
     """
     if isinstance(annotation, Unresolved):
         return annotation.text.rpartition(".")[2] == cls.__name__
-    annotation = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    origin: Annotation = get_origin(annotation)
+    annotation = annotation.__origin__ if origin is Annotated else annotation
     members = set(members_of(annotation)) - {type(None)}
     return bool(members) and all(isinstance(member, type) and issubclass(member, cls) for member in members)
 
 
-def layers_of(function: Callable[..., Any]) -> Iterator[Any]:
-    """What a call goes through, from the outside to the function, or class, that the user wrote, which comes last."""
+def layers_of(function: Function) -> Iterator[Function]:
+    """The callables that a call goes through: decorators and partials, and at last the user's function or class."""
     layer: Any = function
     while True:
         yield layer
-        if isinstance(layer, type):  # a call makes an object: what that can do has nothing to do with it
+        if isinstance(layer, type):  # a call makes an object, and does not call its __call__
             return
         if isinstance(layer, partial):
             layer = layer.func
@@ -146,16 +151,16 @@ def layers_of(function: Callable[..., Any]) -> Iterator[Any]:
             layer = type(layer).__call__
 
 
-def _entered(function: Callable[..., Any]) -> Any:
-    """The function, or class, whose code a call runs first."""
+def _entered(function: Function) -> Function:
+    """The function or class whose code runs first: of a decorated function, the decorator's."""
     function = unwrapped(function)
     if isinstance(function, type) or inspect.isroutine(function):
         return function
     return _entered(type(function).__call__)
 
 
-def kind_of(function: Callable[..., Any]) -> Kind:
-    """How a function is to be called."""
+def kind_of(function: Function) -> Kind:
+    """How a function is called: decided by the code that runs first, since a decorator may change the kind."""
     entered = _entered(function)
     if inspect.isasyncgenfunction(entered) or inspect.isgeneratorfunction(entered):
         return Kind.GENERATOR
@@ -163,37 +168,37 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     return Kind.COROUTINE if marked else Kind.THREAD
 
 
-def innermost(function: Callable[..., Any]) -> Any:
-    """The function, or class, that the user wrote, without what decorators and partials put around it."""
+def innermost(function: Function) -> Function:
+    """The function or class that the user wrote, without decorators and partials."""
     *_, last = layers_of(function)
     return last
 
 
-def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function in a ``functools.partial``."""
+def unwrapped(function: Function) -> Function:
+    """The function of a ``functools.partial``, or the function itself."""
     while isinstance(function, partial):
         function = function.func
     return function
 
 
-def name_of(function: Callable[..., Any], *, qualified: bool = False) -> str:
-    """A function's name: its own, else its class's."""
+def name_of(function: Function, *, qualified: bool = False) -> str:
+    """The name of a function, or of the class of another callable."""
     named = unwrapped(function)
     attribute = "__qualname__" if qualified else "__name__"
     return str(getattr(named, attribute, getattr(type(named), attribute)))
 
 
-def label_of(function: Callable[..., Any]) -> str:
-    """A function's name with its module, for messages."""
+def label_of(function: Function) -> str:
+    """The name of a function with its module, for messages."""
     return f"{getattr(unwrapped(function), '__module__', '?')}.{name_of(function, qualified=True)}"
 
 
-def takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether it can be called with so many arguments by position, as lifespans, middlewares and error handlers are."""
+def takes(function: Function, count: int) -> bool:
+    """Whether a function can be called with ``count`` positional arguments."""
     try:
         _signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # it is written in C, and says nothing
+    except ValueError:  # a function in C without a signature
         return True
     return True

@@ -1,6 +1,7 @@
-"""Responses that nobody takes, found by one task that looks now and then: they have no watch of their own for it.
+"""Abort responses that their clients do not receive, from one task for all of an app's responses.
 
-A handler that returns at once pays for two operations on a dict; the look itself is rare.
+It looks at them a few times within the write timeout. So a small response needs no task or timer: only to be added to a
+dict and removed again.
 """
 
 from __future__ import annotations
@@ -16,62 +17,62 @@ from trioweb.io.outbox import Outbox
 from trioweb.io.transport import Transport
 
 LOOKS: Final = 4
-"""Looks in the time that a write may take: a write is broken after that time, and at most a look later."""
+"""Looks within the write timeout: a write is aborted after the timeout, at most one look later."""
 LOOK_SECONDS: Final = 0.5
-"""Seconds between looks, at most, where clients are held to a rate."""
+"""The most seconds between looks, for the least rate of clients."""
 
 
 class Writer(Protocol):
-    """Who writes: a ``Call``."""
+    """The ``Call`` of a response: its folder is above this one."""
 
     def find_transport(self) -> Transport:
-        """The transport on which it does."""
+        """The transport of the response."""
         ...
 
     def rate_for(self, timeout: float | None) -> float | None:
-        """Bytes a second that its client must take, given for how long it may take nothing."""
+        """Bytes a second that the client must receive, if it may receive nothing for ``timeout`` seconds."""
         ...
 
 
 class Taking:
-    """Whether a client takes what is sent to it fast enough, on a server that tells how much that is.
+    """Measures how fast a client receives a response, on a server that reports how much the client has received.
 
     Args:
-        outbox: where it leaves.
-        rate: says bytes a second; ``None`` for no limit.
-        on_slow: called where it is too little.
+        outbox: sends the response.
+        rate: returns the least bytes a second; ``None`` for no limit.
+        on_slow: called once if the client is slower.
     """
 
-    __slots__ = ("_on_slow", "_outbox", "_pace", "_rate", "_told", "_watched")
+    __slots__ = ("_called", "_on_slow", "_outbox", "_pace", "_rate", "_waiting")
 
     def __init__(self, outbox: Outbox, rate: Callable[[], float | None], on_slow: Callable[[], object]) -> None:
         self._outbox = outbox
         self._on_slow = on_slow
         self._rate = rate
         self._pace = Pace(None)
-        self._watched = False  # since a look
-        self._told = False
+        self._waiting = False  # the last look found a write in progress
+        self._called = False
 
     def look(self, now: float) -> None:
-        """See how much of it the client has taken."""
+        """Measure the progress of the client since the last look."""
         since = self._outbox.sending_since
         taken = None if since is None else self._outbox.transport.progress(self._outbox.handed)
-        if since is None or taken is None or self._told:
-            self._watched = False
-        elif not self._watched:
-            self._watched = True
+        if since is None or taken is None or self._called:
+            self._waiting = False
+        elif not self._waiting:
+            self._waiting = True
             self._pace.rate = self._rate()
             self._pace.start(since, taken)
         elif self._pace.look(now, taken, since):
-            self._told = True
+            self._called = True
             self._on_slow()
 
 
 class WritesInFlight:
-    """The ``send``s of small responses that have not returned. Who sends puts itself in, and takes itself out.
+    """The responses that are being sent.
 
     Args:
-        write_timeout: seconds after which a write that was not taken is broken; ``None`` for never.
+        write_timeout: seconds after which a write that the client does not receive is aborted; ``None`` for never.
     """
 
     __slots__ = ("_asleep", "_some", "_write_timeout", "now", "others")
@@ -79,20 +80,20 @@ class WritesInFlight:
     def __init__(self, write_timeout: float | None) -> None:
         self._write_timeout = write_timeout
         self.now: dict[object, Writer] = {}
-        """By any object of the request's own."""
+        """The ``send`` calls of small responses that have not returned, by any object of the request."""
         self.others: set[Taking] = set()
         """Responses that are not small."""
-        self._asleep = False  # there was nothing to look at
+        self._asleep = False  # `sweep` waits for a response
         self._some = trio.lowlevel.ParkingLot()
 
     def add(self, key: object, call: Writer) -> None:
-        """Put a write in; who does takes it out of ``now``."""
+        """Add a write; the caller removes it from ``now``."""
         self.now[key] = call
         if self._asleep:
             self._wake()
 
     def watch(self, taking: Taking) -> None:
-        """Look at another response; who asks for that takes it out of ``others``."""
+        """Add a response that is not small; the caller removes it from ``others``."""
         self.others.add(taking)
         if self._asleep:
             self._wake()
@@ -102,7 +103,7 @@ class WritesInFlight:
         self._some.unpark_all()
 
     async def sweep(self) -> None:
-        """Break, for as long as the app runs, what was not taken within the write timeout, or comes too slowly."""
+        """Abort writes that exceed the write timeout or are too slow, for as long as the app runs."""
         limit = math.inf if self._write_timeout is None else self._write_timeout
         seen: dict[object, tuple[float, Pace]] = {}
         while True:
@@ -131,7 +132,7 @@ class WritesInFlight:
         return pace.look(now, taken)
 
     async def break_all_after(self, seconds: float) -> None:
-        """Break what is there in so many seconds: a server that stops waits no longer, and these would hold it up."""
+        """Abort all writes after some seconds: a server that stops waits no longer for its clients."""
         await trio.sleep(seconds)
         for key in list(self.now):
             self._break(key)
