@@ -153,30 +153,7 @@ def plan(handler: Function, where: str, path_params: Mapping[str, Converter], op
     """
     if not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    endpoint = Endpoint(
-        handler,
-        label_of(handler),
-        where,
-        kind_of(handler),
-        Planner(where, path_params).plan(handler),
-        options.get("streaming", False),
-        options.get("cancel_on_disconnect"),
-        options.get("timeout"),
-        options.get("max_body_size"),
-        options.get("min_rate", AUTO),
-    )
-    check_seconds(f"{where}: timeout", endpoint.timeout)
-    if "min_rate" in options:
-        check_rate(f"{where}: min_rate", options["min_rate"])
-    if endpoint.max_body_size is not None:
-        check_size(f"{where}: max_body_size", endpoint.max_body_size)
-    arguments = endpoint.arguments
-    endpoint.light = not arguments.takes_request and endpoint.timeout is None
-    endpoint.waits, endpoint.passes_all = arguments.waits, arguments.passes_all
-    endpoint.takes_nursery = any(each.nursery_names for each in (arguments, *arguments.everything))
-    endpoint.reads = endpoint.waits or bool(arguments.inputs)
-    endpoint.middleware = as_middlewares(where, options.get("middleware", ()))
-    return endpoint
+    return _plan(handler, where, kind_of(handler), Planner(where, path_params), options)
 
 
 def plan_websocket(
@@ -196,17 +173,34 @@ def plan_websocket(
         raise RouteError(
             f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not"
         )
-    arguments = Planner(where, path_params, websocket=True).plan(handler)
+    return _plan(handler, where, Kind.COROUTINE, Planner(where, path_params, websocket=True), options)
+
+
+def _plan(handler: Function, where: str, kind: Kind, planner: Planner, options: RouteOptions) -> Endpoint:
+    arguments = planner.plan(handler)
+    timeout, max_body_size = options.get("timeout"), options.get("max_body_size")
+    min_rate: MinRate = options.get("min_rate", AUTO)
+    check_seconds(f"{where}: timeout", timeout)
+    check_rate(f"{where}: min_rate", min_rate)
+    if max_body_size is not None:
+        check_size(f"{where}: max_body_size", max_body_size)
     return Endpoint(
         handler,
         label_of(handler),
         where,
-        Kind.COROUTINE,
+        kind,
         arguments,
-        cancel_on_disconnect=options.get("cancel_on_disconnect"),
-        reads=bool(arguments.inputs),
+        options.get("streaming", False),
+        options.get("cancel_on_disconnect"),
+        timeout,
+        max_body_size,
+        min_rate,
+        light=not arguments.takes_request and timeout is None,
+        reads=arguments.waits or bool(arguments.inputs),
         passes_all=arguments.passes_all,
         waits=arguments.waits,
+        takes_nursery=any(each.nursery_names for each in arguments.everything),
+        middleware=as_middlewares(where, options.get("middleware", ())),
     )
 
 

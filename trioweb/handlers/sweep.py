@@ -75,7 +75,7 @@ class WritesInFlight:
         write_timeout: seconds after which a write that the client does not receive is aborted; ``None`` for never.
     """
 
-    __slots__ = ("_asleep", "_some", "_write_timeout", "now", "others")
+    __slots__ = ("_added", "_write_timeout", "now", "others")
 
     def __init__(self, write_timeout: float | None) -> None:
         self._write_timeout = write_timeout
@@ -83,24 +83,19 @@ class WritesInFlight:
         """The ``send`` calls of small responses that have not returned, by any object of the request."""
         self.others: set[Taking] = set()
         """Responses that are not small."""
-        self._asleep = False  # `sweep` waits for a response
-        self._some = trio.lowlevel.ParkingLot()
+        self._added: trio.Event | None = None  # `sweep` waits for a response
 
     def add(self, key: object, call: Writer) -> None:
         """Add a write; the caller removes it from ``now``."""
         self.now[key] = call
-        if self._asleep:
-            self._wake()
+        if self._added is not None:
+            self._added.set()
 
     def watch(self, taking: Taking) -> None:
         """Add a response that is not small; the caller removes it from ``others``."""
         self.others.add(taking)
-        if self._asleep:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._asleep = False
-        self._some.unpark_all()
+        if self._added is not None:
+            self._added.set()
 
     async def sweep(self) -> None:
         """Abort writes that exceed the write timeout or are too slow, for as long as the app runs."""
@@ -108,8 +103,9 @@ class WritesInFlight:
         seen: dict[object, tuple[float, Pace]] = {}
         while True:
             if not (self.now or self.others):
-                self._asleep = True
-                await self._some.park()
+                self._added = trio.Event()
+                await self._added.wait()
+                self._added = None
             await trio.sleep(min(LOOK_SECONDS, limit / LOOKS))
             now = trio.current_time()
             seen = {
