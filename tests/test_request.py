@@ -161,9 +161,9 @@ async def test_a_body_that_was_read_ahead() -> None:
     """A body that came while nobody read it is whole, in however many pieces."""
     request = make(piece(b"ab"), piece(b"cd"), piece(b"ef", more=False))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(request._inbox.departed)
+        nursery.start_soon(request._origin.inbox.departed)
         await trio.testing.wait_all_tasks_blocked()
-        assert request._inbox.complete
+        assert request._origin.inbox.complete
         assert await request.body() == b"abcdef"
         nursery.cancel_scope.cancel()
 

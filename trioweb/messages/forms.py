@@ -101,7 +101,7 @@ class FormReader:
         self._pairs: list[tuple[str, str | UploadFile]] = []
         self._head: PartHead | None = None
         self._pieces: list[bytes] = []
-        self._field_size = self._file_size = self._size = self._fields = self._files = 0
+        self._part_size = self._size = self._fields = self._files = 0
         self._form: FormData | None = None
         self._failure: HTTPError | None = None
 
@@ -145,8 +145,7 @@ class FormReader:
             self._form = FormData(self._pairs)
 
     def _begin(self, head: PartHead) -> None:
-        self._head = head
-        self._field_size = self._file_size = 0
+        self._head, self._part_size = head, 0
         if head.filename is None:
             self._fields += 1
             if self._fields > self._limits.max_fields:
@@ -157,19 +156,18 @@ class FormReader:
                 raise HTTPError(413, f"The form has more than {self._limits.max_files} files.")
 
     def _take(self, data: bytes) -> None:
+        self._part_size += len(data)
         if self._head is not None and self._head.filename is not None:
-            self._file_size += len(data)
-            if self._limits.max_file_size is not None and self._file_size > self._limits.max_file_size:
+            if self._limits.max_file_size is not None and self._part_size > self._limits.max_file_size:
                 raise HTTPError(413, f"A file in the form is larger than {self._limits.max_file_size} bytes.")
             self.spool.add(data)
         else:
-            self._field_size += len(data)
-            if self._field_size > self._limits.max_field_size:
+            if self._part_size > self._limits.max_field_size:
                 raise HTTPError(413, f"A field of the form is larger than {self._limits.max_field_size} bytes.")
             self._pieces.append(data)
 
     def _end(self) -> None:
-        head = self._head
+        head, size = self._head, self._part_size
         if head is None:
             return
         value: str | UploadFile
@@ -177,7 +175,6 @@ class FormReader:
             value = decode_part(b"".join(self._pieces), head)
             self._pieces.clear()
         else:
-            size = self._file_size
             value = UploadFile(self.spool, self.spool.size - size, size, head.filename, head.content_type)
         self._pairs.append((head.name, value))
 

@@ -74,10 +74,6 @@ class Request(Connection):
         self._marks: list[Callable[[Response], object]] | None = None
 
     @property
-    def _inbox(self) -> Inbox:
-        return self._origin.inbox
-
-    @property
     def nursery(self) -> trio.Nursery:
         """Open while handler and response run; the request ends when its tasks have finished.
 
@@ -104,7 +100,7 @@ class Request(Connection):
     @property
     def is_disconnected(self) -> bool:
         """Whether the client is known to have left. Does not block."""
-        return self._inbox.gone
+        return self._origin.inbox.gone
 
     def stream(self) -> BodyStream:
         """The body as it arrives, once, for ``async for``. Its size is not limited.
@@ -124,9 +120,9 @@ class Request(Connection):
                 "keep what you need of it, or use await request.body()"
             )
         if self._body is not None:
-            return BodyStream(self._inbox, self._body)
+            return BodyStream(self._origin.inbox, self._body)
         self._streamed = name
-        return BodyStream(self._inbox, bytes(self._gathered))
+        return BodyStream(self._origin.inbox, bytes(self._gathered))
 
     async def body(self) -> bytes:
         """The whole body in memory, at most ``App(max_body_size=...)``; waits until it has arrived.
@@ -143,7 +139,7 @@ class Request(Connection):
                 raise RuntimeError(
                     f"the request body was read by request.{self._streamed} already: keep what that gives"
                 )
-            inbox = self._inbox
+            inbox = self._origin.inbox
             announced = self._announced()
             self._refuse_beyond(max(announced, len(self._gathered)))
             inbox.expected = announced or None
