@@ -21,7 +21,7 @@ from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
-from trioweb.handlers.inputs import ABSENT, Input, fallback_of, shape_of
+from trioweb.handlers.inputs import ABSENT, Input, Shape, fallback_of, shape_of
 from trioweb.handlers.markers import (
     Body,
     Cookie,
@@ -179,9 +179,12 @@ class Planner:
             )
         try:
             check_notes(annotation)
+            shape = shape_of(annotation)
         except ValueError as error:
             raise RouteError(f"{where}: {error}") from None
-        plan.path.append(_input(parameter, "path", name, annotation, where))
+        except TypeError as error:
+            raise RouteError(f"{where} cannot be an input: {error}") from error
+        plan.path.append(_input(parameter, "path", name, shape, where))
 
     def _add_input(
         self, plan: Arguments, parameter: inspect.Parameter, annotation: Annotation, marker: Marker | None, where: str
@@ -199,11 +202,9 @@ class Planner:
             ) from error
         if marker is None:
             marker = File() if shape.is_file and not shape.is_object else Body() if shape.is_object else Query()
-        self._place(plan, parameter, marker, annotation, where)
+        self._place(plan, parameter, marker, shape, where)
 
-    def _place(
-        self, plan: Arguments, parameter: inspect.Parameter, marker: Marker, annotation: Annotation, where: str
-    ) -> None:
+    def _place(self, plan: Arguments, parameter: inspect.Parameter, marker: Marker, shape: Shape, where: str) -> None:
         name = parameter.name
         key = getattr(marker, "alias", None) or name
         if self._websocket and isinstance(marker, (Body, Form, File)):
@@ -215,16 +216,16 @@ class Planner:
             if self._body:
                 raise RouteError(f"{where} takes the body, and {self._body} does so too: make one type of both")
             self._body = where
-            found = _input(parameter, "body", "", annotation, where)
-            plan.body = BodyInput.plan(found, marker.media_type, decoder_of(annotation), where)
+            found = _input(parameter, "body", "", shape, where)
+            plan.body = BodyInput.plan(found, marker.media_type, decoder_of(shape.annotation), where)
         elif isinstance(marker, (Form, File)):
             self._form = where
-            plan.form.append(_input(parameter, "form", key, annotation, where))
+            plan.form.append(_input(parameter, "form", key, shape, where))
         elif isinstance(marker, Header):
-            plan.inputs.append(_input(parameter, "header", marker.alias or name.replace("_", "-"), annotation, where))
+            plan.inputs.append(_input(parameter, "header", marker.alias or name.replace("_", "-"), shape, where))
         elif isinstance(marker, (Cookie, Query)):
             source = "cookie" if isinstance(marker, Cookie) else "query"
-            plan.inputs.append(_input(parameter, source, key, annotation, where))
+            plan.inputs.append(_input(parameter, source, key, shape, where))
         if self._body and self._form:
             raise RouteError(
                 f"{self._form} takes a field of a form, and {self._body} the whole body: write Annotated[..., Form] "
@@ -296,11 +297,7 @@ def _key_of(function: Function) -> object:
     return function
 
 
-def _input(parameter: inspect.Parameter, where: str, key: str, annotation: Annotation, label: str) -> Input:
-    try:
-        shape = shape_of(annotation)
-    except TypeError as error:
-        raise RouteError(f"{label} cannot be an input: {error}") from error
+def _input(parameter: inspect.Parameter, where: str, key: str, shape: Shape, label: str) -> Input:
     if shape.is_object and where != "body":
         if not shape.takes_form or where in {"path", "cookie", "header"}:
             raise RouteError(f"{label} has fields: they come from a body, a query string or a form, not from a {where}")
