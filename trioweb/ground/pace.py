@@ -85,5 +85,5 @@ def check_rate(name: str, value: object) -> None:
 
 
 def due(since: float, seconds: float | None) -> float:
-    """When something that has gone on since then has lasted so many seconds; never, where there is no limit."""
+    """When ``seconds`` after ``since`` are over; never if there is no limit."""
     return math.inf if seconds is None else since + seconds

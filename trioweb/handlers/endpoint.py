@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypedDict, cast
 
 import msgspec
 
-from trioweb.ground.chunks import BYTES_LIKE, encode_json
+from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE, encode_json
 from trioweb.ground.errors import RouteError
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
@@ -21,7 +21,7 @@ from trioweb.handlers.planner import Planner
 from trioweb.handlers.signatures import Function, Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
-from trioweb.messages.response import Response, json_response, text_response
+from trioweb.messages.response import Response, bytes_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
 
@@ -218,7 +218,7 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
     if isinstance(value, Response):
         return value
     if value.__class__ is str and not streaming:
-        return text_response(value)
+        return bytes_response(value.encode(), TEXT_TYPE)
     if streaming:
         if is_iterable(value):
             return StreamingResponse(value)
@@ -264,7 +264,7 @@ def _json(value: object, label: str) -> Response:
     except (TypeError, ValueError) as error:
         hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
-    return json_response(body)
+    return bytes_response(body, JSON_TYPE)
 
 
 def _name(value: object) -> str:

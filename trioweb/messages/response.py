@@ -225,17 +225,8 @@ class Response:
         return f"<{type(self).__name__} {about}, a stream from {name}>"
 
 
-def text_response(text: str) -> Response:
-    """``Response(text)`` without its checks: the most frequent response."""
-    return _response(text.encode(), TEXT_TYPE)
-
-
-def json_response(body: bytes) -> Response:
-    """``Response(body, media_type="application/json")`` without its checks."""
-    return _response(body, JSON_TYPE)
-
-
-def _response(body: bytes, media_type: str) -> Response:
+def bytes_response(body: bytes, media_type: str) -> Response:
+    """A 200 of one of the common media types, made without checks: most handlers return text or JSON."""
     response = Response.__new__(Response)
     response.status_code = 200
     response._body = body
