@@ -87,7 +87,8 @@ def _lines(error: traceback.TracebackException) -> Iterator[str]:
         return
     yield f"{len(leaves)} errors, each in a task of its own\n"
     for number, leaf in enumerate(leaves, 1):
-        where = f" (a nursery at {_where(leaf.around[-1])})" if leaf.around else ""
+        around = leaf.around[-1] if leaf.around else None
+        where = f" (a nursery at {around.filename}:{around.lineno}, in {around.name})" if around else ""
         yield f"\n{number} of {len(leaves)}{where}\n"
         yield from _one(leaf)
 
@@ -105,7 +106,8 @@ def _one(leaf: _Leaf) -> Iterator[str]:
     error = leaf.error
     for other, text in ((error.__cause__, _CAUSED), (error.__context__, _DURING)):
         if other is not None and not (other is error.__context__ and error.__suppress_context__):
-            if not _is_inner(other):
+            # A cause that only passed frames of trioweb is how trioweb detected the error that it then raised.
+            if not other.stack or not all(map(_is_own, other.stack)):
                 yield from _lines(other)
                 yield text
             break
@@ -119,11 +121,6 @@ def _one(leaf: _Leaf) -> Iterator[str]:
     yield from ending
     if re.search(_FORGOTTEN, ending[-1]):
         yield _AWAIT
-
-
-def _is_inner(error: traceback.TracebackException) -> bool:
-    # A cause that only passed frames of trioweb is how trioweb detected the error that it then raised.
-    return bool(error.stack) and all(_is_own(line) for line in error.stack)
 
 
 def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[traceback.FrameSummary]:
@@ -153,7 +150,3 @@ def _is_own(line: traceback.FrameSummary) -> bool:
 def _is_machinery(line: traceback.FrameSummary) -> bool:
     """Whether a line is of trioweb or trio."""
     return _is_own(line) or any(name in line.filename for name in _MACHINERY)
-
-
-def _where(line: traceback.FrameSummary) -> str:
-    return f"{line.filename}:{line.lineno}, in {line.name}"

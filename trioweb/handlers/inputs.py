@@ -212,7 +212,7 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         nullable,
         many=bool(lists),
         is_object=any(isinstance(item, _OBJECTS) for item in flat),
-        is_file=any(_is_file(item) for item in flat),
+        is_file=any(isinstance(item, types_of.CustomType) and item.cls is UploadFile for item in flat),
         keeps_blank=any(isinstance(item, _TEXT) or "" in _choices(item) for item in flat),
         rewrites=_rewrites(flat),
         choices=frozenset().union(*(_choices(item) for item in flat)),
@@ -228,7 +228,7 @@ def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], object], ...]:
         isinstance(item, (*_NUMBERS, *_TIMES, *_CHOICES, types_of.BoolType, types_of.NoneType)) for item in flat
     ):
         return ()
-    numbers = any(isinstance(item, _NUMBERS) or _has_numbers(item) for item in flat)
+    numbers = any(isinstance(item, _NUMBERS) or any(isinstance(v, int) for v in _values(item)) for item in flat)
     return (
         *([switch] if any(isinstance(item, types_of.BoolType) for item in flat) else ()),
         *([number] if numbers else ()),
@@ -246,10 +246,6 @@ def _choices(info: types_of.Type) -> frozenset[str]:
     return frozenset(value for value in _values(info) if isinstance(value, str))
 
 
-def _has_numbers(info: types_of.Type) -> bool:
-    return any(isinstance(value, int) for value in _values(info))
-
-
 def _members(info: types_of.Type) -> Iterable[types_of.Type]:
     if isinstance(info, types_of.Metadata):
         yield from _members(info.type)
@@ -263,7 +259,3 @@ def _members(info: types_of.Type) -> Iterable[types_of.Type]:
 def _items(info: types_of.CollectionType | types_of.TupleType) -> Iterable[types_of.Type]:
     for item in info.item_types if isinstance(info, types_of.TupleType) else (info.item_type,):
         yield from _members(item)
-
-
-def _is_file(info: types_of.Type) -> bool:
-    return isinstance(info, types_of.CustomType) and info.cls is UploadFile

@@ -115,7 +115,9 @@ class Response:
         if media_type is None:
             if content is not None:
                 media_type = TEXT_TYPE if isinstance(content, str) else BYTES_TYPE
-        elif isinstance(content, str) and _lacks_charset(media_type):
+        elif (
+            isinstance(content, str) and media_type.lower().startswith("text/") and "charset" not in media_type.lower()
+        ):
             media_type += "; charset=utf-8"  # it was encoded above
         if media_type is not None:
             known = _KNOWN_TYPES.get(media_type)  # valid headers: they need no check
@@ -239,10 +241,6 @@ def bytes_response(body: bytes, media_type: str) -> Response:
 def stream_of(response: Response) -> Stream | None:
     """The stream of a response, for the modules that send it; ``None`` for a body of bytes."""
     return response._stream
-
-
-def _lacks_charset(media_type: str) -> bool:
-    return media_type.lower().startswith("text/") and "charset" not in media_type.lower()
 
 
 class PlainTextResponse(Response):
