@@ -110,6 +110,7 @@ class Arguments(msgspec.Struct):
         request_names: the parameters that take the request.
         nursery_names: the parameters that take the request's nursery.
         passes_all: its arguments are exactly the path parameters, unchanged.
+        needs_no_input: its arguments are these and the request.
         drops: path parameters that it does not take.
         path: path parameters that are converted to their annotation.
         inputs: inputs from query, headers and cookies.
@@ -123,6 +124,7 @@ class Arguments(msgspec.Struct):
     request_names: tuple[str, ...] = ()
     nursery_names: tuple[str, ...] = ()
     passes_all: bool = False
+    needs_no_input: bool = False
     drops: frozenset[str] = frozenset()
     path: list[Input] = msgspec.field(default_factory=list)
     inputs: list[Input] = msgspec.field(default_factory=list)
@@ -155,6 +157,8 @@ class Arguments(msgspec.Struct):
         """
         if self.passes_all:
             return params
+        if self.needs_no_input:
+            return {**params, **dict.fromkeys(self.request_names, connection)}
         faults: list[Fault] = []
         arguments = self._bind(params, connection, faults)
         if faults:

@@ -107,7 +107,8 @@ class Planner:
         plan.drops = frozenset() if takes_rest else frozenset(self._path) - taken
         if takes_rest or plan.request_names:
             self._left.clear()
-        plan.passes_all = not (plan.takes_request or plan.waits or plan.drops or plan.path or plan.inputs)
+        plan.needs_no_input = not (plan.waits or plan.drops or plan.path or plan.inputs or plan.nursery_names)
+        plan.passes_all = plan.needs_no_input and not plan.request_names
         within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
         plan.everything = (plan, *within.values())
         self._stack.pop()
