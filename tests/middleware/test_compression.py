@@ -302,7 +302,7 @@ async def test_a_large_body_leaves_the_loop_alone(monkeypatch: pytest.MonkeyPatc
             threads[len(data)] = threading.current_thread() is not threading.main_thread()
             return zlib.compress(data, wbits=31)
 
-    monkeypatch.setattr("trioweb.middleware.coders._Gzip", lambda _: Noted())
+    monkeypatch.setattr("trioweb.middleware.coders._gzip", lambda _: Noted())
     app = make()
 
     @app.get("/large")

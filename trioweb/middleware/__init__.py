@@ -1,4 +1,4 @@
-"""Middlewares for ``app.middleware(...)``. Each is also an example of how one is written."""
+"""Middlewares for ``app.middleware(...)``. Each is also an example of how to write one."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 from trioweb.streams.coding import Coder
 
@@ -14,75 +15,66 @@ GZIP_LEVEL: Final = 6
 BROTLI_QUALITY: Final = 4
 """As fast as gzip is at its level 6, and smaller."""
 BROTLI_WINDOW: Final = 18
-"""log2 of the bytes that brotli looks back: 256 KiB."""
+"""log2 of brotli's window in bytes: 256 KiB."""
 ZSTD_LEVEL: Final = 3
 """zstd's own choice between time and size."""
 ZSTD_WINDOW: Final = 18
-"""log2 of the bytes that zstd looks back: 256 KiB, far below the 8 MiB that all clients must take (RFC 9659)."""
+"""log2 of zstd's window in bytes: 256 KiB, far below the 8 MiB that all clients must take (RFC 9659)."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class Coding(NamedTuple):
-    """A content coding: its name in ``content-encoding``, and what makes a coder of it."""
+    """A content coding: its name in ``content-encoding``, and a function that makes a coder."""
 
     name: str
     start: Callable[[], Coder]
 
 
-class _Gzip:
-    __slots__ = ("_compressor",)
+class _Coder:
+    """A library's compressor as a ``Coder``."""
 
-    def __init__(self, level: int) -> None:
-        self._compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+    __slots__ = ("_compress", "_end", "_flush")
 
-    def encode(self, data: bytes) -> bytes:
-        return self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-
-    def finish(self, data: bytes) -> bytes:
-        return self._compressor.compress(data) + self._compressor.flush()
-
-
-class _Brotli:
-    __slots__ = ("_compressor",)
-
-    def __init__(self, quality: int) -> None:
-        import brotli  # noqa: PLC0415 - an extra
-
-        self._compressor: Any = brotli.Compressor(quality=quality, lgwin=BROTLI_WINDOW)
+    def __init__(
+        self, compress: Callable[[bytes], bytes], flush: Callable[[], bytes], end: Callable[[], bytes]
+    ) -> None:
+        self._compress = compress
+        self._flush = flush
+        self._end = end
 
     def encode(self, data: bytes) -> bytes:
-        whole: bytes = self._compressor.process(data) + self._compressor.flush()
-        return whole
+        return self._compress(data) + self._flush()
 
     def finish(self, data: bytes) -> bytes:
-        whole: bytes = self._compressor.process(data) + self._compressor.finish()
-        return whole
+        return self._compress(data) + self._end()
 
 
-class _Zstd:
-    __slots__ = ("_block", "_compressor")
+def _gzip(level: int) -> Coder:
+    made = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+    return _Coder(made.compress, partial(made.flush, zlib.Z_SYNC_FLUSH), made.flush)
 
-    def __init__(self, level: int) -> None:
-        import zstandard  # noqa: PLC0415 - an extra
 
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=ZSTD_WINDOW)
-        self._compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-        self._block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+def _brotli(quality: int) -> Coder:
+    import brotli  # noqa: PLC0415 - an extra
 
-    def encode(self, data: bytes) -> bytes:
-        return self._compressor.compress(data) + self._compressor.flush(self._block)
+    made = brotli.Compressor(quality=quality, lgwin=BROTLI_WINDOW)
+    return _Coder(made.process, made.flush, made.finish)
 
-    def finish(self, data: bytes) -> bytes:
-        return self._compressor.compress(data) + self._compressor.flush()
+
+def _zstd(level: int) -> Coder:
+    import zstandard  # noqa: PLC0415 - an extra
+
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=ZSTD_WINDOW)
+    made = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return _Coder(made.compress, partial(made.flush, zstandard.COMPRESSOBJ_FLUSH_BLOCK), made.flush)
 
 
 def available(gzip_level: int, brotli_quality: int, zstd_level: int) -> dict[str, Coding]:
-    """The codings that are installed, by name, those first that are to be preferred."""
-    codings: list[Coding] = []
-    if importlib.util.find_spec("zstandard") is not None:
-        codings.append(Coding("zstd", lambda: _Zstd(zstd_level)))
+    """The installed codings by name, the preferred first."""
+    codings = [Coding("gzip", partial(_gzip, gzip_level))]
     if importlib.util.find_spec("brotli") is not None:
-        codings.append(Coding("br", lambda: _Brotli(brotli_quality)))
-    codings.append(Coding("gzip", lambda: _Gzip(gzip_level)))
+        codings.insert(0, Coding("br", partial(_brotli, brotli_quality)))
+    if importlib.util.find_spec("zstandard") is not None:
+        codings.insert(0, Coding("zstd", partial(_zstd, zstd_level)))
     return {coding.name: coding for coding in codings}

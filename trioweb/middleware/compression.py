@@ -1,4 +1,4 @@
-"""Compressed responses: bodies whole, streams as they are made (RFC 9110, section 8.4)."""
+"""Compressed responses: whole bodies, and streams chunk by chunk (RFC 9110, section 8.4)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, Co
 from trioweb.streams.coding import Coder
 
 MINIMUM_SIZE: Final = 512
-"""Bytes of a body that are worth it: smaller ones gain less than their new headers cost. A response."""
+"""Bytes of the smallest body that is compressed: a smaller one saves less than its new headers cost."""
 IN_THREAD: Final = 65536
-"""Bytes of a body from which on a worker thread compresses it: some 2 ms of the event loop. A response."""
+"""Bytes from which on a worker thread compresses a body: it would block the event loop for some 2 ms."""
 
 _COMPRESSIBLE: Final = re.compile(
     r"text/.*|application/(.*\+)?(json|xml)|application/(x-ndjson|jsonl|javascript|wasm|graphql|manifest\+json)"
@@ -29,33 +29,31 @@ _NO_TRANSFORM: Final = re.compile(r"(^|[\s,])no-transform($|[\s,;])", re.IGNOREC
 
 
 class Compression:
-    """Compresses what is text or like it, for clients that accept that: gzip always, zstd and brotli where installed.
+    """Compresses text and the like for clients that accept it: with gzip, and with zstd and brotli if installed.
 
     ::
 
         app.middleware(Compression())
 
-    A stream's head is not held back, and nothing of it waits: a row or an event arrives when it is yielded, and those
-    that a producer gives without a pause are compressed together. Its limits count plain bytes. Not compressed are
-    ranges, small bodies, what is encoded already, and what says ``cache-control: no-transform``. What stands outside of
-    this and maps a stream gets its plain chunks.
+    A stream is not delayed: a row or an event is sent when it is yielded; chunks that are yielded without a pause are
+    compressed together. Limits count uncompressed bytes. Ranges, small bodies, encoded responses and those with
+    ``cache-control: no-transform`` are not compressed. Middleware outside of this one maps uncompressed chunks.
 
-    A stream holds, while it runs, about 270 KiB with gzip, 750 KiB with brotli or 1.1 MiB with zstd:
-    ``codings=["gzip"]`` suits thousands of event streams. Where a page holds a secret and repeats what its address
-    says, compression over TLS lets an attacker guess the secret (BREACH): exempt such pages with ``no-transform``.
+    A running stream holds about 270 KiB with gzip, 750 KiB with brotli or 1.1 MiB with zstd: use ``codings=["gzip"]``
+    for thousands of event streams. If a page holds a secret and repeats a part of its URL, compression over TLS lets
+    an attacker guess the secret (BREACH): send such pages with ``no-transform``.
 
     Args:
         minimum_size: bytes of the smallest body that is compressed. Streams always are.
-        codings: which of ``"zstd"``, ``"br"`` and ``"gzip"`` to offer, in the order that decides where a client has no
-            preference; all that are installed unless given.
+        codings: which of ``"zstd"``, ``"br"`` and ``"gzip"`` to offer; the first counts if the client prefers none.
+            All that are installed unless given.
         gzip_level: 0 (stored) to 9 (slow and small).
         brotli_quality: 0 to 11.
         zstd_level: 1 to 19.
-        types: a pattern of the content types that are compressed, without their parameters; text and its like unless
-            given.
+        types: a pattern of the content types that are compressed, without parameters; text and the like unless given.
 
     Raises:
-        ValueError: a coding is none, or is not installed: ``pip install trioweb[compression]``.
+        ValueError: if a coding is unknown, or not installed: ``pip install trioweb[compression]``.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class Compression:
         self._minimum_size = minimum_size
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Go on, and compress what comes back."""
+        """Call the next, and compress its response."""
         response = await call_next(request)
         stream, body = stream_of(response), response.body
         headers = response.headers
@@ -96,7 +94,7 @@ class Compression:
             if request.method == "HEAD":
                 marked = self._mark(response, coding)
                 if not marked and coding is not None and "content-type" not in headers:
-                    headers.pop("content-length", None)  # the first chunk, which nobody makes, would have decided
+                    headers.pop("content-length", None)  # only the first chunk, which HEAD never makes, tells the type
             else:
                 stream.coding = lambda sent: self._choose(sent, coding)
             return response
@@ -107,7 +105,7 @@ class Compression:
         return response
 
     def _choose(self, response: Response, coding: Coding | None) -> Coder | None:
-        """The coder of a stream whose head is about to leave."""
+        """The coder of a stream, chosen when its head is about to be sent."""
         length, stream = response.headers.get("content-length", ""), stream_of(response)
         if "content-encoding" in response.headers or not self._mark(response, coding):
             return None
@@ -116,7 +114,7 @@ class Compression:
         return None if coding is None else coding.start()
 
     def _mark(self, response: Response, coding: Coding | None) -> bool:
-        """Set the headers of a response of a kind that is compressed; says whether this one is."""
+        """Set the headers that compression needs. Returns whether the response is compressed."""
         headers = response.headers
         if not self._types.fullmatch(headers.get("content-type", "").partition(";")[0].strip().lower()):
             return False

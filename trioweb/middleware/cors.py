@@ -1,4 +1,4 @@
-"""Cross-origin requests (CORS, the Fetch standard, section 3.2): which pages of other sites may read a response."""
+"""Cross-origin requests (CORS, the Fetch standard, section 3.2): which other origins may read a response."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ class CORS:
 
         app.middleware(CORS(allow_origins=["https://app.example"], allow_credentials=True))
 
-    Register it before others, so that their answers are readable too. Errors are marked as well, a 500 that is made
-    outside of all middleware among them: a page can tell that the server failed from not being allowed to ask.
+    Register it before other middleware, so that pages can read the responses of these too. Error responses get the
+    headers as well, also a 500 that is made outside of all middleware.
 
     Args:
         allow_origins: origins such as ``"https://app.example"``; ``["*"]`` for all.
         allow_methods: methods, ``["*"]`` for all.
         allow_headers: request headers, ``["*"]`` for all.
-        allow_credentials: cookies and the like may be sent along. Origins are then named, or match a pattern.
+        allow_credentials: requests may carry cookies and the like. Origins must then be named, or match a pattern.
         allow_origin_regex: a pattern for the whole of further origins.
         allow_private_network: a public page may reach this app in a private network.
-        expose_headers: response headers that pages may read, besides those that they always may.
+        expose_headers: response headers that pages may read besides the safelisted ones.
         max_age: seconds that a browser remembers the answer to a preflight; -1 for not at all.
 
     Raises:
-        TypeError: an option is of another type, as a list that is a single string.
-        ValueError: an origin, method or header is none that a browser sends; all origins may send credentials.
+        TypeError: if an option has the wrong type, such as a string instead of a list.
+        ValueError: if no browser sends such an origin, method or header, or if ``"*"`` is combined with
+            ``allow_credentials``.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class CORS:
         return self._pattern is not None and self._pattern.fullmatch(origin) is not None
 
     def _mark(self, response: Response, origin: str | None) -> None:
-        """Say who may read a response. Where that depends on who asks, caches hear of it whoever asks."""
+        """Set the headers that let an origin read a response; and ``vary``, for every origin, if that depends on it."""
         headers = response.headers
         self._mark_origin(headers, origin)
         if origin is not None and self._exposed and self._allows(origin):
@@ -146,7 +147,7 @@ class CORS:
 
 
 def _listed(name: str, given: Sequence[str], check: Callable[[str, str], None]) -> list[str]:
-    """An option that is a list of text, each of which is checked unless it stands for all."""
+    """The texts of a list option, all but ``"*"`` checked."""
     if isinstance(given, str):
         raise TypeError(f"CORS: {name} is a list: write {name}=[{given!r}]")
     if not isinstance(given, Iterable):
@@ -169,7 +170,7 @@ def _check_token(name: str, text: str) -> None:
 
 
 def _check_origin(name: str, text: str) -> None:
-    """See that an origin is written as browsers send it (the URL standard, section 4.5): it is compared as text."""
+    """Refuse an origin not written as browsers send it (the URL standard, section 4.5): it is compared as text."""
     if text == "null":
         return
     found = _ORIGIN.fullmatch(text)

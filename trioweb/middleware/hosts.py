@@ -1,4 +1,4 @@
-"""Which hosts an app answers for: a made-up ``host`` header must not get into its links and redirects."""
+"""Which hosts an app serves: a forged ``host`` header must not get into its links and redirects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trioweb.messages.response import Response
 
 
 class TrustedHosts:
-    """Refuses requests for other hosts with a 400, and those whose host is none.
+    """Refuses requests for other hosts, or without a valid host, with a 400.
 
     ::
 
         app.middleware(TrustedHosts(["example.com", "*.example.com"]))
 
     Args:
-        hosts: names or addresses without ports; ``*.`` before a name stands for all below it, but not for itself.
+        hosts: names or addresses without ports; ``*.`` before a name matches all its subdomains, but not the name.
 
     Raises:
-        TypeError: the list is a single string, or has something else in it.
-        ValueError: it is empty, or a name is none that a request could be for.
+        TypeError: if ``hosts`` is a string, or holds something else than strings.
+        ValueError: if it is empty, or a name is not a valid host.
     """
 
     def __init__(self, hosts: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class TrustedHosts:
         self._endings = tuple("." + _name_of(host) for host in given if _is_wildcard(host))
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Go on for a host of ours."""
+        """Call the next for a trusted host."""
         hosts = request.headers.getlist("host")
         named = parse_authority(hosts[0]) if len(hosts) == 1 else None
         if named is None or not self._trusts(named.host) or _has_other_host(request, self._trusts):
@@ -48,7 +48,7 @@ class TrustedHosts:
 
 
 def _has_other_host(request: Request, trusts: Callable[[str], bool]) -> bool:
-    """Whether the target is a whole URL, whose host counts in ``request.url`` (RFC 9112, 3.2.2), and is not ours."""
+    """Whether the target is a URL, whose host counts for ``request.url`` (RFC 9112, 3.2.2), with an untrusted host."""
     target = request.scope.get("raw_path") or b"/"
     return target[:1] != b"/" and not trusts(request.url.hostname or "")
 
@@ -60,10 +60,10 @@ def _is_wildcard(host: object) -> bool:
 
 
 def _name_of(host: str) -> str:
-    """A name, without its wildcard, as those of requests are compared with it.
+    """A host in the form that those of requests are compared with, without its wildcard.
 
     Raises:
-        ValueError: no request could be for it.
+        ValueError: if it is not a valid host.
     """
     name = host.removeprefix("*.")
     is_bare_address = name == host and name.count(":") > 1 and not name.startswith("[")

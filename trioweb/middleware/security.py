@@ -1,4 +1,4 @@
-"""Headers that ask a browser to be careful with a response."""
+"""Headers that restrict what a browser does with a response."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from trioweb.messages.response import Response
 
 
 class SecurityHeaders:
-    """Adds headers that a response, be it to an error, does not have yet; ``None`` leaves one out.
+    """Adds headers that a response, also an error response, does not have yet; ``None`` leaves one out.
 
     Args:
-        content_type_options: ``nosniff``: the content type is what the response says.
+        content_type_options: ``nosniff``: the browser must not guess another content type.
         frame_options: who may show a page in a frame.
-        referrer_policy: what of its address a page tells others.
-        opener_policy: which pages it shares a process with.
-        content_security_policy: what a page may load and run; none unless given, since only its author knows.
+        referrer_policy: how much of its URL a page sends to others.
+        opener_policy: which pages share a browsing context group with it.
+        content_security_policy: what a page may load and run; none unless given.
         permissions_policy: which features of the browser it may use; none unless given.
-        hsts: the ``strict-transport-security`` of responses over HTTPS; none unless given, since a browser keeps to it
-            for as long as it says. ``"max-age=63072000; includeSubDomains"`` is two years.
+        hsts: the ``strict-transport-security`` of responses over HTTPS; none unless given, since a browser
+            remembers it for its ``max-age``. ``"max-age=63072000; includeSubDomains"`` is two years.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SecurityHeaders:
         self._hsts = hsts
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Go on, and add what is missing."""
+        """Call the next, and add missing headers to its response."""
         mark = partial(self._mark, request)
         request.mark_errors(mark)
         response = await call_next(request)

@@ -1,4 +1,4 @@
-"""Sessions in a signed cookie: what the server wants to know of a browser at its next request."""
+"""Sessions in a signed cookie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 MAX_AGE: Final = 14 * 24 * 3600
-"""Seconds that a session is valid, unless said otherwise."""
+"""Seconds that a session is valid unless given."""
 
 
 class _Attributes(TypedDict):
@@ -28,23 +28,21 @@ class _Attributes(TypedDict):
 
 
 class _JSON:
-    """JSON as itsdangerous wants it."""
+    """JSON with the interface that itsdangerous calls."""
 
     @staticmethod
-    def dumps(value: Any) -> str:
+    def dumps(value: object) -> str:
         return msgspec.json.encode(value).decode()
 
-    @staticmethod
-    def loads(text: str) -> Any:
-        return msgspec.json.decode(text)
+    loads = staticmethod(msgspec.json.decode)
 
 
 class Session(dict[str, Any]):
-    """What is known of a browser: JSON values by their names. A change is kept when the response begins."""
+    """A session's JSON values by name. Changes are saved when the response begins."""
 
 
 class Sessions:
-    """Keeps ``request.state.session``, a dict, in a cookie that its browser can read but not change.
+    """Keeps ``request.state.session``, a dict, in a cookie that the browser can read but not change.
 
     ::
 
@@ -54,26 +52,27 @@ class Sessions:
         async def login(request: Request, name: Annotated[str, Form]):
             request.state.session["user"] = name
 
-    The cookie is set when something has changed, and renewed when half its time is over; an empty session deletes it.
-    What a stream changes after its first chunk is lost, since the head has left. A session cannot be revoked before its
-    time: keep an id in it, and the rest in a database, where that matters. Needs ``pip install trioweb[sessions]``.
+    The cookie is set when the session has changed, and renewed when half of its lifetime is over; an empty session
+    deletes it. Changes that a stream makes after its first chunk are lost, since the head is sent. A session cannot be
+    revoked: if that matters, keep only an id in it, and the rest in a database. Needs
+    ``pip install trioweb[sessions]``.
 
     Args:
-        secret_key: what it is signed with, at least 16 characters that nobody can guess; several to change it without
-            an end to all sessions, the newest last.
+        secret_key: what it is signed with, at least 16 characters that nobody can guess; several, the newest last, to
+            rotate keys and keep existing sessions.
         cookie: its name.
-        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for until the
-            browser closes, and for 14 days where that stays open.
-        path: where on the site it is sent.
-        domain: a domain whose hosts all get it; this host only unless given.
+        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for a cookie that is
+            deleted when the browser closes, and valid for 14 days.
+        path: the path that it is sent to.
+        domain: a domain whose hosts all receive it; this host only unless given.
         samesite: ``"lax"``, ``"strict"`` or ``"none"``.
-        secure: over HTTPS only; as the request came unless given, and always where browsers insist on it: with
-            ``samesite="none"``, or ``__Host-`` or ``__Secure-`` before the name.
+        secure: over HTTPS only. Unless given: if the request came over HTTPS, and always if browsers require it: with
+            ``samesite="none"``, or a name that begins with ``__Host-`` or ``__Secure-``.
 
     Raises:
-        ModuleNotFoundError: itsdangerous is not installed.
-        TypeError: an argument is of a type that cannot be sent.
-        ValueError: the key is too short, or browsers would throw the cookie away.
+        ModuleNotFoundError: if itsdangerous is not installed.
+        TypeError: if an argument has a type that cannot be sent.
+        ValueError: if a key is too short, or browsers would reject the cookie.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Sessions:
         if not keys or any(len(key) < 16 for key in keys):
             raise ValueError("a secret key has at least 16 characters: take one from secrets.token_urlsafe()")
         self._serializer: Any = URLSafeTimedSerializer(keys, salt="trioweb.sessions", serializer=_JSON)
-        self._bad: type[Exception] = BadData
+        self._bad = BadData
         if secure is None and needs_secure(cookie, samesite):
             secure = True
         format_cookie(cookie, "", max_age, None, path, domain, secure is not False, True, samesite)
@@ -110,7 +109,7 @@ class Sessions:
         self._secure = secure
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Go on with a session, and keep it."""
+        """Call the next with a session, and save it."""
         session, old = self._load(request)
         before = msgspec.json.encode(session)
         request.state.session = session
@@ -126,7 +125,7 @@ class Sessions:
         return response
 
     def _load(self, request: Request) -> tuple[Session, bool]:
-        """The session that came, and whether it is due to be renewed; an empty one where the cookie is not ours."""
+        """The request's session, and whether to renew it; an empty one if the cookie is not valid."""
         try:
             data, written = self._serializer.loads(
                 request.cookies.get(self._cookie, ""), max_age=self._seconds, return_timestamp=True
@@ -136,7 +135,7 @@ class Sessions:
         return Session(data), clock() - written.timestamp() > self._seconds / 2
 
     def _attributes(self, request: Request) -> _Attributes:
-        """What a browser has to be told of the cookie, be it to keep it or to forget it."""
+        """The cookie's attributes, the same to set it and to delete it."""
         return {
             "path": self._path,
             "domain": self._domain,

@@ -1,4 +1,4 @@
-"""How long a request has taken, told to its client (W3C Server Timing): browsers show it in their network panel."""
+"""How long a request has taken, as a response header (W3C Server Timing): browsers show it in the network panel."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _spans: ContextVar[list[tuple[str, float]]] = ContextVar("trioweb_timing")
 
 @contextmanager
 def measure(name: str) -> Iterator[None]:
-    """Take the time of a ``with`` block, to be told as a figure of its own.
+    """Measure a ``with`` block, as a metric of its own.
 
-    Several of one name add up. Where no ``Timing`` is around the request this does nothing; what a stream does after
-    its head has left is too late.
+    Several of the same name are added up. It does nothing without a ``Timing`` around the request, or after the head of
+    the response is sent.
 
     Args:
         name: a token: letters, digits and hyphens.
@@ -35,20 +35,20 @@ def measure(name: str) -> Iterator[None]:
 
 
 class Timing:
-    """Adds a ``server-timing`` header: the milliseconds until the response began, and those of each ``measure``. Errors
-    have it too.
+    """Adds a ``server-timing`` header: the milliseconds until the response began, and those of each ``measure``. Error
+    responses have it too.
 
-    It tells everybody who asks how long things take here, which may be more than they should know.
+    Every client can read these durations: decide whether they are meant for the public.
 
     Args:
-        name: the name of the whole.
+        name: the name of the total.
     """
 
     def __init__(self, name: str = "app") -> None:
         self._name = name
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Go on, and take the time."""
+        """Call the next, and measure it."""
         spans: list[tuple[str, float]] = []
         token = _spans.set(spans)
         mark = partial(self._mark, spans, time.perf_counter())

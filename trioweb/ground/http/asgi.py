@@ -12,6 +12,12 @@ from typing import Any, Final, TypeAlias
 Scope: TypeAlias = Mapping[str, Any]
 PathParams: TypeAlias = Mapping[str, Any]
 """``scope["path_params"]``: the values of the path parameters by name, as converters, also the user's, parsed them."""
+MutableScope: TypeAlias = dict[str, Any]
+"""A scope that a server or a test makes, and still adds to."""
+Message: TypeAlias = dict[str, Any]
+"""What ``receive`` returns and ``send`` takes."""
+LifespanState: TypeAlias = dict[str, Any]
+"""What an app's lifespan has yielded: each request's scope has a copy as its ``state``."""
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
