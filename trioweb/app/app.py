@@ -39,30 +39,31 @@ class App(Router):
     """A web application for trio, to be run by ``hypercorn -k trio module:app``.
 
     Args:
-        debug: show the tracebacks of errors to clients, and warn of code that holds the event loop up and of coroutines
-            that were not awaited. Never in public.
-        trailing_slash: what to do with ``/x/`` where only ``/x`` is a route, and the other way round: ``"redirect"``
-            (308), ``"strict"`` (they differ: 404), or ``"same"`` (both are served).
-        max_body_size: bytes of a request body that is taken whole, a form with its files too; more is a 413. A router
-            or a route may say otherwise: the nearest counts. ``request.stream()``, ``parts()`` and ``json_lines()``
-            have no limit.
-        body_timeout: seconds that a client may send nothing of its body while the handler waits for it: then it is a
-            408. ``None`` for no limit.
-        timeout: seconds from a handler's start to the end of its response, for routes that do not say otherwise: 503
-            where the response has not started, else it is broken off. No limit unless given.
-        buffer_size: bytes that wait in a stream between producer and client, besides one chunk. This and the rest are
-            for all responses that are not given their own.
-        idle_timeout: seconds that a stream's producer may give nothing. No limit unless given.
-        write_timeout: seconds that a client may take nothing of a response, streamed or not; ``None`` for no limit.
+        debug: send tracebacks to clients, and log code that blocks the event loop and coroutines that were never
+            awaited. Not for production.
+        trailing_slash: what to answer for ``/x/`` if only ``/x`` is a route, and vice versa: ``"redirect"`` (308),
+            ``"strict"`` (404), or ``"same"`` (the route's response).
+        max_body_size: bytes of a request body that is read as a whole, or of a form with its files; more is a 413. The
+            option of a route overrides that of its router, which overrides this one. ``request.stream()``, ``parts()``
+            and ``json_lines()`` have no limit.
+        body_timeout: seconds without a byte of the body while the handler waits for it; then it is a 408. ``None`` for
+            no limit.
+        timeout: seconds from a handler's start to the end of its response, unless the route has its own; then it is a
+            503, or, if the response has started, the connection is aborted. No limit unless given.
+        buffer_size: bytes that a stream buffers between producer and client, besides one chunk. This and the following
+            are the defaults of all responses.
+        idle_timeout: seconds without a chunk from a stream's producer. No limit unless given.
+        write_timeout: seconds in which a client takes nothing of a response, streamed or not; ``None`` for no limit.
         max_duration: seconds for a whole stream. No limit unless given.
-        min_rate: bytes a second that a client must send of a body, and take of a response, while it is waited for:
-            240 unless given, and none where ``body_timeout``, or ``write_timeout``, is ``None``; or a route's own.
+        min_rate: bytes per second that a client must send of a body, and take of a response, while the server waits for
+            it. Unless given, 240, and no limit if ``body_timeout``, or ``write_timeout``, is ``None``. A route may have
+            its own.
 
     Raises:
-        ValueError: one of the limits is none, or ``trailing_slash`` is not one of its three words.
+        ValueError: if a limit is out of range, or ``trailing_slash`` is not one of the three words.
 
     Attributes:
-        state: attributes of the user's own.
+        state: holds any attributes of the user's.
     """
 
     def __init__(
@@ -90,17 +91,17 @@ class App(Router):
         self._stack = Stack(self._begin)
         self._stopping = Stopping(self._policy)
         if debug:
-            from trioweb.app.watchdog import Marker, watch_loop  # noqa: PLC0415 - nothing of it runs in public
+            from trioweb.app.watchdog import Marker, watch_loop  # noqa: PLC0415 - only in debug mode
 
             self._stack.add(Marker, (self._dispatcher.look_up,), {})
             self._managers.append(watch_loop)
 
     @property
     def nursery(self) -> AppNursery:
-        """For work that outlives a request; it lives as long as the app.
+        """A nursery for work that outlives a request. It is open while the app's lifespan runs.
 
         Raises:
-            RuntimeError: the app does not run, or its server does not run lifespans.
+            RuntimeError: if the app does not run, or its server does not run lifespans.
         """
         nursery = self._policy.nursery
         if nursery is None:
@@ -109,57 +110,57 @@ class App(Router):
 
     @property
     def stopping(self) -> trio.Event:
-        """Set when the server is told to stop, for handlers that want to know. Event streams end by themselves."""
+        """Set when the server is told to stop. Event streams end without it."""
         return self._stopping.event
 
     def add_converter(
         self,
         name: str,
         regex: str,
-        parse: Callable[[str], Any] = str,
+        parse: Callable[[str], object] = str,
         format: Callable[[Any], str] = str,  # noqa: A002
     ) -> None:
-        r"""Add a converter for path parameters, before the routes that use it.
+        """Add a converter for path parameters, before the routes that use it.
 
         Args:
-            name: what stands behind the colon, as in ``{day:date}``.
-            regex: what it matches, within one segment of the path; groups must not capture by name.
-            parse: text to value; a ``ValueError`` means that the path does not match, a 404.
+            name: the name behind the colon, as in ``{day:date}``.
+            regex: what it matches, within one segment of the path; without named groups.
+            parse: text to value; if it raises ``ValueError`` the path does not match.
             format: value to text, for ``url_for``.
 
         Raises:
-            RouteError: there is a converter of that name.
+            RouteError: if there is a converter of that name.
         """
         if name in self._converters:
             raise RouteError(f"there is a converter {name!r} already: give this one another name")
         self._converters[name] = Converter(name, regex, parse, format)
 
     def mount(self, path: str, app: ASGIApp) -> None:
-        """Hand all requests under a path to another ASGI app, after this app's own routes were looked at.
+        """Pass all requests under a path to another ASGI app. This app's routes take precedence.
 
-        The path stays whole in the scope and its first part moves to ``root_path``, as ASGI has it. Middleware stands
-        around it too. The lifespan of a mounted ``App`` runs with this one's; another framework's does not.
+        As in ASGI, ``path`` in the scope stays whole, and the prefix is added to ``root_path``. This app's middleware
+        applies. The lifespan of a mounted ``App`` runs with this one's; another framework's does not.
 
         Args:
-            path: the prefix, such as ``"/admin"``, without parameters; ``"/"`` for all that no route matches.
+            path: the prefix, such as ``"/admin"``, without parameters; ``"/"`` for all requests that no route matches.
             app: the ASGI app.
 
         Raises:
-            RouteError: the path is no prefix, something is mounted there, or the app is none.
+            RouteError: if the path is not a valid prefix or already mounted, or the app is not an ASGI app.
         """
         self._dispatcher.mount(path, app)
 
     def lifespan(self, function: L) -> L:
-        """Run a function around the app's life: an async generator function of the app, or one that returns an async
-        context manager; or such a manager. What stands before its ``yield`` runs before the first request.
+        """Register a lifespan: an async generator function of the app, a function of it that returns an async context
+        manager, or such a manager. What comes before its ``yield`` runs before the first request.
 
-        Several are entered in order and left in reverse. An error at start-up stops the server, and is raised.
+        Several are entered in order and left in reverse. An error at start-up is raised, and stops the server.
         """
         self._managers.append(as_manager(function))
         return function
 
     def middleware(self, middleware: M) -> M:
-        """Put a function around all requests of the app: ``async def mw(request, call_next)``.
+        """Register middleware for all requests of the app: ``async def mw(request, call_next)``.
 
         ::
 
@@ -169,14 +170,14 @@ class App(Router):
                 response.headers["x-served-by"] = "one"
                 return response
 
-        It may answer itself or return any value that a handler may, and gets each response as data: nothing of it has
-        been sent, and of a stream the first chunk was made. A 404, an ``HTTPError``, and an exception with an error
-        handler of its class are responses too; any other is raised by ``call_next``, and answered outside:
-        ``request.mark_errors`` adds to that. What is registered first is outermost; WebSockets are not behind it. The
-        request's nursery is the handler's: open another, or use ``app.nursery``.
+        It may return without a call of ``call_next``, and any value that a handler may return. ``call_next`` returns a
+        response of which nothing is sent; of a stream the first chunk is made. A 404, an ``HTTPError`` and an exception
+        that has an error handler are responses, too; ``call_next`` raises any other exception, which is answered
+        outside of all middleware: ``request.mark_errors`` changes that response. What is registered first is outermost.
+        It is not called for WebSockets. The request's nursery is the handler's: open another, or use ``app.nursery``.
 
         Raises:
-            RouteError: it is neither.
+            RouteError: if it is not such a function.
         """
         self._policy.middleware += (as_middleware("app.middleware", middleware),)
         return middleware
@@ -184,17 +185,17 @@ class App(Router):
     def add_middleware(
         self, middleware: Callable[Concatenate[Any, P], Any], *args: P.args, **options: P.kwargs
     ) -> None:
-        """Put ASGI middleware around the app, its mounts and its lifespan too. What is added first is outermost, and
-        all of it stands outside of what ``middleware`` registers.
+        """Add ASGI middleware around the app, its mounts and its lifespan. What is added first is outermost; all of it
+        is outside of what ``middleware`` registers.
 
         Args:
-            middleware: a class, called once with the app that it stands around.
-            args: what it is called with besides.
-            options: the same by name.
+            middleware: a class, called once with the inner app.
+            args: its further positional arguments.
+            options: its keyword arguments.
 
         Raises:
-            RuntimeError: the app has served something already.
-            TypeError: it is none.
+            RuntimeError: if the app has served a scope already.
+            TypeError: if it is not ASGI middleware.
         """
         self._stack.add(middleware, args, options)
 
@@ -202,27 +203,27 @@ class App(Router):
     def error_handler(self, error: type[E]) -> Callable[[Answer[E, R]], Answer[E, R]]: ...
     @overload
     def error_handler(self, error: int) -> Callable[[Answer[HTTPError, R]], Answer[HTTPError, R]]: ...
-    def error_handler(self, error: int | type[Exception]) -> Any:
-        """Answer a status, or an exception class and what derives from it, with ``(request, exc)`` -> any return value.
+    def error_handler(self, error: int | type[Exception]) -> object:
+        """Register an error handler, ``(request, exc)`` -> any return value, for a status or an exception class.
 
-        ``Exception`` or 500 answers what nothing else expects; that is logged all the same.
+        The one for ``Exception`` or 500 answers all other exceptions, which are logged as well.
 
         Raises:
-            TypeError: ``error`` is neither.
+            TypeError: if ``error`` is neither.
         """
         return self._policy.register(error)
 
-    def url_for(self, name: str, /, **params: Any) -> str:
-        """The path of the route of this name, its parameters filled in and percent-encoded.
+    def url_for(self, name: str, /, **params: object) -> str:
+        """The path of the route of this name, with percent-encoded parameters.
 
         Raises:
-            LookupError: no route has this name with these parameters.
-            ValueError: a parameter would make a path that the route does not match.
+            LookupError: if no route has this name and these parameters.
+            ValueError: if the route would not match the path.
         """
         return self._names.path(name, params)
 
     def test_client(self, **options: Any) -> TestClient:
-        """A client for tests in the same process, an ``httpx.AsyncClient``: see ``trioweb.testing.TestClient``.
+        """A client for tests, in the same process: see ``trioweb.testing.TestClient``.
 
         ::
 
@@ -231,7 +232,7 @@ class App(Router):
             assert response.text == "Hello!"
 
         Raises:
-            ModuleNotFoundError: httpx is not installed, which ``pip install trioweb[testing]`` does.
+            ModuleNotFoundError: if httpx is not installed: ``pip install trioweb[testing]``.
         """
         from trioweb.testing import TestClient  # noqa: PLC0415 - needs httpx, which a server does not
 
@@ -253,7 +254,7 @@ class App(Router):
         """Serve one ASGI scope.
 
         Raises:
-            RuntimeError: not under trio.
+            RuntimeError: if the server does not run trio.
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(NEEDS_TRIO)
@@ -268,7 +269,7 @@ class App(Router):
                 await serving
 
     async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[None]] | None:
-        """Serve a scope, or say what does so: for that is kept nothing of what found it."""
+        """Serve a scope, or return a function that does: while it runs, no frame holds what dispatch needed."""
         kind = scope["type"]
         if scope.get("root_path") or scope.get("path", "/")[:1] != "/":
             scope = rooted(scope)
@@ -277,9 +278,9 @@ class App(Router):
                 self._stopping.listen(scope, send)
             try:
                 target: Found | Mount | Response | Exception = self._dispatcher.find(scope)
-            except Exception as error:  # a deliberate one, or a fault in a converter
+            except Exception as error:  # an HTTPError, or any error of a user's converter
                 target = error
-            if target.__class__ is tuple:  # a route's handler, the way of most: without a call in between
+            if target.__class__ is tuple:  # a route's handler, the most frequent case: tested without a call
                 found: Found = target  # type: ignore[assignment]
                 exchange = Exchange(self._policy, *found, scope, receive, send)
             elif isinstance(target, Mount) and self._policy.middleware:
@@ -291,7 +292,7 @@ class App(Router):
                 exchange = Exchange(
                     self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target)
                 )
-            del target  # an exception's traceback may have this frame
+            del target  # an exception's traceback may refer to this frame
             return await exchange.run()
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
@@ -313,10 +314,12 @@ class App(Router):
                 await stack.enter_async_context(mount.app._life(transport))
 
     async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        target = self._dispatcher.socket_target(scope)
+        try:
+            target = self._dispatcher.find_socket(scope)
+        except Exception as error:
+            await Conversation(Call(self._policy, NO_ROUTE, {}, scope, receive, send, error)).run()
+            return
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
-        elif isinstance(target, Exception):
-            await Conversation(Call(self._policy, NO_ROUTE, {}, scope, receive, send, target)).run()
         else:
             await Conversation(Call(self._policy, *target, scope, receive, send)).run()

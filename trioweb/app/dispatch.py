@@ -1,12 +1,13 @@
-"""Where a request goes: to a route's handler, to a mounted app, or straight to an answer.
+"""Dispatch: which route's handler, mounted app or ready response serves a scope.
 
-Routes come first; then mounts; then a route that differs by its last slash; then what is mounted at the root.
+The order is: routes; mounts; a route that differs by its trailing slash; the mount at the root.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,23 +24,23 @@ Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
 
 class Mount(NamedTuple):
-    """An ASGI app and the prefix of the paths that it gets; ``""`` for all. ``endpoint`` is it as a handler."""
+    """An ASGI app and its prefix, ``""`` for all paths. ``endpoint`` calls the app from behind middleware."""
 
     prefix: str
     app: ASGIApp
     endpoint: Endpoint
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on."""
+        """Call the app."""
         await self.app({**scope, "root_path": scope.get("root_path", "") + self.prefix}, receive, send)
 
 
 class Site(ABC):
-    """An ASGI app that a mount takes in: its requests are the app's own, with its error handlers and all."""
+    """An ASGI app whose requests, if mounted, are the app's own: with its error handlers and middleware."""
 
     @abstractmethod
     def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
-        """Where a request goes.
+        """What serves a request.
 
         Args:
             scope: the request's.
@@ -47,12 +48,12 @@ class Site(ABC):
             path: the request's path, the prefix included.
 
         Raises:
-            HTTPError: nowhere.
+            HTTPError: if nothing does.
         """
 
     @abstractmethod
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope, where no app of this package has taken it in."""
+        """Serve one ASGI scope by itself, or mounted in an app of another framework."""
 
 
 class Dispatcher:
@@ -60,11 +61,11 @@ class Dispatcher:
 
     Attributes:
         table: the routes.
-        sockets: those of WebSockets.
+        sockets: the routes of WebSockets.
         mounts: the mounts, the longest prefix first.
 
     Raises:
-        ValueError: ``trailing_slash`` is not one of its three words.
+        ValueError: if ``trailing_slash`` is not one of the three words.
     """
 
     def __init__(self, trailing_slash: TrailingSlash) -> None:
@@ -79,8 +80,8 @@ class Dispatcher:
         """Register a mount.
 
         Raises:
-            RouteError: the path does not start with a slash or has parameters, something is mounted there, or the app
-                is none.
+            RouteError: if the path does not start with a slash, has parameters or is mounted already, or the app is not
+                an ASGI app.
         """
         if not isinstance(path, str) or not path.startswith("/"):
             raise RouteError(f'the path of a mount must start with "/", got {path!r}')
@@ -100,47 +101,34 @@ class Dispatcher:
         self.mounts.append(Mount(prefix, app, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
-    def target(self, scope: Scope) -> Found | Mount | Response | Exception:
-        """Where a request goes, or what it is answered with: a deliberate error, or a fault in a converter."""
-        try:
-            return self.find(scope)
-        except Exception as error:
-            return error
-
     def look_up(self, scope: Scope) -> Serving:
-        """What is served, for messages: the route, else the request as it came."""
+        """What serves a scope, for messages: the route, else the request's method and path."""
         kind = scope["type"]
         if kind not in {"http", "websocket"}:
             return Serving(f"the app's {kind}")
         scope = rooted(scope)
-        found = self.target(scope) if kind == "http" else self.socket_target(scope)
-        if isinstance(found, tuple) and not isinstance(found, Mount):
-            return Serving(found[0].where, found[0].handler)
+        with suppress(Exception):  # it is answered, and logged, where the request is served
+            found = self.find(scope) if kind == "http" else self.find_socket(scope)
+            if isinstance(found, tuple) and not isinstance(found, Mount):
+                return Serving(found[0].where, found[0].handler)
         return Serving(f"{scope.get('method', WEBSOCKET)} {quote(scope['path'])}")
 
-    def socket_target(self, scope: Scope) -> Found | Mount | Exception:
-        """The same for a WebSocket."""
-        try:
-            return self.find_socket(scope)
-        except Exception as error:
-            return error
-
     def find(self, scope: Scope) -> Found | Mount | Response:
-        """Where a request goes.
+        """What serves a request.
 
         Raises:
-            HTTPError: nowhere: 400, 404 or 405.
-            Exception: what a converter of the user's raised.
+            HTTPError: if nothing does: 400, 404 or 405.
+            Exception: what a user's converter raised.
         """
         path = _path_of(scope)
         return self.table.find(scope["method"], path) or self._otherwise(scope, path)
 
     def find_socket(self, scope: Scope) -> Found | Mount:
-        """Where a WebSocket goes. Nothing is redirected: the clients do not follow.
+        """What serves a WebSocket. There are no redirects: clients do not follow them.
 
         Raises:
-            HTTPError: nowhere: 400 or 404.
-            Exception: what a converter of the user's raised.
+            HTTPError: if nothing does: 400 or 404.
+            Exception: what a user's converter raised.
         """
         path = _path_of(scope)
         found = self.sockets.find(WEBSOCKET, path)
@@ -156,7 +144,7 @@ class Dispatcher:
     def _otherwise(self, scope: Scope, path: str) -> Found | Mount | Response:
         method = scope["method"]
         if path[:1] != "/":
-            if path == "*" and method == "OPTIONS":  # which asks about all of the app (RFC 9112, section 3.2.4)
+            if path == "*" and method == "OPTIONS":  # about the whole server (RFC 9112, section 3.2.4)
                 return Response(status_code=204)
             raise HTTPError(400, "The request target is not a path.")
         if allowed := self.table.allowed(path):
@@ -165,7 +153,7 @@ class Dispatcher:
             if mount.prefix and _is_below(path, mount.prefix):
                 return _enter(mount, scope, path)
         other = path[:-1] if path.endswith("/") else path + "/"
-        # "//host" is no path of ours: as a redirect it would lead to that host.
+        # A redirect to "//host" would lead to that host.
         if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self.table.allowed(other)):
             if self._trailing_slash == "redirect":
                 return redirect(scope, other)
@@ -192,10 +180,10 @@ def _path_of(scope: Scope) -> str:
 
 
 def rooted(scope: Scope) -> Scope:
-    """A scope whose path begins with its ``root_path``, as ASGI has it: what is mounted is found by that.
+    """A scope whose path begins with its ``root_path``, as in ASGI.
 
-    Servers hand the path on as it came, and some proxies take their prefix off it. It may be a whole URL as well
-    (RFC 9112, section 3.2.2).
+    Servers pass the path on as the client or a proxy sent it: without the prefix if the proxy has removed it, or as a
+    whole URL (RFC 9112, section 3.2.2).
     """
     path, raw_path = scope.get("path", "*"), scope.get("raw_path")
     if path[:1] != "/" and "://" in path:
@@ -217,7 +205,7 @@ def _is_below(path: str, prefix: str) -> bool:
 
 
 def _is_garbled(scope: Scope) -> bool:
-    """Whether the server had to replace bytes of the path that are not UTF-8."""
+    """Whether the server has replaced bytes of the path that are not UTF-8."""
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
     except UnicodeDecodeError:
@@ -226,10 +214,10 @@ def _is_garbled(scope: Scope) -> bool:
 
 
 def without_handler(method: str, allowed: AbstractSet[str]) -> Response:
-    """The answer to a method that no handler is for.
+    """The response to a method without a handler: to ``OPTIONS`` a 204.
 
     Raises:
-        HTTPError: 405, with what is allowed.
+        HTTPError: 405 for any other method, with ``allow``.
     """
     methods = ", ".join(sorted(allowed))
     if method == "OPTIONS":
@@ -238,7 +226,7 @@ def without_handler(method: str, allowed: AbstractSet[str]) -> Response:
 
 
 def redirect(scope: Scope, path: str) -> Response:
-    """A redirect to another path of the same app, with the same query."""
+    """A redirect to another path of the app, with the same query."""
     query = scope.get("query_string", b"").decode("latin-1")
     target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
     return RedirectResponse(target, 308)

@@ -1,9 +1,8 @@
-"""Routes by their names: the way back from a name and its parameters to a path."""
+"""Routes by name: from a name and parameters to a path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from trioweb.ground.templates import Template
 
@@ -20,12 +19,12 @@ class RouteNames:
         """Add a route; several may have the same name."""
         self._templates.setdefault(name, []).append(template)
 
-    def path(self, name: str, params: Mapping[str, Any]) -> str:
+    def path(self, name: str, params: Mapping[str, object]) -> str:
         """The path of the route of this name that has these parameters.
 
         Raises:
-            LookupError: there is none.
-            ValueError: a parameter would make a path that the route does not match.
+            LookupError: if there is none.
+            ValueError: if the route would not match the path.
         """
         templates = self._templates.get(name, [])
         for template in templates:

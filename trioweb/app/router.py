@@ -1,4 +1,4 @@
-"""Routers: the decorators that register handlers, and how a router's routes reach the app that includes it."""
+"""Routers: decorators that register handlers, and the inclusion of one router's routes in another."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def is_websocket(self) -> bool:
-        """Whether it is no request's but a WebSocket's: its one method is called ``WEBSOCKET`` then."""
+        """Whether it serves WebSockets: its only method is then ``WEBSOCKET``."""
         return WEBSOCKET in self.methods
 
 
 class Router:
-    """Routes that are registered together and included where they belong, live: also those that come later.
+    """Routes that are registered together. Whatever includes a router also gets routes that are added later.
 
     Args:
-        prefix: what all its paths begin with, for instance ``"/api"``.
-        max_body_size: bytes of a request body that is taken whole, for those of its routes that do not say otherwise;
-            the app's unless given.
-        middleware: what stands around all its routes, outermost first, inside of the app's: see ``App.middleware``.
+        prefix: the beginning of all its paths, such as ``"/api"``.
+        max_body_size: bytes of a request body that is read as a whole, unless a route has its own limit; the app's
+            unless given.
+        middleware: middleware of all its routes, outermost first, inside of the app's: see ``App.middleware``.
 
     Raises:
-        RouteError: the prefix does not start with a slash, or ends with one; or a middleware is none.
-        ValueError: the limit is none.
+        RouteError: if the prefix does not start with a slash, or ends with one, or a middleware is not valid.
+        ValueError: if the limit is out of range.
     """
 
     def __init__(
@@ -71,19 +71,19 @@ class Router:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes in the order in which they were registered, those of included routers among them."""
+        """The routes in the order of their registration, those of included routers among them."""
         return tuple(self._routes)
 
     def route(self, path: str, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]) -> Callable[[H], H]:
-        """Register a handler for some methods. The handler stays as it is, so decorators can be stacked.
+        """Register a handler for methods. The handler is returned unchanged, so decorators can be stacked.
 
         Args:
             path: a template such as ``"/users/{id:int}"``.
-            methods: the methods; ``HEAD`` follows from ``GET``, and ``OPTIONS`` is answered by itself.
+            methods: the methods; ``HEAD`` and ``OPTIONS`` are answered automatically.
             options: see ``RouteOptions``.
 
         Raises:
-            RouteError: the route is not one, or matches the same requests as another.
+            RouteError: if the route is not valid, or matches the same requests as another.
         """
         unknown = options.keys() - RouteOptions.__annotations__.keys()
         if unknown:
@@ -106,7 +106,7 @@ class Router:
         return register
 
     def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
-        """Register a handler for ``GET``, and for ``HEAD`` unless one of its own is there."""
+        """Register a handler for ``GET``, and for ``HEAD`` unless that has a handler of its own."""
         return self.route(path, ["GET"], **options)
 
     def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
@@ -126,23 +126,23 @@ class Router:
         return self.route(path, ["DELETE"], **options)
 
     def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
-        """Register a handler for ``HEAD``, in place of the one that follows from ``GET``."""
+        """Register a handler for ``HEAD``, instead of that for ``GET``."""
         return self.route(path, ["HEAD"], **options)
 
     def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
-        """Register a handler for ``OPTIONS``, in place of the automatic answer."""
+        """Register a handler for ``OPTIONS``, instead of the automatic response."""
         return self.route(path, ["OPTIONS"], **options)
 
     def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[W], W]:
         """Register an ``async def`` handler for WebSockets.
 
         Args:
-            path: a template such as ``"/chat/{room}"``. A request handler may stand at the same path.
-            name: what ``url_for`` knows it by; the handler's own name unless given.
-            cancel_on_disconnect: a peer that leaves cancels the handler too, not only what runs in ``ws.nursery``.
+            path: a template such as ``"/chat/{room}"``. Requests may have a handler at the same path.
+            name: its name for ``url_for``; the handler's name unless given.
+            cancel_on_disconnect: cancel the handler as well as ``ws.nursery`` when the peer disconnects.
 
         Raises:
-            RouteError: the route is not one, or matches the same as another.
+            RouteError: if the route is not valid, or matches the same WebSockets as another.
         """
         self._check_path(path)
 
@@ -162,15 +162,15 @@ class Router:
             raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
 
     def include(self, router: Router, prefix: str = "") -> None:
-        """Take over a router's routes, also those that are registered on it afterwards.
+        """Include a router's routes, also those that are registered on it later.
 
         Args:
-            router: the router; it may include others itself.
-            prefix: what to put before its paths, its own prefix included.
+            router: the router; it may include others.
+            prefix: a prefix for its paths, put before its own prefix.
 
         Raises:
-            RouteError: one of its routes matches the same requests as one that is here, or the routers include each
-                other in a circle.
+            RouteError: if one of its routes matches the same requests as one of this router, or the routers include
+                each other.
         """
         if router is self or router in self._ancestors():
             raise RouteError("a router cannot include itself, directly or through others")
@@ -196,7 +196,7 @@ class Router:
         return found
 
     def _register(self, route: Route) -> None:
-        # Converters come with the app; all else that can be wrong is wrong already.
+        # Report errors here, at the decorator; only converters are not known before the app includes this router.
         template = parse_template(route.path, None)
         if route.is_websocket:
             plan_websocket(route.handler, route.where, template.parameters, route.options)

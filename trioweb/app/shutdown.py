@@ -1,4 +1,4 @@
-"""The news that the server stops: heard from the first request, since only then is the server known; told to all."""
+"""The stop of the server, as an app hears of it. Only the first request shows which server it is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trioweb.io.transport import PLAIN
 
 
 class Stopping:
-    """What an app knows of its server's stop, in one of its lives.
+    """The server's stop during one lifespan of an app.
 
     Attributes:
         event: set when the server is told to stop.
-        heard: nothing is left to be done when a request comes.
+        heard: ``listen`` has been called: further requests need not call it.
     """
 
     __slots__ = ("_policy", "event", "heard")
@@ -28,7 +28,7 @@ class Stopping:
         self.heard = False
 
     def listen(self, scope: Scope, send: Send) -> None:
-        """Listen from now on, in the app's nursery, where the server is one that can be listened to."""
+        """Watch for the stop in the app's nursery, if the server announces it."""
         nursery = self._policy.nursery
         if self.heard or nursery is None:
             return

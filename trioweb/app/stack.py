@@ -1,53 +1,52 @@
-"""ASGI middleware around an app: classes of any framework, each called with what it stands around.
+"""ASGI middleware around an app: classes of any framework, each called with the inner app.
 
-What they hide is kept: a middleware that wraps ``send`` stands between a response and the objects of the server, by
-which a stream is paced, broken off and told of a stop. So the server is looked at before they run, and what was found
-goes with the request, in the extensions of its scope.
+Middleware that wraps ``send`` hides the server's objects, which limit and abort streams, and tell them of a stop. So
+the server's transport is found before middleware runs, and is passed on in the extensions of the scope.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.transport import PLAIN, own_transport
 
 Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
-"""An ASGI app that may leave the rest of its work to what it returns."""
+"""An ASGI app that may return a function for the rest of its work."""
 
 
 class Stack:
     """The ASGI middlewares of an app.
 
     Args:
-        begin: what they stand around: serves a scope, or returns what does so.
+        begin: the app inside of them: serves a scope, or returns a function that does.
 
     Attributes:
-        makers: what makes each of them, outermost first.
+        makers: a function of the inner app for each of them, outermost first.
     """
 
     __slots__ = ("_app", "_entry", "makers")
 
     def __init__(self, begin: Begin) -> None:
-        async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # some look whether it is a function
+        async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # a function: some inspect it
             rest = await begin(scope, receive, send)
             if rest is not None:
                 serving = rest()
-                del rest, scope, receive, send  # it may take hours, and may fail
+                del rest, scope, receive, send  # it may take hours, and its traceback would hold them
                 await serving
 
         self._app = innermost
-        self.makers: list[Callable[[ASGIApp], Any]] = []
+        self.makers: list[Callable[[ASGIApp], ASGIApp]] = []
         self._entry: ASGIApp | None = None
 
-    def add(self, middleware: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """Add one inside of those that are there.
+    def add(self, middleware: Callable[..., ASGIApp], args: tuple[object, ...], options: dict[str, object]) -> None:
+        """Add one inside of the others.
 
         Raises:
-            RuntimeError: the app has served something already.
-            TypeError: it is not to be called with an app.
+            RuntimeError: if the app has served a scope already.
+            TypeError: if it cannot be called with an app.
         """
         if self._entry is not None:
             raise RuntimeError("app.add_middleware came after the first request: add all ASGI middleware before that")
@@ -58,11 +57,10 @@ class Stack:
                 f"{middleware.__qualname__} takes (request, call_next), which is no ASGI middleware: "
                 "write app.middleware(...)"
             )
-        make: Callable[..., Any] = middleware
-        self.makers.append(lambda app: make(app, *args, **options))
+        self.makers.append(lambda app: middleware(app, *args, **options))
 
     def enter(self, scope: Scope, send: Send) -> tuple[ASGIApp, Scope]:
-        """The outermost of them, and the scope that it gets. They are made at the first call, and once."""
+        """The outermost of them, and its scope. The first call makes them all."""
         entry = self._entry
         if entry is None:
             entry = self._app
@@ -76,6 +74,6 @@ class Stack:
         return entry, scope
 
 
-def _takes_request(function: Any) -> bool:
+def _takes_request(function: object) -> bool:
     code = getattr(function, "__code__", None)
     return code is not None and code.co_varnames[: code.co_argcount] == ("request", "call_next")

@@ -1,4 +1,4 @@
-"""Directories of files, to be mounted: which file a path means, and in which coding it is sent."""
+"""Mounted directories: which file a path names, and in which content coding it is sent."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from trioweb.messages.response import Response
 from trioweb.messages.tree import is_missing, open_tree
 
 INDEX: Final = "index.html"
-"""What stands for its directory, with ``html=True``."""
+"""The file that is sent for a directory, with ``html=True``."""
 NOT_FOUND: Final = "404.html"
-"""What is sent for a path that leads nowhere, with ``html=True``."""
+"""The file that is sent for a missing path, with ``html=True``."""
 
 _CODINGS: Final = {"br": "br", "zst": "zstd", "gz": "gzip"}
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class StaticFiles(Site):
-    """The files of a directory, for ``app.mount("/static", StaticFiles("static"))``. An ASGI app by itself, too.
+    """The files of a directory, for ``app.mount("/static", StaticFiles("static"))``. Also an ASGI app by itself.
 
-    Conditions, ranges and entity tags are those of ``FileResponse``; what is not there is a 404 by the app's own error
-    handlers. Only regular files are served, from inside of the directory; a path has to name one as it is, without
-    ``..``, doubled slashes or encoded ones. Nothing of this blocks the event loop.
+    It answers conditional and range requests as ``FileResponse`` does; for a missing file the app's error handler
+    answers a 404. It serves only regular files inside of the directory. A path must name one literally: without ``..``,
+    double slashes and encoded slashes. File access runs in worker threads.
 
-    A file that was compressed beforehand lies beside the plain one, ``app.js.br`` beside ``app.js``, and is sent to
-    clients that want it. Who writes the one writes the other: their times are not compared.
+    A precompressed file stands beside the plain one, ``app.js.br`` beside ``app.js``, and is sent to clients that
+    accept it. Write both together: their times are not compared.
 
     Args:
         directory: its path; or ``importlib.resources.files("package") / "static"``, which may be in a zip file.
-        html: a directory is its ``index.html``, with a redirect to where its path ends in a slash; and ``404.html`` is
-            sent for what is not there.
-        follow_symlinks: follow symbolic links out of the directory; those that stay within are followed anyway.
+        html: send ``index.html`` for a directory, after a redirect to the path with a trailing slash, and ``404.html``
+            for a missing path.
+        follow_symlinks: also follow symbolic links that lead out of the directory.
         cache_control: the ``cache-control`` of every file, such as ``"max-age=3600"``.
-        precompressed: which of ``"br"``, ``"zst"`` and ``"gz"`` to look for, in the order that decides where a client
-            has no preference.
-        dotfiles: serve what lies behind a name that begins with a dot, such as ``.git`` or ``.env``, too. Unless given
-            that is not there, but for ``.well-known`` at the root of the directory (RFC 8615).
+        precompressed: which of ``"br"``, ``"zst"`` and ``"gz"`` to look for; the first counts if the client has no
+            preference.
+        dotfiles: also serve paths with a name that begins with a dot, such as ``.git`` or ``.env``. Otherwise only
+            ``.well-known`` at the root of the directory (RFC 8615).
 
     Raises:
-        NotADirectoryError: there is no such directory.
-        TypeError: it is neither a path nor a package's.
-        ValueError: an ending or header is none.
+        NotADirectoryError: if there is no such directory.
+        TypeError: if ``directory`` is neither a path nor a directory of a package.
+        ValueError: if an ending is unknown, or ``cache_control`` is not a valid header.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class StaticFiles(Site):
         return _SiteFile(self, place, moved)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: by itself, or mounted in another framework's app."""
+        """Serve one ASGI scope: by itself, or mounted in an app of another framework."""
         if self._alone is None:
             self._alone = App()
             self._alone.mount("/", self)
@@ -101,7 +101,7 @@ class StaticFiles(Site):
 
 
 class _SiteFile(FileResponse):
-    """What a path leads to: a file, a redirect, or a page that says that it leads nowhere."""
+    """The response for a path: a file, a redirect, or the page for missing ones."""
 
     __slots__ = ("_moved", "_names", "_place", "_site")
 
@@ -159,7 +159,7 @@ class _SiteFile(FileResponse):
         found: tuple[Readable | None, Facts] | None = None
         headers = Headers(site.headers)
         if site.endings and (wanted := preferred(request.getlist("accept-encoding"), tuple(site.endings))):
-            site.tree.open(names, read=False)  # what is not there as it is, is not there in a coding either
+            site.tree.open(names, read=False)  # raises if the plain file is missing: then none in a coding counts
             for coding in wanted:
                 ending = site.endings[coding]
                 try:

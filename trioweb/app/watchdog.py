@@ -1,7 +1,6 @@
-"""What debug mode watches for: code that holds the event loop up, and coroutines that nobody awaits.
+"""Debug mode's watchdog: it logs code that blocks the event loop, and coroutines that are never awaited.
 
-Both are told in the log, with the route that is being served and the line of the user's that did it. Nothing of this
-runs where the app is not in debug mode.
+The messages name the route and the line of the user's code. It runs only in debug mode.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import trio
 
@@ -24,22 +23,22 @@ from trioweb.ground.traces import Place, is_users, place_of
 from trioweb.handlers.signatures import unwrapped
 
 BLOCKED: Final = 0.25
-"""Seconds that a task may run without letting others, before that is told."""
+"""Seconds that a task may run without a checkpoint before it is logged."""
 LOOK: Final = 0.05
-"""Seconds between two looks at what the loop does."""
+"""Seconds between two looks at the event loop."""
 ORIGIN: Final = 10
-"""Lines that Python keeps of where a coroutine was made: the nearest of the user's is told."""
+"""Frames that Python records for each coroutine: the innermost of the user's is logged."""
 
 _FORGOTTEN: Final = re.compile(r"coroutine '(.+)' was never awaited")
 _ORIGIN: Final = re.compile(r'File "(.+)", line (\d+), in (.+)(?:\n    (.+))?')
 
 
 class Marker:
-    """ASGI middleware that notes what is being served.
+    """ASGI middleware that records what is being served, in a context variable.
 
     Args:
-        app: what it stands around.
-        look_up: finds what a scope asks for.
+        app: the inner app.
+        look_up: finds what serves a scope.
     """
 
     def __init__(self, app: ASGIApp, look_up: Callable[[Scope], Serving]) -> None:
@@ -59,8 +58,8 @@ _watched: trio.lowlevel.RunVar[bool] = trio.lowlevel.RunVar("trioweb watchdog", 
 
 
 @asynccontextmanager
-async def watch_loop(_app: Any) -> AsyncIterator[None]:
-    """Watch this trio run while a debugging app lives in it; several share one watch."""
+async def watch_loop(_app: object) -> AsyncIterator[None]:
+    """Watch this trio run during the lifespan of an app in debug mode. Several apps share one watchdog."""
     if _watched.get():
         yield
         return
@@ -81,7 +80,7 @@ async def watch_loop(_app: Any) -> AsyncIterator[None]:
 
 
 class LoopWatch(trio.abc.Instrument):
-    """Sees tasks that hold the loop up. ``run`` is for a thread of its own, until ``over`` is set."""
+    """Logs tasks that block the event loop. ``run`` runs in a thread of its own until ``over`` is set."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -90,7 +89,7 @@ class LoopWatch(trio.abc.Instrument):
         self._since = 0.0
         self._step = 0
         self._told_step = 0
-        self._told: set[tuple[str, str, int]] = set()  # once each: a loop that waits a little in between would flood
+        self._told: set[tuple[str, str, int]] = set()  # each only once: a loop with short waits would flood the log
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``trio.abc.Instrument``."""
@@ -99,13 +98,13 @@ class LoopWatch(trio.abc.Instrument):
         self._task = task
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """See ``trio.abc.Instrument``. What kept the watching thread from running as well is told here."""
+        """See ``trio.abc.Instrument``. Logs what has blocked the watchdog's thread as well, by holding the GIL."""
         self._task = None
         if perf_counter() - self._since > BLOCKED and self._told_step != self._step:
             self._tell(task, None)
 
     def run(self) -> None:
-        """Look until it is over."""
+        """Look until ``over`` is set."""
         while not self.over.wait(LOOK):
             task, step = self._task, self._step
             if task is None or step == self._told_step or perf_counter() - self._since < BLOCKED:
@@ -130,9 +129,9 @@ class LoopWatch(trio.abc.Instrument):
 
 
 class CoroutineWatch:
-    """Tells of coroutines that nobody has awaited, from ``start`` to ``stop``, both in the loop's thread.
+    """Logs coroutines that were never awaited, from ``start`` to ``stop``, both called in the loop's thread.
 
-    Python finds them and warns; all other warnings go where they went before.
+    Python warns of them; all other warnings are passed on.
     """
 
     def __init__(self) -> None:
@@ -140,14 +139,14 @@ class CoroutineWatch:
         self._depth = 0
 
     def start(self) -> None:
-        """Begin."""
+        """Replace ``warnings.showwarning``."""
         self._before, warnings.showwarning = warnings.showwarning, self._show
         self._depth = sys.get_coroutine_origin_tracking_depth()
         sys.set_coroutine_origin_tracking_depth(max(ORIGIN, self._depth))
 
     def stop(self) -> None:
-        """End."""
-        if warnings.showwarning == self._show:  # else somebody shows them in another way by now
+        """Restore ``warnings.showwarning``."""
+        if warnings.showwarning == self._show:  # else somebody else has replaced it since
             warnings.showwarning = self._before
         sys.set_coroutine_origin_tracking_depth(self._depth)
 
@@ -174,7 +173,7 @@ class CoroutineWatch:
 
     @staticmethod
     def _route(places: list[Place]) -> tuple[str, str]:
-        """The route whose handler has made it; else what was served when it was noticed, which may be much later."""
+        """The route whose handler made the coroutine; else what was served when Python noticed it, maybe much later."""
         served = serving.get(None)
         if served is None:
             return "", ""
