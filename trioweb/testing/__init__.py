@@ -1,7 +1,6 @@
-"""The testing kit: an in-process client that streams, for any ASGI app under trio.
+"""The test kit: an in-process client that streams, for any ASGI app under trio.
 
-A fixture of two lines serves all tests of an app, with pytest-trio (``trio_mode = true``) and with anyio's plugin on
-trio::
+One fixture serves all tests of an app, with pytest-trio (``trio_mode = true``) or with anyio's plugin on trio::
 
     @pytest.fixture
     async def client():

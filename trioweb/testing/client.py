@@ -1,11 +1,11 @@
-"""The test client: httpx's client on an app in the same process, with time by trio's clock."""
+"""The test client: httpx's client on an app in the same process, with timeouts by trio's clock."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self
 
 import httpx
 import trio
@@ -19,15 +19,15 @@ from trioweb.testing.transport import BUFFERED, MAX_BUFFERED, ASGITransport
 from trioweb.testing.websocket import WebSocketSession
 
 TIMEOUT: Final = 3600.0
-"""Seconds of trio's clock that a read may get nothing, unless the test says otherwise: under a mock clock no time."""
+"""Seconds of trio's clock without data until a read times out, unless given: no time under a mock clock."""
 
 
 class TestClient(httpx.AsyncClient):
-    """An ``httpx.AsyncClient`` for any ASGI app, ours or not, in the same process.
+    """An ``httpx.AsyncClient`` for any ASGI app, in the same process.
 
     With ``async with`` it runs the app's lifespan, and requests run in tasks of their own: responses stream, the app's
-    ``send`` waits until the test reads, and leaving a ``stream`` block is a client that leaves. Without, each call runs
-    to its end and is gathered.
+    ``send`` waits until the test reads, and the exit of a ``stream`` block disconnects the client. Without
+    ``async with``, each call runs to its end, and its response is buffered.
 
     ::
 
@@ -38,26 +38,30 @@ class TestClient(httpx.AsyncClient):
                         assert line == '{"tick":0}'
                         break
 
-    A client may misbehave: it reads slowly by sleeping between reads, stops reading by not reading on, leaves by
-    leaving the block or by a cancellation; ``response.extensions["conversation"].half_close()`` ends only its own side.
+    To test clients that misbehave, sleep between reads, stop reading, or leave the block early. The call of
+    ``response.extensions["conversation"].half_close()`` ends only the client's side of the connection.
 
     Args:
         app: the app.
-        raise_app_exceptions: an error in the app, also one in the middle of a stream, is raised in the test as itself;
-            ``False`` shows what a client sees: the 500, or ``httpx.RemoteProtocolError`` for a response broken off.
-        timeout: seconds of trio's clock that a read may get nothing; ``None`` for ever. Then ``httpx.ReadTimeout``.
-        max_buffered: bytes that a response may have which is not streamed; beyond it ``httpx.ReadError``.
-        http_version: what the app is told.
-        client: the host and port that the app is told.
-        root_path: the prefix that the app is told it is mounted under.
-        options: what ``httpx.AsyncClient`` takes: ``base_url``, ``headers``, ``cookies``, ``follow_redirects`` ...
+        raise_app_exceptions: raise the app's errors in the test, also in the middle of a stream. ``False`` shows what a
+            client sees: the 500, or ``httpx.RemoteProtocolError`` for an aborted response.
+        timeout: seconds of trio's clock without data until a read raises ``httpx.ReadTimeout``; ``None`` for no limit.
+        max_buffered: bytes of a response that is not streamed; more raises ``httpx.ReadError``.
+        http_version: the version in the scope.
+        client: the host and port in the scope.
+        root_path: the prefix in the scope.
+        options: those of ``httpx.AsyncClient``: ``base_url``, ``headers``, ``cookies``, ``follow_redirects`` ...
 
     Raises:
-        Exception: from ``async with``: what the app's start-up failed with; at its end what its shutdown failed with,
-            or what failed in the app after its responses and was raised nowhere yet.
+        Exception: from ``async with``: an error of the app's start-up; at its end an error of the shutdown, or one that
+            the app raised after its responses.
     """
 
-    __test__ = False  # pytest would take it for a class of tests
+    __test__ = False  # pytest would collect it
+
+    _life: Life
+    _manager: contextlib.AbstractAsyncContextManager[trio.Nursery]
+    _nursery: trio.Nursery
 
     def __init__(
         self,
@@ -85,8 +89,6 @@ class TestClient(httpx.AsyncClient):
             app, scope, raise_app_exceptions=raise_app_exceptions, max_buffered=max_buffered
         )
         self._sources: list[EventSource] = []
-        self._life: Life | None = None
-        self._manager: Any = None
         options.setdefault("base_url", "http://testserver")
         super().__init__(transport=self._app_transport, timeout=timeout, **options)
 
@@ -94,19 +96,19 @@ class TestClient(httpx.AsyncClient):
         return f"<TestClient of {self._app!r}, {'running' if self._app_transport.nursery else 'not running'}>"
 
     async def __aenter__(self) -> Self:
-        """Start the app. Cancelling it stops the app again."""
+        """Start the app. A cancellation stops it again."""
         await super().__aenter__()
         self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
+        self._nursery = await self._manager.__aenter__()
         hold_clock()
         self._life = Life(self._app_transport.state, raise_app_exceptions=self._raises)
-        nursery.start_soon(self._life.run, self._app)
+        self._nursery.start_soon(self._life.run, self._app)
         try:
             await self._life.start()
         except BaseException:
             await self._close_nursery()
             raise
-        self._app_transport.nursery = nursery
+        self._app_transport.nursery = self._nursery
         return self
 
     async def __aexit__(
@@ -115,9 +117,8 @@ class TestClient(httpx.AsyncClient):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """Have all clients leave, wait for what still runs, stop the app, and raise what was raised nowhere yet."""
+        """Disconnect all clients, wait for the app, stop it, and raise its errors that were not raised yet."""
         transport = self._app_transport
-        life, nursery = cast("Life", self._life), cast("trio.Nursery", transport.nursery)
         errors: list[Exception] = []
         try:
             for source in self._sources:
@@ -127,11 +128,11 @@ class TestClient(httpx.AsyncClient):
             with trio.move_on_after(float("inf") if self._seconds is None else self._seconds) as scope:
                 for conversation in list(transport.conversations):
                     await conversation.done.wait()
-                await life.stop()
+                await self._life.stop()
             if scope.cancelled_caught:
                 errors.append(
                     trio.TooSlowError(
-                        f"the app was still at work {self._seconds:g} s after the last client: {at_work(nursery)}"
+                        f"the app was still at work {self._seconds:g} s after the last client: {at_work(self._nursery)}"
                     )
                 )
         except Exception as error:
@@ -145,26 +146,27 @@ class TestClient(httpx.AsyncClient):
             raise errors[0] if len(errors) == 1 else ExceptionGroup("errors in the app", errors)
 
     async def _close_nursery(self) -> None:
-        # Without the test's own exception, which the nursery would wrap in a group: its tasks raise none.
-        manager, self._manager = self._manager, None
-        manager._nursery.cancel_scope.cancel()
+        # The nursery would wrap the test's exception in a group, so it does not get it: its tasks raise none.
+        manager, nursery = self._manager, self._nursery
+        del self._manager, self._nursery
+        nursery.cancel_scope.cancel()
         await manager.__aexit__(None, None, None)
 
     def announce_stop(self) -> None:
-        """Tell the app that its server stops, as Hypercorn's SIGTERM does: event streams end, ``app.stopping`` is set.
+        """Tell the app that its server stops, as a SIGTERM would: event streams end, ``app.stopping`` is set.
 
-        It comes before the end of the client's block, which is the stop itself.
+        The end of the client's block is the stop itself.
 
         ::
 
             async with client.stream("GET", "/clock") as response:
                 client.announce_stop()
-                await response.aread()  # whole, also where the events had no end
+                await response.aread()  # complete, also if the events had no end
         """
         self._app_transport.stopping.set()
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        """See httpx. A response that is not streamed is bounded by ``max_buffered``."""
+        """See httpx. A response that is not streamed has at most ``max_buffered`` bytes."""
         request.extensions = {**request.extensions, BUFFERED: not stream}
         return await super().send(request, stream=stream, **options)
 
@@ -178,7 +180,7 @@ class TestClient(httpx.AsyncClient):
         headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> EventSource:
-        """Read server-sent events: an async iterator of ``ServerSentEvent``, and a context manager that leaves them.
+        """Read server-sent events: an async iterator of ``ServerSentEvent``, and a context manager that disconnects.
 
         ::
 
@@ -188,16 +190,16 @@ class TestClient(httpx.AsyncClient):
                     break
 
         Args:
-            url: where they are.
-            last_event_id: the id of an event that was seen before.
-            reconnect: connect again when the stream ends or breaks, as a browser does: after ``retry`` milliseconds
-                of trio's clock (3,000 unless the stream said otherwise), with the last id.
+            url: the URL.
+            last_event_id: the id of the last event that the client has seen.
+            reconnect: connect again when the stream ends or is aborted, as a browser does: with the last id, after
+                ``retry`` milliseconds of trio's clock (3,000 unless the stream has set it).
             method: the method.
             headers: more headers.
-            options: what ``client.build_request`` takes: ``params``, ``json`` ...
+            options: those of ``client.build_request``: ``params``, ``json`` ...
 
         Raises (in the iteration):
-            httpx.RemoteProtocolError: the answer is no event stream, or was broken off.
+            httpx.RemoteProtocolError: if the response is not an event stream, or was aborted.
         """
         source = EventSource(self, method, url, last_event_id, reconnect, {**(headers or {})}, options)
         self._sources.append(source)
@@ -206,7 +208,7 @@ class TestClient(httpx.AsyncClient):
     def websocket(
         self, url: str, *, subprotocols: list[str] | None = None, headers: Mapping[str, str] | None = None
     ) -> contextlib.AbstractAsyncContextManager[WebSocketSession]:
-        """Open a WebSocket: ``async with client.websocket("/ws") as ws``, with the verbs of the server's side.
+        """Open a WebSocket: ``async with client.websocket("/ws") as ws``, with the methods of the server's side.
 
         ::
 
@@ -215,12 +217,12 @@ class TestClient(httpx.AsyncClient):
                 assert await ws.receive() == "hello"
 
         Args:
-            url: where it is.
-            subprotocols: what the client speaks, best first.
+            url: the URL.
+            subprotocols: those that the client offers, preferred ones first.
             headers: more headers.
 
         Raises:
-            WebSocketDenied: the app refused it, with a status.
+            WebSocketDenied: if the app refused it, with a status.
         """
         request = self.build_request("GET", url, headers=headers)
         raw_path, _, query = request.url.raw_path.partition(b"?")

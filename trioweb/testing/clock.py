@@ -1,13 +1,12 @@
-"""A mock clock and worker threads: time stands still while a thread is at work, whoever has started it.
+"""A mock clock that stands still while a worker thread runs, whoever has started it.
 
 Rules that this module alone enforces:
 
-* A thread of ``trio.to_thread`` is at work until its function has returned, also where its task no longer waits for it.
-* One that waits for the loop is not: in ``trio.from_thread``, or as a sync stream whose client takes nothing.
-* The loop goes on meanwhile: it serves sockets, and what threads ask of it. It only does not jump.
+* A thread of ``trio.to_thread`` runs until its function has returned, also if its task was cancelled.
+* A thread that waits for the loop does not count: in ``trio.from_thread``, or in a sync stream that waits for room.
+* The loop goes on meanwhile: it serves sockets and threads. Only the clock does not jump to the next deadline.
 
-Nothing of trio's is replaced. What it tells is the number of tasks that wait for a thread; what Python tells is where
-each thread is.
+Trio is not patched: it tells how many tasks wait for threads; the frames of the threads tell what each of them does.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from trioweb.io.threads import ThreadWork, thread_work
 from trioweb.testing.tasks import await_frames, tasks_below
 
 PATIENCE: Final = 5.0
-"""Real seconds that the work of one thread may hold the clock at first: one that takes longer may wait for the clock
-itself, in a way that nobody can tell. Then the clock goes on, and the next time it is held for less.
+"""Real seconds that one thread may hold the clock at first. One that takes longer may itself wait for the clock; then
+the clock jumps, and the thread holds it for less the next time.
 """
 LESS: Final = 4
-"""By what it is divided each time: a thread that never returns costs a test 4/3 of ``PATIENCE``, and then little."""
+"""The divisor after each jump: a thread that never returns costs a test 4/3 of ``PATIENCE`` and little more."""
 LEAST: Final = 0.005
-"""Real seconds that are left of it in the end: the jump may have been what the thread waited for."""
+"""The least number of real seconds: the thread may have waited for that jump, and needs a moment to go on."""
 STEP: Final = 0.00025
-"""Real seconds between two looks."""
+"""Real seconds between two looks at the threads."""
 
 
 def _code_of(function: object) -> CodeType:
@@ -45,15 +44,15 @@ def _code_of(function: object) -> CodeType:
 
 _RUN_SYNC: Final = _code_of(trio.to_thread.run_sync)
 WORKS: Final = frozenset(part for part in _RUN_SYNC.co_consts if isinstance(part, CodeType))
-"""The code that a thread runs on behalf of ``trio.to_thread.run_sync``: the functions that are defined in it."""
+"""The code that ``trio.to_thread.run_sync`` runs in a thread: the functions that are defined in it."""
 ASKS: Final = frozenset(map(_code_of, (trio.from_thread.run, trio.from_thread.run_sync)))
-"""The code of a thread that waits for what it has asked the loop to do, or has just been given that."""
+"""The code of a thread that waits for a call into the loop, or has just got its result."""
 _NOT_FOR_A_THREAD: Final = (_RUN_SYNC, _code_of(trio.testing.wait_all_threads_completed))
-"""Of the coroutines in that module of trio's, those that are no part of ``trio.from_thread``."""
+"""The coroutines in trio's module of threads that are not a part of ``trio.from_thread``."""
 
 
 class _Held:
-    """How long one call may hold the clock, until it is let go on."""
+    """How many real seconds one call may hold the clock: until the next jump, and after it."""
 
     __slots__ = ("left", "patience")
 
@@ -68,19 +67,19 @@ class ThreadsHoldClock(trio.abc.Instrument):
         self._work = work
         self._token = trio.lowlevel.current_trio_token()
         self._calls: dict[object, _Held] = {}
-        """Those that are under way."""
+        """Those that run."""
 
     def before_io_wait(self, timeout: float) -> None:
-        """Have the loop look again a little later, instead of a jump."""
+        """Have the loop look again after ``STEP`` seconds, instead of a jump."""
         del timeout
         loop = trio.lowlevel.current_statistics()
         if loop.tasks_runnable or loop.run_sync_soon_queue_size:
-            return  # it does not only wait: a thread may just have given it something to do
+            return  # there is work to do, perhaps from a thread: no jump yet
         started = _count_started()
         at_work, waiting = _calls_under_way(self._work.waiting())
         if not (started or at_work or waiting or self._calls):
             return
-        at_work.update(range(len(at_work) + len(waiting), started))  # those that their threads have not come to yet
+        at_work.update(range(len(at_work) + len(waiting), started))  # calls whose threads have not begun yet
         self._calls = {call: self._calls.get(call) or _Held() for call in at_work | waiting}
         holding = [self._calls[call] for call in at_work]
         if any(call.left > 0 for call in holding):
@@ -88,7 +87,7 @@ class ThreadsHoldClock(trio.abc.Instrument):
             time.sleep(STEP)
             for call in holding:
                 call.left -= time.perf_counter() - began
-            self._token.run_sync_soon(_nothing, idempotent=True)  # so that this wait ends at once, and not for a jump
+            self._token.run_sync_soon(_nothing, idempotent=True)  # ends this wait at once, without a jump
         else:
             for call in holding:
                 call.patience = max(call.patience / LESS, LEAST)
@@ -96,20 +95,20 @@ class ThreadsHoldClock(trio.abc.Instrument):
 
 
 def _count_started() -> int:
-    """How many calls trio knows of: those that tasks wait for, or those that hold a token, also where no task waits."""
+    """The number of calls that trio knows: those that tasks await, or those that hold a token of the limiter."""
     limiter = trio.to_thread.current_default_thread_limiter()
     holders = sum(not isinstance(holder, trio.lowlevel.Task) for holder in limiter.statistics().borrowers)
     return max(holders, trio.testing.active_thread_count())
 
 
 def _calls_under_way(blocked: set[int]) -> tuple[set[object], set[object]]:
-    """What tells the calls apart that threads are in: those at work, and those that wait for the loop.
+    """Keys of the calls that threads run: of those that work, and of those that wait for the loop.
 
     Args:
-        blocked: the threads that are known to wait for it.
+        blocked: threads that are known to wait for the loop.
     """
     frames = sys._current_frames()
-    del frames[threading.get_ident()]  # this frame would refer to itself
+    del frames[threading.get_ident()]  # else this frame would refer to itself
     at_work: set[object] = set()
     waiting: set[object] = set()
     asking: set[object] = set()
@@ -121,14 +120,14 @@ def _calls_under_way(blocked: set[int]) -> tuple[set[object], set[object]]:
             frame = frame.f_back
         if frame is not None:
             calls.add((thread, id(frame)))
-    # One that still stands where it has asked may have its answer already, and be about to go on.
+    # A thread that is still in `from_thread` may have its result already, and be about to work.
     if asking and len(asking) > _count_asked():
         return at_work | asking, waiting
     return at_work, waiting | asking
 
 
 def _count_asked() -> int:
-    """How many things the loop does for threads: for each a task is in a coroutine of ``trio.from_thread``."""
+    """The number of calls from threads that the loop runs: each is a task in a coroutine of ``trio.from_thread``."""
     root = trio.lowlevel.current_root_task()
     assert root is not None  # noqa: S101 - the loop runs
     return sum(any(map(_serves, await_frames(task))) for task in tasks_below(root))
@@ -139,14 +138,14 @@ def _serves(frame: FrameType) -> bool:
 
 
 def _nothing() -> None:
-    pass
+    """The call that ends a wait of the loop."""
 
 
 _holds: trio.lowlevel.RunVar[bool] = trio.lowlevel.RunVar("trioweb holds the clock", default=False)
 
 
 def hold_clock() -> None:
-    """Have threads hold the clock of this trio run, where it is a mock clock. Safe to call twice."""
+    """Have threads hold the clock of this trio run, if it is a mock clock. Safe to call twice."""
     if isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock) and not _holds.get():
         _holds.set(True)
         trio.lowlevel.add_instrument(ThreadsHoldClock(thread_work()))

@@ -1,35 +1,35 @@
-"""The server's side of one request in process: what a real server would be between the app and its client.
+"""The server's side of one request, in process.
 
 Rules that this module alone enforces:
 
-* The app's ``send`` of a body waits until the client has taken it: one message is on its way, none is stored.
-* A response is whole only if its end was sent; otherwise reading it raises.
-* An app that goes on sending to a client who has left is ended with an error, instead of a test that hangs.
+* The app's ``send`` of a body waits until the client has read it: no message is stored.
+* A response is complete only if the closing message was sent; otherwise reading it raises.
+* An app that sends on to a client that has disconnected gets an error after a while: no test hangs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Callable
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import trio
 
 from trioweb.ground.errors import unwrap
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
 from trioweb.io.transport import Transport
 from trioweb.testing.strict import ASGIViolation, HTTPRules
 
 SENDS_AFTER_LEAVING: Final = 10_000
-"""Messages that an app may send after its client has left before that counts as not listening."""
+"""Messages that an app may send after the disconnect before it gets an error."""
 
 
 class Conversation(Transport):
-    """One request, from the app's call to its return. The app finds it in its scope's extensions as ``"trioweb"``."""
+    """One request, from the app's call to its return. It is the scope's extension ``"trioweb"``."""
 
     def __init__(
-        self, scope: dict[str, Any], body: AsyncIterable[bytes], stopping: trio.Event, *, raise_app_exceptions: bool
+        self, scope: MutableScope, body: AsyncIterable[bytes], stopping: trio.Event, *, raise_app_exceptions: bool
     ) -> None:
         self.scope = {**scope, "extensions": {"trioweb": self}}
         self.done = trio.Event()
@@ -37,19 +37,19 @@ class Conversation(Transport):
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.sent = 0
-        """Bytes of body that the client has taken."""
+        """Bytes of the body that the client has read."""
         self.complete = False
-        """The end of the response was sent."""
+        """The closing message was sent."""
         self.error: Exception | None = None
-        """What went wrong in the app and has not been raised in the test."""
+        """The app's error, until it is raised in the test."""
         self._raises = raise_app_exceptions
-        self._failed_early = False  # before there was a status, which may then be that of a 500
+        self._failed_early = False  # before the status, which may then be a 500
         self._rules = HTTPRules(scope["method"])
         self._body = body
         self._stopping = stopping
         self._left = trio.Event()
-        self._half_closed = False  # nothing more of the body will come
-        self._departed = False  # so the app is told
+        self._half_closed = False  # the request's body has ended
+        self._departed = False  # as the app sees it
         self._sends_after_leaving = 0
         self._news = trio.lowlevel.ParkingLot()
         self._to_app, self._from_client = trio.open_memory_channel[bytes](0)
@@ -58,7 +58,7 @@ class Conversation(Transport):
     # The app's side
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the app. An error of its is kept, not raised."""
+        """Call the app. Its error is kept, not raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upload)
             try:
@@ -72,19 +72,19 @@ class Conversation(Transport):
                 nursery.cancel_scope.cancel()
 
     async def _upload(self) -> None:
-        # A task of its own: the test's generator is started, resumed and closed in it, whoever reads the body.
+        # In a task of its own, so that the test's generator is started, resumed and closed in one task.
         try:
             async for chunk in self._body:
                 if chunk:
                     await self._to_app.send(chunk)
-            self._to_app.close()  # only here: closed, the body counts as whole
+            self._to_app.close()  # only here: the app takes a closed channel for the end of the body
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the exchange is over
-        except Exception as error:  # the client broke in the middle of its upload
+            pass  # the response has ended
+        except Exception as error:  # the test's generator failed
             self.failed(error)
             self.leave()
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _receive(self) -> Message:
         if not self._half_closed and not self._left.is_set():
             try:
                 return {"type": "http.request", "body": await self._from_client.receive(), "more_body": True}
@@ -92,13 +92,13 @@ class Conversation(Transport):
                 self._half_closed = True
                 if not self._left.is_set():
                     return {"type": "http.request", "body": b"", "more_body": False}
-            # The client left while this waited: that is what comes next.
+            # Else the client disconnected while this waited.
         while not (self._departed or self._left.is_set() or self.complete):
             await self._news.park()
         await trio.lowlevel.checkpoint()
         return {"type": "http.disconnect"}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         if self._left.is_set():
             self._sends_after_leaving += 1
@@ -121,7 +121,7 @@ class Conversation(Transport):
         if data:
             try:
                 await self._to_client.send(data)
-            except trio.BrokenResourceError:  # the client left while this waited
+            except trio.BrokenResourceError:  # the client disconnected while this waited
                 return
             self.sent += len(data)
         if not message.get("more_body", False):
@@ -129,19 +129,19 @@ class Conversation(Transport):
             self._to_client.close()
             self._news.unpark_all()
 
-    # What the app's framework may tell: see Transport
+    # See Transport
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
-        """Tell of the stop that the client announces."""
+        """Wait for ``TestClient.announce_stop``."""
         await self._stopping.wait()
         on_stop(math.inf)
 
     async def abort(self) -> None:
-        """End the body here; reading it raises."""
+        """End the body here: reading it raises."""
         self._to_client.close()
 
     def release(self, shield: trio.CancelScope | None) -> None:
-        """Wake up a ``send`` that waits for a test which does not read."""
+        """End a ``send`` that waits for the test to read."""
         del shield
         self._from_app.close()
 
@@ -155,23 +155,23 @@ class Conversation(Transport):
 
     @property
     def where(self) -> str:
-        """The request for messages."""
+        """The request, for error messages."""
         return f"{self.scope['method']} {self.scope['path']}"
 
     def leave(self) -> None:
-        """Leave, now: the app hears of it. Safe to call twice; after the end of the response it means nothing."""
+        """Disconnect. Safe to call twice; without effect after the end of the response. Does not block."""
         self._left.set()
         self._from_app.close()
         self._to_app.close()
         self._news.unpark_all()
 
     def half_close(self) -> None:
-        """End the client's own side and read on. A server tells its app the same as of a client that left."""
+        """End the client's side and read on. As with a real server the app receives ``http.disconnect``."""
         self._half_closed = self._departed = True
         self._news.unpark_all()
 
     def take_error(self) -> Exception | None:
-        """What went wrong in the app, once, where the test is to see it."""
+        """The app's error, once, if it is to be raised in the test."""
         error, self.error = self.error, None
         return error if self._raises or isinstance(error, ASGIViolation) else None
 
@@ -179,8 +179,8 @@ class Conversation(Transport):
         """Wait until the status is known.
 
         Raises:
-            Exception: what went wrong in the app before that, as itself.
-            httpx.RemoteProtocolError: it returned without a response.
+            Exception: the app's error before that.
+            httpx.RemoteProtocolError: if the app returned without a response.
         """
         while not self.status and not self.done.is_set() and not (self._failed_early and self._raises):
             await self._news.park()
@@ -193,18 +193,18 @@ class Conversation(Transport):
         raise httpx.RemoteProtocolError(f"{self.where}: the app returned without a response")
 
     async def read(self) -> bytes | None:
-        """The next message's body; ``None`` at the end of a response that is whole.
+        """The next message's body; ``None`` at the end of a complete response.
 
         Raises:
-            Exception: what went wrong in the app, as itself, after all that was sent before it.
-            httpx.RemoteProtocolError: the response was broken off.
+            Exception: the app's error, after all that was sent before it.
+            httpx.RemoteProtocolError: if the response was aborted.
         """
         try:
             return await self._from_app.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             if self.complete and self.status < 500:
                 return None
-        # The app's own word on it may come later than the end of the body: some raise an error again after the 500.
+        # The app's error may come after the end of the body: some frameworks raise it again after the 500.
         await self.done.wait()
         error = self.take_error()
         if error is not None:

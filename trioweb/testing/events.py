@@ -1,4 +1,4 @@
-"""Server-sent events as a test reads them, with a browser's habits where it asks for them."""
+"""Server-sent events for tests, with a browser's reconnects if the test wants them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trioweb.ground.http.events import EventParser, ServerSentEvent
 
 
 class EventSource:
-    """An async iterator of a stream's events, which ``client.events`` makes. At the end of its block it leaves.
+    """An async iterator of a stream's events, made by ``client.events``. The end of its block disconnects.
 
     ::
 
@@ -23,8 +23,8 @@ class EventSource:
 
     Attributes:
         last_event_id: the id of the last event that had one.
-        retry: milliseconds to wait before connecting again.
-        response: the response that is being read.
+        retry: milliseconds until a reconnect.
+        response: the current response.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class EventSource:
         return f"<EventSource {' '.join(self._request)}{seen}>"
 
     async def __aenter__(self) -> Self:
-        """Connect; returns with the head of the response."""
+        """Connect, and wait for the head of the response."""
         await self._connect()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave."""
+        """Disconnect."""
         await self.aclose()
 
     def __aiter__(self) -> Self:
@@ -102,7 +102,7 @@ class EventSource:
         self._chunks = self.response.aiter_bytes()
         kind = self.response.headers.get("content-type", "")
         if self.response.status_code != 200 or kind.partition(";")[0].strip() != "text/event-stream":
-            self._reconnect = False  # nor does a browser try that again
+            self._reconnect = False  # nor does a browser try again
             await self.aclose()
             if self.response.status_code == 204:
                 raise StopAsyncIteration
@@ -112,7 +112,7 @@ class EventSource:
         return self._chunks
 
     async def aclose(self) -> None:
-        """Leave. Safe to call twice."""
+        """Disconnect. Safe to call twice."""
         self._chunks = None
         if self.response is not None:
             await self.response.aclose()

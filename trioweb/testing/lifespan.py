@@ -1,18 +1,16 @@
-"""The server's side of an app's life in process."""
+"""The server's side of an app's lifespan, in process."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import trio
 
 from trioweb.ground.errors import unwrap
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message
 from trioweb.io.transport import Transport
 
 
 class LifespanFailed(Exception):
-    """The app said that its start-up or shutdown failed. One of ours says why, by its own exception.
+    """The app sent that its start-up or shutdown failed. An app of trioweb raises its own exception instead.
 
     ::
 
@@ -27,9 +25,9 @@ class LifespanFailed(Exception):
 
 
 class Life(Transport):
-    """An app's lifespan, run in a task. The app finds it in its scope's extensions as ``"trioweb"``."""
+    """An app's lifespan, run in a task. It is the scope's extension ``"trioweb"``."""
 
-    def __init__(self, state: dict[str, Any], *, raise_app_exceptions: bool) -> None:
+    def __init__(self, state: LifespanState, *, raise_app_exceptions: bool) -> None:
         self.error: Exception | None = None
         self._raises = raise_app_exceptions
         self._scope = {
@@ -43,7 +41,7 @@ class Life(Transport):
         self._over = False
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the app. An error of its is kept, not raised; an app without a lifespan may raise at once."""
+        """Call the app. Its error is kept, not raised; an app without a lifespan may raise at once."""
         try:
             await app(self._scope, self._receive, self._send)
         except Exception as error:
@@ -57,17 +55,17 @@ class Life(Transport):
         """Wait until the app has started.
 
         Raises:
-            Exception: what it failed with.
+            Exception: the app's error.
         """
         while not self._answered and not self._over:
             await self._news.park()
         self._raise()
 
     async def stop(self) -> None:
-        """Ask the app to stop, and wait for it.
+        """Have the app stop, and wait for it.
 
         Raises:
-            Exception: what it failed with, now or before.
+            Exception: the app's error, also an earlier one.
         """
         self._stop.set()
         while not self._over:
@@ -75,7 +73,7 @@ class Life(Transport):
         self._raise()
 
     def failed(self, error: Exception) -> None:
-        """Keep an error for the test: one in the background only where it wants to see what is wrong inside."""
+        """Keep an error for the test: any other than ``LifespanFailed`` only with ``raise_app_exceptions``."""
         if self._raises or isinstance(error, LifespanFailed):
             self.error = self.error or error
         self._news.unpark_all()
@@ -93,7 +91,7 @@ class Life(Transport):
             await self._stop.wait()
         return {"type": "lifespan.shutdown" if self._stop.is_set() else "lifespan.startup"}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         self._answered = message["type"]
         if self._answered.endswith(".failed"):

@@ -1,18 +1,19 @@
-"""What ASGI allows an application to send: one table for the order of messages, and the rules for what is in them.
+"""What ASGI allows an app to send: a table for the order of messages, and rules for their contents.
 
-Pure: it knows no client and no loop. A server in the field may forgive what is refused here; the next one may not. What
-all servers forgive is a warning.
+Pure code, without client and loop. Some servers accept what is refused here, others do not. What all servers accept
+is only a warning.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from trioweb.ground.http.asgi import Message
 
 
 class ASGIViolation(Exception):
-    """The app sent what ASGI, or HTTP, does not allow. The message names the rule.
+    """The app sent a message that ASGI or HTTP does not allow. The error names the rule.
 
     ::
 
@@ -29,6 +30,11 @@ _ORDER: Final = {
     ("started", "http.response.body"): "started",
     ("started", "end"): "ended",
 }
+_RULES: Final = {
+    "idle": "the first message is 'http.response.start'",
+    "started": "after the start come 'http.response.body' messages only",
+    "ended": "nothing comes after a body with more_body=False",
+}
 
 
 class HTTPRules:
@@ -43,26 +49,24 @@ class HTTPRules:
         self._declared: int | None = None
         self._sent = 0
 
-    def check(self, message: Mapping[str, Any]) -> None:
-        """Take note of a message.
+    def check(self, message: Message) -> None:
+        """Check the next message.
 
         Raises:
-            ASGIViolation: it breaks a rule; it is not to be sent.
+            ASGIViolation: if it breaks a rule: do not send it.
         """
         kind = message.get("type")
         ends = kind == "http.response.body" and not message.get("more_body", False)
         state = _ORDER.get((self._state, "end" if ends else str(kind)))
         if state is None:
-            raise ASGIViolation(
-                f"the app sent {kind!r} to a response that is {self._state}: {_order_rule(self._state)}"
-            )
+            raise ASGIViolation(f"the app sent {kind!r} to a response that is {self._state}: {_RULES[self._state]}")
         if kind == "http.response.start":
             self._check_start(message)
         else:
             self._check_body(message, ends)
         self._state = state
 
-    def _check_start(self, message: Mapping[str, Any]) -> None:
+    def _check_start(self, message: Message) -> None:
         status = message.get("status")
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise ASGIViolation(f"a response's status is a whole number from 200 to 999, got {status!r}")
@@ -80,11 +84,11 @@ class HTTPRules:
                     raise ASGIViolation(f"a content-length is a number, got {value!r}")
                 self._declared = int(value)
 
-    def _check_body(self, message: Mapping[str, Any], ends: bool) -> None:
+    def _check_body(self, message: Message, ends: bool) -> None:
         body = message.get("body", b"")
         if not isinstance(body, bytes):
             raise ASGIViolation(f"a body is bytes, got {type(body).__qualname__}")
-        if self._method == "HEAD":  # a server leaves the body out, and its length is the one that GET would have
+        if self._method == "HEAD":  # servers send no body, and content-length is that of a GET
             return
         if body and self._status in (204, 304):
             raise ASGIViolation(f"a {self._status} has no body (RFC 9110, section 15), got {len(body)} bytes")
@@ -95,11 +99,3 @@ class HTTPRules:
             raise ASGIViolation(f"the body is longer than its content-length of {self._declared}: {self._sent} bytes")
         if ends and self._sent < self._declared:
             raise ASGIViolation(f"the body ended after {self._sent} bytes of a content-length of {self._declared}")
-
-
-def _order_rule(state: str) -> str:
-    return {
-        "idle": "the first message is 'http.response.start'",
-        "started": "after the start come 'http.response.body' messages only",
-        "ended": "nothing comes after a body with more_body=False",
-    }[state]

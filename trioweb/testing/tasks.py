@@ -1,25 +1,25 @@
-"""What the tasks of a test are at: where each waits, through all that it awaits."""
+"""Where the tasks of a test wait: the frames of each, through all that it awaits."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from trioweb.ground.traces import is_users
 
 NAMED: Final = 5
-"""Tasks that a message names; of more it gives the number."""
+"""Tasks that a message names; it only counts further ones."""
 
 _OWN: Final = "trioweb."
-"""How the names of this framework's own tasks begin."""
+"""Prefix of the names of this framework's own tasks."""
 
 
 def at_work(nursery: trio.Nursery) -> str:
-    """Which tasks of the app's are at work in a nursery, and where each waits, for a message."""
+    """The app's tasks in a nursery, and where each waits, for an error message."""
     places = [
         f"{task.name} {where}"
         for child in nursery.child_tasks
@@ -31,7 +31,7 @@ def at_work(nursery: trio.Nursery) -> str:
 
 
 def _where(task: trio.lowlevel.Task) -> str | None:
-    """The innermost line of the user's that a task is at, or none where it is none of the app's."""
+    """The innermost line of the user's code in a task; ``None`` for a task of this framework."""
     frames = list(await_frames(task))
     users = [frame for frame in frames if is_users(frame.f_code.co_filename)]
     if not users:
@@ -40,7 +40,7 @@ def _where(task: trio.lowlevel.Task) -> str | None:
 
 
 def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
-    """The task, and all that run in its nurseries and in theirs."""
+    """A task and all its descendants."""
     tasks = [task]
     while tasks:
         task = tasks.pop()
@@ -50,8 +50,10 @@ def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 
 def await_frames(task: trio.lowlevel.Task) -> Iterator[FrameType]:
-    """The frames of a task that waits, from its function to where it waits."""
-    awaited: Any = task.coro
+    """The frames of a waiting task, from its function to the innermost."""
+    awaited: object = task.coro
+    frame: FrameType | None
+    following: object
     seen: set[int] = set()
     while awaited is not None and id(awaited) not in seen:
         seen.add(id(awaited))
@@ -61,9 +63,9 @@ def await_frames(task: trio.lowlevel.Task) -> Iterator[FrameType]:
             frame, following = awaited.ag_frame, awaited.ag_await
         elif isinstance(awaited, GeneratorType):
             frame, following = awaited.gi_frame, awaited.gi_yieldfrom
-            if following is None and frame is not None:  # it may step a coroutine by hand, which it then holds
+            if following is None and frame is not None:  # it may drive a coroutine by hand: a local variable then
                 following = next(filter(_is_awaited, frame.f_locals.values()), None)
-        else:  # the step of an async generator, or what `__await__` has wrapped: only its references tell of what
+        else:  # the step of an async generator, or a wrapper by `__await__`: only its references show what it awaits
             frame, following = None, next(filter(_is_awaited, gc.get_referents(awaited)), None)
         if frame is not None:
             yield frame

@@ -1,42 +1,42 @@
-"""The transport of the test client: httpx on one side, conversations with an ASGI app on the other."""
+"""The transport of the test client: passes httpx's requests to an ASGI app."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 from urllib.parse import unquote
 
 import httpx
 import trio
 
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, MutableScope
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.conversation import Conversation
 
 T = TypeVar("T")
 
 MAX_BUFFERED: Final = 64 * 2**20
-"""Bytes of a response that a call without ``stream`` gathers: an endless one ends there. A response."""
+"""Bytes of a response that a call without ``stream`` buffers: so an endless response raises an error."""
 SMALLEST: Final = 512
-"""Bytes that one message counts at least: 64 MiB are some 131,000 of the smallest."""
+"""Bytes that each message counts at least: 64 MiB are at most some 131,000 messages."""
 
 BUFFERED: Final = "trioweb.buffered"
-"""The extension of requests whose responses are gathered as a whole."""
+"""The extension of requests whose responses are buffered."""
 
 TURNS: Final = 50
-"""Turns of the loop that an app gets to return in before the end of a body is told: after a response was read, what its
-dependencies held is closed, unless that waits for something.
+"""Checkpoints in which the app may return before the test sees the end of the body: dependencies that need no wait are
+closed in them.
 """
 
 
 class ASGITransport(httpx.AsyncBaseTransport):
-    """Answers httpx's requests with an ASGI app: each in a task of ``nursery``, or to its end where there is none."""
+    """Answers httpx's requests with an ASGI app: in a task of ``nursery`` each, or to the end if there is none."""
 
-    def __init__(self, app: ASGIApp, scope: dict[str, Any], *, raise_app_exceptions: bool, max_buffered: int) -> None:
+    def __init__(self, app: ASGIApp, scope: MutableScope, *, raise_app_exceptions: bool, max_buffered: int) -> None:
         self.nursery: trio.Nursery | None = None
         self.conversations: set[Conversation] = set()
-        self.state: dict[str, Any] = {}
+        self.state: LifespanState = {}
         self.stopping = trio.Event()
         self._app = app
         self._scope = scope
@@ -44,11 +44,11 @@ class ASGITransport(httpx.AsyncBaseTransport):
         self._max_buffered = max_buffered
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; returns with the head of the response.
+        """Send a request, and wait for the head of the response.
 
         Raises:
-            httpx.ReadTimeout: nothing came for the read timeout, by trio's clock.
-            Exception: what went wrong in the app before the head.
+            httpx.ReadTimeout: if the head does not come within the read timeout, by trio's clock.
+            Exception: the app's error before the head.
         """
         conversation = Conversation(
             self._scope_of(request),
@@ -90,7 +90,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         failure = failure or conversation.take_error()
         if failure is not None:
             raise failure
-        whole = httpx.ByteStream(b"".join(chunks))  # given as `content` it would get headers that the app did not send
+        whole = httpx.ByteStream(b"".join(chunks))  # `content=` would add headers that the app did not send
         return httpx.Response(conversation.status, headers=conversation.headers, stream=whole, request=request)
 
     async def _run(self, conversation: Conversation) -> None:
@@ -99,7 +99,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         if conversation.error is None:
             self.conversations.discard(conversation)
 
-    def _scope_of(self, request: httpx.Request) -> dict[str, Any]:
+    def _scope_of(self, request: httpx.Request) -> MutableScope:
         raw_path, _, query = request.url.raw_path.partition(b"?")
         return {
             **self._scope,
@@ -116,7 +116,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
 
 class BodyStream(httpx.AsyncByteStream):
-    """A response's body as httpx reads it. Closing it before the end is a client that leaves."""
+    """A response's body as httpx reads it. Closing it before the end disconnects the client."""
 
     def __init__(self, conversation: Conversation, request: httpx.Request, seconds: float) -> None:
         self.limit: float = math.inf
@@ -126,7 +126,7 @@ class BodyStream(httpx.AsyncByteStream):
         self._counted = 0
 
     async def wait_for_head(self) -> None:
-        """Wait for the head. A cancellation, and a time-out, is a client that leaves."""
+        """Wait for the head. A cancellation or a timeout disconnects the client."""
         try:
             with trio.move_on_after(self._seconds):
                 await self._conversation.wait_for_head()
@@ -138,7 +138,7 @@ class BodyStream(httpx.AsyncByteStream):
         raise self._timeout("the app sent no response")
 
     async def in_time(self, event: trio.Event) -> None:
-        """Wait for an event, no longer than for any other thing."""
+        """Wait for an event, at most for the read timeout."""
         with trio.move_on_after(self._seconds):
             await event.wait()
             return
@@ -171,7 +171,7 @@ class BodyStream(httpx.AsyncByteStream):
         raise self._timeout(f"nothing came after {self._conversation.sent} bytes")
 
     async def aclose(self) -> None:
-        """Leave, where the response is not at its end, and wait until the app has dealt with that."""
+        """Disconnect, unless the response has ended, and wait until the app has returned."""
         conversation = self._conversation
         if conversation.complete or conversation.done.is_set():
             return
@@ -183,9 +183,9 @@ class BodyStream(httpx.AsyncByteStream):
 
 
 class Response(httpx.Response):
-    """A response that closes what was opened to read it: leaving a loop early leaves no generator to the collector."""
+    """A response that closes its iterators: a loop that is left early leaves no generator to the garbage collector."""
 
-    _opened: list[AsyncGenerator[Any, None]]
+    _opened: list[AsyncGenerator[object, None]]
     _stream: httpx.AsyncByteStream
 
     @property
@@ -215,29 +215,27 @@ class Response(httpx.Response):
         return self._track(super().aiter_lines())
 
     async def aclose(self) -> None:
-        """Close the response and all its iterators."""
+        """Close the response and its iterators."""
         while self._opened:
-            iterator = self._opened.pop(0)  # outermost first: each stands in a loop of the one before
-            if not getattr(
-                iterator, "ag_running", False
-            ):  # httpx closes a response from inside the last of them as well
+            iterator = self._opened.pop(0)  # the outermost first: each is iterated by the one before it
+            if not getattr(iterator, "ag_running", False):  # httpx calls this from inside the last of them as well
                 await iterator.aclose()
         await super().aclose()
 
     def _track(self, iterator: AsyncIterator[T]) -> AsyncIterator[T]:
-        self._opened.append(cast("AsyncGenerator[Any, None]", iterator))
+        self._opened.append(cast("AsyncGenerator[object, None]", iterator))
         return iterator
 
 
 class _Tracked(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, opened: list[AsyncGenerator[Any, None]]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, opened: list[AsyncGenerator[object, None]]) -> None:
         self._stream = stream
         self._opened = opened
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         iterator = self._stream.__aiter__()
         if hasattr(iterator, "aclose"):
-            self._opened.append(cast("AsyncGenerator[Any, None]", iterator))
+            self._opened.append(cast("AsyncGenerator[object, None]", iterator))
         return iterator
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""A WebSocket's client in process, with the verbs of the server's side."""
+"""A WebSocket's client, in process, with the methods of the server's side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 import trio
 
 from trioweb.ground.errors import unwrap
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
 from trioweb.ground.http.headers import Headers
 from trioweb.io.transport import Transport
 from trioweb.testing.strict import ASGIViolation
@@ -39,8 +39,8 @@ class WebSocketDenied(Exception):
         assert caught.value.status_code == 403
 
     Attributes:
-        status_code: the status of the refusal, 403 where the app named none.
-        body: what came with it.
+        status_code: the status of the refusal; 403 if the app sent none.
+        body: its body.
     """
 
     def __init__(self, status_code: int, body: bytes = b"") -> None:
@@ -61,8 +61,8 @@ class WebSocketClosed(Exception):
             assert caught.value.code == 1000
 
     Attributes:
-        code: why, as a number (RFC 6455, section 7.4).
-        reason: why, in words.
+        code: the close code (RFC 6455, section 7.4).
+        reason: the close reason.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -72,7 +72,7 @@ class WebSocketClosed(Exception):
 
 
 class WebSocketSession(Transport):
-    """The client's end of a WebSocket, which ``client.websocket`` opens.
+    """The client's side of a WebSocket, opened by ``client.websocket``.
 
     ::
 
@@ -83,12 +83,12 @@ class WebSocketSession(Transport):
                 await ws.send("bye")
 
     Attributes:
-        subprotocol: the one that the app has chosen, or ``None``.
-        headers: what the app accepted with, as a response's are.
+        subprotocol: the one that the app has accepted, or ``None``.
+        headers: those that the app has accepted with.
     """
 
     def __init__(
-        self, scope: dict[str, Any], seconds: float | None, stopping: trio.Event, *, raise_app_exceptions: bool
+        self, scope: MutableScope, seconds: float | None, stopping: trio.Event, *, raise_app_exceptions: bool
     ) -> None:
         self.subprotocol: str | None = None
         self.headers = Headers()
@@ -101,9 +101,10 @@ class WebSocketSession(Transport):
         self._closed: WebSocketClosed | None = None
         self._error: Exception | None = None
         self._news = trio.lowlevel.ParkingLot()
-        self._to_app, self._from_client = trio.open_memory_channel[dict[str, Any]](0)
+        self._to_app, self._from_client = trio.open_memory_channel[Message](0)
         self._to_client, self._from_app = trio.open_memory_channel[str | bytes](0)
-        self._connected = False
+        self._connect_sent = False
+        self._accepted = False
 
     def __repr__(self) -> str:
         state = self._state if self._closed is None else f"closed with code {self._closed.code}"
@@ -114,17 +115,17 @@ class WebSocketSession(Transport):
     async def open(
         cls,
         app: ASGIApp,
-        scope: dict[str, Any],
+        scope: MutableScope,
         seconds: float | None,
         stopping: trio.Event,
         *,
         raise_app_exceptions: bool,
     ) -> AsyncIterator[Self]:
-        """Open one; at the end of the block the client closes it, and the app has returned.
+        """Open a WebSocket. The end of the block closes it, and waits until the app has returned.
 
         Raises:
-            WebSocketDenied: the app refused it.
-            Exception: what went wrong in the app, as itself.
+            WebSocketDenied: if the app refused it.
+            Exception: the app's error.
         """
         self = cls(scope, seconds, stopping, raise_app_exceptions=raise_app_exceptions)
         failure: BaseException | None = None
@@ -150,25 +151,25 @@ class WebSocketSession(Transport):
             raise failure
 
     async def send(self, message: str | bytes) -> None:
-        """Send text or bytes; waits until the app takes it.
+        """Send text or bytes. Waits until the app receives it.
 
         Raises:
-            WebSocketClosed: the app has closed it.
+            WebSocketClosed: if the app has closed the WebSocket.
         """
         key = "text" if isinstance(message, str) else "bytes"
         await self._put({"type": "websocket.receive", key: message})
 
-    async def send_json(self, value: Any) -> None:
+    async def send_json(self, value: object) -> None:
         """Send a value as JSON text."""
         await self.send(json.dumps(value))
 
     async def receive(self) -> str | bytes:
-        """The next message; waits for it.
+        """Wait for the next message.
 
         Raises:
-            WebSocketClosed: the app has closed it.
-            TimeoutError: nothing came in time.
-            Exception: what went wrong in the app.
+            WebSocketClosed: if the app has closed the WebSocket.
+            TimeoutError: if no message comes in time.
+            Exception: the app's error.
         """
         with trio.move_on_after(self._seconds):
             try:
@@ -178,7 +179,7 @@ class WebSocketSession(Transport):
         raise TimeoutError(f"{self._scope['path']}: no message came for {self._seconds:g} s")
 
     async def receive_json(self) -> Any:
-        """The next message, read as JSON."""
+        """Wait for the next message, and decode it from JSON."""
         return json.loads(await self.receive())
 
     def __aiter__(self) -> Self:
@@ -191,7 +192,7 @@ class WebSocketSession(Transport):
             raise StopAsyncIteration from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it. The app hears of it; messages that it still sends go nowhere."""
+        """Close it. The app receives ``websocket.disconnect``; messages that it still sends are dropped."""
         await trio.lowlevel.checkpoint()
         self._leave(code, reason)
 
@@ -206,7 +207,7 @@ class WebSocketSession(Transport):
         error, self._error = self._error, None
         return error or self._closed or WebSocketClosed(1006, "")
 
-    async def _put(self, message: dict[str, Any]) -> None:
+    async def _put(self, message: Message) -> None:
         try:
             await self._to_app.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -216,7 +217,7 @@ class WebSocketSession(Transport):
         with trio.move_on_after(self._seconds):
             while self._state in ("connecting", "denied"):
                 await self._news.park()
-            if self._state == "open" or self.headers or self._connected:
+            if self._accepted:
                 return
             error, self._error = self._error, None
             raise error or self._denial
@@ -229,7 +230,7 @@ class WebSocketSession(Transport):
             await app(self._scope, self._receive, self._send)
         except Exception as error:
             if self._state != "closed" or not isinstance(error, OSError):
-                self._error = self._error or unwrap(error)  # of any app: it has no other way to say so
+                self._error = self._error or unwrap(error)  # the client hears only of the close code
         finally:
             self._state = "over"
             self._closed = self._closed or WebSocketClosed(1006, "the app returned")
@@ -238,7 +239,7 @@ class WebSocketSession(Transport):
             self._news.unpark_all()
 
     def failed(self, error: Exception) -> None:
-        """Keep an error for the test; one that it does not want to see is told by status or code alone."""
+        """Keep an error for the test, if it wants to see errors of the app."""
         if self._raises:
             self._error = self._error or error
 
@@ -252,8 +253,9 @@ class WebSocketSession(Transport):
         await self._stopping.wait()
         on_stop(float("inf"))
 
-    async def _receive(self) -> dict[str, Any]:
-        if self._state == "connecting" and not self._denial.body and self._asked():
+    async def _receive(self) -> Message:
+        if self._state == "connecting" and not self._connect_sent:
+            self._connect_sent = True
             await trio.lowlevel.checkpoint()
             return {"type": "websocket.connect"}
         try:
@@ -262,11 +264,7 @@ class WebSocketSession(Transport):
             closed = self._closed or WebSocketClosed(1006, "")
             return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
 
-    def _asked(self) -> bool:
-        first, self._first = getattr(self, "_first", True), False
-        return first
-
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         kind = message.get("type")
         if kind not in _APP_MAY_SEND[self._state]:
@@ -274,7 +272,7 @@ class WebSocketSession(Transport):
             self._error = self._error or error
             raise error
         if kind == "websocket.accept":
-            self._state, self._connected = "open", True
+            self._state, self._accepted = "open", True
             self.subprotocol = message.get("subprotocol")
             self.headers = Headers.from_raw(message.get("headers", ()))
         elif kind == "websocket.send":
@@ -294,5 +292,5 @@ class WebSocketSession(Transport):
     async def _deliver(self, data: str | bytes) -> None:
         try:
             await self._to_client.send(data)
-        except trio.BrokenResourceError as error:  # ASGI 2.4: to send to a client who has left is an OSError
+        except trio.BrokenResourceError as error:  # ASGI 2.4: send raises OSError after a disconnect
             raise OSError("the client has closed the WebSocket") from error
