@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h2.config
 import h2.connection
@@ -17,7 +17,6 @@ import trio
 import trio.testing
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import AppWrapper
 
 from tests.server import running as running_worker
 from tests.server.running import Running, read_all, read_until, settle
@@ -389,7 +388,7 @@ async def test_what_comes_after_the_app_has_returned_is_nobodys() -> None:
 
     async with trio.open_nursery() as nursery:
         requests = Requests(nursery, config, lambda: True)
-        deliver = await requests.spawn_app(cast("AppWrapper", returns), config, {"type": "http"}, send)
+        deliver = await requests.spawn_app(returns, config, {"type": "http"}, send)
         await requests.ended()
         assert sent == [None]
         for _ in range(config.max_app_queue_size + 2):

@@ -1,1 +1,1 @@
-"""The server behind ``trioweb run``: Hypercorn's configuration and protocols, in workers of our own."""
+"""The server behind ``trioweb run``: HTTP/1.1 of its own, Hypercorn's configuration, HTTP/2 and WebSockets."""

@@ -1,4 +1,4 @@
-"""``trioweb run``: from the command line to an exit status."""
+"""``trioweb run``: parses the command line, serves, and returns an exit status."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from trioweb.server.process.launch import HANDED, fork, launch
 from trioweb.server.process.sockets import ListenError
 
 MISUSED: Final = 2
-"""Exit status: an option is wrong, or an address cannot be listened on."""
+"""Exit status: an option is not valid, or an address cannot be listened on."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Serve an app until a signal says stop. Returns the process's exit status.
+    """Serve an app until a signal stops it. Returns the process's exit status.
 
-    0: it ended as it was told; 1: something failed; 2: an option or address is wrong; 3: the app cannot be started.
+    0: stopped by a signal; 1: an error; 2: an option or address is not valid; 3: the app cannot be started.
     """
-    handed = os.environ.pop(HANDED, None)  # not for what the app may start itself
+    handed = os.environ.pop(HANDED, None)  # the app's child processes must not see it
     try:
         config = parse(arguments, os.environ)
         if handed is not None:
-            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - a supervisor serves nothing
+            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - the supervisor need not load it
 
             found = json.loads(handed)
             return serve_as_worker(config, listening.take_over(config, found), socket.socket(fileno=found["line"]))
         if config.use_reloader:
-            from trioweb.server.process.reload import require_watchfiles  # noqa: PLC0415 - not in public
+            from trioweb.server.process.reload import require_watchfiles  # noqa: PLC0415 - only with --reload
 
             require_watchfiles()
         set_up(config)
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"--reload needs {error.name}: pip install 'trioweb[reload]'")
     except (UsageError, ListenError) as error:
         complain(str(error))
-    except OSError as error:  # a log file, or that of the process id
+    except OSError as error:  # of a log file, or the pid file
         complain(f"cannot open {error.filename!r}: {error.strerror}")
     return MISUSED
 
@@ -65,13 +65,13 @@ def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
             from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - as above
 
             return serve_as_worker(config, sockets, first)
-        import trio  # noqa: PLC0415 - while that worker starts
+        import trio  # noqa: PLC0415 - loaded while the worker starts
 
         from trioweb.server.process.supervisor import Supervisor  # noqa: PLC0415
 
         return trio.run(Supervisor(config, sockets, arguments, first).run)
     finally:
-        if os.getpid() == own:  # a worker leaves this to its supervisor
+        if os.getpid() == own:  # not in a forked worker
             listening.close(sockets, config)
             if pid_file is not None:
                 with suppress(OSError):

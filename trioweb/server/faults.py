@@ -1,4 +1,4 @@
-"""What goes wrong in one connection or request, and is to harm no other: what of it is logged, and what goes on."""
+"""Errors of one request or connection: they are logged, and must not affect any other."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ async def log_app_fault(config: ServerConfig, error: BaseException) -> None:
 
 
 def split_fault(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """What of an exception out of an app is the server's own cancellation, and what is a fault of one request.
+    """Split an app's exception into the server's own cancellation and an error of the request.
 
     Raises:
-        BaseException: it is neither, as an interrupt is.
+        BaseException: if it is neither, such as a ``KeyboardInterrupt``.
     """
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)
-    if isinstance(error, (Exception, SystemExit, GeneratorExit)):  # of one request, whatever it asks for
+    if isinstance(error, (Exception, SystemExit, GeneratorExit)):  # a request must not end the server
         return None, error
     try:
         raise error
     finally:
-        del error  # what is raised holds this frame
+        del error  # its traceback refers to this frame
 
 
 def is_departure(error: BaseException | None) -> bool:
-    """Whether an exception is only the news that the client has left, in whatever that was wrapped."""
+    """Whether an exception only says that the client has disconnected, also as a cause or in a group."""
     while error is not None:
         if isinstance(error, BaseExceptionGroup):
             return all(map(is_departure, error.exceptions))

@@ -1,4 +1,4 @@
-"""The app, and the limits of its server on it: requests at a time, and the rate that clients must keep."""
+"""An app with the limits of its server: requests at a time, and the rate of clients."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from trioweb.server.config import ServerConfig
 
 
 class Gate:
-    """An app and the limits of its server on it.
+    """An app and the limits of its server.
 
     Args:
-        app: what answers requests.
+        app: the app.
         config: the server's configuration.
 
     Attributes:
-        app: the same.
-        limit: requests at a time; ``None`` for any number.
-        is_ours: it is an app of this package, which sees for itself how the bodies of requests come.
-        min_rate: bytes a second that clients must send or take, unless the app says otherwise for a request.
+        app: the app.
+        limit: requests at a time; ``None`` for no limit.
+        is_ours: it is an app of this package, which itself checks the rate of request bodies.
+        min_rate: bytes per second that clients must send or take, unless the app sets another rate for a request.
     """
 
     __slots__ = ("_requests", "app", "is_ours", "limit", "min_rate")
@@ -32,12 +32,12 @@ class Gate:
         self._requests = 0
 
     def enter(self) -> bool:
-        """A request comes: says whether it may, and then ``leave`` follows."""
+        """Begin a request: returns whether it may be served. If so, ``leave`` must follow."""
         if self.limit is not None and self._requests >= self.limit:
             return False
         self._requests += 1
         return True
 
     def leave(self) -> None:
-        """It is over."""
+        """End a request."""
         self._requests -= 1

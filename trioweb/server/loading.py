@@ -1,4 +1,4 @@
-"""The app that a command line names, and what to do where there is none."""
+"""Imports the app that a command line names, or explains why there is none."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import suppress
 from inspect import iscoroutinefunction
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from trioweb.ground.http.asgi import ASGIApp
 
 MOST_FILES: Final = 200
-"""Files in which an app is looked for when none was found: of a directory, and of the directories in it. A command."""
+"""Files that are searched for an app to suggest: of the working directory, and of the directories in it."""
 LONGEST_FILE: Final = 2**18
-"""Characters that are read of each."""
+"""Characters that are read of each of them."""
 
 _MADE: Final = re.compile(
     r"^([A-Za-z]\w*)(?:: *\w+)? *= *(?:\w+\.)?(?:App|Starlette|FastAPI|QuartTrio|Litestar)\(", re.MULTILINE
@@ -24,18 +25,18 @@ _MADE: Final = re.compile(
 
 
 class NoAppError(Exception):
-    """There is no such app. The message says what to write instead."""
+    """There is no such app. The message says what to write."""
 
 
 def find_app(target: str) -> Any:
-    """Import a module and get what it calls its app.
+    """Import an app.
 
     Args:
-        target: ``module:name``; the module may be a file, the name may have dots, ends with ``()`` for a function that
-            makes the app, and is ``app`` where it is left out.
+        target: ``module:name``. The module may be a file. The name may have dots, ends with ``()`` for a function that
+            returns the app, and is ``app`` unless given.
 
     Raises:
-        NoAppError: there is no such module, or nothing of that name in it.
+        NoAppError: if there is no such module, or no such name in it.
         Exception: what the import of the module raised.
     """
     module_name, _, name = target.partition(":")
@@ -48,7 +49,7 @@ def find_app(target: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # Only where it is this very module: a module that it imports may be missing too.
+        # Only for this module: a module that it imports may be missing, too.
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
             raise
         raise NoAppError(f"there is no module {error.name!r} in {Path.cwd()}{_elsewhere()}") from None
@@ -63,24 +64,20 @@ def find_app(target: str) -> Any:
     return value() if name.endswith("()") else value
 
 
-def _hint(module: Any, module_name: str) -> str:
+def _hint(module: ModuleType, module_name: str) -> str:
     found = [f"{module_name}:{key}" for key, value in vars(module).items() if _is_asgi(value)]
     return f": did you mean {' or '.join(found)}?" if found else ": an app is made by `app = trioweb.App()`"
 
 
-def _check_shadowed(module: Any, name: str) -> None:
-    """A file of the user's whose name a package has that was imported before it: it is never found."""
-    file = Path.cwd() / f"{name}.py"
-    if "." not in name and file.is_file() and not _same(file, getattr(module, "__file__", None)):
+def _check_shadowed(module: ModuleType, name: str) -> None:
+    """Refuse a package that was imported instead of the user's file of the same name."""
+    file, found = Path.cwd() / f"{name}.py", Path(getattr(module, "__file__", None) or "")
+    if "." not in name and file.is_file() and not (found.exists() and file.samefile(found)):
         raise NoAppError(f"{file.name} has the name of the package {name!r}, which comes first: give it another name")
 
 
-def _same(file: Path, other: str | None) -> bool:
-    return other is not None and Path(other).exists() and file.samefile(other)
-
-
 def apps_here() -> list[str]:
-    """What looks like an app in the files of this directory and of the directories in it, as ``module:name``."""
+    """What looks like an app in the working directory and the directories in it, as ``module:name``."""
     files = [path for pattern in ("*.py", "*/*.py") for path in islice(Path().glob(pattern), MOST_FILES)]
     found = []
     for path in sorted(files, key=lambda path: (len(path.parts), path)):
@@ -97,25 +94,26 @@ def _elsewhere() -> str:
     return ": run this where your file is, or give its path"
 
 
-def _is_asgi(value: Any) -> bool:
+def _is_asgi(value: object) -> bool:
     return not isinstance(value, type) and iscoroutinefunction(getattr(type(value), "__call__", None))  # noqa: B004
 
 
 def load_app(target: str, wsgi_max_body_size: int) -> ASGIApp:
-    """The app: any ASGI app, and with ``wsgi:`` before the module a WSGI app.
+    """Import an ASGI app, or, with ``wsgi:`` before the module, a WSGI app.
 
     Raises:
-        NoAppError: there is none.
+        NoAppError: if there is none.
         Exception: what the import of the module raised.
     """
     mode, _, rest = target.partition(":")
     if mode not in ("asgi", "wsgi") or ":" not in rest:
         mode, rest = "asgi", target
-    app: ASGIApp = find_app(rest)
+    found = find_app(rest)
     if mode == "wsgi":
-        from trioweb.server.hypercorn.wsgi import as_asgi  # noqa: PLC0415 - few apps are
+        from trioweb.server.hypercorn.wsgi import as_asgi  # noqa: PLC0415 - rare
 
-        return as_asgi(app, wsgi_max_body_size)
+        return as_asgi(found, wsgi_max_body_size)
+    app: ASGIApp = found
     if not callable(app):
         raise NoAppError(f"{target!r} is not an app but {type(app).__qualname__}: name what `App()` was assigned to")
     if isinstance(app, type):

@@ -1,7 +1,7 @@
-"""Where the options of ``trioweb run`` come from: the command line, then the environment, then a TOML file.
+"""The options of ``trioweb run``, from the command line, then the environment, then a TOML file.
 
-One table says what there is. A name is that of Hypercorn's configuration, in a TOML file as it stands; in the
-environment it is ``TRIOWEB_`` and the name in capitals; on the command line it has dashes.
+One table lists them. A name is that of the configuration's attribute, as it is in a TOML file; in the environment with
+``TRIOWEB_`` and in capitals; on the command line with dashes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import ssl
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.server.config import ServerConfig
@@ -22,22 +22,22 @@ PREFIX: Final = "TRIOWEB_"
 
 
 class UsageError(Exception):
-    """An option is not one, or its value is none. The message says what to write instead."""
+    """An option is unknown, or its value not valid. The message says what to write."""
 
 
 class Option(NamedTuple):
     """One option.
 
     Attributes:
-        name: of the attribute of the configuration.
-        parse: text to value.
+        name: the attribute of the configuration.
+        parse: converts text to a value.
         help: one line.
-        short: a one-letter flag.
-        flag: the long flag without its dashes, where that is not the name.
+        short: the one-letter flag.
+        flag: the long flag without its dashes, if it is not the name.
     """
 
     name: str
-    parse: Callable[[str], Any]
+    parse: Callable[[str], object]
     help: str
     short: str = ""
     flag: str = ""
@@ -101,7 +101,7 @@ def _octal(text: str) -> int:
     return int(text, 8)
 
 
-_EXPECTED: Final[dict[Callable[[str], Any], str]] = {
+_EXPECTED: Final[dict[Callable[[str], object], str]] = {
     _count: "a whole number, 0 or more",
     _positive: "a whole number, 1 or more",
     _seconds: "a number of seconds",
@@ -163,11 +163,11 @@ OPTIONS: Final = (
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerConfig:
-    """The configuration that a command line, an environment and the TOML file that they name make.
+    """The configuration of a command line, an environment, and the TOML file that they name.
 
     Raises:
-        UsageError: one of them has an option that is not one, or a value that does not fit.
-        SystemExit: help was asked for, or the command line is wrong: ``argparse`` has said so.
+        UsageError: if an option is unknown, or a value not valid.
+        SystemExit: by ``argparse``, after its help or error message.
     """
     given = vars(_parser().parse_args(arguments))
     config = ServerConfig()
@@ -214,20 +214,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Checked:
-    """A value's parser in ``argparse``'s own terms."""
+    """An option's parser as a type of ``argparse``."""
 
     def __init__(self, option: Option) -> None:
         self._option = option
         self.metavar = "TEXT" if option.parse in (str, _verify_mode, _http) else "NUMBER"
 
-    def __call__(self, text: str) -> Any:
+    def __call__(self, text: str) -> object:
         try:
             return _parse(self._option, text, self._option.long)
         except UsageError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parse(option: Option, text: str, source: str) -> Any:
+def _parse(option: Option, text: str, source: str) -> object:
     try:
         return option.parse(text)
     except (ValueError, KeyError):
@@ -246,7 +246,7 @@ def _read_toml(config: ServerConfig, path: str) -> None:
     known = {name for name in dir(ServerConfig) if not name.startswith("_")}
     for name, value in found.items():
         if name not in known:
-            import difflib  # noqa: PLC0415 - for a mistake
+            import difflib  # noqa: PLC0415 - only for an error message
 
             near = difflib.get_close_matches(name, known, 1)
             raise UsageError(f"{path}: there is no option {name!r}{f': did you mean {near[0]!r}?' if near else ''}")

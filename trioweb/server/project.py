@@ -1,4 +1,4 @@
-"""``trioweb new``: a project to begin with, small enough to be read in a minute."""
+"""``trioweb new``: creates a small project."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ environment of their own.
 
 
 class ProjectError(Exception):
-    """A project cannot be made there. The message says why."""
+    """The project cannot be created. The message says why."""
 
 
 def make_project(directory: Path) -> list[Path]:
-    """Make a project in a directory of its name. Returns the files that were written; nothing is overwritten.
+    """Create a project in a directory of its name. Returns the files that it has written; it overwrites none.
 
     Raises:
-        ProjectError: the name is none of a project, or there is something.
+        ProjectError: if the name is not valid, or the directory exists.
     """
     name = directory.name
     if not _NAME.fullmatch(name):

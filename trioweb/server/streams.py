@@ -1,46 +1,50 @@
-"""A client's connection as bytes, in clear or under TLS: who is there, its beginning and its end."""
+"""A client's connection as bytes, in cleartext or under TLS: its addresses, handshake and end."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
 RECEIVE_SIZE: Final = 65536
 """Bytes that one read of a connection asks for."""
 LINGER_SECONDS: Final = 1.0
-"""Seconds that a client is heard while its connection is being closed: closing at once could reset what it reads."""
+"""Seconds for which a closing connection is still read: to close it with unread bytes would reset it, and the client
+could lose the response.
+"""
 PARTING_SECONDS: Final = 0.25
-"""Seconds for requests that were cancelled to end by themselves, before their connection is broken."""
+"""Seconds for cancelled requests to end, before their connection is aborted."""
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 def socket_of(stream: Stream) -> trio.socket.SocketType:
-    """The socket below."""
+    """The socket of a stream."""
     return (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
 
 
-def address_of(family: int, name: Any) -> tuple[str, int] | None:
-    """A socket's name as ASGI has it: host and port; ``None`` for what has none."""
-    return (name[0], name[1]) if family in (socket.AF_INET, socket.AF_INET6) else None
+def address_of(family: int, name: object) -> tuple[str, int] | None:
+    """A socket's name as in ASGI: host and port; ``None`` for other families than IP."""
+    if family in (socket.AF_INET, socket.AF_INET6) and isinstance(name, tuple):
+        return name[0], name[1]
+    return None
 
 
 async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float) -> bool:
-    """Make a TLS handshake, where it is not made yet. Returns whether there is a connection to go on with."""
+    """Perform the TLS handshake. Returns whether it succeeded in time."""
     with trio.move_on_after(seconds):
         try:
             await stream.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False  # it speaks no TLS, or none that we do; or the server stops
+            return False  # no TLS, or no common version of it; or the server stops
         return True
     return False
 
 
 def close(stream: Stream) -> None:
-    """Close a connection at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+    """Close a connection at once: reads and writes of other tasks end. Safe to call twice. Does not block."""
     sock = socket_of(stream)
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,11 +1,10 @@
-"""The requests of one connection as the access log tells them: each once, refused ones too."""
+"""The access log of one connection: each request is logged once, also refused ones."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import trio
 
+from trioweb.ground.http.asgi import Scope
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import Response
@@ -14,35 +13,35 @@ from trioweb.server.logs.logs import log_request
 
 
 class ConnectionAccess:
-    """What is to be logged of a connection.
+    """Logs the requests of a connection.
 
     Args:
         config: the server's configuration.
-        client: who is at the other end.
+        client: its host and port.
         secure: it is under TLS.
     """
 
     __slots__ = ("_began", "_client", "_config", "_scheme", "_scope")
 
-    def __init__(self, config: ServerConfig, client: Any, *, secure: bool) -> None:
+    def __init__(self, config: ServerConfig, client: tuple[str, int] | None, *, secure: bool) -> None:
         self._config = config
         self._client = client
         self._scheme = "https" if secure else "http"
-        self._scope: Any = None  # of the request under way
+        self._scope: Scope | None = None  # of the current request
         self._began = trio.current_time()
 
-    def begin(self, scope: Any = None) -> None:
-        """A request begins: its head has come; or, without a scope, a part of that."""
+    def begin(self, scope: Scope | None = None) -> None:
+        """A request begins: its head has come; or, without a scope, the first bytes of it."""
         self._scope = scope
         self._began = trio.current_time()
 
     async def end(self, cycle: Cycle, *, left: bool, slow: bool) -> None:
-        """The response to the request under way has ended, or can have no end; what comes second is not logged.
+        """Log the current request: its response has ended, or never will. A second call does nothing.
 
         Args:
-            cycle: the request, and its response as far as it has come.
-            left: the client has left by now.
-            slow: it was left, since it took too little.
+            cycle: the request and its response.
+            left: the client has disconnected.
+            slow: it was disconnected for taking too little.
         """
         scope, self._scope = self._scope, None
         if scope is None:
@@ -50,17 +49,17 @@ class ConnectionAccess:
         outcome = COMPLETE
         if cycle.ended_at is None:
             outcome = SLOW if slow else LEFT if left and not cycle.broken_off else BROKEN
-        response = cycle.response
-        await self._log(scope, response.status or None, list(response.headers), outcome, cycle.ended_at)
+        await self._log(scope, cycle.response, outcome, cycle.ended_at)
 
     async def refuse(self, response: Response, head: bytes) -> None:
-        """A request is refused, of which no more is known than its head, or the beginning of that."""
+        """Log a request that was refused because of its head, given that or the beginning of it."""
         scope = refused_scope(head.partition(b"\r\n")[0], self._client, self._scheme)
-        await self._log(scope, response.status, response.headers, COMPLETE, None)
+        await self._log(scope, response, COMPLETE, None)
 
-    async def _log(self, scope: Any, status: int | None, headers: Any, outcome: str, ended_at: float | None) -> None:
+    async def _log(self, scope: Scope, response: Response, outcome: str, ended_at: float | None) -> None:
         now = trio.current_time()
         seconds = (now if ended_at is None else ended_at) - self._began
-        self._began = now  # of what stands behind it in a pipeline
+        self._began = now  # of the next pipelined request
+        ending = Ending(response.status or None, list(response.headers), outcome, seconds)
         with trio.CancelScope(shield=True):
-            await log_request(self._config, scope, Ending(status, headers, outcome, seconds))
+            await log_request(self._config, scope, ending)

@@ -1,7 +1,7 @@
-"""What a request must be before anything is done with it: pure functions, stricter than the parser.
+"""Checks of a request's head: pure functions, stricter than the parser.
 
-llhttp has found tokens and separators; here is what it lets through and what decides where a request ends. Whatever
-two servers could read in two ways is refused (RFC 9112, sections 3 and 6): a request is not repaired.
+llhttp has checked tokens and separators. This module checks what llhttp accepts wrongly, and what decides where a
+request ends. What two servers could read in two ways is refused (RFC 9112, sections 3 and 6), never repaired.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 from urllib.parse import unquote
 
 METHOD_LENGTH: Final = 32
-"""Bytes of a method's name."""
+"""Bytes of a method."""
 LENGTH_DIGITS: Final = 18
-"""Digits of a ``content-length``: what a 64-bit number holds in any case."""
+"""Digits of a ``content-length``: any such number fits in 64 bits."""
 KNOWN_HOSTS: Final = 1024
-"""Values of ``Host`` that are remembered as valid. A process; with at most 255 bytes each, 300 KiB."""
+"""Values of ``Host`` that a process caches as valid: 300 KiB with at most 255 bytes each."""
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _AUTHORITY: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
@@ -26,17 +26,17 @@ _ABSOLUTE: Final = rb"https?://(?P<authority>" + _AUTHORITY + rb")(?P<path>/[^?]
 _known_hosts: set[bytes] = set()
 
 _BASE64URL: Final = re.compile(rb"[A-Za-z0-9_-]*")
-_SETTING: Final = 6  # bytes of a setting of HTTP/2: its number, and its value
+_SETTING: Final = 6  # bytes of a setting of HTTP/2: its id and its value
 _SETTINGS: Final = {2: (0, 1), 4: (0, 2**31 - 1), 5: (2**14, 2**24 - 1), 8: (0, 1)}
-"""Settings of HTTP/2 that not every value is one for (RFC 9113, section 6.5.2; RFC 8441, section 3)."""
+"""Settings of HTTP/2 with a limited range (RFC 9113, section 6.5.2; RFC 8441, section 3)."""
 
 
 class BadRequest(Exception):
-    """A request that is refused, after which nothing on its connection can be trusted.
+    """An invalid request. It is refused, and its connection closed.
 
     Args:
-        status: how it is answered.
-        reason: what is wrong with it.
+        status: the status of the response.
+        reason: see ``refusal``.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -46,10 +46,10 @@ class BadRequest(Exception):
 
 
 def check_host(value: bytes) -> None:
-    """See that a ``Host`` is one: a name or an address, and perhaps a port (RFC 9110, section 7.2).
+    """Check a ``Host``: a name or an address, and an optional port (RFC 9110, section 7.2).
 
     Raises:
-        BadRequest: it is not.
+        BadRequest: if it is not valid.
     """
     if value in _known_hosts:
         return
@@ -62,10 +62,10 @@ def check_host(value: bytes) -> None:
 
 
 def parse_length(value: bytes) -> int:
-    """A ``content-length`` (RFC 9110, section 8.6): digits, once.
+    """Parse a ``content-length`` (RFC 9110, section 8.6).
 
     Raises:
-        BadRequest: it is anything else.
+        BadRequest: if it is not a number.
     """
     if not value.isdigit() or len(value) > LENGTH_DIGITS:
         raise BadRequest(400, "the Content-Length is no number")
@@ -73,10 +73,10 @@ def parse_length(value: bytes) -> int:
 
 
 def check_transfer_encoding(value: bytes, version: str) -> None:
-    """See that a body is chunked, and nothing else (RFC 9112, sections 6.1 and 7).
+    """Check that a body is chunked, without another coding (RFC 9112, sections 6.1 and 7).
 
     Raises:
-        BadRequest: another coding, or HTTP/1.0, which has none.
+        BadRequest: if there is another coding, or the version is HTTP/1.0.
     """
     if version == "1.0":
         raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding")
@@ -85,10 +85,10 @@ def check_transfer_encoding(value: bytes, version: str) -> None:
 
 
 def split_target(target: bytes, method: str) -> tuple[bytes, bytes, bytes | None]:
-    """The path, the query and, where the target names one, the host of a request (RFC 9112, section 3.2).
+    """The path, the query and, if the target has one, the authority (RFC 9112, section 3.2).
 
     Raises:
-        BadRequest: the target is of no form that this method has.
+        BadRequest: if the target is not valid for this method.
     """
     if b"#" in target:
         raise BadRequest(400, "a request's target has no fragment")
@@ -99,7 +99,7 @@ def split_target(target: bytes, method: str) -> tuple[bytes, bytes, bytes | None
         if method != "OPTIONS":
             raise BadRequest(400, "the target * is for OPTIONS")
         return target, b"", None
-    found = re.fullmatch(_ABSOLUTE, target, re.IGNORECASE)  # few clients are those of a proxy: compiled when one is
+    found = re.fullmatch(_ABSOLUTE, target, re.IGNORECASE)  # rare, so compiled on first use
     if found is None or not found["authority"]:
         raise BadRequest(400, "the target is neither a path nor a URL")
     path = found["path"]
@@ -109,16 +109,16 @@ def split_target(target: bytes, method: str) -> tuple[bytes, bytes, bytes | None
 
 
 def decode_path(raw: bytes) -> str:
-    """A path as ASGI has it: percent-decoded UTF-8."""
+    """A path for ASGI: percent-decoded UTF-8."""
     text = raw.decode("ascii")
     return unquote(text) if "%" in text else text
 
 
 def find_h2c_settings(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The settings of a client that asks to go on in HTTP/2; ``None`` where it does not, or not as RFC 7540 has it.
+    """The settings of an upgrade to HTTP/2; ``None`` if the request has no valid one (RFC 7540, section 3.2.1).
 
-    By section 3.2.1 there is one ``HTTP2-Settings``, and ``Connection`` names it, beside ``Upgrade``. Who asks in any
-    other way is answered over HTTP/1.1, and so is a request with a body, which would have to come before HTTP/2 begins.
+    There must be one ``HTTP2-Settings``, and ``Connection`` must name it and ``Upgrade``. Otherwise the request is
+    answered over HTTP/1.1, also if it has a body, which would have to come before HTTP/2 begins.
 
     Args:
         headers: names in lower case.
@@ -137,7 +137,7 @@ def find_h2c_settings(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def _decode_settings(value: bytes) -> bytes | None:
-    text = value.rstrip(b"=")  # which may be left out
+    text = value.rstrip(b"=")  # padding is optional
     if _BASE64URL.fullmatch(text) is None or len(text) % 4 == 1:
         return None
     data = urlsafe_b64decode(text + b"=" * (-len(text) % 4))

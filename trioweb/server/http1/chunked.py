@@ -2,10 +2,10 @@
 
 Rules that this module alone enforces:
 
-* A line is what the grammar says, white space around an extension included (section 7.1.1), and ends with CR and LF.
-* Nothing of the data is looked at, and no byte behind the end of the body is read.
-* Time is linear in the bytes, and what is no data is bounded: see ``CHUNK_OVERHEAD``. A chunk costs some 0.3 us; so
-  1 MiB of the smallest, which have seven bytes on the wire, costs 45 ms, as much CPU as 1,000 small requests.
+* A line follows the grammar, with white space around extensions (section 7.1.1), and ends with CR and LF.
+* The data itself is not inspected, and no byte after the end of the body is read.
+* Time is linear in the bytes, and everything that is not data is limited: see ``CHUNK_OVERHEAD``. A chunk takes some
+  0.3 us: 1 MiB of the smallest chunks, of seven bytes on the wire, takes 45 ms of CPU, as 1,000 small requests do.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Final
 from trioweb.server.http1.checks import BadRequest
 
 CHUNK_OVERHEAD: Final = 16384
-"""Bytes of a chunked body that are no data, a request: lines of sizes, extensions, trailers; and beyond that ..."""
+"""Bytes of a body besides its data: lines of sizes, extensions and trailers. This is a budget, to which ..."""
 OVERHEAD_A_BYTE: Final = 8
-"""... so many for each byte of data, which are saved up to ``CHUNK_OVERHEAD``. The chunk of one byte needs five: so
-clients may stream chunks as small as they like, for as long as they like."""
+"""... each byte of data adds so many, up to ``CHUNK_OVERHEAD``. A chunk of one byte needs five: so clients may stream
+chunks of any size without a limit on their number."""
 SIZE_DIGITS: Final = 16
-"""Digits of a chunk's size, zeros in front included."""
+"""Digits of a chunk's size, with leading zeros."""
 
 _CRLF: Final = b"\r\n"
 _WORD: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -32,33 +32,33 @@ _TRAILER: Final = re.compile(rb"(" + _WORD + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _DIGIT: Final = re.compile(rb"[0-9A-Fa-f]")
 _WORD_OR_END: Final = re.compile(_WORD + rb"|\r")
 _ONES: Final = re.compile(rb"(?:1\r\n.\r\n){2,}+", re.DOTALL)
-"""Chunks of one byte, read together: they are what takes the most time for a byte."""
+"""Chunks of one byte, which take the most time per byte: read together."""
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _SIZES: Final = {digits % size: size for digits in (b"%x", b"%X") for size in range(256)}
-"""Sizes as most clients write them. What such a line needs, its own chunk's data pays for."""
+"""Sizes as most clients write them, without a regular expression. The data of such a chunk covers its overhead."""
 
 
 class ChunkDecoder:
-    """Takes one chunked body in pieces of any size.
+    """Decodes one chunked body, fed in pieces of any size.
 
     Attributes:
-        complete: its end has come.
+        complete: the end of the body has come.
     """
 
-    __slots__ = ("_part", "_saved", "_size", "_trailing", "complete")
+    __slots__ = ("_budget", "_part", "_size", "_trailing", "complete")
 
     def __init__(self) -> None:
-        self._size: int | None = None  # what is to come of a chunk's data; its line's end follows
-        self._saved = CHUNK_OVERHEAD
-        self._part = b""  # the beginning of a line
+        self._size: int | None = None  # bytes to come of the current chunk, without its CRLF
+        self._budget = CHUNK_OVERHEAD
+        self._part = b""  # an incomplete line
         self._trailing = False
         self.complete = False
 
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
-        """The body's bytes in a piece; and what follows the body, once that is ``complete``.
+        """Decode a piece. Returns data of the body, and, once it is ``complete``, the bytes after it.
 
         Raises:
-            BadRequest: it is no chunked body, or has too much in it that is no data.
+            BadRequest: if the body is not valid, or has too much besides its data.
         """
         found: list[bytes] = []
         position = 0
@@ -75,7 +75,7 @@ class ChunkDecoder:
         return body, b""
 
     def _read_chunks(self, data: bytes, found: list[bytes]) -> int:
-        """Read chunks up to the last. Returns how far that came."""
+        """Read chunks. Returns the position after what was read."""
         find, known = data.find, _SIZES.get
         position, size = 0, self._size
         while True:
@@ -121,7 +121,7 @@ class ChunkDecoder:
         return size
 
     def _read_trailers(self, data: bytes, position: int) -> int:
-        """Check trailers, which nobody asks for, up to the empty line. Returns how far that came."""
+        """Check trailers, which are then ignored, up to the empty line. Returns the position after what was read."""
         if data.startswith(_CRLF, position):  # most have none
             self.complete = True
             return position + 2
@@ -139,15 +139,15 @@ class ChunkDecoder:
         return position
 
     def _check_part(self, line: bytes, beginning: re.Pattern[bytes]) -> None:
-        """Refuse at once what cannot become a line any more."""
-        if len(line) > self._saved:
+        """Refuse an incomplete line as soon as it cannot become a valid one."""
+        if len(line) > self._budget:
             raise self._too_much()
         if b"\n" in line or b"\r" in line[:-1] or (line and not beginning.match(line)):
             raise BadRequest(400, "a line of a chunked body ends with CR and LF")
 
     def _charge(self, count: int) -> None:
-        self._saved = min(self._saved - count, CHUNK_OVERHEAD)
-        if self._saved < 0:
+        self._budget = min(self._budget - count, CHUNK_OVERHEAD)
+        if self._budget < 0:
             raise self._too_much()
 
     @staticmethod

@@ -1,24 +1,23 @@
-"""One client's HTTP/1.1 connection, as one trio task: requests one after the other, each answered by the app in it.
+"""One client's HTTP/1.1 connection, served by one trio task, in which the app answers one request after the other.
 
 Rules that this module alone enforces:
 
-* Requests are answered in order, and none is begun before the last one is over.
-* What is not clean ends the connection: a refused request, a broken response, a write that was interrupted, a body
-  that nobody has read.
-* Requests share the task, and no context variables.
-* An app that goes on after its response holds up nothing: another task goes on with the connection.
-* What goes wrong in an app is logged, answered where that is still possible, and harms no other connection.
+* Requests are answered in order, and none begins before the previous one has ended.
+* A connection is closed after a refused request, an aborted response, an interrupted write, or an unread body.
+* Requests share the task, but no context variables.
+* An app that goes on after its response does not delay the next request: another task takes over the connection.
+* An app's error is logged, answered if that is still possible, and affects no other connection.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from trioweb.ground.http.asgi import ASGI_VERSION
+from trioweb.ground.http.asgi import ASGI_VERSION, LifespanState, MutableScope
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.gate import Gate
@@ -40,23 +39,23 @@ from trioweb.server.streams import Stream, address_of, socket_of
 MAX_HEADERS: Final = 256
 """Header fields of a request."""
 
-_EMPTY: Final[dict[str, Any]] = {}
+_EMPTY: Final[dict[str, object]] = {}
 
 
 class HTTP1Connection(Line):
-    """Serves one client until it leaves, is left, or asks for another protocol. ``run`` is all of it.
+    """Serves one client until either side closes the connection, or the client asks for another protocol.
 
     Args:
-        gate: what answers requests.
+        gate: the app and its limits.
         config: the server's configuration.
-        context: what connections of a worker share with Hypercorn's.
-        pulse: what they share among themselves.
-        state: what the app's lifespan left for its requests.
+        context: what all connections of a worker share.
+        pulse: what its HTTP/1.1 connections share.
+        state: that of the app's lifespan.
         stream: the connection; with TLS, after its handshake.
     """
 
-    __slots__ = ("_access", "_client", "_cycle", "_early", "_followers", "_followers_ended", "_gate", "_idle",
-                 "_requests", "_server", "_state")  # fmt: skip
+    __slots__ = ("_access", "_client", "_cycle", "_early", "_gate", "_idle", "_requests", "_server", "_state",
+                 "_takeovers", "_takeovers_ended")  # fmt: skip
 
     def __init__(
         self,
@@ -64,7 +63,7 @@ class HTTP1Connection(Line):
         config: ServerConfig,
         context: Context,
         pulse: Pulse,
-        state: dict[str, Any],
+        state: LifespanState,
         stream: Stream,
     ) -> None:
         sock = socket_of(stream)
@@ -78,42 +77,42 @@ class HTTP1Connection(Line):
         self._idle = True
         self._cycle: Cycle | None = None
         self._early: bytes | None = None
-        self._followers = 0
+        self._takeovers = 0
         self._access = ConnectionAccess(config, self._client, secure=wire.secure) if self.logs else None
 
     async def run(self) -> bytes | None:
-        """Serve. Returns when the connection is closed; or, with what it has read, when the client wants another
-        protocol, and the connection is for somebody else.
+        """Serve. Returns ``None`` when the connection is closed; or, if the client asks for another protocol, the bytes
+        that were read: the connection then stays open.
 
         A cancellation cancels the request, and closes the connection.
         """
         self.pulse.add(self)
         try:
             await self._serve()
-            while self._followers:
-                await self._followers_ended.wait()
+            while self._takeovers:
+                await self._takeovers_ended.wait()
             return self._early
         finally:
             self.pulse.discard(self)
-            self._cycle = self._writes = None  # which refer to this, the first where its app was cancelled
+            self._cycle = self._writes = None  # these refer to this object: no reference cycle may be left
             if self._early is None:
                 self.wire.close()
 
     async def _serve(self, last: Cycle | None = None) -> None:
-        """Answer requests until the connection is at its end, or another task goes on with it.
+        """Answer requests until the connection ends, or another task takes over.
 
         Args:
-            last: one whose response is sent, and which was not brought to an end yet.
+            last: the previous request, in a task that takes over: its response is sent, but ``_end`` not called yet.
         """
         try:
-            with trio.CancelScope() as scope:  # cancelled when an app gives up a client that has left
+            with trio.CancelScope() as scope:  # see `Transport.cancels`
                 goes_on: bool | None = last is None or await self._end(last)
                 del last
                 while goes_on:
                     head = await self._next_head()
                     if head is None:
                         return
-                    if self._is_for_others(head):
+                    if self._asks_for_other_protocol(head):
                         self._early = self.reader.raw_head + self.reader.pending
                         return
                     answering = self._answer(head, scope)
@@ -126,26 +125,26 @@ class HTTP1Connection(Line):
         except ClientLeftError:
             pass
 
-    def _is_for_others(self, head: Head) -> bool:
+    def _asks_for_other_protocol(self, head: Head) -> bool:
         if head.upgrade == b"websocket":
             return head.method == "GET"
         if head.upgrade != b"h2c" and head.method != "PRI":
             return False
-        able = self.config.h2c and not self.wire.secure  # TLS has a word for it of its own
+        able = self.config.h2c and not self.wire.secure  # under TLS there is ALPN
         if head.method != "PRI":
             return able and find_h2c_settings(head.headers) is not None
-        if not (self._requests or self.wire.secure):  # who knows it beforehand upgrades nothing
+        if not (self._requests or self.wire.secure):  # prior knowledge: HTTP/2 from the first byte
             return True
         raise BadRequest(505, "HTTP/2 begins with a connection")
 
     # Reading
 
     async def _next_head(self) -> Head | None:
-        """The next request; ``None`` if none comes, and nobody need be told."""
+        """The next request's head; ``None`` if the connection ends without one."""
         reader, wire, pulse = self.reader, self.wire, self.pulse
         begun = bool(reader.pending)
         due = pulse.after(self.config.keep_alive_timeout if self._requests and not begun else self.config.head_timeout)
-        if begun:  # one that sends and sends must not keep others waiting
+        if begun:  # a client with many pipelined requests must not block other tasks
             await trio.lowlevel.checkpoint()
         while not wire.broken:
             if reader.pending:
@@ -169,14 +168,14 @@ class HTTP1Connection(Line):
         return None
 
     def _look_again(self) -> bool:
-        """The server stops: what the client has sent before it could hear of it is answered still."""
+        """Whether, while the server stops, a request has come already: that is still answered."""
         self.reader.feed(self.wire.read_nowait() or b"")
-        return self.reader.begun
+        return bool(self.reader.pending)
 
     # Answering
 
     async def _answer(self, head: Head, cancels: trio.CancelScope) -> bool | None:
-        """Have the app answer. Returns whether the connection goes on; ``None`` if another task has seen to that."""
+        """Call the app. Returns whether the connection stays open; ``None`` if another task has taken over."""
         self._requests += 1
         self.min_rate = self.pulse.min_rate
         config = self.config
@@ -207,12 +206,12 @@ class HTTP1Connection(Line):
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
             goes_on = await self._end(cycle)
-        # Of effect from the next step of this task on, and there is one before each request.
+        # Takes effect at the task's next step, and each request begins in a new one.
         trio.lowlevel.current_task().context = self.pulse.context.copy()
         return goes_on
 
-    def _scope(self, head: Head, cycle: Cycle) -> Any:
-        extensions: dict[str, Any] = {"trioweb": cycle, **self.pulse.extensions}
+    def _scope(self, head: Head, cycle: Cycle) -> MutableScope:
+        extensions: dict[str, object] = {"trioweb": cycle, **self.pulse.extensions}
         if head.version == "1.1":
             extensions["http.response.early_hint"] = _EMPTY
             if head.takes_trailers:
@@ -247,17 +246,17 @@ class HTTP1Connection(Line):
             if cancelled is not None:
                 raise cancelled
         except BaseException:
-            if self._access is not None and self._cycle is cycle:  # else another task does
+            if self._access is not None and self._cycle is cycle:  # else another task logs it
                 await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
             raise
         finally:
-            del error, cancelled, fault  # what is raised holds this frame
+            del error, cancelled, fault  # their tracebacks refer to this frame
 
-    # Going on without waiting for the app
+    # Taking over from an app that has not returned
 
     def overdue(self) -> None:
-        """See ``pulse.Timed``: the client is late; or the app, whose response is sent, has not returned."""
-        if self.wire.watcher is not None:
+        """See ``pulse.Timed``: the client is late; or the app has sent its response, but has not returned."""
+        if self.wire.watcher is not None:  # a stream checks its own time limits
             self.due = self.wire.watcher.look()
             return
         cycle = self._cycle
@@ -266,27 +265,27 @@ class HTTP1Connection(Line):
             return
         self.due = math.inf
         self._cycle = None
-        if not self._followers:
-            self._followers_ended = trio.Event()
-        self._followers += 1
-        self.pulse.nursery.start_soon(self._follow, cycle)
+        if not self._takeovers:
+            self._takeovers_ended = trio.Event()
+        self._takeovers += 1
+        self.pulse.nursery.start_soon(self._take_over, cycle)
 
-    async def _follow(self, last: Cycle) -> None:
-        """Serve the next requests, in a task of its own."""
+    async def _take_over(self, last: Cycle) -> None:
+        """Serve the next requests, in another task."""
         try:
             await self._serve(last)
         except Exception as error:
             await log_fault(self.config, error)
             self.wire.cut(reset=False)
         finally:
-            self._followers -= 1
-            if not self._followers:
-                self._followers_ended.set()
+            self._takeovers -= 1
+            if not self._takeovers:
+                self._takeovers_ended.set()
 
     # Ending
 
     async def _end(self, cycle: Cycle) -> bool:
-        """Bring a response to an end after the app has returned. Returns whether the connection goes on."""
+        """End a response after the app has returned. Returns whether the connection stays open."""
         ended = self.wire.broken or cycle.response.state is DONE
         try:
             if not ended:
@@ -299,7 +298,7 @@ class HTTP1Connection(Line):
         return self.reader.complete or await self.drain()
 
     async def _end_early(self, cycle: Cycle) -> None:
-        """Answer in the place of an app that has not, or break off what it has not ended."""
+        """Send the server's own response if the app has sent none, or abort the app's."""
         response = cycle.response
         if response.state is WAITING or response.state is STARTED:
             await self.reply(response, *(cycle.fault or (500, "")), close=True)
@@ -308,7 +307,7 @@ class HTTP1Connection(Line):
             await cycle.abort()
 
     async def _refuse(self, error: BadRequest) -> None:
-        """Answer a request whose head is none, or has not come."""
+        """Answer a request whose head is not valid, or did not come in time."""
         response = Response("GET", "1.1", keep_alive=False)
         with suppress(ClientLeftError):
             await self.reply(response, error.status, error.reason, close=True)
@@ -318,12 +317,12 @@ class HTTP1Connection(Line):
             await self.close()
 
     def stop(self) -> None:
-        """The server stops: if nothing is under way, close; else after the response. Does not block."""
+        """The server stops: close if idle, else after the current response. Does not block."""
         self.stopping = True
         if self._idle:
             self.wire.wake()
 
     def break_off(self) -> None:
-        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        """Close at once: reads and writes of other tasks end. Safe to call twice. Does not block."""
         self.wire.cut(reset=False)
         self.wire.close()

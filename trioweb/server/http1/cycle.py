@@ -1,21 +1,21 @@
-"""One request and its response as an ASGI app sees them: ``receive``, ``send``, and what ASGI has no words for.
+"""One request and its response for an ASGI app: ``receive``, ``send``, and what ASGI cannot express.
 
 Rules that this module alone enforces:
 
-* ``receive`` reads the socket: the body when the app asks for it, then the news that the client has left.
-* What comes behind the request is kept, up to ``READ_AHEAD``, and is no message to this app.
-* After the response, ``receive`` says that the client has left, and ``send`` has nothing more to send.
+* ``receive`` reads the socket: first the body, when the app asks for it, then the disconnect.
+* Bytes after the request are buffered, up to ``READ_AHEAD``, for the next one.
+* After the response ``receive`` returns ``http.disconnect``, and nothing more can be sent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from trioweb.ground.http.asgi import Receive, Send
+from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.ground.pace import Pace
 from trioweb.io.transport import READ_AHEAD, DirectTransport, Watcher
@@ -28,9 +28,9 @@ from trioweb.server.http1.writing import JOINED, ClientLeftError
 from trioweb.server.refusals import LATE_BODY
 
 LOOK_SECONDS: Final = 0.5
-"""How often the system is asked whether the client has left, once so much has come."""
+"""Seconds between checks for a disconnect once ``READ_AHEAD`` bytes are buffered."""
 WRITING: Final = "a response that waits for its client"
-"""The name of the task."""
+"""The name of the task that writes it."""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,10 +39,10 @@ class Cycle(DirectTransport):
     """One request and its response.
 
     Args:
-        line: where they pass.
-        head: the request's.
+        line: the connection.
+        head: the head of the request.
         cancels: see ``Transport``.
-        close: the connection is to be closed afterwards.
+        close: close the connection afterwards.
     """
 
     __slots__ = ("_expects", "_line", "_pace", "_received", "broken_off", "cancels", "ended_at", "fault",
@@ -52,28 +52,28 @@ class Cycle(DirectTransport):
         self._line = line
         self.cancels = cancels
         self._expects = head.expects_continue
-        self._received = False  # the app has heard of all of the request
+        self._received = False  # the app has received the whole request
         self._pace: Pace | None = None  # of the request's body
         self.response = Response(
             head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
         )
         self.fault: tuple[int, str] | None = None
-        """What was wrong with the request: a status, and why. The error itself would keep the frames that it passed."""
+        """Status and reason of a refusal of the body. The exception itself would keep its frames alive."""
         self.release_asked = False
         self.ended_at: float | None = None
-        """When the last byte of the response was taken by the system; ``None`` too where nobody logs it."""
+        """When the system has taken the last byte of the response; also ``None`` if requests are not logged."""
         self.broken_off = False
-        """The response was broken off by this side."""
+        """The server has aborted the response."""
 
     @property
     def over(self) -> bool:
-        """Nothing more will be sent."""
+        """The response has ended, or the connection is broken."""
         return self.response.state is DONE or self._line.wire.broken
 
     # Receiving
 
-    async def receive(self) -> dict[str, Any]:
-        """ASGI's ``receive``. Waits for the client; cancelling it loses nothing, and several tasks may wait."""
+    async def receive(self) -> Message:
+        """ASGI's ``receive``. Waits for the client. A cancellation loses nothing, and several tasks may wait."""
         line = self._line
         reader = line.reader
         while not self.over and self.fault is None:
@@ -88,7 +88,7 @@ class Cycle(DirectTransport):
                 if line.wire.has_left():
                     line.wire.broken = True
             else:
-                data = line.wire.read_nowait()  # for those who only look: they cancel this before it could wait
+                data = line.wire.read_nowait()  # frameworks poll for a disconnect with a cancelled scope
                 if data is not None:
                     reader.feed(data)
                     continue
@@ -97,14 +97,14 @@ class Cycle(DirectTransport):
                     line.wire.cut(reset=self.response.broken_by_reset)
         return {"type": "http.disconnect"}
 
-    def receive_nowait(self, receive: Receive) -> dict[str, Any] | None:
+    def receive_nowait(self, receive: Receive) -> Message | None:
         """See ``Transport``."""
         if receive != self.receive or self._received or self.over or self.fault is not None:
             return None
         return self._take_body()
 
-    def _take_body(self) -> dict[str, Any] | None:
-        """What has come of the body; ``None`` where nothing has, or it is at fault."""
+    def _take_body(self) -> Message | None:
+        """The part of the body that has come; ``None`` if none has, or it is not valid."""
         reader = self._line.reader
         body = b""
         if reader.pending and not reader.complete:
@@ -133,13 +133,13 @@ class Cycle(DirectTransport):
 
     # Sending
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: Message) -> None:
         """ASGI's ``send``. Waits until the system has taken the message; a cancellation then breaks the connection.
 
         Raises:
-            OSError: the client has left, and no task of the app waits in ``receive`` to hear of it.
-            RuntimeError: the message is not of this protocol, or it is not its turn.
-            ValueError: it holds what cannot be sent.
+            OSError: if the client has disconnected, and no task of the app waits in ``receive``.
+            RuntimeError: if the message is unknown, or out of order.
+            ValueError: if it cannot be sent.
         """
         kind = message["type"]
         response = self.response
@@ -154,11 +154,11 @@ class Cycle(DirectTransport):
                 await rest
         elif kind == "http.response.trailers":
             more = message.get("more_trailers", False)
-            await self._see_out(self._line.wire.write(response.trailers(message["headers"], more=more), b"", b""))
+            await self._finish_write(self._line.wire.write(response.trailers(message["headers"], more=more), b"", b""))
         elif kind == "http.response.pathsend":
-            await write_file(self, message["path"])
+            await write_file(response, self.send, self.send_file, message["path"])
         elif kind == "http.response.early_hint" and response.state is WAITING:
-            await self._see_out(self._line.wire.write(early_hint(message["links"]), b"", b""))
+            await self._finish_write(self._line.wire.write(early_hint(message["links"]), b"", b""))
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
 
@@ -173,49 +173,49 @@ class Cycle(DirectTransport):
             await rest
 
     def _write(self, data: bytes, more: bool) -> Awaitable[None] | None:
-        """Write a part of the body, as far as that needs no wait. Returns what writes the rest, if there is one."""
+        """Write a part of the body without a wait. Returns an awaitable that writes the rest, or ``None``."""
         response = self.response
         wire = self._line.wire
         if wire.broken and response.state is not DONE:
-            return self._see_out(wire.write(b"", b"", b""))
+            return self._finish_write(wire.write(b"", b"", b""))
         before, after = self._frame(len(data), more)
         if response.no_body:
             data = b""
         if wire.busy or len(data) > JOINED:
-            return self._see_out(wire.write(before, data, after))
+            return self._finish_write(wire.write(before, data, after))
         try:
             if not wire.send_nowait(before + data + after):
-                return self._see_out(wire.complete())
+                return self._finish_write(wire.complete())
         except ClientLeftError:
-            return self._see_out(wire.write(b"", b"", b""))
+            return self._finish_write(wire.write(b"", b"", b""))
         self._note_end()
         return None
 
     def _frame(self, size: int, more: bool) -> tuple[bytes, bytes]:
-        """What leaves before a part of the body, and behind it."""
+        """The bytes before and after a part of the body."""
         response = self.response
         if response.state is not STARTED:
             return response.frame(size, b"", more=more, close=False)
         line = self._line
         parts = response.frame(size, line.pulse.fields, more=more, close=line.stopping or self.must_close())
-        if more:  # one of those that take their time
+        if more:  # a stream may run for hours: keep little memory
             line.reader.rest()
             if not line.logs:
                 response.headers = ()
         return parts
 
-    async def _see_out(self, writing: Awaitable[None]) -> None:
-        """Wait for a write to end. An app that waits in ``receive`` hears there that its client has left, else here;
-        one that has asked for it knows.
+    async def _finish_write(self, writing: Awaitable[None]) -> None:
+        """Wait for the end of a write. If the client has disconnected, a task that waits in ``receive`` is woken; if
+        there is none, and the app has not called ``release``, this raises.
         """
         wire = self._line.wire
-        told = wire.reading
+        was_reading = wire.reading
         try:
             await self._line.taken(writing)
         except ClientLeftError:
             wire.wake()
-            await trio.lowlevel.checkpoint()  # whoever was told may have cancelled this
-            if not (told or wire.reading or self.release_asked):
+            await trio.lowlevel.checkpoint()  # the task in `receive` may have cancelled this one
+            if not (was_reading or wire.reading or self.release_asked):
                 raise
         self._note_end()
 
@@ -224,16 +224,16 @@ class Cycle(DirectTransport):
             line = self._line
             if line.logs and not line.wire.broken:
                 self.ended_at = trio.current_time()
-            line.due = line.pulse.now  # an app that goes on is not waited for
+            line.due = line.pulse.now  # if the app does not return at once, another task takes over
             if line.wire.reading:
                 line.wire.wake()
 
     def must_close(self) -> bool:
-        """The rest of the request's body would not be waited for: the connection ends with this response."""
+        """Whether too much of the request's body is unread for the connection to stay open."""
         reader = self._line.reader
         return not reader.complete and (self._expects or (reader.remaining or 0) > DRAINED)
 
-    # What ASGI has no words for
+    # See Transport and DirectTransport
 
     async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
         """See ``Transport``."""
@@ -251,16 +251,16 @@ class Cycle(DirectTransport):
         wire = self._line.wire
         self.broken_off = self.broken_off or not wire.broken
         if response.state is STARTED and not wire.broken:
-            # So that it is seen to be broken, and not taken for no answer at all.
-            await self._see_out(wire.write(*self._frame(0, True), b""))
+            # Send the head, so that the client sees a broken response, and does not repeat the request.
+            await self._finish_write(wire.write(*self._frame(0, True), b""))
         if response.broken_by_reset:
             wire.cut(reset=True)
         else:
             await wire.finish()
             wire.broken = True
 
-    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - here the connection is what counts
-        """See ``Transport``: the connection is broken off, unless all of the response was taken."""
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - not needed here
+        """See ``Transport``: aborts the connection, unless the system has taken the whole response."""
         wire = self._line.wire
         if self.response.state is not DONE or wire.writing or wire.pending:
             self.release_asked = True
@@ -280,7 +280,7 @@ class Cycle(DirectTransport):
         return self._line.wire.has_left()
 
     def is_direct(self, send: Send) -> bool:
-        """See ``DirectTransport``: the request has come whole, and the connection is in clear."""
+        """See ``DirectTransport``: so it is if the request is complete, and the connection not under TLS."""
         return send == self.send and self._line.reader.complete and self._line.wire.is_watched
 
     @property

@@ -2,23 +2,23 @@
 
 Rules that this module alone enforces:
 
-* The head waits for the first part of the body, and leaves with it; so a whole response gets a length of its own.
-* Messages go in order, and a ``content-length`` is kept: what would break either is an error before a byte of it.
-* No header can hold the end of its line.
+* The head is sent with the first part of the body, so that a response of one part gets a ``content-length``.
+* Messages out of order, and bodies that do not match their ``content-length``, raise before a byte of them is sent.
+* No header can contain the end of a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from trioweb.server.http1.checks import TOKEN
 
 WAITING, STARTED, BODY, TRAILERS, DONE = "waiting", "started", "body", "trailers", "done"
-"""Nothing was sent; there is a head that has not left; it has; only trailers are to come; it is over."""
+"""States: no message yet; the head is known, but not sent; the head is sent; only trailers are to come; ended."""
 KNOWN_NAMES: Final = 1024
-"""Names of headers that are remembered as valid. A process."""
+"""Names of headers that a process caches as valid."""
 
 _LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(4)
 _BODILESS: Final = frozenset({204, 304})
@@ -32,13 +32,13 @@ _READ: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"
 
 
 class Response:
-    """One response on its way to bytes.
+    """One response, turned into bytes.
 
     Args:
-        method: of its request.
-        version: of its request.
-        keep_alive: the request leaves the connection open.
-        takes_trailers: its client takes trailers.
+        method: that of the request.
+        version: that of the request.
+        keep_alive: the request allows the connection to stay open.
+        takes_trailers: the client accepts trailers.
     """
 
     __slots__ = ("_announced", "_http_10", "_mode", "_remaining", "_takes_trailers", "_trailers",
@@ -47,30 +47,30 @@ class Response:
     def __init__(self, method: str, version: str, *, keep_alive: bool, takes_trailers: bool = False) -> None:
         self._http_10 = version == "1.0"
         self.no_body = method == "HEAD"
-        """What is sent of a body is thrown away."""
+        """Bytes of the body are not sent."""
         self._mode = _NONE
         self._announced: int | None = None
         self._remaining = 0
-        self._trailers = False  # they are announced
+        self._trailers = False  # they follow the body
         self._takes_trailers = takes_trailers
         self.keep_alive = keep_alive
-        """The connection can go on after this."""
+        """The connection may stay open after this response."""
         self.state = WAITING
         self.status = 0
-        self.headers: Any = ()
-        """As the app gave them."""
+        self.headers: Iterable[tuple[bytes, bytes]] = ()
+        """Those of the app."""
 
     @property
     def broken_by_reset(self) -> bool:
-        """The end of the connection would look like the end of the body, at least to a client that knows no better."""
+        """A client could take the close of the connection for the end of the body: only a reset shows the error."""
         return self.state in (BODY, DONE) and (self._http_10 or self._mode == _UNTIL_CLOSE)
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> None:
-        """Take the status and the headers; nothing leaves yet.
+        """Set status and headers; nothing is sent yet.
 
         Raises:
-            RuntimeError: the response has started already.
-            ValueError: the status is none of a final response, or a header cannot be sent.
+            RuntimeError: if the response has started already.
+            ValueError: if the status is not that of a final response.
         """
         if self.state is not WAITING:
             raise RuntimeError(f"a response that is {self.state} cannot be started: it has one http.response.start")
@@ -82,27 +82,27 @@ class Response:
         self.state = STARTED
 
     def announce(self, length: int) -> None:
-        """The length of the body, where the app's headers do not say it."""
+        """Set the length of the body, unless the app's headers have one."""
         self._announced = length
 
     def body(self, data: bytes, fields: bytes, *, more: bool, close: bool) -> tuple[bytes, bytes, bytes]:
-        """Take a part of the body; returns what leaves: what stands before it, the part itself, and what stands behind.
+        """Frame a part of the body. Returns the bytes before it, its own, and those after it.
 
         Args:
             data: the part.
-            fields: the server's own headers, for the head: with a ``date``, then others.
-            more: it is not the last.
-            close: the connection is to be closed after this response; of effect while the head has not left.
+            fields: the server's own headers, beginning with ``date``.
+            more: it is not the last part.
+            close: close the connection after this response; only counts until the head is sent.
 
         Raises:
-            RuntimeError: there is no head before it, or the response is over.
-            ValueError: the head that it would leave with cannot be sent, or the body is not as long as announced.
+            RuntimeError: if the response has not started, or has ended.
+            ValueError: if a header cannot be sent, or the body does not match its ``content-length``.
         """
         before, after = self.frame(len(data), fields, more=more, close=close)
         return before, b"" if self.no_body else data, after
 
     def frame(self, size: int, fields: bytes, *, more: bool, close: bool) -> tuple[bytes, bytes]:
-        """The same for a part of so many bytes: what stands before it, and what behind. See ``no_body``, afterwards."""
+        """As ``body``, for a part of ``size`` bytes: those before and after it. Send none of it if ``no_body``."""
         if self.state is STARTED:
             head = self._head(size, fields, more=more, close=close)
         elif self.state is BODY:
@@ -122,19 +122,19 @@ class Response:
         return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)
 
     def has_room(self, count: int) -> bool:
-        """Whether so many bytes could be next, as they are, with others behind them: of a length that was declared."""
+        """Whether ``count`` bytes fit into the declared length, with at least one after them."""
         return count < self._remaining
 
     def pass_over(self, count: int) -> None:
-        """Count bytes that left by another way, for which there was room."""
+        """Count bytes that were sent without ``frame``, after ``has_room``."""
         self._remaining -= count
 
     def trailers(self, headers: Iterable[tuple[bytes, bytes]], *, more: bool) -> bytes:
-        """Take trailers (RFC 9112, section 7.1.2): what leaves.
+        """Encode trailers (RFC 9112, section 7.1.2).
 
         Raises:
-            RuntimeError: it is not their turn.
-            ValueError: one of them cannot be sent.
+            RuntimeError: if they are out of order.
+            ValueError: if one of them cannot be sent.
         """
         if self.state is not TRAILERS:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.trailers")
@@ -143,7 +143,7 @@ class Response:
             self.state = DONE
         if self._mode != _CHUNKED:
             return b""
-        # RFC 9110, section 6.5.1: not to a client that may not know what they are.
+        # RFC 9110, section 6.5.1: only to a client that accepts them.
         return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")
 
     def _head(self, size: int, fields: bytes, *, more: bool, close: bool) -> bytes:
@@ -159,7 +159,7 @@ class Response:
             self.no_body = True
         if not self.no_body:
             framing = self._choose_mode(length, None if more or self._trailers else size)
-        elif length is None or self.status == 204:  # which has none (RFC 9110, section 8.6)
+        elif length is None or self.status == 204:  # no content-length (RFC 9110, section 8.6)
             framing = b""
         else:
             framing = b"content-length: %d\r\n" % length
@@ -170,7 +170,7 @@ class Response:
         return b"".join((_LINES[self.status], block, framing, extra, fields, b"\r\n"))
 
     def _choose_mode(self, length: int | None, whole: int | None) -> bytes:
-        """How the end of the body is told, given its declared length, and that of the first part where it is all."""
+        """Choose how the body ends, given the declared length, and that of the first part if it is the only one."""
         if length is None:
             length = whole
         if length is not None:
@@ -185,7 +185,7 @@ class Response:
     def _read_fields(
         self, read: list[tuple[bytes, bytes]], length: int | None, block: bytes, fields: bytes
     ) -> tuple[int | None, bytes, bytes, bytes]:
-        """What the app's own headers say about the framing: the length, and what stands in for the rest."""
+        """Evaluate the app's headers about framing. Returns the length, ``connection`` lines, block and fields."""
         connection = b""
         for name, value in read:
             if name == b"content-length":
@@ -197,7 +197,7 @@ class Response:
                     self.keep_alive = False
                 else:
                     connection += b"connection: " + value + b"\r\n"
-            elif name == b"transfer-encoding":  # ours to choose
+            elif name == b"transfer-encoding":  # the server chooses it
                 if value.lower() != b"chunked":
                     raise ValueError(f"a response's transfer-encoding is the server's: leave it out, got {value!r}")
             else:
@@ -212,10 +212,10 @@ class Response:
 
 
 def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, list[tuple[bytes, bytes]] | None]:
-    """Header lines; and apart the length, and what else says something about the framing, names in lower case.
+    """Encode headers. Returns their lines, and apart the length and other headers of ``_READ``, in lower case.
 
     Raises:
-        ValueError: one of them cannot be sent.
+        ValueError: if one of them cannot be sent.
     """
     parts: list[bytes] = []
     length: int | None = None
@@ -226,7 +226,7 @@ def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, 
             prefix = _learn(name)
         if prefix:
             parts += (prefix, value, b"\r\n")
-        elif length is None and name == b"content-length" and value.isdigit():  # most have no other
+        elif length is None and name == b"content-length" and value.isdigit():  # the only one of most responses
             length = int(value)
         else:
             if b"\r" in value or b"\n" in value or b"\0" in value:
@@ -241,7 +241,7 @@ def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, 
 
 
 def _learn(name: bytes) -> bytes:
-    """What a line with this name begins with; empty for the names that say something about the framing."""
+    """The beginning of a line with this name; empty for the names in ``_READ``."""
     if TOKEN.fullmatch(name) is None:
         raise ValueError(f"{name!r} is no name of a header")
     prefix = b"" if name.lower() in _READ else name + b": "
@@ -252,10 +252,10 @@ def _learn(name: bytes) -> bytes:
 
 
 def early_hint(links: Iterable[bytes]) -> bytes:
-    """A 103 with links (RFC 8297), ahead of the response.
+    """A 103 response with links (RFC 8297), sent before the response.
 
     Raises:
-        ValueError: one of them cannot be sent.
+        ValueError: if one of them cannot be sent.
     """
     block, _, _ = _encode((b"link", link) for link in links)
     return b"HTTP/1.1 103 Early Hints\r\n" + block + b"\r\n"

@@ -1,20 +1,20 @@
-"""The head of a request, and what its fields decide."""
+"""The head of a request, and the evaluation of its fields."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_encoding, parse_length
 
 _LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
-_READ: Final[frozenset[Any]] = frozenset(
+_READ: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"}
 )
 _PATH: Final = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
-"""A target that is a path and perhaps a query (RFC 9112, section 3.2.1), of what RFC 3986 allows there."""
+"""A target of a path and an optional query (RFC 9112, section 3.2.1), of characters that RFC 3986 allows."""
 
 
 class Head(msgspec.Struct):
@@ -23,15 +23,15 @@ class Head(msgspec.Struct):
     Attributes:
         method: in capitals.
         path: raw.
-        query: raw, without its question mark.
+        query: raw, without the question mark.
         version: "1.0" or "1.1".
         headers: names in lower case.
-        keep_alive: the client would go on with the connection.
-        closes: it has said that it would not.
-        length: bytes of the body; ``None`` where it is chunked.
-        expects_continue: the client waits for a word before it sends the body.
-        takes_trailers: the client takes the trailers of a response.
-        upgrade: the protocol that the client would rather speak, in lower case; "h2" for HTTP/2 at once.
+        keep_alive: the connection may stay open after the response.
+        closes: the client has sent ``connection: close``.
+        length: bytes of the body; ``None`` if it is chunked.
+        expects_continue: the client waits for a 100 before it sends the body.
+        takes_trailers: the client accepts trailers.
+        upgrade: the protocol that the client asks for, in lower case; "h2" for HTTP/2 with prior knowledge.
     """
 
     method: str
@@ -48,15 +48,14 @@ class Head(msgspec.Struct):
 
 
 class Repeated:
-    """A head that was found good, and had no body, for a client that sends it again with another path.
+    """Cache of a valid head without a body, for clients that send it again with another target, as most do.
 
-    Most do: what they say of themselves stays the same. All that decides about a request but its path is then known,
-    since it is byte for byte what was looked at before.
+    All bytes but the target are then the same, so only the target has to be checked.
 
     Args:
-        raw: the head as it came.
-        target: what it asked for.
-        head: what was made of it.
+        raw: the bytes of the head.
+        target: its target.
+        head: its parsed form.
     """
 
     __slots__ = ("_after", "_before", "_fields", "_head")
@@ -64,10 +63,10 @@ class Repeated:
     def __init__(self, raw: bytes, target: bytes, head: Head) -> None:
         self._before, _, self._after = raw.partition(target)
         self._head = head
-        self._fields = tuple(head.headers)  # an app may change what it is given
+        self._fields = tuple(head.headers)  # a copy: an app may change its list
 
     def read(self, raw: bytes) -> Head | None:
-        """The head that these bytes are; ``None`` where they are to be looked at as if for the first time."""
+        """The head of these bytes; ``None`` if they must be parsed."""
         before, after = self._before, self._after
         if not (raw.endswith(after) and raw.startswith(before)):
             return None
@@ -83,15 +82,15 @@ class Repeated:
 
 
 def read_fields(head: Head, authority: bytes | None, *, upgrades: bool) -> None:
-    """Take from the fields of a head what decides where the request ends and what it is for.
+    """Set the attributes of a head that depend on its fields.
 
     Args:
         head: a head whose other attributes are set.
-        authority: the host that the target names.
-        upgrades: the ``Connection`` says that there is an ``Upgrade``.
+        authority: that of the target.
+        upgrades: ``Connection`` names ``Upgrade``.
 
     Raises:
-        BadRequest: the request could be read in several ways, or not at all.
+        BadRequest: if the request is not valid, or ambiguous.
     """
     hosts = lengths = 0
     for index, (name, value) in enumerate(head.headers):
@@ -100,7 +99,7 @@ def read_fields(head: Head, authority: bytes | None, *, upgrades: bool) -> None:
         if name == b"host":
             hosts += 1
             check_host(value)
-            if authority is not None:  # RFC 9112, section 3.2.2: the target's counts
+            if authority is not None:  # RFC 9112, section 3.2.2: the target's replaces it
                 head.headers[index] = (name, authority)
         elif name in _LENGTHS:
             lengths += 1
@@ -121,7 +120,7 @@ def _read_length(name: bytes, value: bytes, version: str) -> int | None:
 
 
 def _read_offer(head: Head, name: bytes, value: bytes, *, upgrades: bool) -> None:
-    """What the client can do besides; HTTP/1.0 has of it only that it may stay."""
+    """Set what the client offers; with HTTP/1.0 only ``keep_alive``."""
     if name == b"connection":
         tokens = {token.strip() for token in value.lower().split(b",")}
         if b"close" in tokens:

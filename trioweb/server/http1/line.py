@@ -1,10 +1,10 @@
-"""What a connection and its requests share: bytes in both directions, and how long they are waited for.
+"""What a connection and its requests share: reads and writes with time limits.
 
 Rules that this module alone enforces:
 
-* A client that is late is not waited for, whatever it was to send.
-* A body that nobody has read is read to its end where that is near; else the connection ends.
-* No response is lost because its connection is closed: the client is heard for a while, and nothing is done with it.
+* Every read has a time limit.
+* The rest of an unread body is read if it is short; otherwise the connection is closed.
+* A closing connection is read for a while, so that the client does not lose the response by a reset.
 """
 
 from __future__ import annotations
@@ -20,31 +20,30 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import WAITING, Response
 from trioweb.server.http1.parsing import RequestReader
-from trioweb.server.http1.pulse import Pulse
+from trioweb.server.http1.pulse import Pulse, Writes
 from trioweb.server.http1.wire import Wire
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.logs.logs import wants_access_log
-from trioweb.server.rates import Writes
 from trioweb.server.refusals import refusal
 from trioweb.server.streams import LINGER_SECONDS
 
 T = TypeVar("T")
 
 DRAINED: Final = 262144
-"""Bytes of an unwanted request body that are read for the connection to go on; for more it is closed."""
+"""Bytes of an unread request body that are read for the connection to stay open; for more it is closed."""
 LINGER_BYTES: Final = 16 * 2**20
-"""Bytes that are read and thrown away while a connection is being closed."""
+"""Bytes that are read and dropped while a connection closes."""
 
 
 class Line:
-    """One connection's bytes.
+    """One connection's reads and writes.
 
     Args:
-        wire: the connection.
-        reader: what makes requests of its bytes.
+        wire: the socket.
+        reader: the parser of its requests.
         config: the server's configuration.
-        context: what connections of a worker share with Hypercorn's.
-        pulse: what they share among themselves.
+        context: what all connections of a worker share.
+        pulse: what its HTTP/1.1 connections share.
     """
 
     __slots__ = ("_writes", "config", "context", "due", "late", "logs", "min_rate", "pulse", "reader", "slow",
@@ -57,28 +56,28 @@ class Line:
         self.context = context
         self.pulse = pulse
         self.stopping = False
-        """The server stops: the response under way is the last."""
+        """The server stops: the current response is the last."""
         self.logs = wants_access_log(config)
         """Requests are logged."""
         self.due = math.inf
-        """When ``overdue`` is to be called, by trio's clock."""
+        """When the pulse calls ``overdue``, by trio's clock."""
         self.late = False
-        """What was waited for did not come."""
+        """The last read has exceeded its time limit."""
         self.min_rate = pulse.min_rate
-        """Bytes a second that the client must take of the response under way."""
+        """Bytes per second that the client must take of the current response."""
         self.slow = False
-        """It has taken less, and was left."""
+        """It has taken less, and was disconnected."""
         self._writes: Writes | None = None
 
     async def read(self, due: float) -> None:
-        """Take in what comes; returns when something has, or when ``late`` or ``wire`` says why not."""
+        """Read into ``reader`` until ``due``. Without data, ``late`` is set, ``wire`` broken, or this was woken."""
         wire = self.wire
         limit = self.config.read_timeout
         self.due = due = due if limit is None else min(due, self.pulse.after(limit))
         try:
             data = await wire.read()
         finally:
-            if not wire.reading and self.due == due:  # else this was the second one to wait, or the response has ended
+            if not wire.reading and self.due == due:  # else another task reads, or has set a new limit
                 self.due = math.inf
         if data:
             self.late = False
@@ -91,10 +90,10 @@ class Line:
         self.wire.wake()
 
     async def read_body(self, pace: Pace | None) -> Pace:
-        """As ``read``, for who waits for a body; it may be late by the rate, too.
+        """As ``read``, for a body: within ``body_timeout``, and at ``min_rate``.
 
         Args:
-            pace: the last call's for this body; ``None`` for the first.
+            pace: what the last call for this body has returned; ``None`` for the first.
         """
         config, pending = self.config, len(self.reader.pending)
         if pace is None:
@@ -106,7 +105,7 @@ class Line:
         return pace
 
     async def taken(self, writing: Awaitable[T]) -> T:
-        """Wait until the client has taken what is being written; one that is too slow is left."""
+        """Wait for a write. A client that is too slow is disconnected."""
         if self._writes is None:
             self._writes = Writes(self.pulse, self.wire.sock, self._leave)
         self._writes.begin(self.min_rate)
@@ -116,13 +115,13 @@ class Line:
             self._writes.end()
 
     async def reply(self, response: Response, status: int, reason: str, *, close: bool) -> None:
-        """Answer in the app's place: the one way in which a request over HTTP/1.1 is refused.
+        """Send a refusal of a request.
 
         Args:
-            response: its response, of which nothing was sent.
+            response: its response, of which nothing is sent.
             status: the status.
-            reason: what is wrong, as the beginning of a sentence.
-            close: the connection is to be closed.
+            reason: see ``refusal``.
+            close: close the connection afterwards.
         """
         headers, body = refusal(status, reason)
         response.state = WAITING
@@ -131,10 +130,10 @@ class Line:
 
     def _leave(self) -> None:
         self.slow = True
-        self.wire.cut(reset=True)  # which frees what the system holds for it, and is no end of a response
+        self.wire.cut(reset=True)  # a reset frees the system's buffers, and is never the end of a response
 
     async def drain(self) -> bool:
-        """Throw away the rest of a request body that nobody has read. Returns whether that was all of it."""
+        """Read and drop the rest of the request's body. Returns whether that succeeded."""
         reader = self.reader
         due = self.pulse.after(LINGER_SECONDS)
         left = DRAINED
@@ -151,16 +150,16 @@ class Line:
         return reader.complete
 
     async def close(self) -> None:
-        """Say that nothing more will come, and close. What the client still sends is thrown away for a while: closed
-        with that unread, the connection would be reset, and the client could lose the response.
+        """Shut the connection down for writing, then read and drop what the client still sends, for a while: to close
+        with unread bytes would reset the connection, and the client could lose the response.
         """
         wire, reader = self.wire, self.reader
         if wire.broken:
             return
         if not wire.secure:
             await wire.finish()
-        # TLS has no half of a connection to close: there it comes last. A client that has sent all of its request, and
-        # not begun another, has nothing to lose.
+        # TLS cannot be shut down in one direction: there it comes last. If the client has sent a whole request and
+        # nothing more, there is nothing to read.
         if not (reader.complete and (wire.secure or not reader.pending)):
             left = LINGER_BYTES
             due = self.pulse.after(LINGER_SECONDS)

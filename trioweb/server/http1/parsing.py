@@ -1,10 +1,10 @@
-"""Requests from bytes, without I/O: heads are llhttp's to check, one at a time.
+"""Parses requests without I/O: llhttp checks heads, one at a time.
 
 Rules that this module alone enforces:
 
-* A head is what ends with the first empty line, and is read in one piece; it holds no bare CR or LF.
-* No byte behind the end of a message is decoded before that message is over: what comes early stays as it came.
-* Time is linear in the bytes, and a head is bounded.
+* A head ends with the first empty line, is parsed in one piece, and contains no bare CR or LF.
+* No byte after a message is decoded before the message has ended.
+* Time is linear in the bytes, and the size of a head is limited.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from trioweb.server.http1.chunked import ChunkDecoder
 from trioweb.server.http1.head import Head, Repeated, read_fields
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
-"""What an HTTP/2 client says first (RFC 9113, section 3.4), as far as it looks like a head."""
+"""The preface of HTTP/2 (RFC 9113, section 3.4), as far as it looks like a head."""
 EMPTY_LINES: Final = 4
-"""Empty lines that may stand before a request (RFC 9112, section 2.2: at least one)."""
+"""Empty lines that are ignored before a request (RFC 9112, section 2.2: at least one)."""
 REMEMBERED: Final = 4096
-"""Bytes of a head that is remembered, as it came and taken apart, for a client that sends it again. A connection."""
+"""Bytes of the largest head that a connection caches: see ``Repeated``."""
 
 KNOWN_NAMES: Final = 1024
-"""Names of fields that are remembered in lower case. A process; with two objects of ..."""
+"""Names of fields whose lower case a process caches: at most 250 KiB with names of ..."""
 KNOWN_LENGTH: Final = 64
-"""... at most so many bytes each, 250 KiB."""
+"""... at most so many bytes."""
 
 _NAMES: Final[dict[bytes, bytes]] = {}
-_NOBODY: Final = object()
-"""Who is told what llhttp finds: it is asked only whether something is wrong."""
+_NO_CALLBACKS: Final = object()
+"""llhttp only checks: what it finds is not used."""
 _END: Final = b"\r\n\r\n"
 _LATER: Final = re.compile(rb"HTTP/1\.[2-9]")
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 _PADDED: Final = re.compile(rb"(?<=[^\r\n \t])[ \t]++(?=\r\n)")
-"""White space behind a value, which is no part of it (RFC 9112, section 5.1); not all of a line."""
+"""White space after a value, which does not belong to it (RFC 9112, section 5.1)."""
 
 
 class RequestReader:
-    """Heads and bodies, one after the other, from the bytes of a connection.
+    """Parses the heads and bodies of a connection.
 
     Args:
-        max_head: bytes of a head.
-        max_headers: fields in it.
+        max_head: the limit of bytes of a head.
+        max_headers: the limit of its fields.
     """
 
     __slots__ = ("_chunks", "_empty_lines", "_last", "_max_head", "_max_headers", "_parser", "_seen",
@@ -68,28 +68,23 @@ class RequestReader:
         self._parser: HttpRequestParser | None = None
         self._last: Repeated | None = None
         self._chunks: ChunkDecoder | None = None
-        self._seen = 0  # bytes of `pending` that hold no end of a head
+        self._seen = 0  # bytes of `pending` without an end of a head
         self._empty_lines = 0  # before a request
         self.pending = b""
-        """Bytes that have come and are not decoded yet."""
+        """Bytes that are not decoded yet."""
         self.complete = True
-        """The message that was begun is over."""
+        """The current message has ended."""
         self.remaining: int | None = 0
-        """Bytes of the body still to come; ``None`` where only its end will tell."""
+        """Bytes of the body to come; ``None`` if it is chunked."""
         self.raw_head = b""
-        """The last head as it came."""
+        """The bytes of the last head."""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes in; nothing is decoded."""
+        """Append bytes to ``pending``."""
         self.pending = self.pending + data if self.pending else data
 
-    @property
-    def begun(self) -> bool:
-        """Something of the next request is there."""
-        return bool(self.pending)
-
     def rest(self) -> None:
-        """Hold nothing that can be made again, where the message is over: its response may take hours."""
+        """Drop caches, if the message has ended, during a response that may take hours."""
         if self.complete:
             self._parser = self._last = self._chunks = None
             self.raw_head = b""
@@ -97,10 +92,10 @@ class RequestReader:
     # Heads
 
     def next_head(self) -> Head | None:
-        """The next request's head; ``None`` if more bytes are needed. The last message is over.
+        """Parse the next head; ``None`` if it is not complete. Call it when the last message has ended.
 
         Raises:
-            BadRequest: it is refused.
+            BadRequest: if it is not valid.
         """
         pending = self.pending
         self.raw_head = b""
@@ -133,12 +128,12 @@ class RequestReader:
         return pending
 
     def _check_part(self, pending: bytes) -> None:
-        """Refuse at once what cannot become a head any more."""
+        """Refuse an incomplete head as soon as it cannot become a valid one."""
         if len(pending) > self._max_head:
             raise self._too_large(pending)
         if pending and pending != b"\r" and TOKEN.match(pending[:1]) is None:
             raise BadRequest(400, "this is no HTTP")
-        begin = self._seen - (pending[self._seen - 1 : self._seen] == b"\r")  # a CRLF may be split over two reads
+        begin = self._seen - (pending[self._seen - 1 : self._seen] == b"\r")  # CR and LF may come in two reads
         new = pending[begin:]
         if new.count(b"\n") != new.count(b"\r\n") or b"\0" in new:
             raise BadRequest(400, "a line ends with CR and LF")
@@ -156,17 +151,17 @@ class RequestReader:
         if raw.count(b"\n") >= len(lines) or raw.count(b"\r") >= len(lines):
             raise BadRequest(400, "a line ends with CR and LF")
         line = lines[0].split(b" ")
-        if len(line) != 3:  # llhttp takes several spaces, and a line without a version
+        if len(line) != 3:  # llhttp accepts several spaces, and a line without a version
             raise BadRequest(400, "the request line is not METHOD target HTTP/1.1")
         version = _VERSIONS.get(line[2])
-        if version is None and _LATER.fullmatch(line[2]) is not None:  # RFC 9110, section 2.5: it is read as our latest
+        if version is None and _LATER.fullmatch(line[2]) is not None:  # RFC 9110, section 2.5: read it as HTTP/1.1
             end = raw.find(b"\r\n")
             version, raw = "1.1", raw[: end - len(line[2])] + b"HTTP/1.1" + raw[end:]
-        if b"\t" in raw:  # llhttp takes one behind a coding for a part of its name
+        if b"\t" in raw:  # llhttp takes a tab after a coding for a part of its name
             end = len(lines[0])
             raw = raw[:end] + _PADDED.sub(b"", raw[end:])
         upgrades = self._feed_head(raw, line[0])
-        if version is None:  # it takes other protocols, and HTTP of all ages
+        if version is None:  # llhttp accepts other protocols and versions
             raise BadRequest(505 if line[2][:5] == b"HTTP/" else 400, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         method = _METHODS.get(line[0]) or line[0].decode().upper()
         if method == "CONNECT":
@@ -183,16 +178,16 @@ class RequestReader:
         return head
 
     def _feed_head(self, raw: bytes, method: bytes) -> bool:
-        """Have llhttp read a head. Returns whether it takes what follows for another protocol."""
+        """Check a head with llhttp. Returns whether it has found an upgrade."""
         parser = self._parser
         if parser is None:
-            parser = self._parser = HttpRequestParser(_NOBODY)
+            parser = self._parser = HttpRequestParser(_NO_CALLBACKS)
         try:
             parser.feed_data(raw)
         except HttpParserUpgrade:
             return True
         except HttpParserInvalidMethodError:
-            # Any token may be a method (RFC 9110, section 9.1); llhttp has a list.
+            # A method may be any token (RFC 9110, section 9.1), but llhttp has a list: check again with another.
             if method == b"POST" or TOKEN.fullmatch(method) is None:
                 raise BadRequest(400, "the method is no token") from None
             if len(method) > METHOD_LENGTH:  # RFC 9112, section 3
@@ -206,17 +201,17 @@ class RequestReader:
     def _begin_body(self, head: Head, *, upgrades: bool) -> None:
         self.remaining = head.length
         self.complete = head.length == 0
-        if upgrades or not self.complete:  # llhttp waits for the body, or is done with this connection
+        if upgrades or not self.complete:  # llhttp would expect the body, or no further request
             self._parser = None
         self._chunks = ChunkDecoder() if head.length is None else None
 
     # Bodies
 
     def next_body(self) -> bytes:
-        """Decode what has come of the body: empty where nothing has. ``complete`` tells its end.
+        """Decode the part of the body that has come, perhaps empty, and set ``complete`` at its end.
 
         Raises:
-            BadRequest: it is no body of the form that its head has announced.
+            BadRequest: if it is not valid.
         """
         if self._chunks is not None:
             body, self.pending = self._chunks.decode(self.pending)
@@ -230,7 +225,7 @@ class RequestReader:
 
 
 def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
-    """The fields of a head in which llhttp has found nothing wrong: a line each, none of them folded."""
+    """The fields of a valid head: a line each, since llhttp refuses folded ones."""
     fields = []
     for line in lines[1:-2]:
         name, _, value = line.partition(b":")
@@ -239,7 +234,7 @@ def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 def _learn(name: bytes) -> bytes:
-    """A name in lower case, one object for all requests."""
+    """Cache a name in lower case, to have one object for all requests."""
     lower = name.lower()
     if len(name) > KNOWN_LENGTH:
         return lower

@@ -1,7 +1,7 @@
-"""Which connections have something to read: the system is asked once for all those of a worker.
+"""One epoll for all connections of a worker: tells which of them are readable, and which clients have disconnected.
 
-Trio's own wait for one descriptor costs a registration a wait, and 1.3 KiB while it lasts; this one costs neither, and
-tells also who reads nothing that its client has left. One trio task waits, for the descriptor of all the others.
+Trio's ``wait_readable`` registers the descriptor for each wait, and takes 1.3 KiB while it lasts. Here a descriptor is
+registered once, edge-triggered, and a disconnect is reported even if no task reads. One trio task waits for the epoll.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Protocol
 import trio
 
 CAN_POLL = hasattr(select, "epoll")
-"""The system is Linux; elsewhere each connection waits for itself."""
+"""Only on Linux; elsewhere each connection calls ``wait_readable``."""
 READ, LEFT = (1, 0x2018) if not CAN_POLL else (
     select.EPOLLIN,
     select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR,
 )  # fmt: skip
-"""Events: something has come; the other end has said that nothing more will, or the connection is broken."""
+"""Events: data has come; the other end has shut down for writing, or the connection is broken."""
 
 
 class Listener(Protocol):
-    """Who wants to hear of a descriptor."""
+    """Receives the events of a descriptor."""
 
     def heard(self, events: int) -> None:
-        """Hear what is new: it is told once. Does not block."""
+        """Take events, which are reported once. Must not block."""
         ...
 
     def deserted(self) -> None:
-        """Hear that nothing will be told any more: the worker gives its connections up. Does not block."""
+        """No more events will come, since the worker ends. Must not block."""
         ...
 
 
 class Poller:
-    """Tells listeners of their descriptors. ``run`` is a task of the worker."""
+    """Passes events to listeners. ``run`` is a task of the worker."""
 
     __slots__ = ("_epoll", "_listeners")
 
@@ -43,7 +43,7 @@ class Poller:
         self._listeners: dict[int, Listener] = {}
 
     def add(self, fd: int, listener: Listener) -> None:
-        """Tell of a descriptor: of what is there already, and of all that is new, until ``discard``."""
+        """Report events of a descriptor, also those that are pending, until ``discard``."""
         if self._epoll.closed:
             listener.deserted()
             return
@@ -51,13 +51,13 @@ class Poller:
         self._epoll.register(fd, READ | select.EPOLLRDHUP | select.EPOLLET)
 
     def discard(self, fd: int) -> None:
-        """Tell of it no more. Call it before the descriptor is closed: a forked process may hold it open."""
+        """Stop reporting. Call it before the descriptor is closed: epoll keeps it if a forked process has it open."""
         if self._listeners.pop(fd, None) is not None:
             with suppress(OSError, ValueError):
                 self._epoll.unregister(fd)
 
     async def run(self) -> None:
-        """Tell, until cancelled. Then all hear that nobody tells them any more."""
+        """Report events until cancelled; then call ``deserted`` of all listeners."""
         fd, poll, listeners = self._epoll.fileno(), self._epoll.poll, self._listeners
         try:
             while True:
@@ -69,7 +69,7 @@ class Poller:
                     listener = listeners.get(known)
                     if listener is not None:
                         listener.heard(events)
-                await trio.lowlevel.checkpoint()  # where many speak there is more by then, and no need to wait for it
+                await trio.lowlevel.checkpoint()  # on a busy worker more events have come by then: no wait
         finally:
             self._epoll.close()
             for listener in list(listeners.values()):

@@ -1,114 +1,163 @@
-"""What all HTTP/1.1 connections of a worker share: one clock for all their time limits, and the headers of a second.
+"""What the connections of a worker share: one task for all time limits, and the server's own headers.
 
-A timer a connection would cost more than the rest of a small request. One task looks a few times a second who is late.
+A timer for each read would cost more CPU than the rest of a small request. So one task checks all time limits, and the
+rates of slow clients, a few times per second.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
-from trioweb.ground.pace import AUTO
+from trioweb.ground.pace import AUTO, Pace
+from trioweb.io.tcp import TCPSocket, bytes_taken
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import CAN_POLL, Poller
-from trioweb.server.rates import Writes
 from trioweb.server.streams import LINGER_SECONDS
 
 LOOKS: Final = 8
-"""Looks in the shortest time limit: a client is late by up to one more of them."""
+"""Checks within the shortest time limit: so a limit is exceeded by at most an eighth."""
 SHORTEST, LONGEST = 0.02, 0.25
-"""Bounds on the seconds between two looks."""
+"""Limits of the seconds between two checks."""
 
 
 class Timed(Protocol):
-    """What has a time limit."""
+    """Something with a time limit."""
 
     due: float
 
     def overdue(self) -> None:
-        """Hear that the time is over. Does not block."""
+        """Called when ``due`` has passed. Must not block."""
 
 
 class Pulse:
-    """A worker's clock for its connections. ``run`` is a task of the worker.
+    """The time limits of a worker's connections. ``run`` is a task of the worker.
 
     Args:
         config: the server's configuration.
-        nursery: for connections that go on in another task.
+        nursery: for further tasks of connections.
         min_rate: see the attribute.
     """
 
     def __init__(self, config: ServerConfig, nursery: trio.Nursery, min_rate: float | None = None) -> None:
         self.nursery = nursery
         self.min_rate = min_rate
-        """Bytes a second that a client must send, or take, while these are waited for; ``None`` for no limit."""
+        """Bytes per second that a client must send, or take, while the server waits; ``None`` for no limit."""
         self.poller = Poller() if CAN_POLL else None
         limits = [config.head_timeout, config.body_timeout, config.read_timeout, config.keep_alive_timeout]
         shortest = min([LINGER_SECONDS, *(limit for limit in limits if limit)])
-        self.extensions: dict[str, Any] = {"http.response.pathsend": {}}
-        """Those of each request's scope."""
+        self.extensions: dict[str, object] = {"http.response.pathsend": {}}
+        """The extensions of each request's scope."""
         if config.min_rate != AUTO:
             self.extensions[GIVEN_RATE] = config.min_rate
         self._interval = min(LONGEST, max(SHORTEST, shortest / LOOKS))
         self._config = config
         self._timed: set[Timed] = set()
         self._writes: set[Writes] = set()
-        self._some = trio.lowlevel.ParkingLot()
+        self._not_empty = trio.lowlevel.ParkingLot()
         self._second = -1
         self.context = copy_context()
-        """What each request begins with: no variable of another one."""
+        """The context of each request, without variables of another."""
         self.now = 0.0
-        """The time by trio's clock, as of the last look: a limit may be longer by one interval."""
+        """Trio's clock at the last check, up to one interval old."""
         self.fields = b""
-        """The server's own headers: date, server, alt-svc."""
-        self._beat()
+        """The server's own header lines, beginning with ``date``."""
+        self._update()
 
     def add(self, timed: Timed) -> None:
-        """Watch over something until it is taken out of this."""
+        """Check a time limit until ``discard``."""
         self._wake()
         self._timed.add(timed)
 
     def discard(self, timed: Timed) -> None:
-        """Watch over it no longer."""
+        """Stop checking a time limit."""
         self._timed.discard(timed)
 
     def watch_writes(self, writes: Writes) -> None:
-        """See ``rates.Sweeper``."""
+        """Check a client's rate until ``forget_writes``."""
         self._wake()
         self._writes.add(writes)
 
     def forget_writes(self, writes: Writes) -> None:
-        """See ``rates.Sweeper``."""
+        """Stop checking a client's rate."""
         self._writes.discard(writes)
 
     def _wake(self) -> None:
         if not (self._timed or self._writes):
-            self._beat()
-            self._some.unpark_all()
+            self._update()
+            self._not_empty.unpark_all()
 
     def after(self, seconds: float | None) -> float:
-        """The time in so many seconds; without a number, never."""
+        """The time in ``seconds``; infinity for ``None``."""
         return math.inf if seconds is None else self.now + seconds
 
     async def run(self) -> None:
-        """Look after what is there, until cancelled."""
+        """Check until cancelled."""
         while True:
             if not (self._timed or self._writes):
-                await self._some.park()
+                await self._not_empty.park()
             await trio.sleep(self._interval)
-            self._beat()
+            self._update()
             now = self.now
             for timed in [timed for timed in self._timed if timed.due <= now]:
                 timed.overdue()
             for writes in list(self._writes):
                 writes.look(now)
 
-    def _beat(self) -> None:
+    def _update(self) -> None:
         self.now = trio.current_time()
         if int(self.now) != self._second:
             self._second = int(self.now)
             self.fields = b"".join(b"%b: %b\r\n" % field for field in self._config.response_headers("h11"))
+
+
+class Writes:
+    """The writes of one connection that wait for its client.
+
+    A wait that ends before the next check costs only two operations on a set.
+
+    Args:
+        pulse: calls ``look``.
+        sock: the connection.
+        cut: called if the client is too slow.
+    """
+
+    __slots__ = ("_cut", "_pace", "_pulse", "_sock", "_waiting", "_watched")
+
+    def __init__(self, pulse: Pulse, sock: TCPSocket, cut: Callable[[], None]) -> None:
+        self._pulse = pulse
+        self._sock = sock
+        self._cut = cut
+        self._pace = Pace(None)
+        self._waiting = 0
+        self._watched = False  # by a first `look` in this wait
+
+    def begin(self, rate: float | None) -> None:
+        """A write begins to wait. The client must take ``rate`` bytes per second."""
+        self._pace.rate = rate
+        self._watched = False
+        self._waiting += 1
+        if rate is not None:
+            self._pulse.watch_writes(self)
+
+    def end(self) -> None:
+        """A write waits no more."""
+        self._waiting -= 1
+        if not self._waiting:
+            self._pulse.forget_writes(self)
+
+    def look(self, now: float) -> None:
+        """Check how much the client has taken."""
+        taken = bytes_taken(self._sock)
+        if taken is None:
+            return
+        if not self._watched:
+            self._watched = True
+            self._pace.start(now, taken)
+        elif self._pace.look(now, taken):
+            self._cut()

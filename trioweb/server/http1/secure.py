@@ -1,4 +1,4 @@
-"""The bytes of one client under TLS: see ``wire``."""
+"""Reads and writes of a connection under TLS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.streams import RECEIVE_SIZE, Stream
 
 CLOSE_SECONDS: Final = 1.0
-"""Seconds for TLS's own word of farewell."""
+"""Seconds for the ``close_notify`` of TLS."""
 
 
 class SecureWire(Wire):
     """A connection under TLS, after its handshake.
 
-    Nothing can be written here without a wait, nor is it known without reading that the client has left.
+    Unlike ``Wire`` it cannot write without a wait, nor see a disconnect unless a task reads.
     """
 
     __slots__ = ("_stream",)
@@ -32,8 +32,8 @@ class SecureWire(Wire):
 
     @property
     def sock(self) -> socket.socket:
-        """The socket below."""
-        return cast("socket.socket", self._stream.transport_stream.socket)  # what is called here, they share
+        """See ``Wire``."""
+        return cast("socket.socket", self._stream.transport_stream.socket)  # the methods that are called are the same
 
     def release_stream(self) -> Stream:
         """See ``Wire``."""
@@ -43,7 +43,7 @@ class SecureWire(Wire):
         return bytes(await self._stream.receive_some(RECEIVE_SIZE))
 
     def read_nowait(self) -> bytes | None:
-        """See ``Wire``; what is there is still encrypted."""
+        """See ``Wire``: never data, which would have to be decrypted."""
         return b"" if self.broken else None
 
     @property
@@ -74,11 +74,11 @@ class SecureWire(Wire):
             self._end_writing()
 
     async def send_file(self, file: int, position: int, count: int) -> int:  # noqa: ARG002
-        """See ``Wire``: it cannot be done."""
+        """See ``Wire``: not possible under TLS."""
         return 0
 
     async def finish(self) -> None:
-        """See ``Wire``: in terms of TLS, after which the client is read no more."""
+        """See ``Wire``: closes TLS, after which the client cannot be read any more."""
         with trio.move_on_after(CLOSE_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.aclose()
         self.broken = True

@@ -3,8 +3,8 @@
 Rules that this module alone enforces:
 
 * Nothing is shielded.
-* Whoever waits to read can be woken without losing a byte; ``read`` then returns ``None``.
-* That the client has left is heard also while nobody reads.
+* A waiting ``read`` can be woken without losing a byte; it then returns ``None``.
+* A disconnect is noticed also while no task reads, if there is a poller.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trioweb.server.streams import RECEIVE_SIZE, Stream
 
 
 class Wire(WritingEnd):
-    """A connection in clear.
+    """A connection in cleartext.
 
     Args:
-        stream: the connection, which is this object's alone from now on.
-        poller: tells when there is something to read; without one each read asks trio.
+        stream: the connection, whose socket this object takes over.
+        poller: tells when there is data to read; without one each read waits by trio.
     """
 
     __slots__ = ("_poller", "_ready", "_task", "hung", "reading", "watcher")
@@ -37,7 +37,7 @@ class Wire(WritingEnd):
     def __init__(self, stream: trio.SocketStream, poller: Poller | None) -> None:
         sock = stream.socket
         family, kind, protocol = sock.family, sock.type, sock.proto
-        # Trio's own socket would ask for each byte twice; this one never waits.
+        # Trio's socket would add a checkpoint to each call; this one never waits.
         self._socket = socket.socket(family, kind, protocol, fileno=sock.detach())
         self._socket.setblocking(False)
         self._set_unsent(UNSENT)
@@ -46,34 +46,35 @@ class Wire(WritingEnd):
     def _set_up(self, fd: int, poller: Poller | None) -> None:
         self._set_up_writing(fd)
         self._poller = poller
-        self._task: trio.lowlevel.Task | None = None  # that waits for the poller
-        self._ready = False  # there may be something to read
+        self._task: trio.lowlevel.Task | None = None  # the one that waits for the poller
+        self._ready = False  # there may be data to read
         self.reading = False
-        """Some task waits to read."""
+        """A task waits in ``read``."""
         self.hung = False
-        """Nothing more will come from the client, or it is gone; what came before may be there to be read."""
+        """The client has disconnected, or shut down for writing; earlier data may still be read."""
         self.watcher: Watcher | None = None
-        """Who is told when the client leaves."""
+        """Called when the client disconnects."""
         if poller is not None:
             poller.add(fd, self)
 
     @property
     def sock(self) -> socket.socket:
-        """The socket below."""
+        """The socket."""
         return self._socket
 
     def release_stream(self) -> Stream:
-        """The stream, for somebody else to go on with; this object is of no use afterwards."""
+        """Release the stream. Do not use this object afterwards."""
         if self._poller is not None:
             self._poller.discard(self._fd)
         return trio.SocketStream(trio.socket.from_stdlib_socket(self._socket))
 
     # Reading
 
-    async def read(self) -> bytes | None:  # noqa: C901, PLR0912 - in one function: each request and idle stream waits here
-        """The next bytes; ``b""`` when the client has left. Cancelling it loses nothing.
+    async def read(self) -> bytes | None:  # noqa: C901, PLR0912 - one function: each idle connection holds its frames
+        """Wait for the next bytes; ``b""`` when the client has disconnected. A cancellation loses nothing.
 
-        Returns ``None`` when it was woken: its caller's conditions may have changed. A second task waits for the first.
+        Returns ``None`` when it was woken, so that the caller checks its conditions again; in a second task, when the
+        first one has read.
         """
         if self.broken:
             return b""
@@ -99,7 +100,7 @@ class Wire(WritingEnd):
                         return b"" if self.broken else None
                 try:
                     data = self._socket.recv(RECEIVE_SIZE)
-                except BlockingIOError:  # nothing after all
+                except BlockingIOError:  # no data after all
                     self._ready = self.hung
                     continue
                 self._ready = self.hung or len(data) == RECEIVE_SIZE
@@ -131,21 +132,21 @@ class Wire(WritingEnd):
             if self.watcher is not None:
                 self.broken = True
                 self.watcher.left()
-        self._go_on()
+        self._reschedule()
 
     def deserted(self) -> None:
-        """See ``poller.Listener``: whoever counts on hearing of its client takes it to have left."""
+        """See ``poller.Listener``: counts as a disconnect for a watcher, which would not be told of one any more."""
         if self.watcher is not None:
             self.broken = True
             self.watcher.left()
 
-    def _go_on(self) -> None:
+    def _reschedule(self) -> None:
         if self._task is not None:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
     def read_nowait(self) -> bytes | None:
-        """What is there already; ``None`` if that is nothing, ``b""`` when the client has left."""
+        """Read without a wait; ``None`` if there is no data, ``b""`` when the client has disconnected."""
         if self.broken:
             return b""
         try:
@@ -159,14 +160,14 @@ class Wire(WritingEnd):
         return data
 
     def wake(self) -> None:
-        """Have whoever reads look again. Does not block."""
+        """Wake a task that waits in ``read``. Does not block."""
         if self._poller is not None:
-            self._go_on()
+            self._reschedule()
         elif self.reading:
             trio.lowlevel.notify_closing(self._fd)
 
     def watch(self, watcher: Watcher | None) -> None:
-        """Have somebody told when the client leaves; or, with ``None``, nobody. Does not block."""
+        """Set the watcher, which is called when the client disconnects. Does not block."""
         self.watcher = watcher
         if watcher is not None and self.hung:
             self.broken = True
@@ -174,25 +175,25 @@ class Wire(WritingEnd):
 
     @property
     def is_watched(self) -> bool:
-        """A client that leaves is told of, also where nobody reads."""
+        """Whether a disconnect is noticed while no task reads."""
         return self._poller is not None
 
     # Ending
 
     async def finish(self) -> None:
-        """Say that nothing more will come. What was written is still delivered; the client may still be read."""
+        """Shut down for writing. What was written is still delivered; the client may still be read."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     def has_left(self) -> bool:
-        """Whether the system knows that the client has left. Does not block."""
+        """Whether the system knows that the client has disconnected. Does not block."""
         return self.broken or has_left(self.sock)
 
     def cut(self, *, reset: bool) -> None:
-        """Break the connection off: whoever reads or writes there hears of it. Safe to call twice. Does not block.
+        """Abort the connection: reads and writes of other tasks end. Safe to call twice. Does not block.
 
         Args:
-            reset: in a way that is no end of a body, where the end of the connection would be one.
+            reset: with a reset, which a client cannot take for the end of a body.
         """
         self.broken = True
         with suppress(OSError):

@@ -1,8 +1,8 @@
-"""The writing end of a connection in clear: messages leave whole, one after the other, and no client is waited for
-without a chance to give it up.
+"""The writes of a connection in cleartext: messages are written whole, one after the other, and every wait can be
+cancelled.
 
-A write that was interrupted, by a cancellation too, breaks the connection: nobody can know what has left. Only who asks
-for that (``write_nowait`` and ``flushed``) goes on with the rest himself.
+An interrupted write, also by a cancellation, breaks the connection, since a part of it may be sent. Only the callers of
+``write_nowait`` and ``flushed`` may continue with the rest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -19,27 +19,28 @@ from trioweb.ground.errors import ClientDisconnected
 from trioweb.io.sendfile import send_file
 
 JOINED: Final = 16384
-"""Bytes up to which parts are joined to be written; more are handed over as they are."""
+"""Bytes up to which parts are joined; larger ones are written with ``sendmsg``, without a copy."""
 TURN: Final = 0.001
-"""Seconds that a task may write without waiting once, and at least ..."""
+"""Seconds that a task may write without a checkpoint, and at least ..."""
 IN_A_ROW: Final = 8
-"""... so many messages: then it is another's turn."""
+"""... so many messages."""
 UNSENT: Final = 2**20
-"""Bytes that the system takes beyond what the client's window lets leave. A connection, in the system's memory, and
-only where its client has been fast before. With trio's 16 KiB a download waits ten times as often.
+"""TCP_NOTSENT_LOWAT: bytes that the system buffers beyond the client's window, for fast clients. With trio's 16 KiB a
+download waits ten times as often.
 """
 FILE_UNSENT: Final = 16384
-"""The same while the system sends a file: so each time it is asked it has room for megabytes."""
+"""The same during ``sendfile``: the socket is then writable only when there is room for megabytes."""
 
+T = TypeVar("T")
 Parts = Sequence[bytes | memoryview]
 
 
 class ClientLeftError(ClientDisconnected, OSError):
-    """The client has left, or its connection is broken: what ``send`` raises then, as ASGI has it."""
+    """The client has disconnected, or its connection is broken: raised by ``send``, as in ASGI."""
 
 
 class WritingEnd:
-    """What is written to a socket. Whoever derives from this sets it up first."""
+    """Writes to a socket. A subclass calls ``_set_up_writing`` first."""
 
     __slots__ = ("_fd", "_rest", "_sent", "_socket", "_turn", "_waiting", "broken", "writing")
 
@@ -47,32 +48,32 @@ class WritingEnd:
 
     def _set_up_writing(self, fd: int) -> None:
         self._fd = fd
-        self._rest: Parts = ()  # what was to be written, and is not
+        self._rest: Parts = ()  # not written yet
         self.writing = False
-        """Some task writes what the client did not take at once."""
-        self._waiting: trio.lowlevel.ParkingLot | None = None  # for a turn, to write or to read
+        """A task waits to write the rest."""
+        self._waiting: trio.lowlevel.ParkingLot | None = None  # tasks that wait to write or read after another
         self._turn = 0.0
         self._sent = 0
         self.broken = False
-        """Nothing can be read or written any more."""
+        """The connection cannot be used any more."""
 
     async def write(self, before: bytes, data: bytes, after: bytes) -> None:
         """Write three parts as one. Waits for the client to take them; a cancellation then breaks the connection.
 
         Raises:
-            ClientLeftError: the client has left, or the connection is broken.
+            ClientLeftError: if the client has disconnected, or the connection is broken.
         """
         try:
             while self.busy and not self.broken:
                 await self._wait_for_turn()
         except BaseException:
-            self.broken = True  # what was to leave is counted as sent
+            self.broken = True  # the message counts as sent
             raise
         if not self.write_nowait((before, data, after)):
             await self.complete()
 
     async def complete(self) -> None:
-        """After a ``write_nowait`` that was not all: what ``write`` does then."""
+        """Write the rest after ``write_nowait``. A cancellation breaks the connection."""
         try:
             await self.flushed()
         except BaseException:
@@ -89,19 +90,19 @@ class WritingEnd:
 
     @property
     def pending(self) -> bool:
-        """There is a rest that nobody has written yet."""
+        """There is a rest to write."""
         return bool(self._rest)
 
     @property
     def busy(self) -> bool:
-        """What is to be written has to wait for what others write."""
+        """A write has to wait for another."""
         return self.writing or bool(self._rest)
 
     def write_nowait(self, parts: Parts) -> bool:
-        """Write parts as one, as far as the system takes them now. It is not ``busy``.
+        """Write parts as one, as far as the system takes them without a wait. Call it only if not ``busy``.
 
         Returns:
-            Whether that was all; else ``flushed`` writes the rest.
+            Whether all is written; otherwise ``flushed`` writes the rest.
 
         Raises:
             ClientLeftError: as above.
@@ -113,7 +114,7 @@ class WritingEnd:
         return not self._rest
 
     def send_nowait(self, whole: bytes) -> bool:
-        """The same for one part."""
+        """As ``write_nowait``, for one part."""
         if not whole and not self.broken:
             return True
         sent = self._try(self._socket.send, whole)
@@ -122,7 +123,7 @@ class WritingEnd:
         self._rest = _behind((whole,), sent)
         return False
 
-    def _try(self, send: Callable[[Any], int], data: Any) -> int:
+    def _try(self, send: Callable[[T], int], data: T) -> int:
         if self.broken:
             raise ClientLeftError("the client has left")
         try:
@@ -134,7 +135,7 @@ class WritingEnd:
             raise ClientLeftError("the client has left") from None
 
     async def flushed(self) -> None:
-        """Write the rest of what was to be written; one task at a time. A cancellation loses nothing.
+        """Write the rest; one task at a time. A cancellation loses nothing.
 
         Raises:
             ClientLeftError: as above.
@@ -144,14 +145,14 @@ class WritingEnd:
             while self._rest:
                 if self.broken:
                     raise ClientLeftError("the client has left")
-                with suppress(trio.ClosedResourceError):  # one who reads was woken
+                with suppress(trio.ClosedResourceError):  # by `wake`, for a task that reads
                     await trio.lowlevel.wait_writable(self._fd)
                 self._rest = _behind(self._rest, self._try(self._socket.sendmsg, self._rest))
         finally:
             self._end_writing()
 
     async def send_file(self, file: int, position: int, count: int) -> int:
-        """Have the system write a part of a file, in clear. See ``sendfile``; a cancellation breaks nothing."""
+        """Have the system write a part of a file. See ``sendfile``; a cancellation does not break the connection."""
         while self.busy and not self.broken:
             await self._wait_for_turn()
         if self.broken:
@@ -165,7 +166,7 @@ class WritingEnd:
             self._end_writing()
 
     def _set_unsent(self, size: int) -> None:
-        with suppress(OSError, AttributeError):  # closed; not TCP, or not known here
+        with suppress(OSError, AttributeError):  # closed, not TCP, or not known to the system
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     def _end_writing(self) -> None:
@@ -174,7 +175,7 @@ class WritingEnd:
             self._waiting.unpark_all()
 
     async def take_turns(self) -> None:
-        """A checkpoint, which lets others run when this task has not waited for a while."""
+        """Check for cancellation, and let other tasks run if this one has written for a while."""
         self._sent += 1
         if self._sent >= IN_A_ROW and perf_counter() - self._turn > TURN:
             await trio.lowlevel.checkpoint()
@@ -185,7 +186,7 @@ class WritingEnd:
 
 
 def _behind(parts: Parts, sent: int) -> Parts:
-    """What is left of parts of which so many bytes were sent."""
+    """The rest of parts of which ``sent`` bytes are written."""
     for index, part in enumerate(parts):
         if sent < len(part):
             return (memoryview(part)[sent:], *parts[index + 1 :])

@@ -1,1 +1,1 @@
-"""What ``trioweb run`` leaves to Hypercorn's protocols (HTTP/2, WebSockets), and what it adds to them."""
+"""Hypercorn's protocols in ``trioweb run`` (HTTP/2, HTTP/3, WebSockets), and what it adds to them."""

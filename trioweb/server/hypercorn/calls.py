@@ -1,4 +1,4 @@
-"""An app as Hypercorn's protocols call it: with its limits on bodies, and its line in the access log."""
+"""The app as Hypercorn's protocols call it: with limits on bodies, and the access log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from trioweb.ground.http.asgi import Receive
+from trioweb.ground.http.asgi import Message, MutableScope, Receive
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
@@ -19,14 +19,14 @@ from trioweb.server.refusals import BUSY, LATE_BODY
 
 
 class Calls:
-    """What Hypercorn's protocols call. HTTP/1.1 of our own has these limits in itself.
+    """The app for Hypercorn's protocols. The server's own HTTP/1.1 has the same limits elsewhere.
 
-    Beyond ``max_requests_in_flight`` a request is answered with a 503 at once. A request whose body has not come for
-    ``body_timeout`` seconds, or comes at less than ``min_rate``, while the app waits for it, is over for the app as if
-    its client had left; if the app has not answered, the client gets a 408.
+    Beyond ``max_requests_in_flight`` a request gets a 503 at once. If the body does not come for ``body_timeout``
+    seconds while the app waits for it, or comes at less than ``min_rate``, the app receives ``http.disconnect``; if it
+    then returns without a response, the client gets a 408.
 
     Args:
-        gate: the app.
+        gate: the app and its limits.
         config: the server's configuration.
     """
 
@@ -34,13 +34,13 @@ class Calls:
         self._gate = gate
         self._given_rate = config.min_rate
         self._body_timeout = config.body_timeout
-        # An app of ours sees for itself at what rate its bodies come: it knows when it waits for them.
+        # An app of this package checks the rate itself: only it knows when it waits for the body.
         unlimited = gate.is_ours or (config.body_timeout is None and config.min_rate == AUTO)
         self._body_rate = None if unlimited else gate.min_rate
         self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
 
-    async def __call__(self, scope: Any, receive: Receive, send: Any, *_: object) -> None:
-        """Have the app answer a request, and log it."""
+    async def __call__(self, scope: MutableScope, receive: Receive, send: Any, *_: object) -> None:
+        """Call the app for a request, and log it. ``send`` is the method of a stream, which can also refuse it."""
         if self._logger is None:
             await self._admit(scope, receive, send)
             return
@@ -50,7 +50,7 @@ class Calls:
         finally:
             await record.close(scope)
 
-    async def _admit(self, scope: Any, receive: Receive, send: Any) -> None:
+    async def _admit(self, scope: MutableScope, receive: Receive, send: Any) -> None:
         if not self._gate.enter():
             await send.__self__.refuse(*BUSY)
             return
@@ -59,7 +59,7 @@ class Calls:
         finally:
             self._gate.leave()
 
-    async def _serve(self, scope: Any, receive: Receive, send: Any) -> None:
+    async def _serve(self, scope: MutableScope, receive: Receive, send: Any) -> None:
         if self._given_rate != AUTO:
             scope["extensions"][GIVEN_RATE] = self._given_rate
         unlimited = self._body_timeout is None and self._body_rate is None
@@ -73,7 +73,7 @@ class Calls:
 
 
 class _TimedBody:
-    """A request's ``receive`` that gives the client up when its body does not come."""
+    """A request's ``receive`` with a time limit for the body: after that it returns ``http.disconnect``."""
 
     __slots__ = ("_complete", "_pace", "_receive", "_seconds", "late")
 
@@ -84,12 +84,13 @@ class _TimedBody:
         self._complete = False
         self.late = False
 
-    async def receive(self) -> Any:
+    async def receive(self) -> Message:
         if self._complete:
-            return await self._receive()
+            after: Message = await self._receive()
+            return after
         patience = min(self._seconds, self._pace.start(trio.current_time(), self._pace.seen))
         with trio.move_on_after(0 if self.late else patience):
-            message = await self._receive()
+            message: Message = await self._receive()
             self._pace.look(trio.current_time(), self._pace.seen + len(message.get("body", b"")))
             self._complete = not message.get("more_body", False)
             return message

@@ -2,12 +2,12 @@
 
 Rules that this module alone enforces:
 
-* What goes wrong in a request is logged, and ends nothing else.
-* Nothing waits for a client for ever: not for the head of a request, not for its next one, and when the server's time
-  is up not for a write that it does not take.
-* What an app has not asked for when it returns is thrown away, so that nobody waits for it.
+* An error of a request is logged, and ends nothing else.
+* No wait for a client is unlimited: neither for the head of a request, nor for the next request, nor, at the end of the
+  graceful timeout, for a write.
+* Messages that an app has not received when it returns are dropped, so that the connection does not wait for it.
 
-It has the shape of Hypercorn's own, so that ``trioweb.io.hypercorn`` finds in it what ASGI has no words for.
+It has the attributes of Hypercorn's own server class, in which ``trioweb.io.hypercorn`` finds what ASGI cannot express.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import TypeVarTuple
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import ConnectionState
 
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message, MutableScope, Send
 from trioweb.io.tcp import reset_when_closed
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
 from trioweb.server.gate import Gate
+from trioweb.server.http1.pulse import Pulse, Writes
 from trioweb.server.hypercorn.calls import Calls
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.hypercorn.protocols import Protocol
 from trioweb.server.hypercorn.websockets import MessageQueue
-from trioweb.server.rates import Sweeper, Writes
 from trioweb.server.streams import (
     LINGER_SECONDS,
     PARTING_SECONDS,
@@ -41,18 +42,20 @@ from trioweb.server.streams import (
     socket_of,
 )
 
+Ts = TypeVarTuple("Ts")
+
 
 class Connection:
-    """Serves one client until it leaves, or is left. ``run`` is all of it.
+    """Serves one client until either side closes the connection. ``run`` serves it.
 
     Args:
-        gate: what answers requests.
+        gate: the app and its limits.
         config: the server's configuration.
-        context: what Hypercorn's protocols share in a worker.
-        pulse: what looks whether the client takes what is written to it.
-        state: what the app's lifespan left for its requests.
+        context: what the connections of a worker share.
+        pulse: checks the rate at which the client takes data.
+        state: that of the app's lifespan.
         stream: the connection; with TLS, after its handshake.
-        received: what was read from it already.
+        received: bytes that were read from it already.
     """
 
     def __init__(
@@ -60,14 +63,14 @@ class Connection:
         gate: Gate,
         config: ServerConfig,
         context: Context,
-        pulse: Sweeper,
-        state: dict[str, Any],
+        pulse: Pulse,
+        state: LifespanState,
         stream: Stream,
         *,
         received: bytes = b"",
     ) -> None:
         self.stream = stream
-        self._app: Any = Calls(gate, config)
+        self._app = Calls(gate, config)
         self._config = config
         self._context = context
         self._state = state
@@ -75,22 +78,22 @@ class Connection:
         self._socket = socket_of(stream)
         self._sending = trio.Lock()
         self.min_rate = pulse.min_rate
-        """Bytes a second that the client must take; the app of its last request may have said otherwise."""
+        """Bytes per second that the client must take; an app may set another rate."""
         self._writes = Writes(pulse, self._socket, self.break_off)
         self._protocol: Protocol | None = None
         self._timer = trio.CancelScope()
-        self._due = math.inf  # when the client must have done what it is waited for
+        self._due = math.inf  # the deadline of what the server waits for
         self._idle = True
         self._in_head = False
         self._closing = False
 
     async def run(self) -> None:
-        """Serve. Returns when the connection is closed and all that its requests started has ended.
+        """Serve. Returns when the connection is closed and the tasks of its requests have ended.
 
-        A cancellation cancels its requests, and breaks what they write.
+        A cancellation cancels its requests, and aborts what they write.
 
         Raises:
-            Exception: something is wrong with the connection, which is closed.
+            Exception: an error of the connection, which is closed.
         """
         try:
             await self._serve()
@@ -105,11 +108,9 @@ class Connection:
         async with trio.open_nursery() as nursery:
             requests = Requests(nursery, self._config, lambda: self._socket.fileno() != -1)
             try:
-                made: Any = requests
-                shared: Any = self._context
                 self._protocol = Protocol(
                     lambda kind: kind(
-                        self._app, self._config, shared, made, ConnectionState(self._state), tls, client,
+                        self._app, self._config, self._context, requests, ConnectionState(self._state), tls, client,
                         server, self.protocol_send,
                     ),
                     http2=isinstance(self.stream, trio.SSLStream) and self.stream.selected_alpn_protocol() == "h2",
@@ -118,13 +119,13 @@ class Connection:
                 await self._protocol.initiate()
                 await self._read()
                 await self._protocol.handle(Closed())
-                self.break_off()  # for an app that goes on writing to a client who left
+                self.break_off()  # ends the writes of apps that still run
             except BaseException:
                 nursery.start_soon(self._break_off_after, requests)
                 raise
 
     async def _break_off_after(self, requests: Requests) -> None:
-        """Break what an app writes on, though it was cancelled; one that ends by itself may say how it ends."""
+        """Abort the connection after a moment, in which cancelled requests may still send how they end."""
         with trio.move_on_after(PARTING_SECONDS, shield=True):
             await requests.ended()
         self.break_off()
@@ -132,8 +133,8 @@ class Connection:
     # Reading
 
     async def _read(self) -> None:
-        """Read until the client has left, is late, or the connection is to be closed."""
-        assert self._protocol is not None  # noqa: S101 - made just before
+        """Read until the client has disconnected, is late, or the connection closes."""
+        assert self._protocol is not None  # noqa: S101 - made by the caller
         while True:
             limit = self._config.read_timeout
             due = self._due if limit is None else min(self._due, trio.current_time() + limit)
@@ -149,7 +150,7 @@ class Connection:
                     await self._answer_too_slow(self._protocol)
                     continue
                 return
-            if self._closing:  # it may still send: were that left unread, the system would take back what we wrote
+            if self._closing:  # with unread bytes the system would reset it, and drop what was written
                 if data:
                     continue
                 return
@@ -160,10 +161,10 @@ class Connection:
             if not data:
                 return
             if not self._idle and self._protocol.has_no_streams:
-                await self._became_idle()  # it has said hello, and asks for nothing yet
+                await self._became_idle()  # HTTP/2's settings came, but no request yet
 
     def _expect(self, seconds: float | None) -> None:
-        """Give the client so much time for what comes next."""
+        """Set the deadline for what the client does next."""
         self._due = math.inf if seconds is None else trio.current_time() + seconds
         self._timer.deadline = self._due
 
@@ -173,17 +174,15 @@ class Connection:
         await self._close()
 
     def stop(self) -> None:
-        """The server stops: if nothing is under way, close. What is under way closes by itself. Does not block."""
+        """The server stops: close if idle; requests that run close the connection when they end. Does not block."""
         if self._idle and not self._in_head:
             self._timer.cancel()
 
-    # What the protocol wants; its name is Hypercorn's
-
     async def protocol_send(self, event: Event) -> None:
-        """Write to the client, close, or hear that there is nothing (or something) to do for it.
+        """Take an event of the protocol: bytes to write, the close, or a change of idle. The name is Hypercorn's.
 
-        Waits until the client has taken it; ``break_off`` ends that, a cancellation does not: half of what one
-        request has written would be in the way of the others.
+        Waits until the client has taken the bytes. ``break_off`` ends that; a cancellation does not, since half of a
+        frame would corrupt the other requests of the connection.
         """
         if isinstance(event, RawData):
             async with self._sending:
@@ -222,16 +221,16 @@ class Connection:
             await self._protocol.handle(Closed())
 
     async def _close(self) -> None:
-        """Say that nothing more will come; what was written is still delivered."""
+        """Shut the connection down for writing; what was written is still delivered."""
         if self._closing:
             return
         self._closing = True
-        with suppress(OSError):  # under TLS too: closed with something unread it would be reset, and ours be lost
+        with suppress(OSError):  # under TLS as well: a close with unread bytes would reset it
             self._socket.shutdown(socket.SHUT_WR)
         self._expect(LINGER_SECONDS if self._protocol is None or self._protocol.may_receive_more else 0)
 
     def break_off(self) -> None:
-        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        """Close at once: reads and writes of other tasks end. Safe to call twice. Does not block."""
         if self._protocol is not None and self._protocol.ends_with_connection:
             reset_when_closed(self._socket)
             self._socket.close()
@@ -240,7 +239,7 @@ class Connection:
 
 
 class Requests:
-    """The tasks of a connection: each app call with its queue, in the connection's nursery. Hypercorn's task group."""
+    """The tasks of a connection, in its nursery: each call of the app, with a queue. Hypercorn's task group."""
 
     def __init__(self, nursery: trio.Nursery, config: ServerConfig, is_open: Callable[[], bool]) -> None:
         self._nursery = nursery
@@ -250,33 +249,31 @@ class Requests:
         self._ended = trio.lowlevel.ParkingLot()
 
     async def ended(self) -> None:
-        """Wait until none runs."""
+        """Wait until no task runs."""
         while self._running:
             await self._ended.park()
 
-    async def spawn_app(
-        self, app: AppWrapper, config: ServerConfig, scope: Any, send: Callable[[Any], Awaitable[None]]
-    ) -> Callable[[Any], Awaitable[None]]:
-        """Start the app on a request; returns what takes the request's messages, and waits where they pile up."""
+    async def spawn_app(self, app: ASGIApp, config: ServerConfig, scope: MutableScope, send: Send) -> Send:
+        """Call the app in a task. Returns a function that passes messages to it, and waits if its queue is full."""
         if scope["type"] == "websocket":
             queue = MessageQueue()
             self.spawn(self._call, app, scope, queue, send)
             return queue.put
-        put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
+        put, take = trio.open_memory_channel[Message](config.max_app_queue_size)
         self.spawn(self._call, app, scope, take, send)
 
-        async def deliver(message: Any) -> None:
-            with suppress(trio.BrokenResourceError):  # the app has returned: nobody wants it any more
+        async def deliver(message: Message) -> None:
+            with suppress(trio.BrokenResourceError):  # the app has returned
                 await put.send(message)
 
         return deliver
 
-    def spawn(self, func: Callable[..., Awaitable[None]], *args: Any) -> None:
+    def spawn(self, func: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
         """Start a task."""
         self._running += 1
         self._nursery.start_soon(self._run, func, args)
 
-    async def _run(self, func: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+    async def _run(self, func: Callable[[*Ts], Awaitable[None]], args: tuple[*Ts]) -> None:
         try:
             await func(*args)
         finally:
@@ -284,20 +281,16 @@ class Requests:
             self._ended.unpark_all()
 
     async def _call(
-        self,
-        app: AppWrapper,
-        scope: Any,
-        take: Any,  # a channel or a queue
-        send: Callable[[Any], Awaitable[None]],
+        self, app: ASGIApp, scope: MutableScope, take: MessageQueue | trio.MemoryReceiveChannel[Message], send: Send
     ) -> None:
         try:
             with take:
-                await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+                await app(scope, take.receive, send)
         except BaseException as error:
             cancelled, fault = split_fault(error)
             if fault is not None:
                 await log_app_fault(self._config, fault)
             if cancelled is not None:
                 raise cancelled from None
-        if self._is_open():  # else an app has closed it, and the protocol would answer in its place
+        if self._is_open():  # else the protocol would try to answer on a closed connection
             await send(None)

@@ -1,35 +1,35 @@
-"""What the connections of a worker share, in the shape that Hypercorn's protocols know: its ``WorkerContext``.
+"""What the connections of a worker share, with the interface of Hypercorn's ``WorkerContext``.
 
-This module imports nothing of Hypercorn: a worker that speaks only HTTP/1.1 never loads its protocols.
+This module imports nothing of Hypercorn: a worker that only serves HTTP/1.1 never loads its protocols.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 
 class Event:
-    """An event in Hypercorn's terms."""
+    """An event with the interface of Hypercorn's."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
 
     async def clear(self) -> None:
-        """It has not happened, after all."""
+        """Unset it."""
         self._event = trio.Event()
 
     async def wait(self) -> None:
-        """Wait until it has happened."""
+        """Wait until it is set."""
         await self._event.wait()
 
     async def set(self) -> None:
-        """It has happened."""
+        """Set it."""
         self._event.set()
 
     def is_set(self) -> bool:
-        """Whether it has happened."""
+        """Whether it is set."""
         return self._event.is_set()
 
 
@@ -53,9 +53,9 @@ class Context:
         self.terminated = Event()
 
     @property
-    def single_task_class(self) -> Any:
-        """What HTTP/3 has its timers in."""
-        from hypercorn.trio.worker_context import TrioSingleTask  # noqa: PLC0415 - with HTTP/3
+    def single_task_class(self) -> object:
+        """The class of HTTP/3's timers."""
+        from hypercorn.trio.worker_context import TrioSingleTask  # noqa: PLC0415 - only for HTTP/3
 
         return TrioSingleTask
 

@@ -1,4 +1,4 @@
-"""HTTP/3, which is all Hypercorn's: for as long as the worker serves."""
+"""HTTP/3, by Hypercorn's server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from hypercorn.trio.udp_server import UDPServer
 from hypercorn.typing import ConnectionState
 
+from trioweb.ground.http.asgi import LifespanState
 from trioweb.server.config import ServerConfig
 from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.calls import Calls
@@ -15,18 +16,18 @@ from trioweb.server.hypercorn.context import Context
 
 
 class HTTP3:
-    """Serves HTTP/3 on a socket. ``run`` is all of it.
+    """Serves HTTP/3 on a socket.
 
     Args:
-        gate: what answers requests.
+        gate: the app and its limits.
         config: the server's configuration.
-        context: what connections share in a worker.
-        state: what the app's lifespan left for its requests.
+        context: what the connections of a worker share.
+        state: that of the app's lifespan.
         sock: the socket.
     """
 
     def __init__(
-        self, gate: Gate, config: ServerConfig, context: Context, state: dict[str, Any], sock: socket.socket
+        self, gate: Gate, config: ServerConfig, context: Context, state: LifespanState, sock: socket.socket
     ) -> None:
         self._calls: Any = Calls(gate, config)
         self._config = config
@@ -36,7 +37,7 @@ class HTTP3:
         self._server: UDPServer | None = None
 
     async def run(self) -> None:
-        """Serve until the worker stops and nothing is under way."""
+        """Serve until the worker stops and the last request has ended."""
         while True:
             self._server = UDPServer(
                 self._calls, self._config, self._context, ConnectionState(self._state), self._socket
@@ -52,5 +53,5 @@ class HTTP3:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is under way."""
+        """Whether a request runs."""
         return self._server is not None and not self._server.protocol.idle

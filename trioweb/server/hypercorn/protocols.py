@@ -1,10 +1,10 @@
-"""Which of Hypercorn's protocols speaks on a connection, and what they lack.
+"""Hypercorn's protocol of a connection, and fixes for it.
 
-Its HTTP/2 forgets a stream that it has answered or refused, and falls over the next frame of that stream's body, with
-all the stream's neighbours on the connection. Here such a frame falls on nobody.
+Its HTTP/2 deletes a stream that it has answered or refused, and fails, with all streams of the connection, at the next
+frame of that stream's body. Here such a frame is ignored.
 
-Its WebSockets are replaced as soon as it has made them: see ``websockets``. It sends pings, and waits for no pong: here
-a peer of whom nothing has come since the ping before is left.
+Its streams are replaced as soon as it makes them: see ``websockets`` and ``refusals``. It sends pings but expects no
+pong: here a peer that has sent nothing since the previous ping is disconnected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import h11
 import trio
@@ -32,19 +32,22 @@ from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
 from trioweb.server.logs.logs import log_request
 from trioweb.server.refusals import LATE_HEAD, refusal
 
-_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
-"""Headers that were about the connection in HTTP/1.1, and are not of the request in HTTP/2."""
+Stream: TypeAlias = HTTPStream | WSStream
 
-Make = Callable[[type[H11Protocol] | type[H2Protocol]], Any]
+_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers of the HTTP/1.1 connection, which do not belong to the HTTP/2 request."""
+
+Make = Callable[[Any], Any]
+"""Makes a protocol of a class: Hypercorn's types of its arguments are narrower than what it needs of them."""
 
 
 class Protocol:
-    """What a connection speaks: HTTP/1.1 until its client asks for HTTP/2, or HTTP/2 from the start.
+    """The protocol of a connection: HTTP/2 from the start, or HTTP/1.1 until its client asks for HTTP/2.
 
     Args:
-        make: a protocol of a class, with all that it needs.
-        http2: HTTP/2 was agreed on in the TLS handshake.
-        h2c: a client may upgrade HTTP/1.1 to it.
+        make: makes a protocol of a class.
+        http2: the TLS handshake has chosen HTTP/2.
+        h2c: clients may upgrade HTTP/1.1 to HTTP/2.
     """
 
     def __init__(self, make: Make, *, http2: bool, h2c: bool) -> None:
@@ -53,11 +56,11 @@ class Protocol:
         self._own: H11Protocol | H2Protocol = self._make_http2() if http2 else self._make_http1()
 
     async def initiate(self) -> None:
-        """Say what this side has to say first."""
+        """Send what the server sends first."""
         await self._own.initiate()
 
     async def handle(self, event: Event) -> None:
-        """Take what has happened to the connection: bytes, or its end."""
+        """Take bytes from the connection, or its end."""
         try:
             await self._own.handle(event)
         except H2ProtocolAssumedError as assumed:
@@ -82,58 +85,58 @@ class Protocol:
         return protocol
 
     async def refuse_late_head(self) -> None:
-        """Tell the client that it was too slow; over HTTP/2 there is no word for that."""
+        """Answer a 408 over HTTP/1.1; HTTP/2 has no request to answer."""
         if isinstance(self._own, _H11):
             await self._own.refuse(*LATE_HEAD)
 
     @property
     def is_http1(self) -> bool:
-        """Whether it is HTTP/1."""
+        """Whether it is HTTP/1.1."""
         return isinstance(self._own, H11Protocol)
 
     @property
     def has_no_streams(self) -> bool:
-        """Whether it is HTTP/2, and nothing is asked for."""
+        """Whether it is HTTP/2 without a request."""
         return isinstance(self._own, H2Protocol) and self._own.idle
 
     @property
     def may_receive_more(self) -> bool:
-        """Whether the client may be in the middle of sending something."""
+        """Whether the client may still send a part of a request."""
         if isinstance(self._own, H11Protocol) and isinstance(self._own.connection, h11.Connection):
             return self._own.connection.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         return True
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether a response is under way that its client would take for whole if the connection just ended."""
+        """Whether the client would take a close of the connection for the end of the response."""
         stream = self._own.stream if isinstance(self._own, H11Protocol) else None
         return stream is not None and getattr(stream, "scope", {}).get("http_version") == "1.0"
 
 
-class _Hearing:
-    """What notes when something has come last, in front of a protocol of Hypercorn's."""
+class _Timestamped:
+    """Mixin of a protocol that records the time of the last event."""
 
     heard_at = -math.inf
 
     async def handle(self, event: Event) -> None:
         self.heard_at = trio.current_time()
-        await super().handle(event)  # type: ignore[misc]  # of what stands behind
+        await super().handle(event)  # type: ignore[misc]  # of the protocol
 
 
-class _H11(_Hearing, H11Protocol):
+class _H11(_Timestamped, H11Protocol):
     h2c = False
 
     @property
-    def stream(self) -> Any:
-        """The request that is answered, or the WebSocket: one of ours."""
+    def stream(self) -> Stream | None:
+        """The current request or WebSocket, of a class of this package."""
         return self._stream
 
     @stream.setter
-    def stream(self, stream: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._stream = _ours(stream)
+    def stream(self, stream: Stream | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._stream = None if stream is None else _ours(stream)
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        # What does not ask for an upgrade as it must is a request. Of HTTP/2 at once ``Protocol`` takes care.
+        # Without a valid upgrade it is just a request. ``Protocol`` handles the preface of HTTP/2.
         asks = event.http_version == b"1.1" and find_h2c_settings(event.headers) is not None
         if event.method == b"PRI" or (self.h2c and asks):
             await super()._check_protocol(event)
@@ -148,7 +151,7 @@ class _H11(_Hearing, H11Protocol):
         await self.refuse(status_code)
 
     async def refuse(self, status: int, reason: str = "") -> None:
-        """Answer what is no request, or not yet: there is nobody else to do so, and to log it."""
+        """Answer, and log, an invalid or incomplete request, for which there is no stream."""
         headers, body = refusal(status, reason)
         headers.append((b"connection", b"close"))
         if self.stream is None:
@@ -157,7 +160,7 @@ class _H11(_Hearing, H11Protocol):
         await send_refusal(super().stream_send, STREAM_ID, status, headers, body)
 
 
-class _H2(_Hearing, H2Protocol):
+class _H2(_Timestamped, H2Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         if _may_send(self.streams.get(event.stream_id), event, self.heard_at):
             await super().stream_send(event)
@@ -165,7 +168,7 @@ class _H2(_Hearing, H2Protocol):
             await self.send(Closed())
 
 
-def _ours(stream: Any) -> Any:
+def _ours(stream: Stream) -> Stream:
     if type(stream) is HTTPStream:
         return RequestStream.instead_of(stream)
     return WebSocketStream.instead_of(stream) if type(stream) is WSStream else stream
@@ -177,18 +180,18 @@ def _may_send(stream: object, event: StreamEvent, heard_at: float) -> bool:
     )
 
 
-class _Nobody:
-    """A stream that is not there."""
+class _NoStream:
+    """Stands for a stream that has ended."""
 
     idle = True
 
     async def handle(self, event: object) -> None:
-        """Take a frame that nobody wants."""
+        """Ignore a late frame."""
 
 
-class _Streams(dict[int, Any]):
-    def __setitem__(self, stream_id: int, stream: Any) -> None:
+class _Streams(dict[int, Stream]):
+    def __setitem__(self, stream_id: int, stream: Stream) -> None:
         super().__setitem__(stream_id, _ours(stream))
 
-    def __missing__(self, stream_id: int) -> _Nobody:
-        return _Nobody()
+    def __missing__(self, stream_id: int) -> _NoStream:
+        return _NoStream()

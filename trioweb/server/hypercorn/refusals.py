@@ -1,7 +1,7 @@
-"""How a request is refused that one of Hypercorn's protocols has read: in one way, whichever it is.
+"""Refusals of requests that one of Hypercorn's protocols has read.
 
-Hypercorn refuses by itself what is no request, or is for a server of another name, and answers for an app that has not:
-all with the same method, which is this one here.
+Hypercorn refuses invalid requests and unknown server names, and answers for apps that have not, with one method: it is
+overridden here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from time import time
 from typing import Any, Final, Self
 
 import trio
+from hypercorn.config import Config
 from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClosed
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
@@ -18,13 +19,13 @@ from trioweb.ground.http.headers import RawHeaders
 from trioweb.server.refusals import UNNAMED, refusal
 
 END_SECONDS: Final = 1.0
-"""Seconds for a client to take what stands before the end of its stream; nobody waits longer for that."""
+"""Seconds for a client to take what is written before the end of its stream."""
 
 
 async def send_refusal(
     send: Callable[[Event], Awaitable[None]], stream_id: int, status: int, headers: RawHeaders, body: bytes
 ) -> None:
-    """Send a whole response as Hypercorn's protocols take it, and end the stream."""
+    """Send a whole response as events of Hypercorn's, and end the stream."""
     with trio.move_on_after(END_SECONDS):
         await send(Response(stream_id=stream_id, status_code=status, headers=headers))
         if body:
@@ -34,21 +35,21 @@ async def send_refusal(
 
 
 class Refusing:
-    """What refuses in the place of a stream of Hypercorn's."""
+    """Mixin of a stream of Hypercorn's that sends the server's own refusals."""
 
-    scope: Any
-    config: Any
-    send: Any
+    scope: Any  # HTTPScope or WebsocketScope, whose keys differ
+    config: Config
+    send: Callable[[Event], Awaitable[None]]
     stream_id: int
     start_time: float
 
     async def refuse(self, status: int, reason: str = "", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Answer in the app's place, where nothing was sent yet.
+        """Answer instead of the app, which has sent nothing yet.
 
         Args:
             status: the status.
-            reason: what is wrong, as the beginning of a sentence.
-            headers: what else there is to say.
+            reason: see ``refusal``.
+            headers: further headers.
         """
         own, body = refusal(status, reason)
         fields = self.ending([*own, *headers])
@@ -57,11 +58,11 @@ class Refusing:
         await send_refusal(self.send, self.stream_id, status, fields, b"" if is_head else body)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Hypercorn's name for it."""
+        """Refuse: Hypercorn's name."""
         await self.refuse(status_code, UNNAMED[1] if status_code == UNNAMED[0] else "")
 
     def ending(self, headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-        """The headers of a refusal: after it an HTTP/1 connection ends; HTTP/2 has no word for that."""
+        """The headers of a refusal: they close an HTTP/1.1 connection."""
         rest = [(bytes(name), bytes(value)) for name, value in headers]
         connection = [value for name, value in rest if name.lower() == b"connection" and value.lower() != b"close"]
         rest = [field for field in rest if field[0].lower() != b"connection"]
@@ -71,11 +72,11 @@ class Refusing:
 
 
 class RequestStream(Refusing, HTTPStream):
-    """A request of Hypercorn's, over HTTP/1.1 or as a stream of HTTP/2."""
+    """A request, over HTTP/1.1 or as a stream of HTTP/2."""
 
     @classmethod
     def instead_of(cls, made: HTTPStream) -> Self:
-        """One of this class in the place of Hypercorn's own, to which nothing has happened yet."""
+        """A stream of this class instead of Hypercorn's own, which has not handled an event yet."""
         return cls(
             made.app, made.config, made.context, made.task_group, made.scheme == "https", made.client, made.server,
             made.send, made.stream_id,

@@ -1,4 +1,4 @@
-"""The server's logger for who counts requests with statsd, by way of Hypercorn's own."""
+"""The server's logger with statistics for statsd, sent by Hypercorn's logger."""
 
 from __future__ import annotations
 

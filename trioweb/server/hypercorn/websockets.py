@@ -1,13 +1,13 @@
-"""What Hypercorn's WebSockets lack: the rules of the handshake, an end after a refusal, bounds on what a peer sends.
+"""Hypercorn's WebSockets with a strict handshake, an end after a refusal, and limits on what a peer sends.
 
 Rules that this module alone enforces:
 
-* A handshake that is none, by RFC 6455, section 4.2.1, never reaches the app.
-* A refused handshake is one HTTP response, after which the stream ends: no frame follows it, nobody waits for the app.
-* A message is counted in bytes as it comes. One over the limit is thrown away, and the WebSocket closed with 1009.
-* Nothing is inflated: ``permessage-deflate`` is not accepted, since Hypercorn inflates whatever comes.
-* Messages that the app has not taken are held up to ``READ_AHEAD`` bytes, and one more; then the peer has to wait. The
-  news that the peer has left waits for nothing.
+* An invalid handshake (RFC 6455, section 4.2.1) never reaches the app.
+* A refused handshake gets one HTTP response, after which the stream ends: no frame follows, whatever the app does.
+* A message is counted in bytes as it comes. One over the limit is dropped, and the WebSocket closed with 1009.
+* Nothing is inflated: ``permessage-deflate`` is not accepted, since Hypercorn inflates without a limit.
+* Messages that the app has not received are buffered up to ``READ_AHEAD`` bytes, and one more; then reading stops. A
+  disconnect is passed on at once.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ import trio
 from hypercorn.protocol.events import Body, Data, EndData, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 from hypercorn.typing import ASGISendEvent, WebsocketResponseStartEvent
-from wsproto.events import Message
+from wsproto.events import Message as Part
 
+from trioweb.ground.http.asgi import Message
 from trioweb.ground.http.closing import BROKEN, NO_CODE, TOO_BIG
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.transport import COUNTED, READ_AHEAD
 from trioweb.server.hypercorn.refusals import END_SECONDS, Refusing
 
 VERSION: Final = b"13"
-"""The only version of the protocol that is spoken here (RFC 6455, section 4.1)."""
+"""The only supported version of the protocol (RFC 6455, section 4.1)."""
 
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 _LISTS: Final = frozenset({b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"})
-"""Lists of tokens, which are ASCII: Hypercorn's decoding of them ends the whole connection where they are not."""
+"""Lists of tokens. If they are not ASCII, Hypercorn fails to decode them, which would end the whole connection."""
 _NO_VERSION: Final = "the handshake of a WebSocket asks for version 13"
 _NO_KEY: Final = "the handshake of a WebSocket has one key of 16 bytes, and no body"
 _NO_TOKENS: Final = "the handshake of a WebSocket has lists of tokens, which are ASCII"
-_CLOSE, _PING = b"\x88", b"\x89"  # what these frames of ours begin with
+_CLOSE, _PING = b"\x88", b"\x89"  # the first bytes of frames that the server sends
 _HANDSHAKE, _REFUSED = ASGIWebsocketState.HANDSHAKE, ASGIWebsocketState.HTTPCLOSED
 _NOBODY: Final = {"type": "websocket.disconnect", "code": BROKEN}  # for an app that has returned
 
 
 def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> tuple[int, str, RawHeaders] | None:
-    """What a handshake is refused with: a status, why, and headers; ``None`` where it is one (RFC 6455, section 4.2.1).
+    """Why to refuse a handshake: status, reason and headers; ``None`` if it is valid (RFC 6455, section 4.2.1).
 
     Args:
         headers: names in lower case.
@@ -66,7 +67,7 @@ def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
         return HTTPStatus.BAD_REQUEST, _NO_TOKENS, []
     if http_version[0] == "1":
         keys = values.get(b"sec-websocket-key", [])
-        # What a body holds would be taken for frames, by this server or by one in front of it.
+        # A body would be taken for frames, by this server or by a proxy.
         has_body = b"transfer-encoding" in values or any(length != b"0" for length in values.get(b"content-length", []))
         if http_version == "1.0" or len(keys) != 1 or _KEY.fullmatch(keys[0]) is None or has_body:
             return HTTPStatus.BAD_REQUEST, _NO_KEY, []
@@ -74,11 +75,11 @@ def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -
 
 
 class WebSocketStream(Refusing, WSStream):
-    """A WebSocket of Hypercorn's, over HTTP/1.1 or as a stream of HTTP/2."""
+    """A WebSocket, over HTTP/1.1 or as a stream of HTTP/2."""
 
     @classmethod
     def instead_of(cls, made: WSStream) -> Self:
-        """One of this class in the place of Hypercorn's own, to which nothing has happened yet."""
+        """A stream of this class instead of Hypercorn's own, which has not handled an event yet."""
         stream = cls(
             made.app, made.config, made.context, made.task_group, made.scheme == "wss", made.client, made.server,
             made.send, made.stream_id,
@@ -88,53 +89,52 @@ class WebSocketStream(Refusing, WSStream):
 
     buffer: _Message
     _refusal: tuple[int, str, RawHeaders] | None = None
-    _told: dict[str, Any] | None = None  # to the app, of the end, where more is known than that it has come
+    _end_details: Message | None = None  # code and reason of the disconnect, if they are known
     _pinged_at = -math.inf
 
     async def handle(self, event: Event) -> None:
-        """Take what has come for this WebSocket."""
+        """Take an event of this WebSocket."""
         if isinstance(event, Request):
             self._refusal = check_handshake(event.headers, event.http_version)
-            if self._refusal is not None:  # Hypercorn, too, refuses one without a version
+            if self._refusal is not None:  # without these Hypercorn refuses it, by `_send_error_response`
                 unread = _LISTS | {b"sec-websocket-version"}
                 headers = [field for field in event.headers if field[0] not in unread]
                 event = replace(event, headers=headers)
             await super().handle(event)
         elif isinstance(event, (Body, Data)):
             await self._take(event)
-        elif isinstance(event, StreamClosed) and self._told is not None and not self.closed:
+        elif isinstance(event, StreamClosed) and self._end_details is not None and not self.closed:
             self.closed = True
             if self.app_put is not None:
-                await self.app_put({"type": "websocket.disconnect", **self._told})
+                await self.app_put({"type": "websocket.disconnect", **self._end_details})
         else:
             await super().handle(event)
 
     async def _take(self, event: Body | Data) -> None:
         if self.closed or self.buffer.too_large:
             return
-        if self.state is _HANDSHAKE:  # RFC 6455, section 4.1: the client waits for the answer
+        if self.state is _HANDSHAKE:  # RFC 6455, section 4.1: the client must wait for the response
             if event.data:
                 self.state = _REFUSED
                 await self._send_error_response(HTTPStatus.BAD_REQUEST)
         elif self.handshake.accepted:
             await super().handle(event)
             if self.buffer.too_large:
-                self._told = {"code": TOO_BIG, "reason": f"a message has more than {self.buffer.max_length} bytes"}
+                reason = f"a message has more than {self.buffer.max_length} bytes"
+                self._end_details = {"code": TOO_BIG, "reason": reason}
                 self.task_group.spawn(self._end)
 
     async def _end(self) -> None:
-        """End the stream, in a task of its own: who reads for all of a connection's streams waits for no window."""
+        """End the stream, in a task of its own: the task that reads for all streams must not wait for a window."""
         with trio.move_on_after(END_SECONDS):
             await self.send(EndData(stream_id=self.stream_id))
         await self.send(StreamClosed(stream_id=self.stream_id))
 
-    # What the app says
-
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Take a message of the app's; ``None`` when it has returned."""
+        """Take a message from the app; ``None`` when it has returned."""
         kind = None if message is None else message["type"]
         if self.closed or (self.state is _REFUSED and kind is not None):
-            return  # as ASGI has it: there is nobody any more
+            return  # as in ASGI: the peer has disconnected
         if kind is None and self.state is _HANDSHAKE:
             await self._send_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
         elif kind == "websocket.accept" and self.state is _HANDSHAKE:
@@ -147,8 +147,8 @@ class WebSocketStream(Refusing, WSStream):
             if kind == "websocket.http.response.body" and self.state is _REFUSED:
                 await self.send(StreamClosed(stream_id=self.stream_id))
 
-    async def _accept_plainly(self, message: Any) -> None:
-        """Accept a handshake without extensions. One whose answer cannot be sent is not accepted."""
+    async def _accept_plainly(self, message: ASGISendEvent | None) -> None:
+        """Accept a handshake without extensions. If the response cannot be sent, it is not accepted."""
         self.handshake.extensions = None
         try:
             await super().app_send(message)
@@ -163,20 +163,18 @@ class WebSocketStream(Refusing, WSStream):
         else:
             await super()._send_error_response(status_code)
 
-    # What leaves
-
     def may_send(self, data: bytes, heard_at: float) -> bool:
-        """Look at a frame of ours before it leaves: ``False`` for a ping to a peer who was silent since the last one.
+        """Inspect a frame before it is sent: ``False`` for a ping if the peer has sent nothing since the last one.
 
-        The reply to a peer's close repeats its code and reason (RFC 6455, section 5.5.1), which Hypercorn tells nobody.
+        The reply to a peer's close repeats its code and reason (RFC 6455, section 5.5.1): only here can they be seen.
 
         Args:
             data: the frame.
-            heard_at: when something has come last on the connection.
+            heard_at: when the last bytes came on the connection.
         """
         if data[:1] == _CLOSE and self.connection.state.name == "CLOSED":
             code = int.from_bytes(data[2:4], "big") if len(data) >= 4 else NO_CODE
-            self._told = {"code": code, "reason": data[4:].decode("utf-8", "replace")}
+            self._end_details = {"code": code, "reason": data[4:].decode("utf-8", "replace")}
         if data[:1] != _PING:
             return True
         before, self._pinged_at = self._pinged_at, trio.current_time()
@@ -184,21 +182,21 @@ class WebSocketStream(Refusing, WSStream):
 
 
 class _Message(WebsocketBuffer):
-    """A message that comes in pieces: counted in bytes, of text too."""
+    """A message that comes in parts: counted in bytes, also if it is text."""
 
     too_large = False
-    """There was one over the limit: nothing is held any more."""
+    """A message was over the limit: nothing is stored any more."""
 
     def __init__(self, max_length: int) -> None:
         super().__init__(max_length)
         self._data = bytearray()
         self._text = False
 
-    def extend(self, event: Message[Any]) -> None:
-        """Take a piece.
+    def extend(self, event: Part[Any]) -> None:
+        """Add a part.
 
         Raises:
-            FrameTooLargeError: it is too much.
+            FrameTooLargeError: if the message is over the limit.
         """
         self._text = isinstance(event.data, str)
         piece = event.data.encode() if isinstance(event.data, str) else event.data
@@ -208,8 +206,8 @@ class _Message(WebsocketBuffer):
             raise FrameTooLargeError
         self._data += piece
 
-    def to_message(self) -> dict[str, Any]:
-        """What the app gets."""
+    def to_message(self) -> Message:
+        """The message for the app."""
         return {
             "type": "websocket.receive",
             "bytes": None if self._text else bytes(self._data),
@@ -217,17 +215,17 @@ class _Message(WebsocketBuffer):
         }
 
     def clear(self) -> None:
-        """Begin the next one."""
+        """Begin the next message."""
         self._data = bytearray()
 
 
 class MessageQueue:
-    """The messages of one WebSocket on their way to its app."""
+    """The messages of one WebSocket that its app has not received yet."""
 
     def __init__(self) -> None:
-        self._held: deque[dict[str, Any]] = deque()
+        self._held: deque[Message] = deque()
         self._size = 0
-        self._end: dict[str, Any] | None = None  # the last message, that there are no more
+        self._end: Message | None = None  # the disconnect
         self._changed = trio.lowlevel.ParkingLot()
 
     def __enter__(self) -> Self:
@@ -237,8 +235,8 @@ class MessageQueue:
         self._held.clear()
         self._finish(_NOBODY)
 
-    async def put(self, message: dict[str, Any]) -> None:
-        """Hold a message for the app; waits for room, but for the news that there are no more."""
+    async def put(self, message: Message) -> None:
+        """Add a message. Waits until there is room, except for a disconnect."""
         if message["type"] == "websocket.disconnect":
             self._finish(message)
             return
@@ -249,12 +247,12 @@ class MessageQueue:
             self._size += _count(message)
             self._changed.unpark_all()
 
-    def _finish(self, message: dict[str, Any]) -> None:
+    def _finish(self, message: Message) -> None:
         self._end = self._end or message
         self._changed.unpark_all()
 
-    async def receive(self) -> dict[str, Any]:
-        """ASGI's ``receive``. Waits for a message; cancelling it loses nothing, and several tasks may wait."""
+    async def receive(self) -> Message:
+        """ASGI's ``receive``. Waits for a message. A cancellation loses none, and several tasks may wait."""
         await trio.lowlevel.checkpoint()
         while not self._held:
             if self._end is not None:
@@ -266,5 +264,5 @@ class MessageQueue:
         return message
 
 
-def _count(message: dict[str, Any]) -> int:
+def _count(message: Message) -> int:
     return max(COUNTED, len(message.get("bytes") or message.get("text") or ""))

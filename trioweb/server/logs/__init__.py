@@ -1,1 +1,1 @@
-"""The logs of ``trioweb run``: the entries of the access log, and their format."""
+"""The logs of ``trioweb run``: their set-up, and the entries of the access log."""

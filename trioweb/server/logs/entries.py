@@ -1,6 +1,6 @@
-"""One request as a line of the access log: what is known of it, as JSON or in a format of atoms.
+"""One request as a line of the access log: as JSON, or in a format of atoms.
 
-What came from outside is escaped, and of bounded length: it is a part of one field, whatever is in it.
+Values from clients are escaped and shortened, so that none can look like another field or line.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import os
 import time
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trioweb.ground.escapes import clip, escape
-from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.asgi import MutableScope, Scope
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.server.options import UsageError
 
 ACCESS_FORMAT: Final = '%(h)s "%(m)s %(Uq)s" %(s)s %(L)s s%(note)s'
-"""One line a request: who, what, the status, the seconds that it took, and what went wrong."""
+"""Client, request, status, duration in seconds, and what went wrong."""
 COMPLETE, LEFT, SLOW, BROKEN = "complete", "left", "slow", "broken"
-"""How a response has ended: whole; its client left; its client was too slow, and was left; it was broken off here."""
+"""How a response has ended: complete; the client disconnected; it was too slow and disconnected; the server aborted."""
 
 _NOTES: Final = {COMPLETE: "", LEFT: ", the client left", SLOW: ", the client was too slow", BROKEN: ", broken off"}
 
@@ -28,10 +28,10 @@ class Ending(NamedTuple):
     """How a request has ended.
 
     Attributes:
-        status: of its response; ``None`` where it has none.
-        headers: of its response, as far as they are known.
+        status: that of the response; ``None`` if there is none.
+        headers: those of the response, if they are known.
         outcome: one of the four above.
-        seconds: from the request's head to the end of its response.
+        seconds: from the head of the request to the end of the response.
     """
 
     status: int | None
@@ -40,12 +40,12 @@ class Ending(NamedTuple):
     seconds: float
 
 
-def refused_scope(line: bytes, client: Any, scheme: str) -> dict[str, Any]:
-    """As much of a scope as is known of a request whose head was refused.
+def refused_scope(line: bytes, client: tuple[str, int] | None, scheme: str) -> MutableScope:
+    """A scope for the log, of a request whose head was refused.
 
     Args:
         line: its first line, or the beginning of it.
-        client: who has sent it.
+        client: its host and port.
         scheme: "http" or "https".
     """
     method, _, rest = line.decode("latin-1").partition(" ")
@@ -58,7 +58,7 @@ def refused_scope(line: bytes, client: Any, scheme: str) -> dict[str, Any]:
 
 
 def _request_id(scope: Scope) -> str | None:
-    """The id that ``RequestID``, or another middleware, has left in the request's state."""
+    """The id that ``RequestID``, or other middleware, has put into the request's state."""
     found = (scope.get("state") or {}).get("request_id")
     return None if found is None else str(found)
 
@@ -67,8 +67,8 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def as_entry(scope: Scope, ending: Ending) -> dict[str, Any]:
-    """A request as JSON tells it, which escapes by itself."""
+def as_entry(scope: Scope, ending: Ending) -> dict[str, object]:
+    """A request for the JSON format, which escapes by itself."""
     headers = {name.lower(): value for name, value in scope["headers"]}
     client = scope.get("client")
     outside = {
@@ -93,22 +93,22 @@ def as_entry(scope: Scope, ending: Ending) -> dict[str, Any]:
     }
 
 
-class Atoms(dict[str, Any]):
-    """What a format may name: Hypercorn's atoms, ``id`` and ``note``. Each is made when it is asked for."""
+class Atoms(dict[str, object]):
+    """The atoms of a format: Hypercorn's, ``id`` and ``note``. Each is made on first use."""
 
     def __init__(self, scope: Scope, ending: Ending) -> None:
         super().__init__()
         self._scope = scope
         self._ending = ending
 
-    def __missing__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> object:
         value = self._field(key) if key.startswith("{") else self._atom(key)
         if value is None:
             return "-"
         return escape(value) if isinstance(value, str) else value
 
     def _field(self, key: str) -> str | None:
-        """A header of the request, one of the response, or a variable of the environment: ``{name}i``, ``o``, ``e``."""
+        """A header of the request, one of the response, or an environment variable: ``{name}i``, ``o`` or ``e``."""
         name, _, kind = key[1:].rpartition("}")
         if kind == "e":
             return next((value for known, value in os.environ.items() if known.lower() == name.lower()), None)
@@ -116,7 +116,7 @@ class Atoms(dict[str, Any]):
         wanted = name.lower().encode("latin-1", "replace")
         return _text(next((value for known, value in reversed(list(headers)) if known.lower() == wanted), None))
 
-    def _atom(self, key: str) -> Any:  # noqa: C901, PLR0912 - a table
+    def _atom(self, key: str) -> object:  # noqa: C901, PLR0912 - a table
         scope, ending = self._scope, self._ending
         method = scope.get("method", "GET")
         match key:
@@ -174,10 +174,10 @@ def _phrase(status: int | None) -> str | None:
 
 
 def check_format(text: str) -> None:
-    """See that a format of text is one, before a request meets it.
+    """Check the format of the access log at start-up.
 
     Raises:
-        UsageError: it is none.
+        UsageError: if it is not valid.
     """
     try:
         _ = text % Atoms(refused_scope(b"", None, "http"), Ending(None, [], BROKEN, 0.0))

@@ -1,15 +1,15 @@
-"""What ``trioweb run`` logs, and how: Hypercorn's logger, with an access log that can be JSON.
+"""The logger of ``trioweb run``: Hypercorn's, with an access log that can be JSON.
 
 Rules that this module alone enforces:
 
-* A request is logged once, when its response has ended, or can have no end any more.
-* What came from outside is escaped, and of bounded length: it is part of one field of one line.
-* Seconds are those of the response. What the request's nursery does after that is not counted.
+* A request is logged once, when its response has ended, or cannot end any more.
+* The duration ends with the response: what the request's nursery does after it does not count.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hypercorn.logging import Logger
@@ -19,25 +19,25 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.logs.entries import COMPLETE, LEFT, Atoms, Ending, as_entry
 
 RECORD: Final = "trioweb.access"
-"""The extension of a scope in which the request's record is, which hears of its end."""
+"""The extension of a scope that holds the request's ``AccessRecord``."""
 
 
 class ServerLogger(Logger):
     """Hypercorn's logger, whose access log is text or JSON, one line a request."""
 
-    async def access(self, request: Any, response: Any, request_time: float) -> None:
-        """Hear from one of Hypercorn's protocols of a request that has ended, perhaps more than once.
+    async def access(self, request: Scope, response: Mapping[str, Any] | None, request_time: float) -> None:
+        """Called by Hypercorn's protocols when a request has ended, perhaps more than once.
 
         Args:
             request: its scope.
-            response: ``None`` where its client has left before the end, or its app has returned.
+            response: ``None`` if the client has disconnected before the end, or the app has returned.
             request_time: seconds.
         """
         status, headers = (None, []) if response is None else (response["status"], list(response.get("headers", ())))
         record = (request.get("extensions") or {}).get(RECORD)
         if record is not None:
             await record.hear(request, status, headers)
-        else:  # it was refused, and no app has seen it
+        else:  # it was refused before the app was called
             await self.write(request, Ending(status, headers, LEFT if status is None else COMPLETE, request_time))
 
     async def write(self, scope: Scope, ending: Ending) -> None:
@@ -51,18 +51,19 @@ class ServerLogger(Logger):
         self.access_logger.info("%s", line)
 
 
-async def log_request(config: ServerConfig, scope: Any, ending: Ending) -> None:
-    """Log a request that no protocol of Hypercorn's serves. Who calls this sees to it that it is called once."""
+async def log_request(config: ServerConfig, scope: Scope, ending: Ending) -> None:
+    """Log a request that no protocol of Hypercorn's serves. Call it once for each."""
     log = config.log
     if isinstance(log, ServerLogger):
         await log.write(scope, ending)
-    else:  # one that a test has chosen
+    else:  # a test's logger; Hypercorn's types know no Mapping
+        request: Any = scope
         summary: Any = {"status": ending.status, "headers": ending.headers} if ending.outcome == COMPLETE else None
-        await log.access(scope, summary, ending.seconds)
+        await log.access(request, summary, ending.seconds)
 
 
 def wants_access_log(config: ServerConfig) -> bool:
-    """Whether somebody would hear of a request."""
+    """Whether requests are logged."""
     log = config.log
-    silent = type(log) in (Logger, ServerLogger)  # which do nothing where there is no log
+    silent = type(log) in (Logger, ServerLogger)  # do nothing without a log
     return not silent or log.access_logger is not None

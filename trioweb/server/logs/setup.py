@@ -1,6 +1,6 @@
-"""How a process of ``trioweb run`` logs: handlers and formats.
+"""The set-up of logging in a process of ``trioweb run``: handlers and formats.
 
-It is loaded by the supervisor before it has a loop: this imports no trio.
+The command loads it before it forks, so it must not import trio.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _RECORD_BEGINS: Final = re.compile(r"\n(?=\d{4}-\d\d-\d\d )")
 
 
 class _Formatter(logging.Formatter):
-    """Formats what is logged so that nothing in it, a quoted request or an exception's text, looks like a record."""
+    """Escapes records so that no quoted request and no exception's text can look like a record of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record, perhaps of several lines."""
+        """Format one record, perhaps of several lines."""
         return _RECORD_BEGINS.sub("\n ", escape_controls(super().format(record)))
 
 
 def set_up(config: ServerConfig) -> None:
-    """Make the loggers of this process: the server's, and the framework's where the user has none.
+    """Set up the loggers of this process: the server's, and the framework's if the user has not.
 
     Raises:
-        OSError: a log file cannot be opened.
-        UsageError: the format of the access log is none.
+        OSError: if a log file cannot be opened.
+        UsageError: if the format of the access log is not valid.
     """
     config.logger_class = ServerLogger
     if config.statsd_host is not None:
-        from trioweb.server.hypercorn.statsd import ServerStatsdLogger  # noqa: PLC0415 - few count requests
+        from trioweb.server.hypercorn.statsd import ServerStatsdLogger  # noqa: PLC0415 - rare
 
         config.logger_class = ServerStatsdLogger
     if config.access_log_format == ServerConfig.access_log_format:
@@ -57,5 +57,5 @@ def set_up(config: ServerConfig) -> None:
 
 
 def complain(text: str) -> None:
-    """Tell whoever runs the command why it does not."""
-    print(f"trioweb: {text}", file=sys.stderr)  # noqa: T201 - a command's own words
+    """Print an error message of the command."""
+    print(f"trioweb: {text}", file=sys.stderr)  # noqa: T201 - the command's output

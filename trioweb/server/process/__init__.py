@@ -1,1 +1,1 @@
-"""The processes of ``trioweb run``: supervisor, workers, their sockets, the reload."""
+"""The processes of ``trioweb run``: supervisor, workers, their sockets, and the reload."""

@@ -1,11 +1,12 @@
-"""How a worker's process is started, and what it and its supervisor say to each other.
+"""The start of worker processes, and their protocol with the supervisor.
 
-What stands on the line between them: ``READY`` when the worker serves, ``DRAINED`` when its last connection has ended.
-The line's end means that the other side is gone: a worker without a supervisor stops, so that none is left behind.
+A socket pair connects them. A worker sends ``READY`` when it serves, and ``DRAINED`` when its last connection has
+ended. When the other end closes, the other process has ended: a worker then stops, so that none outlives its
+supervisor.
 
-The first worker is forked, before its supervisor has a loop or a thread: it has read the options and the libraries that
-these need, and both load trio at the same time. Any other is a program of its own, so that it has what has changed
-on the disk meanwhile: the configuration, and all code.
+The first worker is forked before the supervisor runs a loop or a thread: options and libraries are then loaded once,
+and both processes load trio at the same time. Later workers are started anew, with the configuration and code that are
+on the disk then.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trioweb.server.config import Sockets
 from trioweb.server.process.sockets import hand_over
 
 READY, DRAINED = b"r", b"d"
 OK, FAILED, CANNOT_START = 0, 1, 3
-"""Exit statuses: it ended as it was told; something failed; the app cannot be started at all."""
+"""Exit statuses: stopped as requested; an error; the app cannot be started."""
 HANDED: Final = "TRIOWEB_WORKER"
-"""The environment variable by which a supervisor hands a worker its descriptors."""
+"""The environment variable that passes descriptors to a worker, as JSON."""
 
 
 class Process:
-    """A process that this one has started.
+    """A child process.
 
     Attributes:
-        pid: its number.
-        returncode: how it has ended, below zero by which signal; ``None`` as long as nobody has seen that.
+        pid: its id.
+        returncode: its exit status, or the negative number of a signal; ``None`` until ``poll`` has seen its end.
     """
 
     def __init__(self, pid: int) -> None:
@@ -42,7 +43,7 @@ class Process:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """See whether it has ended. Does not block."""
+        """Look whether it has ended. Does not block."""
         if self.returncode is None:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if ended:
@@ -50,22 +51,22 @@ class Process:
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
+        """Send it a signal, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
 
 class Launched(NamedTuple):
-    """A worker's process, and the supervisor's end of the line to it."""
+    """A worker's process, and the supervisor's socket to it."""
 
     process: Process
     line: socket.socket
 
 
 def fork() -> Launched | socket.socket:
-    """Start the first worker: returns it to its supervisor, and to the worker the other end of the line."""
+    """Fork the first worker. Returns it to the supervisor; in the worker it returns the socket to the supervisor."""
     sys.stdout.flush()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may ignore it: then no child's end is kept
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, no exit status would be kept
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -79,17 +80,17 @@ def launch(sockets: Sockets, arguments: Sequence[str]) -> Launched:
     """Start another worker.
 
     Args:
-        sockets: where it listens.
-        arguments: of the command.
+        sockets: its listening sockets.
+        arguments: those of the command.
 
     Raises:
-        OSError: no processes or descriptors are left.
+        OSError: if no process or descriptor is left.
     """
     ours, theirs = socket.socketpair()
     try:
         with theirs:
-            theirs.set_inheritable(True)  # as those that listen are
-            handed: dict[str, Any] = {**hand_over(sockets), "line": theirs.fileno()}
+            theirs.set_inheritable(True)  # as the listening sockets are
+            handed: dict[str, list[int] | int] = {**hand_over(sockets), "line": theirs.fileno()}
             command = [*_python(), "-m", "trioweb", "run", *arguments]
             pid = os.posix_spawn(command[0], command, {**os.environ, HANDED: json.dumps(handed)})
     except BaseException:
@@ -99,6 +100,6 @@ def launch(sockets: Sockets, arguments: Sequence[str]) -> Launched:
 
 
 def _python() -> list[str]:
-    """Python, with nothing of the working directory before what is installed: there may be a trio.py of the user's."""
-    is_here = Path.cwd() == Path(__file__).parents[3]  # a checkout that is not installed
+    """Python, without the working directory in front of the installed packages: it may hold a ``trio.py``."""
+    is_here = Path.cwd() == Path(__file__).parents[3]  # maybe a checkout that is not installed
     return [sys.executable] if is_here else [sys.executable, "-P"]

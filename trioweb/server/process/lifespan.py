@@ -1,12 +1,10 @@
-"""An app's lifespan, as ASGI has it: its start before the first request, its clean-up after the last."""
+"""An app's ASGI lifespan: start-up before the first request, shutdown after the last."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import trio
 
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import split_fault
 
@@ -19,27 +17,27 @@ class Lifespan:
     """The lifespan of an app in one worker.
 
     Args:
-        app: what is called with the scope.
+        app: the app.
         config: the server's configuration.
-        state: what the lifespan leaves for requests.
+        state: filled by the app, for its requests.
 
     Attributes:
-        failure: what the app has said of its failure, or that it took too long.
-        started: set when the app serves requests, or never will.
+        failure: the failure that the app has sent, or a timeout.
+        started: set when start-up has ended, also by an error.
     """
 
-    def __init__(self, app: ASGIApp, config: ServerConfig, state: dict[str, Any]) -> None:
+    def __init__(self, app: ASGIApp, config: ServerConfig, state: LifespanState) -> None:
         self._app = app
         self._config = config
         self._state = state
-        self._put, self._take = trio.open_memory_channel[dict[str, Any]](2)
+        self._put, self._take = trio.open_memory_channel[Message](2)
         self._running = True
         self._stopped = trio.Event()
         self.failure: LifespanError | None = None
         self.started = trio.Event()
 
     async def run(self) -> None:
-        """Call the app. Returns when it has returned or failed: one that knows no lifespans is served without one."""
+        """Call the app. Returns when it has returned or failed: one without a lifespan is served without it."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         try:
             await self._app(scope, self._take.receive, self._hear)
@@ -54,7 +52,7 @@ class Lifespan:
             self.started.set()
             self._stopped.set()
 
-    async def _hear(self, message: dict[str, Any]) -> None:
+    async def _hear(self, message: Message) -> None:
         kind = message["type"]
         if kind == "lifespan.startup.complete":
             self.started.set()
@@ -75,11 +73,11 @@ class Lifespan:
             await self._config.log.error("the app's lifespan failed; it is not cleaned up", exc_info=exc_info)
 
     async def start(self) -> None:
-        """Have the app start: ``failure`` tells whether it took longer than ``startup_timeout``."""
+        """Wait for the app's start-up: ``failure`` is set if it takes longer than ``startup_timeout``."""
         await self._ask("startup", self.started, self._config.startup_timeout)
 
     async def stop(self) -> None:
-        """Have the app clean up within ``shutdown_timeout``, where it is there to do so."""
+        """Wait for the app's shutdown, if its lifespan runs, within ``shutdown_timeout``."""
         if self._running:
             await self._ask("shutdown", self._stopped, self._config.shutdown_timeout)
 

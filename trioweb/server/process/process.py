@@ -1,4 +1,4 @@
-"""A worker as a process: its start, what it tells its supervisor, and the signals that stop it."""
+"""The process of a worker: its start, its messages to the supervisor, and the signals that stop it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ from trioweb.server.process.sockets import addresses
 from trioweb.server.process.worker import Worker
 
 SAME_NEWS: Final = 0.25
-"""Seconds within which a second signal says nothing new: who stops all processes of a service, as systemd does unless
-told otherwise, tells a worker, and its supervisor tells it too.
+"""Seconds within which a second signal is ignored: systemd signals all processes of a service, so a worker gets one
+signal from systemd and one from its supervisor.
 """
 COLLECTIONS: Final = (1_000, 10, 100)
-"""How many more objects there must be before Python looks for cycles among the young, and how many such looks go before
-one at the older ones, and how many of these before one at all. With Python's own figures an event to ten thousand
-streams makes it look at all of them several times, half a second each. No request leaves cycles of this package's; but
-trio's frames are in one where an error passes a user's nursery in which a task still waits, with all that the task
-holds. So the looks at the young are not rarer than Python's: a thousand objects are about ten such requests.
+"""Thresholds of the garbage collector. With Python's own an event to ten thousand streams runs several full collections
+of half a second each. Requests leave no reference cycles of this package. But trio's frames form one if an error passes
+a user's nursery in which a task still waits, with all that the task holds; so young collections must not be rarer than
+Python's: a thousand objects are about ten such requests.
 """
-_UNTOLD: Final = gc.get_threshold()
+_DEFAULT: Final = gc.get_threshold()
 
 
 def serve_as_worker(config: ServerConfig, sockets: Sockets, line: socket.socket) -> int:
@@ -44,14 +43,14 @@ def serve_as_worker(config: ServerConfig, sockets: Sockets, line: socket.socket)
     Args:
         config: the configuration.
         sockets: the supervisor's.
-        line: to the supervisor.
+        line: the socket to the supervisor.
     """
-    # Who stops it is its supervisor; a terminal's Ctrl+C and hang-up reach all of the processes in it.
+    # Only the supervisor stops it: a terminal sends Ctrl+C and hang-up to all of its processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def tell(word: bytes) -> None:
-        with suppress(OSError):  # the supervisor is gone, and the line's end says so
+        with suppress(OSError):  # the supervisor has ended: see `_stop_without_supervisor`
             line.send(word)
 
     return _serve(config, sockets, lambda: tell(READY), lambda: tell(DRAINED), (signal.SIGTERM,), line)
@@ -84,19 +83,14 @@ def _serve(
         complain(str(error))
         return CANNOT_START
     except Exception as error:
-        logging.getLogger("hypercorn.error").error(  # noqa: TRY400 - from the user's code on
+        logging.getLogger("hypercorn.error").error(  # noqa: TRY400 - only the frames from the user's code on
             "importing %s failed\n%s", config.application_path, format_trace(error).rstrip()
         )
         return CANNOT_START
-    _spare_the_collector()
-    return trio.run(_main, app, config, sockets, on_ready, on_drained, signals, line)
-
-
-def _spare_the_collector() -> None:
-    """Have Python look for cycles less often, and never among what the start has made: that stays."""
-    if gc.get_threshold() == _UNTOLD:  # else the app knows better
+    if gc.get_threshold() == _DEFAULT:  # else the app has set its own
         gc.set_threshold(*COLLECTIONS)
-    gc.freeze()  # without a look at it now, which would take a twentieth of the start
+    gc.freeze()  # what start-up has made stays; without a collection now, which would take a twentieth of the start
+    return trio.run(_main, app, config, sockets, on_ready, on_drained, signals, line)
 
 
 async def _main(
@@ -109,22 +103,15 @@ async def _main(
     line: socket.socket | None,
 ) -> int:
     worker = Worker(app, config, sockets)
-    started = False
-
-    def ready() -> None:
-        nonlocal started
-        started = True
-        on_ready()
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signals, worker, signals)
         if line is not None:
             nursery.start_soon(_stop_without_supervisor, worker, line)
         try:
-            await worker.serve(ready, on_drained)
+            await worker.serve(on_ready, on_drained)
         except LifespanError as error:
-            await config.log.error("%s", error)  # noqa: TRY400 - the app's own error is logged already
-            return FAILED if started else CANNOT_START
+            await config.log.error("%s", error)  # noqa: TRY400 - the app's error is logged already
+            return FAILED if worker.started else CANNOT_START
         except Exception as error:
             await config.log.error("the worker failed", exc_info=unwrap(error))  # noqa: TRY400 - the unwrapped one
             return FAILED

@@ -12,18 +12,18 @@ import trio
 
 
 def require_watchfiles() -> None:
-    """See that files can be watched at all.
+    """Check that files can be watched.
 
     Raises:
-        ModuleNotFoundError: watchfiles is not installed.
+        ModuleNotFoundError: if watchfiles is not installed.
     """
-    import watchfiles  # noqa: F401, PLC0415 - an extra: a server in public has no use for it
+    import watchfiles  # noqa: F401, PLC0415 - an extra, for development
 
 
 async def report_changes(directories: Sequence[str], send: trio.MemorySendChannel[str]) -> None:
-    """Send the path of a file that has changed, once for each batch of changes, until cancelled.
+    """Send the path of a changed file for each batch of changes, until cancelled.
 
-    A worker thread watches. It ends soon after a cancellation, which does not wait for it.
+    A worker thread watches. It ends soon after the cancellation, which does not wait for it.
     """
     import watchfiles  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ async def report_changes(directories: Sequence[str], send: trio.MemorySendChanne
 
 
 def _put(send: trio.MemorySendChannel[str], path: str) -> None:
-    with suppress(trio.WouldBlock):  # one that has not been heeded yet says the same
+    with suppress(trio.WouldBlock):  # a change that is not handled yet has the same effect
         send.send_nowait(path)
 
 

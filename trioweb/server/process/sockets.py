@@ -1,12 +1,12 @@
-"""Listening sockets, and how a worker's process gets those of its supervisor."""
+"""Listening sockets, and how the supervisor passes them to workers."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from trioweb.server.config import ServerConfig, Sockets
 
@@ -19,10 +19,9 @@ def listen(config: ServerConfig) -> Sockets:
     """Listen on all addresses of a configuration.
 
     Raises:
-        ListenError: one of them is taken, may not be used, or is none.
+        ListenError: if one of them is in use, not permitted, or not valid.
     """
-    # Hypercorn would let several programs share a port as soon as there are several workers. Ours share one socket,
-    # and a port that is taken is to be an error.
+    # With several workers Hypercorn sets SO_REUSEPORT. Here they share one socket, and a port in use must be an error.
     workers, config.workers = config.workers, 1
     try:
         sockets = config.create_sockets()
@@ -49,7 +48,7 @@ def _explain(error: OSError, config: ServerConfig) -> str:
 
 
 def addresses(sockets: Sockets) -> list[str]:
-    """What to type into a browser, or to curl, for each socket."""
+    """The URLs of the sockets."""
     found = []
     for scheme, group in (("https", sockets.secure_sockets), ("http", sockets.insecure_sockets)):
         for sock in group:
@@ -66,17 +65,17 @@ def _address(sock: socket.socket) -> str:
 
 
 def close(sockets: Sockets, config: ServerConfig) -> None:
-    """Close them, and remove the files of UNIX sockets that were made for this."""
+    """Close the sockets, and remove the files of UNIX sockets."""
     for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
         sock.close()
     for bind in (*config.bind, *config.insecure_bind):
         if bind.startswith("unix:"):
             with suppress(OSError):
-                os.unlink(bind.removeprefix("unix:"))  # noqa: PTH108 - what Hypercorn made is a plain string
+                os.unlink(bind.removeprefix("unix:"))  # noqa: PTH108 - Hypercorn made it from this string
 
 
 def hand_over(sockets: Sockets) -> dict[str, list[int]]:
-    """The descriptors to pass to a worker's process, and to ``take_over``."""
+    """The descriptors to pass to a worker, for ``take_over``."""
     return {
         "secure": [sock.fileno() for sock in sockets.secure_sockets],
         "insecure": [sock.fileno() for sock in sockets.insecure_sockets],
@@ -84,8 +83,8 @@ def hand_over(sockets: Sockets) -> dict[str, list[int]]:
     }
 
 
-def take_over(config: ServerConfig, handed: dict[str, Any]) -> Sockets:
-    """The sockets behind descriptors that the supervisor has passed on."""
+def take_over(config: ServerConfig, handed: Mapping[str, list[int]]) -> Sockets:
+    """The sockets of descriptors that the supervisor has passed on."""
     binds = {kind: [f"fd://{number}" for number in handed[kind]] for kind in ("secure", "insecure", "quic")}
     if config.ssl_enabled:
         config.bind, config.insecure_bind = binds["secure"], binds["insecure"]

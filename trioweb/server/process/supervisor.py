@@ -1,13 +1,12 @@
-"""The process above the workers: it starts them, replaces what crashes or is outdated, and sees to it that they end.
+"""The supervisor: starts workers, replaces those that crash or are outdated, and stops or kills them.
 
 Rules that this module alone enforces:
 
-* A worker that ends without having been told is replaced; one that keeps crashing after a pause that grows. The others
-  go on meanwhile.
-* The first worker is started alone. If it cannot start, the app cannot: the supervisor ends with its status.
-* Replacing goes one by one, and an old worker is told to stop only when a new one serves. The listening sockets are the
-  supervisor's own and stay open, so no connection is refused.
-* A worker that has not let go of its connections one second after its graceful time is killed.
+* A worker that ends unasked is replaced, after a pause that doubles with each crash. The others go on meanwhile.
+* The first worker is started alone. If it cannot start, the supervisor ends with its status.
+* On SIGHUP workers are replaced one by one: an old worker is stopped only when its successor serves. The supervisor
+  keeps the listening sockets open, so no connection is refused.
+* A worker that still has connections one second after its graceful timeout is killed.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from trioweb.server.process.reload import report_changes
 from trioweb.server.process.sockets import addresses
 
 SHORTEST_PAUSE: Final = 0.1
-"""Seconds until a worker that has crashed is replaced; twice as long for each crash in a row."""
+"""Seconds until a worker that has crashed is replaced; doubled for each crash in a row."""
 LONGEST_PAUSE: Final = 30.0
-"""Seconds that this grows to."""
+"""The limit of that."""
 SETTLED: Final = 60.0
-"""Seconds after which a worker has proved itself: its crash is the first in a row."""
+"""Seconds after which a worker's crash counts as the first in a row."""
 LENIENCY: Final = 1.0
-"""Seconds after its graceful time that a worker has to end its connections before it is killed."""
+"""Seconds that a worker has beyond its own timeouts before it is killed."""
 
 
 class _Worker:
     """A worker's process.
 
     Attributes:
-        process: that process.
+        process: the process.
         ready: set when it serves.
-        drained: set when it has no connections any more.
-        ended: set when it has ended.
+        drained: set when its last connection has ended.
+        ended: set when the process has ended.
         retired: it was told to stop.
-        killed: it had to be killed.
+        killed: it was killed.
     """
 
     def __init__(self, process: Process) -> None:
@@ -58,13 +57,13 @@ class _Worker:
 
     @property
     def failed(self) -> bool:
-        """It has ended, and not as it was told."""
-        expected = (OK, -signal.SIGTERM) if self.retired else (OK,)  # a SIGTERM during its start-up just ends it
+        """It has ended by an error, or unasked by a signal."""
+        expected = (OK, -signal.SIGTERM) if self.retired else (OK,)  # SIGTERM kills it during its start-up
         return self.killed or self.process.returncode not in expected
 
     @property
-    def fate(self) -> str:
-        """How it has ended, in words."""
+    def end(self) -> str:
+        """How it has ended, for messages."""
         status = self.process.returncode or 0
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return f"worker {self.process.pid} {how}"
@@ -75,9 +74,9 @@ class Supervisor:
 
     Args:
         config: the configuration.
-        sockets: the sockets, which stay the caller's.
-        arguments: of the command, for the workers.
-        first: a worker that was started already.
+        sockets: the sockets, which the caller closes.
+        arguments: those of the command, for the workers.
+        first: the first worker, which runs already.
     """
 
     def __init__(self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str], first: Launched) -> None:
@@ -93,16 +92,16 @@ class Supervisor:
         self._status = OK
 
     async def run(self) -> int:
-        """Run until a signal says stop. Returns the exit status: that of a first worker that could not start, else 1 if
-        a worker did not end as it was told, else 0.
+        """Run until a signal stops it. Returns the exit status: that of a first worker that could not start, else 1 if
+        a worker has failed, else 0.
         """
         self._log = self._config.log
         async with trio.open_nursery() as self._nursery:
-            await self._nursery.start(self._heed_signals)
+            await self._nursery.start(self._handle_signals)
             self._places[0] = first = self._adopt(self._first)
-            self._look_after()  # it may have ended before there was anybody to hear of it
+            self._reap()  # it may have ended before SIGCHLD was handled
             if self._config.use_reloader:
-                self._nursery.start_soon(self._heed_changes)
+                self._nursery.start_soon(self._handle_changes)
             elif not await self._try(first):
                 self._nursery.cancel_scope.cancel()
                 return self._status
@@ -113,14 +112,14 @@ class Supervisor:
         return self._status
 
     async def _try(self, worker: _Worker) -> bool:
-        """Wait for the first worker; says whether it serves."""
+        """Wait for the first worker. Returns whether it serves."""
         await _first_of(worker.ready, worker.ended)
         if worker.ready.is_set() or self._stopping.is_set():
             await self._announce()
             return True
         self._status = worker.process.returncode or FAILED
-        if self._status != CANNOT_START:  # which has told its reason
-            await self._log.error("%s before it served", worker.fate)
+        if self._status != CANNOT_START:  # else it has logged the reason
+            await self._log.error("%s before it served", worker.end)
             self._status = FAILED
         return False
 
@@ -136,7 +135,7 @@ class Supervisor:
     # Workers
 
     async def _fill(self, number: int) -> None:
-        """Keep one place filled until the server stops."""
+        """Keep one worker running until the server stops."""
         crashes = 0
         while True:
             worker = self._places[number]
@@ -157,19 +156,19 @@ class Supervisor:
                 crashes = 0
                 continue
             crashes = 1 if trio.current_time() - worker.started > SETTLED else crashes + 1
-            await self._wait_after(worker.fate, crashes)
+            await self._wait_after(worker.end, crashes)
 
-    async def _wait_after(self, fate: str, crashes: int) -> None:
+    async def _wait_after(self, reason: str, crashes: int) -> None:
         """Wait before a worker that has crashed is replaced."""
         if self._config.use_reloader:
-            await self._log.error("%s: waiting for a change", fate)
+            await self._log.error("%s: waiting for a change", reason)
             await _first_of(self._changed, self._stopping)
             return
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (crashes - 1))
-        await self._log.error("%s: another one starts in %g s", fate, pause)
+        await self._log.error("%s: another one starts in %g s", reason, pause)
         with trio.move_on_after(pause):
             await self._stopping.wait()
-            self._status = FAILED  # it was down to the end
+            self._status = FAILED  # stopped without this worker
 
     def _launch(self) -> _Worker:
         return self._adopt(launch(self._sockets, self._arguments))
@@ -187,8 +186,8 @@ class Supervisor:
             while word := await line.recv(1):
                 (worker.ready if word == READY else worker.drained).set()
 
-    def _look_after(self) -> None:
-        """See which processes have ended."""
+    def _reap(self) -> None:
+        """Find the processes that have ended."""
         for worker in list(self._workers):
             if worker.process.poll() is not None:
                 self._workers.discard(worker)
@@ -202,10 +201,10 @@ class Supervisor:
         if not worker.retired:
             worker.retired = True
             worker.process.send_signal(signal.SIGTERM)
-            self._nursery.start_soon(self._see_off, worker)
+            self._nursery.start_soon(self._stop_in_time, worker)
 
-    async def _see_off(self, worker: _Worker) -> None:
-        """See to it that a worker that was told to stop does so in time."""
+    async def _stop_in_time(self, worker: _Worker) -> None:
+        """Kill a worker that was told to stop, if it exceeds its timeouts."""
         with trio.move_on_after(self._config.graceful_timeout + LENIENCY):
             await _first_of(worker.drained, worker.ended)
         if worker.drained.is_set():
@@ -217,13 +216,13 @@ class Supervisor:
             what = "clean-up" if worker.drained.is_set() else "requests"
             await self._log.error("worker %d was killed: its %s took longer than they may", worker.process.pid, what)
 
-    async def _heed_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _handle_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         asked = 0
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGCHLD:
-                    self._look_after()
+                    self._reap()
                     continue
                 if number == signal.SIGHUP:
                     self._nursery.start_soon(self._replace_all)
@@ -235,7 +234,7 @@ class Supervisor:
                         worker.killed = True
                         worker.process.send_signal(signal.SIGKILL)
                     elif worker.retired:
-                        worker.process.send_signal(signal.SIGTERM)  # once more: it hurries
+                        worker.process.send_signal(signal.SIGTERM)  # a second one skips the graceful timeout
                     else:
                         self._retire(worker)
 
@@ -245,12 +244,12 @@ class Supervisor:
         async with self._replacing:
             for number, old in enumerate(list(self._places)):
                 if old is None or old.ended.is_set() or self._stopping.is_set():
-                    continue  # its successor will be of the new kind
+                    continue  # its successor will be a new one anyway
                 new = self._launch()
                 await _first_of(new.ready, new.ended)
                 if not new.ready.is_set():
                     if not self._stopping.is_set():
-                        await self._log.error("%s before it served: the workers stay as they are", new.fate)
+                        await self._log.error("%s before it served: the workers stay as they are", new.end)
                     return
                 self._places[number] = new
                 self._retire(old)
@@ -258,7 +257,7 @@ class Supervisor:
             if not self._stopping.is_set():
                 await self._log.info("all workers were replaced")
 
-    async def _heed_changes(self) -> None:
+    async def _handle_changes(self) -> None:
         send, receive = trio.open_memory_channel[str](1)
         self._nursery.start_soon(report_changes, self._config.reload_dirs, send)
         self._nursery.start_soon(self._announce)

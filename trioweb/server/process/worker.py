@@ -1,7 +1,7 @@
-"""One worker: a trio program that serves an app on some sockets until it is told to stop.
+"""One worker: serves an app on listening sockets until it is told to stop.
 
-The order in which it ends: it accepts no more; what is idle is closed and the app hears that it stops; what is under
-way has ``graceful_timeout``; then it is cancelled and its connections are broken off; last the app's lifespan ends.
+It stops in this order: it accepts no more connections; idle ones are closed, and the app is told; requests may go on
+for ``graceful_timeout``; then they are cancelled and their connections aborted; last the app's lifespan ends.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import random
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from trioweb.ground.http.asgi import ASGIApp
+from trioweb.ground.http.asgi import ASGIApp, LifespanState
+from trioweb.server.accepted import AcceptedConnection
 from trioweb.server.config import ServerConfig, Sockets
-from trioweb.server.door import Door
 from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
@@ -29,24 +29,27 @@ if TYPE_CHECKING:
 
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 ACCEPT_PAUSE: Final = 0.1
-"""Seconds until the next try to accept, when the process has no descriptors left: a connection may have ended."""
+"""Seconds until the next attempt to accept after an error, such as a lack of descriptors."""
 QUIC_LOOK: Final = 0.1
-"""Seconds between looks at whether the last HTTP/3 request has ended, at a stop: Hypercorn tells nobody."""
+"""Seconds between checks whether the last HTTP/3 request has ended: Hypercorn has no event for that."""
 CONNECTION: Final = "a connection of trioweb's server"
-"""The name of its task: one for all of them costs each nothing."""
+"""The name of a connection's task: a constant, since trio would format one for each."""
 PROBES: Final = 3
-"""TCP keep-alive probes without an answer after which the other end is taken to be gone."""
+"""Unanswered TCP keep-alive probes after which the system closes a connection."""
 PROBE_INTERVAL: Final = 10
-"""Seconds between them."""
+"""Seconds between the probes."""
 
 
 class Worker:
     """Serves until ``stop``.
 
     Args:
-        app: what answers requests.
+        app: the app.
         config: the configuration.
-        sockets: where to listen; they listen already.
+        sockets: listening sockets.
+
+    Attributes:
+        started: it has accepted connections.
     """
 
     def __init__(self, app: ASGIApp, config: ServerConfig, sockets: Sockets) -> None:
@@ -54,35 +57,36 @@ class Worker:
         self._gate = Gate(app, config)
         self._config = config
         self._sockets = sockets
-        jitter = random.randint(0, config.max_requests_jitter)  # noqa: S311 - so that workers do not all end at once
+        jitter = random.randint(0, config.max_requests_jitter)  # noqa: S311 - workers must not all end at once
         self._context = Context(None if config.max_requests is None else config.max_requests + jitter)
-        self._connections: set[Door] = set()
+        self._connections: set[AcceptedConnection] = set()
         self._quic: list[HTTP3] = []
-        self._ended = trio.lowlevel.ParkingLot()  # who waits for a connection to end
+        self._ended = trio.lowlevel.ParkingLot()  # tasks that wait for the end of a connection
         self._stop = trio.Event()
         self._hurry = trio.Event()
         self._warned = False
+        self.started = False
 
     def stop(self) -> None:
-        """Have it stop, gracefully. Safe to call twice, or before ``serve``. Does not block."""
+        """Stop gracefully. Safe to call twice, or before ``serve``. Does not block."""
         self._stop.set()
 
     def hurry(self) -> None:
-        """Leave what is under way no more time: whoever asks has run out of patience. Does not block."""
+        """Stop without the graceful timeout. Does not block."""
         self.stop()
         self._hurry.set()
 
     async def serve(self, on_ready: Callable[[], None], on_drained: Callable[[], None]) -> None:
-        """Run the app's lifespan, and serve until ``stop``. Returns when all has ended.
+        """Run the app's lifespan, and serve until ``stop``. Returns when all connections and the lifespan have ended.
 
         Args:
             on_ready: called when the app has started and connections are accepted.
-            on_drained: called when the last connection has ended, before the app's lifespan cleans up.
+            on_drained: called when the last connection has ended, before the lifespan's shutdown.
 
         Raises:
-            LifespanError: the app's lifespan failed, at start-up or later, or took longer than it may.
+            LifespanError: if the app's lifespan fails, or takes longer than its timeouts.
         """
-        state: dict[str, Any] = {}
+        state: LifespanState = {}
         lifespan = Lifespan(self._app, self._config, state)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_lifespan, lifespan)
@@ -98,10 +102,10 @@ class Worker:
     async def _watch_lifespan(self, lifespan: Lifespan) -> None:
         await lifespan.run()
         if lifespan.failure is not None:
-            self.stop()  # gracefully: what is under way may not need what has failed
+            self.stop()  # gracefully: requests may not need what has failed
 
     async def _start_up(self, lifespan: Lifespan) -> None:
-        # A stop during the start-up is heard here; what hangs in it must not hang the stop.
+        # A stop during the start-up ends the wait, also if the start-up hangs.
         async with trio.open_nursery() as nursery:
 
             async def give_up() -> None:
@@ -112,7 +116,7 @@ class Worker:
             await lifespan.start()
             nursery.cancel_scope.cancel()
 
-    async def _serve_connections(self, state: dict[str, Any], on_ready: Callable[[], None]) -> None:
+    async def _serve_connections(self, state: LifespanState, on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
             self._pulse = Pulse(self._config, connections, self._gate.min_rate)
             connections.start_soon(self._pulse.run)
@@ -120,9 +124,6 @@ class Worker:
                 connections.start_soon(self._pulse.poller.run)
             async with trio.open_nursery() as listening:
                 context = self._config.create_ssl_context()
-                if context is not None:
-                    pass
-
                 for sock in self._sockets.secure_sockets:
                     listening.start_soon(self._accept, sock, context, state, connections)
                 for sock in self._sockets.insecure_sockets:
@@ -130,6 +131,7 @@ class Worker:
                 for sock in self._sockets.quic_sockets:
                     connections.start_soon(self._open_quic(sock, state).run)
                 listening.start_soon(self._stop_when_asked)
+                self.started = True
                 on_ready()
                 await self._stop.wait()
                 listening.cancel_scope.cancel()
@@ -154,13 +156,13 @@ class Worker:
         with trio.move_on_after(PARTING_SECONDS, shield=True):
             while self._connections:
                 await self._ended.park()
-        for connection in list(self._connections):  # whose apps have something that is not cancelled
+        for connection in list(self._connections):  # whose apps did not end when they were cancelled
             connection.break_off()
 
     # Connections
 
     async def _accept(
-        self, sock: socket.socket, context: ssl.SSLContext | None, state: dict[str, Any], connections: trio.Nursery
+        self, sock: socket.socket, context: ssl.SSLContext | None, state: LifespanState, connections: trio.Nursery
     ) -> None:
         limit = self._config.connection_limit
         async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
@@ -169,24 +171,24 @@ class Worker:
                     await self._ended.park()
                 try:
                     stream = await listener.accept()
-                except OSError as error:  # of the connection that would have been, or out of descriptors
+                except OSError as error:  # of that connection, or a lack of descriptors
                     await self._warn_of(error)
                     await trio.sleep(ACCEPT_PAUSE)
                     continue
                 self._keep_alive(stream.socket)
                 tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
-                connection = Door(
+                connection = AcceptedConnection(
                     self._gate, self._config, self._context, self._pulse, state, tls or stream, self._forget
                 )
                 self._connections.add(connection)
                 connections.start_soon(connection.run, name=CONNECTION)
-                del stream, tls, connection  # the next one may come in hours
+                del stream, tls, connection  # the next accept may take hours
 
-    def _forget(self, connection: Door) -> None:
+    def _forget(self, connection: AcceptedConnection) -> None:
         self._connections.discard(connection)
         self._ended.unpark_all()
 
-    def _open_quic(self, sock: socket.socket, state: dict[str, Any]) -> HTTP3:
+    def _open_quic(self, sock: socket.socket, state: LifespanState) -> HTTP3:
         from trioweb.server.hypercorn.http3 import HTTP3  # noqa: PLC0415 - an extra
 
         self._quic.append(HTTP3(self._gate, self._config, self._context, state, sock))

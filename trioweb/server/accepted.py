@@ -1,18 +1,19 @@
-"""Who speaks with a client: the choice between HTTP/1.1 of our own and Hypercorn's protocols.
+"""An accepted connection: the choice between the server's own HTTP/1.1 and Hypercorn's protocols.
 
-Hypercorn's are WebSockets, and HTTP/2 where TLS has agreed on it, where a client begins with its preface, and where
-one upgrades to it: they get the bytes that were read to find that out. All else is ours, but for ``--http h11``.
+Hypercorn serves WebSockets, and HTTP/2 by ALPN, by its preface or by an upgrade: it gets the bytes that were read to
+find that out. Everything else is the server's own HTTP/1.1, except with ``--http h11``.
 
-What goes wrong in a connection, whoever speaks on it, is logged here, closes that connection, and harms no other.
+Errors of a connection are logged here, close that connection, and affect no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
+from trioweb.ground.http.asgi import LifespanState
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_fault, split_fault
 from trioweb.server.gate import Gate
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
     from trioweb.server.hypercorn.connection import Connection
 
 
-class Door:
-    """One client's connection, whatever it speaks. ``run`` is all of it.
+class AcceptedConnection:
+    """One client's connection, with any protocol. ``run`` serves it.
 
     Args:
-        gate: what answers requests.
+        gate: the app and its limits.
         config: the server's configuration.
-        context: what connections share in a worker.
-        pulse: what those of our own share.
-        state: what the app's lifespan left for its requests.
+        context: what all connections of a worker share.
+        pulse: what its own HTTP/1.1 connections share.
+        state: that of the app's lifespan.
         stream: the connection; with TLS, before its handshake.
-        on_end: called with this when ``run`` is over.
+        on_end: called with this object when ``run`` ends.
     """
 
     __slots__ = ("_config", "_context", "_gate", "_on_end", "_pulse", "_serving", "_state", "_stream")
@@ -46,9 +47,9 @@ class Door:
         config: ServerConfig,
         context: Context,
         pulse: Pulse,
-        state: dict[str, Any],
+        state: LifespanState,
         stream: Stream,
-        on_end: Callable[[Door], None],
+        on_end: Callable[[AcceptedConnection], None],
     ) -> None:
         self._on_end = on_end
         self._gate = gate
@@ -56,35 +57,35 @@ class Door:
         self._context = context
         self._pulse = pulse
         self._state = state
-        self._stream: Any = stream
+        self._stream: Stream | None = stream  # until a connection has it
         self._serving: HTTP1Connection | Connection | None = None
 
     async def run(self) -> None:
-        """Serve. Returns when the connection is closed and all that its requests started has ended.
+        """Serve. Returns when the connection is closed and the tasks of its requests have ended.
 
-        A cancellation cancels its requests, and breaks what they write.
+        A cancellation cancels its requests, and aborts what they write.
         """
         received = b""
         try:
             stream = self._stream
+            assert stream is not None  # noqa: S101 - nothing has taken it yet
             if isinstance(stream, trio.SSLStream) and not await shake_hands(stream, self._config.ssl_handshake_timeout):
                 return
             if self._is_ours(stream):
                 own = self._open(stream)
-                del stream  # there may be thousands, for hours
+                del stream  # there may be thousands of idle connections
                 early = await own.run()
                 if early is None:
                     return
-                received = early
-                self._stream = own.wire.release_stream()
-            from trioweb.server.hypercorn.connection import Connection  # noqa: PLC0415 - with four libraries behind it
+                received, stream = early, own.wire.release_stream()
+            from trioweb.server.hypercorn.connection import Connection  # noqa: PLC0415 - loads four libraries
 
             self._serving = Connection(
-                self._gate, self._config, self._context, self._pulse, self._state, self._stream, received=received
+                self._gate, self._config, self._context, self._pulse, self._state, stream, received=received
             )  # fmt: skip
             await self._serving.run()
         except OSError:
-            pass  # the client has gone
+            pass  # the client has disconnected
         except BaseException as error:
             cancelled, fault = split_fault(error)
             if fault is not None:
@@ -105,17 +106,17 @@ class Door:
             self._gate, self._config, self._context, self._pulse, self._state, stream
         )  # fmt: skip
         self._stream = None
-        if self._context.terminated.is_set():  # during the handshake
+        if self._context.terminated.is_set():  # set during the handshake
             own.stop()
         return own
 
     def stop(self) -> None:
-        """The server stops: if nothing is under way, close; else after that. Does not block."""
+        """The server stops: close if idle, else after the requests that run. Does not block."""
         if self._serving is not None:
             self._serving.stop()
 
     def break_off(self) -> None:
-        """Close at once; whoever reads or writes there hears of it. Safe to call twice. Does not block."""
+        """Close at once: reads and writes of other tasks end. Safe to call twice. Does not block."""
         if self._serving is not None:
             self._serving.break_off()
         elif self._stream is not None:
