@@ -82,7 +82,6 @@ class TestClient(httpx.AsyncClient):
             "root_path": root_path,
         }
         self._app = app
-        self._scope = scope
         self._seconds = timeout
         self._raises = raise_app_exceptions
         self._app_transport = ASGITransport(
@@ -225,18 +224,9 @@ class TestClient(httpx.AsyncClient):
             WebSocketDenied: if the app refused it, with a status.
         """
         request = self.build_request("GET", url, headers=headers)
-        raw_path, _, query = request.url.raw_path.partition(b"?")
-        scope = {
-            **self._scope,
-            "type": "websocket",
-            "scheme": "wss" if request.url.scheme == "https" else "ws",
-            "path": httpx.URL(request.url).path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": [(name.lower(), value) for name, value in request.headers.raw],
-            "server": (request.url.host, request.url.port or 80),
-            "subprotocols": subprotocols or [],
-            "state": self._app_transport.state.copy(),
-        }
-        stopping = self._app_transport.stopping
-        return WebSocketSession.open(self._app, scope, self._seconds, stopping, raise_app_exceptions=self._raises)
+        scheme = "wss" if request.url.scheme == "https" else "ws"
+        transport = self._app_transport
+        scope = transport.scope_of(request, type="websocket", scheme=scheme, subprotocols=subprotocols or [])
+        return WebSocketSession.open(
+            self._app, scope, self._seconds, transport.stopping, raise_app_exceptions=self._raises
+        )

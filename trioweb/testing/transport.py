@@ -51,7 +51,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             Exception: the app's error before the head.
         """
         conversation = Conversation(
-            self._scope_of(request),
+            self.scope_of(request, type="http", method=request.method, scheme=request.url.scheme),
             cast("AsyncIterator[bytes]", request.stream),
             self.stopping,
             raise_app_exceptions=self._raises,
@@ -99,19 +99,18 @@ class ASGITransport(httpx.AsyncBaseTransport):
         if conversation.error is None:
             self.conversations.discard(conversation)
 
-    def _scope_of(self, request: httpx.Request) -> MutableScope:
+    def scope_of(self, request: httpx.Request, **own: object) -> MutableScope:
+        """The scope of a request, with the keys of its type."""
         raw_path, _, query = request.url.raw_path.partition(b"?")
         return {
             **self._scope,
-            "type": "http",
-            "method": request.method,
-            "scheme": request.url.scheme,
             "path": unquote(raw_path.decode("ascii")),
             "raw_path": raw_path,
             "query_string": query,
             "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "server": (request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)),
             "state": self.state.copy(),
+            **own,
         }
 
 

@@ -157,7 +157,10 @@ class WebSocketSession(Transport):
             WebSocketClosed: if the app has closed the WebSocket.
         """
         key = "text" if isinstance(message, str) else "bytes"
-        await self._put({"type": "websocket.receive", key: message})
+        try:
+            await self._to_app.send({"type": "websocket.receive", key: message})
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._why_closed() from None
 
     async def send_json(self, value: object) -> None:
         """Send a value as JSON text."""
@@ -206,12 +209,6 @@ class WebSocketSession(Transport):
     def _why_closed(self) -> Exception:
         error, self._error = self._error, None
         return error or self._closed or WebSocketClosed(1006, "")
-
-    async def _put(self, message: Message) -> None:
-        try:
-            await self._to_app.send(message)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._why_closed() from None
 
     async def _wait_for_answer(self) -> None:
         with trio.move_on_after(self._seconds):
