@@ -274,7 +274,7 @@ class App(Router):
         if scope.get("root_path") or scope.get("path", "/")[:1] != "/":
             scope = rooted(scope)
         if kind == "http":
-            if not self._stopping.heard:
+            if not self._stopping.listening:
                 self._stopping.listen(scope, send)
             try:
                 target: Found | Mount | Response | Exception = self._dispatcher.find(scope)

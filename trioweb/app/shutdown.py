@@ -1,4 +1,4 @@
-"""The stop of the server, as an app hears of it. Only the first request shows which server it is."""
+"""The stop of the server, for an app. Only the first request shows which server that is."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class Stopping:
 
     Attributes:
         event: set when the server is told to stop.
-        heard: ``listen`` has been called: further requests need not call it.
+        listening: ``listen`` need not be called any more.
     """
 
-    __slots__ = ("_policy", "event", "heard")
+    __slots__ = ("_policy", "event", "listening")
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         policy.stopping = False
         self.event = trio.Event()
-        self.heard = False
+        self.listening = False
 
     def listen(self, scope: Scope, send: Send) -> None:
         """Watch for the stop in the app's nursery, if the server announces it."""
         nursery = self._policy.nursery
-        if self.heard or nursery is None:
+        if self.listening or nursery is None:
             return
-        self.heard = True
+        self.listening = True
         transport = find_transport(scope, send)
         if transport is not PLAIN:
             nursery.start_own(transport.watch_stop, lambda grace: self._announce(grace, nursery))

@@ -10,17 +10,12 @@ from trioweb.server.config import ServerConfig
 
 async def log_fault(config: ServerConfig, error: BaseException) -> None:
     """Log what ended a connection."""
-    await config.log.error(
-        "a connection failed and was closed; the others go on", exc_info=(type(error), error, error.__traceback__)
-    )
+    await config.log.error("a connection failed and was closed; the others go on", exc_info=error)
 
 
 async def log_app_fault(config: ServerConfig, error: BaseException) -> None:
     """Log what an app raised in a request."""
-    await config.log.error(
-        "the app failed with %s in a request", type(error).__name__,
-        exc_info=(type(error), error, error.__traceback__),
-    )  # fmt: skip
+    await config.log.error("the app failed with %s in a request", type(error).__name__, exc_info=error)
 
 
 def split_fault(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

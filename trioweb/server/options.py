@@ -11,6 +11,7 @@ import os
 import ssl
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -208,23 +209,17 @@ def _parser() -> argparse.ArgumentParser:
         elif option.parse is _list:
             parser.add_argument(*flags, dest=option.name, action="append", metavar="TEXT", help=option.help)
         else:
-            kind = _Checked(option)
-            parser.add_argument(*flags, dest=option.name, type=kind, metavar=kind.metavar, help=option.help)
+            metavar = "TEXT" if option.parse in (str, _verify_mode, _http) else "NUMBER"
+            kind = partial(_parse_argument, option)
+            parser.add_argument(*flags, dest=option.name, type=kind, metavar=metavar, help=option.help)
     return parser
 
 
-class _Checked:
-    """An option's parser as a type of ``argparse``."""
-
-    def __init__(self, option: Option) -> None:
-        self._option = option
-        self.metavar = "TEXT" if option.parse in (str, _verify_mode, _http) else "NUMBER"
-
-    def __call__(self, text: str) -> object:
-        try:
-            return _parse(self._option, text, self._option.long)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+def _parse_argument(option: Option, text: str) -> object:
+    try:
+        return _parse(option, text, option.long)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parse(option: Option, text: str, source: str) -> object:

@@ -17,10 +17,8 @@ from typing import Final
 
 import trio
 
-from trioweb.ground.http.asgi import ASGI_VERSION, LifespanState, MutableScope
-from trioweb.server.config import ServerConfig
+from trioweb.ground.http.asgi import ASGI_VERSION, MutableScope
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
-from trioweb.server.gate import Gate
 from trioweb.server.http1.access import ConnectionAccess
 from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
@@ -28,12 +26,11 @@ from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
-from trioweb.server.http1.pulse import Pulse
 from trioweb.server.http1.secure import SecureWire
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
-from trioweb.server.hypercorn.context import Context
 from trioweb.server.refusals import BUSY, LATE_HEAD, UNNAMED
+from trioweb.server.shared import Shared
 from trioweb.server.streams import Stream, address_of, socket_of
 
 MAX_HEADERS: Final = 256
@@ -46,33 +43,20 @@ class HTTP1Connection(Line):
     """Serves one client until either side closes the connection, or the client asks for another protocol.
 
     Args:
-        gate: the app and its limits.
-        config: the server's configuration.
-        context: what all connections of a worker share.
-        pulse: what its HTTP/1.1 connections share.
-        state: that of the app's lifespan.
+        shared: what all connections of a worker share.
         stream: the connection; with TLS, after its handshake.
     """
 
     __slots__ = ("_access", "_client", "_cycle", "_early", "_gate", "_idle", "_requests", "_server", "_state",
                  "_takeovers", "_takeovers_ended")  # fmt: skip
 
-    def __init__(
-        self,
-        gate: Gate,
-        config: ServerConfig,
-        context: Context,
-        pulse: Pulse,
-        state: LifespanState,
-        stream: Stream,
-    ) -> None:
+    def __init__(self, shared: Shared, stream: Stream) -> None:
+        self._gate, config, context, pulse, self._state = shared
         sock = socket_of(stream)
         self._client = address_of(sock.family, sock.getpeername())
         self._server = address_of(sock.family, sock.getsockname())
         wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
-        self._gate = gate
-        self._state = state
         self._requests = 0
         self._idle = True
         self._cycle: Cycle | None = None

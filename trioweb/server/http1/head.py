@@ -9,7 +9,6 @@ import msgspec
 
 from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_encoding, parse_length
 
-_LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 _READ: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"}
 )
@@ -101,22 +100,19 @@ def read_fields(head: Head, authority: bytes | None, *, upgrades: bool) -> None:
             check_host(value)
             if authority is not None:  # RFC 9112, section 3.2.2: the target's replaces it
                 head.headers[index] = (name, authority)
-        elif name in _LENGTHS:
+        elif name == b"content-length":
             lengths += 1
-            head.length = _read_length(name, value, head.version)
+            head.length = parse_length(value)
+        elif name == b"transfer-encoding":
+            lengths += 1
+            check_transfer_encoding(value, head.version)
+            head.length = None
         else:
             _read_offer(head, name, value, upgrades=upgrades)
     if hosts != 1 and (hosts or head.version == "1.1"):
         raise BadRequest(400, "a request has one Host")
     if lengths > 1:
         raise BadRequest(400, "a request has one length")
-
-
-def _read_length(name: bytes, value: bytes, version: str) -> int | None:
-    if name == b"content-length":
-        return parse_length(value)
-    check_transfer_encoding(value, version)
-    return None
 
 
 def _read_offer(head: Head, name: bytes, value: bytes, *, upgrades: bool) -> None:

@@ -22,16 +22,15 @@ import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 
-from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message, MutableScope, Send
+from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope, Send
 from trioweb.io.tcp import reset_when_closed
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
-from trioweb.server.gate import Gate
-from trioweb.server.http1.pulse import Pulse, Writes
+from trioweb.server.http1.pulse import Writes
 from trioweb.server.hypercorn.calls import Calls
-from trioweb.server.hypercorn.context import Context
 from trioweb.server.hypercorn.protocols import Protocol
 from trioweb.server.hypercorn.websockets import MessageQueue
+from trioweb.server.shared import Shared
 from trioweb.server.streams import (
     LINGER_SECONDS,
     PARTING_SECONDS,
@@ -49,31 +48,15 @@ class Connection:
     """Serves one client until either side closes the connection. ``run`` serves it.
 
     Args:
-        gate: the app and its limits.
-        config: the server's configuration.
-        context: what the connections of a worker share.
-        pulse: checks the rate at which the client takes data.
-        state: that of the app's lifespan.
+        shared: what all connections of a worker share.
         stream: the connection; with TLS, after its handshake.
         received: bytes that were read from it already.
     """
 
-    def __init__(
-        self,
-        gate: Gate,
-        config: ServerConfig,
-        context: Context,
-        pulse: Pulse,
-        state: LifespanState,
-        stream: Stream,
-        *,
-        received: bytes = b"",
-    ) -> None:
+    def __init__(self, shared: Shared, stream: Stream, received: bytes) -> None:
+        gate, self._config, self._context, pulse, self._state = shared
         self.stream = stream
-        self._app = Calls(gate, config)
-        self._config = config
-        self._context = context
-        self._state = state
+        self._app = Calls(gate, self._config)
         self._received = received
         self._socket = socket_of(stream)
         self._sending = trio.Lock()
@@ -147,7 +130,9 @@ class Connection:
                     return
             if data is None:
                 if self._in_head and not self._closing:
-                    await self._answer_too_slow(self._protocol)
+                    with trio.move_on_after(1):
+                        await self._protocol.refuse_late_head()
+                    await self._close()
                     continue
                 return
             if self._closing:  # with unread bytes the system would reset it, and drop what was written
@@ -167,11 +152,6 @@ class Connection:
         """Set the deadline for what the client does next."""
         self._due = math.inf if seconds is None else trio.current_time() + seconds
         self._timer.deadline = self._due
-
-    async def _answer_too_slow(self, protocol: Protocol) -> None:
-        with trio.move_on_after(1):
-            await protocol.refuse_late_head()
-        await self._close()
 
     def stop(self) -> None:
         """The server stops: close if idle; requests that run close the connection when they end. Does not block."""

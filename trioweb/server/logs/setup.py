@@ -47,7 +47,7 @@ def set_up(config: ServerConfig) -> None:
     for handler in log.error_logger.handlers if log.error_logger is not None else ():
         handler.setFormatter(_Formatter(_FORMAT, _TIME))
     if log.access_logger is not None:
-        plain = "%(message)s" if config.access_log_format == "json" else f"%(asctime)s {'%(message)s'}"
+        plain = "%(message)s" if config.access_log_format == "json" else "%(asctime)s %(message)s"
         for handler in log.access_logger.handlers:
             handler.setFormatter(logging.Formatter(plain, _TIME))
     framework = logging.getLogger("trioweb")

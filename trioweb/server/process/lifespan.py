@@ -66,11 +66,10 @@ class Lifespan:
             raise RuntimeError(f"a lifespan takes no {kind}")
 
     async def _log(self, error: BaseException) -> None:
-        exc_info = (type(error), error, error.__traceback__)
         if not self.started.is_set():
-            await self._config.log.warning("the app has no lifespan (%s: %s): it is served without", *exc_info[:2])
+            await self._config.log.warning("the app has no lifespan (%s: %s): it is served without", type(error), error)
         else:
-            await self._config.log.error("the app's lifespan failed; it is not cleaned up", exc_info=exc_info)
+            await self._config.log.error("the app's lifespan failed; it is not cleaned up", exc_info=error)
 
     async def start(self) -> None:
         """Wait for the app's start-up: ``failure`` is set if it takes longer than ``startup_timeout``."""

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
@@ -24,7 +25,7 @@ from trioweb.server.process.lifespan import LifespanError
 from trioweb.server.process.sockets import addresses
 from trioweb.server.process.worker import Worker
 
-SAME_NEWS: Final = 0.25
+SAME_SIGNAL: Final = 0.25
 """Seconds within which a second signal is ignored: systemd signals all processes of a service, so a worker gets one
 signal from systemd and one from its supervisor.
 """
@@ -53,29 +54,23 @@ def serve_as_worker(config: ServerConfig, sockets: Sockets, line: socket.socket)
         with suppress(OSError):  # the supervisor has ended: see `_stop_without_supervisor`
             line.send(word)
 
-    return _serve(config, sockets, lambda: tell(READY), lambda: tell(DRAINED), (signal.SIGTERM,), line)
+    return _serve(config, sockets, tell, line)
 
 
 def serve_here(config: ServerConfig, sockets: Sockets) -> int:
     """Serve in this process, without a supervisor. Returns the process's exit status."""
     where = " and ".join(addresses(sockets))
 
-    def announce() -> None:
-        logging.getLogger("hypercorn.error").info(
-            "trioweb serves %s at %s (Ctrl+C stops it)", config.application_path, where
-        )
+    def announce(word: bytes) -> None:
+        if word == READY:
+            logging.getLogger("hypercorn.error").info(
+                "trioweb serves %s at %s (Ctrl+C stops it)", config.application_path, where
+            )
 
-    return _serve(config, sockets, announce, lambda: None, (signal.SIGTERM, signal.SIGINT), None)
+    return _serve(config, sockets, announce, None)
 
 
-def _serve(
-    config: ServerConfig,
-    sockets: Sockets,
-    on_ready: Callable[[], None],
-    on_drained: Callable[[], None],
-    signals: tuple[signal.Signals, ...],
-    line: socket.socket | None,
-) -> int:
+def _serve(config: ServerConfig, sockets: Sockets, tell: Callable[[bytes], None], line: socket.socket | None) -> int:
     try:
         set_up(config)
         app = load_app(config.application_path, config.wsgi_max_body_size)
@@ -90,25 +85,25 @@ def _serve(
     if gc.get_threshold() == _DEFAULT:  # else the app has set its own
         gc.set_threshold(*COLLECTIONS)
     gc.freeze()  # what start-up has made stays; without a collection now, which would take a twentieth of the start
-    return trio.run(_main, app, config, sockets, on_ready, on_drained, signals, line)
+    return trio.run(_main, app, config, sockets, tell, line)
 
 
 async def _main(
     app: ASGIApp,
     config: ServerConfig,
     sockets: Sockets,
-    on_ready: Callable[[], None],
-    on_drained: Callable[[], None],
-    signals: tuple[signal.Signals, ...],
+    tell: Callable[[bytes], None],
     line: socket.socket | None,
 ) -> int:
     worker = Worker(app, config, sockets)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signals, worker, signals)
-        if line is not None:
+        if line is None:
+            nursery.start_soon(_stop_on_signals, worker, signal.SIGTERM, signal.SIGINT)
+        else:
+            nursery.start_soon(_stop_on_signals, worker, signal.SIGTERM)
             nursery.start_soon(_stop_without_supervisor, worker, line)
         try:
-            await worker.serve(on_ready, on_drained)
+            await worker.serve(partial(tell, READY), partial(tell, DRAINED))
         except LifespanError as error:
             await config.log.error("%s", error)  # noqa: TRY400 - the app's error is logged already
             return FAILED if worker.started else CANNOT_START
@@ -120,15 +115,15 @@ async def _main(
     return OK
 
 
-async def _stop_on_signals(worker: Worker, signals: tuple[signal.Signals, ...]) -> None:
+async def _stop_on_signals(worker: Worker, *signals: signal.Signals) -> None:
     with trio.open_signal_receiver(*signals) as received:
-        told = math.inf
+        first = math.inf
         async for _ in received:
             now = trio.current_time()
-            if told == math.inf:
+            if first == math.inf:
                 worker.stop()
-                told = now
-            elif now - told > SAME_NEWS:
+                first = now
+            elif now - first > SAME_SIGNAL:
                 worker.hurry()
 
 

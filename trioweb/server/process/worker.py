@@ -22,6 +22,7 @@ from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.process.lifespan import Lifespan
+from trioweb.server.shared import Shared
 from trioweb.server.streams import PARTING_SECONDS
 
 if TYPE_CHECKING:
@@ -118,16 +119,17 @@ class Worker:
 
     async def _serve_connections(self, state: LifespanState, on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
-            self._pulse = Pulse(self._config, connections, self._gate.min_rate)
-            connections.start_soon(self._pulse.run)
-            if self._pulse.poller is not None:
-                connections.start_soon(self._pulse.poller.run)
+            pulse = Pulse(self._config, connections, self._gate.min_rate)
+            connections.start_soon(pulse.run)
+            if pulse.poller is not None:
+                connections.start_soon(pulse.poller.run)
+            shared = Shared(self._gate, self._config, self._context, pulse, state)
             async with trio.open_nursery() as listening:
                 context = self._config.create_ssl_context()
                 for sock in self._sockets.secure_sockets:
-                    listening.start_soon(self._accept, sock, context, state, connections)
+                    listening.start_soon(self._accept, sock, context, shared, connections)
                 for sock in self._sockets.insecure_sockets:
-                    listening.start_soon(self._accept, sock, None, state, connections)
+                    listening.start_soon(self._accept, sock, None, shared, connections)
                 for sock in self._sockets.quic_sockets:
                     connections.start_soon(self._open_quic(sock, state).run)
                 listening.start_soon(self._stop_when_asked)
@@ -162,7 +164,7 @@ class Worker:
     # Connections
 
     async def _accept(
-        self, sock: socket.socket, context: ssl.SSLContext | None, state: LifespanState, connections: trio.Nursery
+        self, sock: socket.socket, context: ssl.SSLContext | None, shared: Shared, connections: trio.Nursery
     ) -> None:
         limit = self._config.connection_limit
         async with trio.SocketListener(trio.socket.from_stdlib_socket(sock)) as listener:
@@ -177,9 +179,7 @@ class Worker:
                     continue
                 self._keep_alive(stream.socket)
                 tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True) if context else None
-                connection = AcceptedConnection(
-                    self._gate, self._config, self._context, self._pulse, state, tls or stream, self._forget
-                )
+                connection = AcceptedConnection(shared, tls or stream, self._forget)
                 self._connections.add(connection)
                 connections.start_soon(connection.run, name=CONNECTION)
                 del stream, tls, connection  # the next accept may take hours
