@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 from trioweb.exchange.debug import Serving
@@ -20,7 +20,7 @@ from trioweb.handlers.endpoint import WEBSOCKET, Endpoint, plan
 from trioweb.messages.response import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
-Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
+Found: TypeAlias = tuple[Endpoint, dict[str, object]]
 
 
 class Mount(NamedTuple):

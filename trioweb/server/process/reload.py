@@ -53,6 +53,6 @@ def _put(send: trio.MemorySendChannel[str], path: str) -> None:
 
 
 def _drop_bytecode(path: str) -> None:
-    """Remove what Python has compiled of a file: it takes that for fresh where size and second of the change agree."""
+    """Remove a file's bytecode: Python takes it for current if size and second of the source are the same."""
     with suppress(OSError, NotImplementedError):
         Path(cache_from_source(path)).unlink()
