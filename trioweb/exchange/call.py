@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import trio
 
 from trioweb.exchange.policy import Policy, Registered, report
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.handlers.endpoint import Endpoint
 from trioweb.handlers.signatures import Kind
@@ -54,7 +53,7 @@ class Call:
         self,
         policy: Policy,
         endpoint: Endpoint,
-        params: Mapping[str, Any],
+        params: PathParams,
         scope: Scope,
         receive: Receive,
         send: Send,

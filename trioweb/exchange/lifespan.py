@@ -148,7 +148,7 @@ def _why_no_lifespan(given: object) -> str | None:
     return None
 
 
-def _make(function: Callable[[Any], Any], name: str, app: Any) -> AbstractAsyncContextManager[object]:
+def _make(function: Callable[[Any], Any], name: str, app: object) -> AbstractAsyncContextManager[object]:
     """Call a function that returns an async context manager, or an async generator that somebody has wrapped."""
     made = function(app)
     if isinstance(made, AsyncGenerator):
@@ -168,7 +168,7 @@ class Host(Protocol):
 
 @asynccontextmanager
 async def open_life(
-    app: Any,
+    app: object,
     host: Host,
     managers: list[Manager],
     transport: Transport,

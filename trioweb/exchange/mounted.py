@@ -12,22 +12,20 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Self
 
 import trio
 
 from trioweb.exchange.policy import report
 from trioweb.ground.chunks import encode_any
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
-from trioweb.ground.http.asgi import ASGIApp, Scope
+from trioweb.ground.http.asgi import ASGIApp, Message, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.io.transport import PLAIN, Transport
 from trioweb.messages.body import BodyStream
 from trioweb.messages.limits import make_stream
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
-
-Message = dict[str, Any]
 
 
 def as_handler(app: ASGIApp, prefix: str) -> Callable[[Request], Awaitable[Response]]:

@@ -23,6 +23,7 @@ from trioweb.ground.errors import taken
 from trioweb.messages.resources import Resources
 
 T = TypeVar("T")
+AsyncFunction = Callable[..., Awaitable[object]]
 Start = Callable[..., None]
 """Starts a task that outlives the request if it must: ``start(async_fn)``."""
 
@@ -49,7 +50,7 @@ class Room:
         """It has ended, or is about to, and was not told to."""
         self._nursery: trio.Nursery | None = None
         self._resources = Resources()
-        self._waiting: list[tuple[Context, Callable[..., object], tuple[object, ...], object]] = []
+        self._waiting: list[tuple[Context, AsyncFunction, tuple[object, ...], object]] = []
         self._entering: tuple[Context, AbstractAsyncContextManager[object]] | None = None
         self._entered: tuple[Context, Any, Exception | None] | None = None
         self._told: Exception | None = None  # what the request has failed with
@@ -61,7 +62,7 @@ class Room:
 
     # For the user
 
-    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:
+    def start_soon(self, async_fn: AsyncFunction, *args: object, name: object = None) -> None:
         """Start a task. Does not block."""
         if self._nursery is not None:
             self._nursery.start_soon(async_fn, *args, name=name)
@@ -70,7 +71,7 @@ class Room:
         else:
             self._waiting.append((copy_context(), async_fn, args, name))
 
-    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
+    async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         return await (await self.opened()).start(async_fn, *args, name=name)
 
@@ -196,7 +197,7 @@ class Room:
             self._news.unpark_all()
 
     @staticmethod
-    def _begin(nursery: trio.Nursery, async_fn: Any, args: tuple[object, ...], name: object) -> None:
+    def _begin(nursery: trio.Nursery, async_fn: AsyncFunction, args: tuple[object, ...], name: object) -> None:
         nursery.start_soon(async_fn, *args, name=name)
 
     async def _serve(self) -> None:

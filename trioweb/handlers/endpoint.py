@@ -25,7 +25,7 @@ from trioweb.messages.response import Response, bytes_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
 
-Calling: TypeAlias = Coroutine[Any, Any, Any]
+Calling: TypeAlias = Coroutine[object, object, Any]
 """A call of a handler; it returns a value of the user's."""
 
 WEBSOCKET: Final = "WEBSOCKET"

@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from trioweb.ground.errors import WebSocketDisconnect
-from trioweb.ground.http.asgi import Receive, Send
+from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.outbox import CLIENT_LEFT, sendable
@@ -241,7 +241,7 @@ class Duplex:
 
     async def deny(self, status: int, headers: RawHeaders, body: bytes, *, with_response: bool) -> None:
         """Refuse the handshake: with a response where the server can do that, else it is a 403."""
-        messages: list[dict[str, Any]]
+        messages: list[Message]
         if with_response:
             messages = [
                 {"type": "websocket.http.response.start", "status": status, "headers": headers},
@@ -281,7 +281,7 @@ class Duplex:
             self._changed.unpark_all()
             await self._pass(({"type": "websocket.close", "code": code, "reason": reason},))
 
-    async def _pass_on(self, event: str, *messages: dict[str, Any]) -> None:
+    async def _pass_on(self, event: str, *messages: Message) -> None:
         async with self._lock:
             if not (self.gone or self.ended):
                 self._advance(event)
@@ -292,7 +292,7 @@ class Duplex:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise WebSocketDisconnect(self.code, self.reason)
 
-    async def _pass(self, messages: tuple[dict[str, Any], ...]) -> None:
+    async def _pass(self, messages: tuple[Message, ...]) -> None:
         with trio.CancelScope(shield=True) as self._sending:
             self._since = trio.current_time()
             try:

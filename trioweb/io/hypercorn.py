@@ -27,7 +27,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import trio
@@ -52,10 +52,13 @@ FLUSH_SECONDS = 0.2
 STUCK_SECONDS = 0.6
 """Seconds after the graceful time in which HTTP/2 connections come to their end; then their sockets are shut down."""
 
-_http2: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+Theirs: TypeAlias = Any
+"""One of Hypercorn's objects: what is used of them has no public types."""
+
+_http2: WeakKeyDictionary[Theirs, Theirs] = WeakKeyDictionary()
 """The server's side of connections that speak HTTP/2, with the context of their worker."""
 
-endings: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+endings: WeakKeyDictionary[Theirs, bool] = WeakKeyDictionary()
 """Streams that were ended past the server, and whether their response is whole."""
 
 
@@ -68,7 +71,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
         return own
     http_version = scope.get("http_version", "1.1")
     try:
-        stream: Any = send.__self__  # type: ignore[attr-defined]
+        stream: Theirs = send.__self__  # type: ignore[attr-defined]
         protocol = stream.send.__self__
         server = protocol.send.__self__
         connection = getattr(server.stream, "transport_stream", server.stream)
@@ -90,7 +93,7 @@ def find_transport(scope: Scope, send: object) -> Transport:
 class _HypercornTransport(Transport):
     __slots__ = ("_protocol", "_stream")
 
-    def __init__(self, stream: Any, protocol: Any) -> None:
+    def __init__(self, stream: Theirs, protocol: Theirs) -> None:
         self._stream = stream
         self._protocol = protocol
 
@@ -100,7 +103,7 @@ class _HypercornTransport(Transport):
 
     def hold_to(self, min_rate: float | None) -> None:
         """See ``Transport``. A connection of our own server's has a rate as well, which all its streams share."""
-        server: Any = getattr(self._protocol.send, "__self__", None)
+        server: Theirs = getattr(self._protocol.send, "__self__", None)
         if hasattr(server, "min_rate"):
             server.min_rate = min_rate
 
@@ -128,13 +131,13 @@ class _HypercornTransport(Transport):
             await trio.sleep_forever()
 
 
-async def _terminate_gently(context: Any) -> None:
+async def _terminate_gently(context: Theirs) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             await context.terminate.set()
 
 
-def _shut_down(connection: Any) -> None:
+def _shut_down(connection: Theirs) -> None:
     with suppress(OSError):  # not connected any more
         connection.socket.shutdown(socket.SHUT_RDWR)
 
@@ -144,7 +147,7 @@ class _SocketTransport(_HypercornTransport):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, stream: Any, protocol: Any, connection: Any) -> None:
+    def __init__(self, stream: Theirs, protocol: Theirs, connection: Theirs) -> None:
         super().__init__(stream, protocol)
         self._connection = connection
 
@@ -161,7 +164,7 @@ class _H11Transport(_SocketTransport):
 
     tells_departure = False  # what stands behind the request stops Hypercorn's reading
 
-    def __init__(self, stream: Any, protocol: Any, connection: Any, close_delimited: bool) -> None:
+    def __init__(self, stream: Theirs, protocol: Theirs, connection: Theirs, close_delimited: bool) -> None:
         super().__init__(stream, protocol, connection)
         self._close_delimited = close_delimited
 
@@ -274,7 +277,7 @@ class _H2Transport(_HypercornTransport):
             await protocol.has_data.set()
 
 
-async def _flush(protocol: Any, flushed: trio.Event) -> None:
+async def _flush(protocol: Theirs, flushed: trio.Event) -> None:
     """Write what h2 has, in a task of the connection's: one that is cut short would lose frames of other streams."""
     with trio.CancelScope(shield=True):
         await protocol._flush()

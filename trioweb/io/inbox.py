@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import trio
 
 from trioweb.ground.errors import ClientDisconnected, HTTPError
-from trioweb.ground.http.asgi import Receive
+from trioweb.ground.http.asgi import Message, Receive
 from trioweb.ground.pace import GRACE, Pace
 from trioweb.io.transport import READ_AHEAD
 
@@ -82,7 +82,7 @@ class Inbox:
         """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
         self.polls = False
         """That has to be asked also when there is room: ``receive`` may never say it."""
-        self.at_hand: Callable[[Receive], dict[str, Any] | None] = _in_channel
+        self.at_hand: Callable[[Receive], Message | None] = _in_channel
         """Takes the message that is there already, if somebody knows: see ``Transport.receive_nowait``."""
         self.complete = False
         """The whole body has arrived."""
@@ -282,7 +282,7 @@ class Inbox:
             self._wake()
         self._accept(message)
 
-    def _accept(self, message: dict[str, Any]) -> None:
+    def _accept(self, message: Message) -> None:
         if message["type"] == "http.request":
             body = message.get("body", b"")
             self._take(body)
@@ -302,12 +302,12 @@ class Inbox:
             self._held += max(len(body), SMALLEST)
 
 
-def _in_channel(receive: Receive) -> dict[str, Any] | None:
+def _in_channel(receive: Receive) -> Message | None:
     """The next message, where ``receive`` is a memory channel's own, as under Hypercorn, and there is one."""
     channel: object = getattr(receive, "__self__", None)
     if not isinstance(channel, trio.MemoryReceiveChannel):
         return None
     try:
-        return cast("dict[str, Any]", channel.receive_nowait())
+        return cast("Message", channel.receive_nowait())
     except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
         return None

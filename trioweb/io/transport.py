@@ -7,11 +7,11 @@ Plain ASGI has no words for "this response is broken", "has the client taken it?
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import trio
 
-from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.ground.http.asgi import Message, Receive, Scope, Send
 from trioweb.ground.http.headers import RawHeaders
 
 GIVEN_RATE: Final = "trioweb.min_rate"
@@ -43,7 +43,7 @@ class Transport:
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # it goes with a scope, and some middleware copies that to its depth
 
-    def receive_nowait(self, receive: Receive) -> dict[str, Any] | None:  # noqa: ARG002
+    def receive_nowait(self, receive: Receive) -> Message | None:  # noqa: ARG002
         """The message that ``receive`` would return without waiting. Does not block.
 
         Args:

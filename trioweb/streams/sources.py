@@ -22,6 +22,7 @@ READY = (list, tuple, set, frozenset, dict, range, deque)
 
 _WHOLE = (str, bytes, bytearray, memoryview, dict, type)
 
+Chunks: TypeAlias = "AsyncGenerator[Any, None]"
 Items: TypeAlias = "AsyncIterable[object] | Iterable[object]"
 Source: TypeAlias = "Items | trio.abc.ReceiveStream | Callable[[], Items]"
 
@@ -41,16 +42,16 @@ def is_iterable(value: object) -> bool:
     return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, _WHOLE)
 
 
-def as_generator(source: Any) -> AsyncGenerator[Any, None] | None:
+def as_generator(source: Any) -> Chunks | None:
     """The source as an async generator, or ``None`` where only a thread may iterate it."""
     if _is_generator(source):
-        return cast("AsyncGenerator[Any, None]", source)
+        return cast("Chunks", source)
     if is_async(source):
         if hasattr(source, "read") and hasattr(source, "aclose"):
             return _read(source)
         iterator = source.__aiter__()
         if _is_generator(iterator) and not (hasattr(source, "aclose") or hasattr(source, "close")):
-            return cast("AsyncGenerator[Any, None]", iterator)  # what is raised at its yield belongs there
+            return cast("Chunks", iterator)  # what is raised at its yield belongs there
         return _iterate(source, iterator)
     if isinstance(source, READY) or type(source).__name__ in ("dict_keys", "dict_values", "dict_items"):
         return _each(source)
