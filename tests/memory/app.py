@@ -565,6 +565,30 @@ async def events(kind: str) -> EventStreamResponse:
     return EventStreamResponse(events(), ping=0.01)
 
 
+class Words:
+    """An iterator that keeps what it works with for as long as it is there."""
+
+    def __init__(self) -> None:
+        self._marker = Marker()
+        self._given = False
+
+    def __aiter__(self) -> Words:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> str:
+        """Give one, and wait."""
+        if self._given:
+            await trio.sleep_forever()
+        self._given = True
+        return "start"
+
+
+@shape("GET", "/iterator")
+async def iterator() -> Words:
+    return Words()
+
+
 @shape("GET", "/sync/{kind}")
 def sync(kind: str) -> Iterator[str]:
     marker = Marker()

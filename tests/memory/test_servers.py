@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, RUNNERS, Server, read_all, read_until, reset_connection
+from trioweb.handlers.sweep import LOOK_SECONDS
 
 JSON = "Content-Type: application/json\r\n"
 BIG = 10_000_000
@@ -169,6 +170,16 @@ def test_slow_readers_that_leave_leave_nothing(server: Server, front: str, path:
     assert server.memory - before < 20_000
     if server.runner == "trioweb":
         assert garbage(server) == {}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("path", ["iterator", "large/stream/x"])
+def test_who_looks_for_slow_readers_keeps_none(server: Server, front: str, path: str) -> None:
+    """A response whose rate was looked at is freed when its client leaves, though nobody else is looked at then."""
+    with server.request(f"{front}/{path}") as client:
+        read_until(client, b"\r\n\r\n")
+        time.sleep(3 * LOOK_SECONDS)
+    assert alive(server) == 0
 
 
 def wait_for_a_marker(server: Server) -> None:

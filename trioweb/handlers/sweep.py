@@ -103,20 +103,25 @@ class WritesInFlight:
         seen: dict[object, tuple[float, Pace]] = {}
         while True:
             if not (self.now or self.others):
+                seen = {}
                 self._added = trio.Event()
                 await self._added.wait()
                 self._added = None
             await trio.sleep(min(LOOK_SECONDS, limit / LOOKS))
-            now = trio.current_time()
-            seen = {
-                key: seen.get(key) or (now, Pace(writer.rate_for(self._write_timeout)))
-                for key, writer in self.now.items()
-            }
-            for key, (since, pace) in seen.items():
-                if self._is_overdue(key, pace, since, now) or now - since > limit:
-                    self._break(key)
-            for taking in list(self.others):
-                taking.look(now)
+            seen = self._look(seen, limit)
+
+    def _look(self, seen: dict[object, tuple[float, Pace]], limit: float) -> dict[object, tuple[float, Pace]]:
+        # A function of its own: a variable of the task would keep the last response, and all that it holds.
+        now = trio.current_time()
+        seen = {
+            key: seen.get(key) or (now, Pace(writer.rate_for(self._write_timeout))) for key, writer in self.now.items()
+        }
+        for key, (since, pace) in seen.items():
+            if self._is_overdue(key, pace, since, now) or now - since > limit:
+                self._break(key)
+        for taking in list(self.others):
+            taking.look(now)
+        return seen
 
     def _is_overdue(self, key: object, pace: Pace, since: float, now: float) -> bool:
         taken = None if pace.rate is None else self.now[key].find_transport().progress(0)

@@ -69,6 +69,7 @@ class Poller:
                     listener = listeners.get(known)
                     if listener is not None:
                         listener.heard(events)
+                listener = None  # or the last connection would be kept until another one has news
                 await trio.lowlevel.checkpoint()  # on a busy worker more events have come by then: no wait
         finally:
             self._epoll.close()

@@ -103,11 +103,14 @@ class Pulse:
                 await self._not_empty.park()
             await trio.sleep(self._interval)
             self._update()
-            now = self.now
-            for timed in [timed for timed in self._timed if timed.due <= now]:
-                timed.overdue()
-            for writes in list(self._writes):
-                writes.look(now)
+            self._look(self.now)
+
+    def _look(self, now: float) -> None:
+        # A function of its own: a local variable of ``run`` would keep the last connection alive.
+        for timed in [timed for timed in self._timed if timed.due <= now]:
+            timed.overdue()
+        for writes in list(self._writes):
+            writes.look(now)
 
     def _update(self) -> None:
         self.now = trio.current_time()
