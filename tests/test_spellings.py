@@ -34,6 +34,9 @@ Provided = typing_extensions.TypeAliasType("Provided", Annotated[T, Provide(sign
 AliasOfText = typing_extensions.TypeAliasType("AliasOfText", "USER")
 AliasOfAlias = typing_extensions.TypeAliasType("AliasOfAlias", Alias)
 Named = NewType("Named", USER)
+D = typing_extensions.TypeVar("D", default=Annotated[str, Provide(signed_in)])
+ByDefault = typing_extensions.TypeAliasType("ByDefault", D, type_params=(D,))
+OneByDefault = typing_extensions.TypeAliasType("OneByDefault", Union[T, D], type_params=(T, D))  # noqa: UP007
 SPELLINGS: dict[str, Any] = {
     "plain": USER,
     "text": "USER",
@@ -47,6 +50,13 @@ SPELLINGS: dict[str, Any] = {
     "optional text": Optional["USER"],
     "union": Union[None, USER],  # noqa: UP007
     "new type": Named,
+    "default of an alias": ByDefault,
+    "default of an alias, within": Optional[ByDefault],  # noqa: UP045
+    "default of a second": OneByDefault[None],
+    "default of a variable": D,
+    "bound of a variable": typing.TypeVar("B", bound=USER),
+    "bound as text": typing.TypeVar("X", bound="USER"),
+    "constraint of a variable": typing.TypeVar("C", None, USER),
     "noted": Annotated[Alias, "who asks"],
     "text of alias": "Alias | None",
 }
@@ -113,6 +123,26 @@ async def test_a_type_statement(statement: str) -> None:
     app = App()
     app.get("/")(handler)
     assert (await ask(app, "/", query_string=b"user=root", headers=[(b"x-user", b"rosa")])).body == b"rosa"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
+async def test_the_bound_of_a_function_s_own_variable() -> None:
+    """A marker in the bound of a type variable counts, as in all that a variable stands for."""
+    names: dict[str, Any] = {"USER": USER, "__name__": __name__}
+    exec("async def handler[U: USER](user: U = 'nobody'): return user", names)
+    app = App()
+    app.get("/")(names["handler"])
+    assert (await ask(app, "/", query_string=b"user=root")).status == 401
+
+
+def test_too_many_types_for_an_alias() -> None:
+    """A type that an alias does not take is refused, with what is noted in it."""
+
+    async def handler(it: Any = None) -> None: ...
+
+    handler.__annotations__["it"] = typing.cast("Any", Provided)[int, USER]
+    with pytest.raises(RouteError, match="the type alias Provided takes 1 types, got 2"):
+        App().get("/")(handler)
 
 
 def test_an_alias_of_itself() -> None:

@@ -58,6 +58,8 @@ def _expanded(annotation: Annotation, within: tuple[Annotation, ...]) -> Annotat
         return _aliased(annotation, origin, within)
     if isinstance(annotation, typing.NewType):
         return _expanded(_evaluated(annotation.__supertype__, _names_of_module(annotation.__module__)), within)
+    if isinstance(annotation, typing.TypeVar):
+        return _stand_in(annotation, within)
     if origin is Annotated:
         base = _expanded(annotation.__origin__, within)
         return Annotated[(base, *annotation.__metadata__)]
@@ -76,13 +78,31 @@ def _aliased(annotation: Annotation, origin: Annotation, within: tuple[Annotatio
         raise TypeError(f"the type alias {alias.__name__} refers to itself: name a class in its place")
     value = _evaluated(alias.__value__, _names_of_module(alias.__module__))
     if alias is not annotation:  # Alias[int]: put the arguments in the place of the alias's parameters
-        given = dict(zip(alias.__type_params__, get_args(annotation), strict=True))
+        parameters, arguments = alias.__type_params__, get_args(annotation)
+        if len(arguments) > len(parameters):
+            raise TypeError(f"the type alias {alias.__name__} takes {len(parameters)} types, got {len(arguments)}")
+        given = dict(zip(parameters, arguments, strict=False))  # the others may have defaults
         wanted = getattr(value, "__parameters__", ())
         if value in given:
             value = given[value]
         elif wanted:
-            value = value[tuple(given[parameter] for parameter in wanted)]
+            value = value[tuple(given.get(parameter, parameter) for parameter in wanted)]
     return _expanded(value, (*within, alias))
+
+
+def _stand_in(variable: typing.TypeVar, within: tuple[object, ...]) -> Annotation:
+    """What a type variable that nobody has given a type for stands for: its default (PEP 696), or its bound."""
+    if any(variable is outer for outer in within):
+        raise TypeError(f"the type variable {variable.__name__} refers to itself: name a class in its place")
+    if getattr(variable, "has_default", lambda: False)():
+        meant: Annotation = variable.__default__  # type: ignore[attr-defined]
+    elif variable.__constraints__:
+        meant = Union[variable.__constraints__]  # noqa: UP007 - made of a tuple
+    else:
+        meant = variable.__bound__
+    if meant is None:
+        return variable  # anything
+    return _expanded(_evaluated(meant, _names_of_module(variable.__module__)), (*within, variable))
 
 
 def _is_alias(annotation: object) -> bool:
