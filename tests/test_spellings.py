@@ -505,6 +505,24 @@ async def test_what_a_partial_binds_no_client_changes(bound: Callable[[Any], Any
             assert (await ask(app, path, query_string=query)).body == b"5 of users"
 
 
+async def test_what_a_partial_binds_no_path_changes() -> None:
+    """``**rest`` takes of the path what a ``functools.partial`` has not bound; a part that is bound is a mistake."""
+
+    async def rows(**rest: Any) -> str:
+        return f"{rest['table']} {rest.get('id')}"
+
+    async def asked(request: Request, **rest: Any) -> str:
+        return f"{rest['table']} {request.path_params['table']}"
+
+    with pytest.raises(RouteError, match=r"nothing takes \{table\} of the path"):
+        App().get("/{table}/{id}")(functools.partial(rows, table="users"))
+    app = App()
+    app.get("/rows/{id}")(functools.partial(rows, table="users"))
+    app.get("/asked/{table}")(functools.partial(asked, table="users"))
+    assert (await ask(app, "/rows/7")).body == b"users 7"
+    assert (await ask(app, "/asked/secrets")).body == b"users secrets"
+
+
 async def test_a_dependency_is_called_once_a_request() -> None:
     """However many ask for it, and however it is spelled, a dependency is called once; another object is another."""
     calls = []

@@ -35,7 +35,17 @@ from trioweb.handlers.markers import (
     marker_name,
     marker_of,
 )
-from trioweb.handlers.signatures import Function, Kind, Unresolved, innermost, is_a, kind_of, label_of, parameters_of
+from trioweb.handlers.signatures import (
+    Function,
+    Kind,
+    Unresolved,
+    bound_names,
+    innermost,
+    is_a,
+    kind_of,
+    label_of,
+    parameters_of,
+)
 from trioweb.messages.connection import Connection
 from trioweb.messages.request import Request
 from trioweb.messages.uploads import UploadFile
@@ -104,9 +114,10 @@ class Planner:
             else:
                 self._add(plan, label, parameter)
                 taken.add(name)
-        plan.drops = frozenset() if takes_rest else frozenset(self._path) - taken
+        # Of the rest all are taken but those that a partial has bound: a client would change these.
+        plan.drops = frozenset(self._path) & bound_names(function) if takes_rest else frozenset(self._path) - taken
         if takes_rest or plan.request_names:
-            self._left.clear()
+            self._left &= set() if plan.request_names else plan.drops
         plan.needs_no_input = not (plan.waits or plan.drops or plan.path or plan.inputs or plan.nursery_names)
         plan.passes_all = plan.needs_no_input and not plan.request_names
         within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}

@@ -62,13 +62,17 @@ def parameters_of(function: Function) -> Mapping[str, inspect.Parameter]:
         parameters = _signature(function).parameters
     except (TypeError, ValueError) as error:
         raise RouteError(f"{name_of(function)} has no signature to look at: write a function around it") from error
-    layers = list(layers_of(function))
-    bound = {name for layer in layers if isinstance(layer, partial) for name in layer.keywords}
+    written, bound = innermost(function), bound_names(function)
     return {
-        name: parameter.replace(annotation=_resolved(parameter, layers[-1]))
+        name: parameter.replace(annotation=_resolved(parameter, written))
         for name, parameter in parameters.items()
         if name not in bound
     }
+
+
+def bound_names(function: Function) -> set[str]:
+    """The arguments that a ``functools.partial`` has bound by their names."""
+    return {name for layer in layers_of(function) if isinstance(layer, partial) for name in layer.keywords}
 
 
 def _signature(function: Function) -> inspect.Signature:
