@@ -129,6 +129,64 @@ class OwnAttrsInit:
     n: int = 1
 
 
+@dataclasses.dataclass
+class DataNew:
+    """A dataclass that checks where it is made."""
+
+    n: int
+
+    def __new__(cls, n: int) -> Self:
+        """Make it."""
+        assert n > 0
+        return super().__new__(cls)
+
+
+@dataclasses.dataclass
+class OwnSet:
+    """A dataclass that checks where it is set."""
+
+    n: int
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, abs(value))
+
+
+@attrs.define
+class AttrsSet:
+    """The same of attrs."""
+
+    n: int
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, abs(value))
+
+
+@attrs.define
+class SharedAttrs:
+    """A class whose default all its objects share."""
+
+    tags: list[str] = []  # noqa: RUF008
+
+
+class SharedTuple(NamedTuple):
+    """The same of a tuple."""
+
+    tags: list[str] = []  # noqa: RUF012
+
+
+class FrozenItem(msgspec.Struct, frozen=True):
+    """Something that does not change, but for what it holds."""
+
+    tags: list[str] = []
+
+
+class SharedStruct(msgspec.Struct):
+    """The same of a Struct."""
+
+    n: int
+    item: FrozenItem = FrozenItem()
+
+
 class Rest(TypedDict):
     """What may be given by name."""
 
@@ -241,6 +299,12 @@ def _own_init(it: OwnInit | None = None) -> None: ...
 def _odd_field(it: OddField | None = None) -> None: ...
 def _own_new(it: OwnNew | None = None) -> None: ...
 def _own_attrs_init(it: OwnAttrsInit | None = None) -> None: ...
+def _data_new(it: DataNew | None = None) -> None: ...
+def _own_set(it: OwnSet | None = None) -> None: ...
+def _attrs_set(it: AttrsSet | None = None) -> None: ...
+def _shared_attrs(it: SharedAttrs | None = None) -> None: ...
+def _shared_tuple(it: SharedTuple | None = None) -> None: ...
+def _shared_struct(it: list[SharedStruct] = []) -> None: ...  # noqa: B006
 def _no_function(it: Annotated[int, Provide] = 1) -> None: ...
 def _no_name(it: Annotated[int, Query("")] = 1) -> None: ...
 def _no_text(it: Annotated[int, Header(5)] = 1) -> None: ...
@@ -275,6 +339,12 @@ def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
         (_odd_field, "nothing that a client sends can be made into Odd"),
         (_own_new, "the __new__ of OwnNew would not be called"),
         (_own_attrs_init, "the __init__ of OwnAttrsInit would not be called"),
+        (_data_new, "the __new__ of DataNew would not be called"),
+        (_own_set, "the __setattr__ of OwnSet would not be called"),
+        (_attrs_set, "the __setattr__ of AttrsSet would not be called"),
+        (_shared_attrs, "the default of SharedAttrs.tags would be one for all requests: write default_factory=..."),
+        (_shared_tuple, "the default of SharedTuple.tags would be one for all requests"),
+        (_shared_struct, "the default of SharedStruct.item would be one for all requests"),
         (_no_function, r"Provide takes the function that is called: write Provide\(function\)"),
         (_no_name, r"nothing has the name in Query\(alias=''\): write Query without one, or another"),
         (_no_text, r"nothing has the name in Header\(alias=5\)"),
@@ -291,6 +361,48 @@ def test_a_default_hides_no_mistake(handler: Callable[..., Any], message: str) -
         with pytest.raises(RouteError, match=message) as caught:
             make(handler)
         assert str(caught.value).startswith(f"{where}: ")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenData:
+    """A dataclass that does not change."""
+
+    n: int = 0
+    parts: tuple[int, ...] = (1, 2)
+    tags: list[str] = dataclasses.field(default_factory=list)
+
+
+@attrs.frozen
+class FrozenAttrs:
+    """The same of attrs."""
+
+    n: int = 0
+    tags: list[str] = attrs.field(factory=list)
+
+
+@attrs.define(on_setattr=attrs.setters.validate)
+class Validated:
+    """A class of attrs whose values are looked at whenever they are set."""
+
+    n: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+
+
+class Reference(NamedTuple):
+    """A tuple with defaults."""
+
+    id: UUID = UUID(int=0)
+    since: dt.date = dt.date.min
+
+
+@pytest.mark.parametrize("annotation", [FrozenData, FrozenAttrs, Validated, FrozenItem, Reference])
+def test_what_its_class_makes_as_usual(annotation: type) -> None:
+    """Classes that do not change, that attrs checks or that make their own defaults are inputs."""
+
+    def handler(it: Any) -> None: ...
+
+    handler.__annotations__["it"] = annotation
+    plan = planned(handler)
+    assert plan.body is not None or plan.inputs
 
 
 async def _dependency(request: Request, limit: int = 1) -> int:

@@ -83,7 +83,14 @@ def _refusal(cls: Annotation) -> str:
     if hasattr(cls, "__pydantic_validator__"):
         return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
     own, constructor, fixed, line = False, "__init__", [], cls.__mro__
-    if dataclasses.is_dataclass(cls):
+    if shared := [field for field, default in _defaults(cls) if not _has_hash(default)]:
+        return (
+            f"the default of {name}.{shared[0]} would be one for all requests: write default_factory=... (factory=... "
+            "for attrs), or None"
+        )
+    if skipped := _skipped(cls):
+        own, constructor = True, skipped
+    elif dataclasses.is_dataclass(cls):
         made = next(each for each in line if "__dataclass_params__" in vars(each))
         called = next(each for each in line if "__init__" in vars(each))  # another class: a constructor of its own
         own = called is not made or not vars(made)["__dataclass_params__"].init
@@ -106,6 +113,39 @@ def _refusal(cls: Annotation) -> str:
             "class, with what clients may send"
         )
     return ""
+
+
+def _skipped(cls: Any) -> str:
+    """What of a class's own would make, or check, the fields of a dataclass or an attrs class; ``""`` for nothing."""
+    if not (dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")):
+        return ""
+    if cls.__new__ is not object.__new__:
+        return "__new__"
+    sets = next(each for each in cls.__mro__ if "__setattr__" in vars(each))
+    frozen = "__dataclass_params__" in vars(sets) and vars(sets)["__dataclass_params__"].frozen
+    of_attrs = getattr(cls.__setattr__, "__globals__", {}).get("__name__") == "attr._make"
+    return "" if sets is object or frozen or of_attrs else "__setattr__"
+
+
+def _defaults(cls: Any) -> Iterable[tuple[str, Any]]:
+    """The fields of a class, and what each is where nothing was sent: whatever that class has for it."""
+    if dataclasses.is_dataclass(cls):
+        return [(field.name, field.default) for field in dataclasses.fields(cls)]
+    if (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
+        return [(attribute.name, attribute.default) for attribute in attributes]
+    if issubclass(cls, msgspec.Struct):
+        names = cls.__struct_fields__
+        return list(zip(names[len(names) - len(cls.__struct_defaults__) :], cls.__struct_defaults__, strict=True))
+    return list(getattr(cls, "_field_defaults", {}).items()) if issubclass(cls, tuple) else ()
+
+
+def _has_hash(value: object) -> bool:
+    """Whether it has one, as what can be changed has not: so ``dataclasses`` tells, too."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def leaves_out(info: types_of.Type) -> bool:
