@@ -33,6 +33,14 @@ def make(key: str | list[str] = KEY, **options: Any) -> App:
     async def clear(request: Request) -> None:
         request.state.session.clear()
 
+    @app.get("/replace")
+    async def replace(request: Request, by: str) -> None:
+        request.state.session = {"none": None, "empty": {}, "text": "rosa", "other": {"n": 1}}[by]
+
+    @app.get("/delete")
+    async def delete(request: Request) -> None:
+        del request.state.session
+
     @app.get("/large")
     async def large(request: Request) -> None:
         request.state.session["x"] = [hash(str(n)) for n in range(1000)]
@@ -58,6 +66,24 @@ async def test_a_session_is_kept_from_request_to_request() -> None:
         assert (look.json(), cookies(look)) == ({"count": 2}, [])
         assert "Max-Age=0" in cookies(await client.get("/clear"))[0]
         assert (await client.get("/look")).json() == {}
+
+
+@pytest.mark.parametrize("path", ["/replace?by=none", "/replace?by=empty", "/delete"])
+async def test_a_session_that_is_replaced_by_nothing(path: str) -> None:
+    """To put nothing in the place of the session signs out, and harms no later request."""
+    async with make().test_client() as client:
+        await client.get("/count")
+        assert "Max-Age=0" in cookies(await client.get(path))[0]
+        assert (await client.get("/look")).json() == {}
+
+
+async def test_a_session_is_replaced_by_a_dict_only() -> None:
+    """Another dict takes the session's place; anything else is an error, and is not kept."""
+    async with make().test_client() as client:
+        await client.get("/replace?by=other")
+        with pytest.raises(TypeError, match=r"request\.state\.session is a dict, got str: write a name for its value"):
+            await client.get("/replace?by=text")
+        assert (await client.get("/look")).json() == {"n": 1}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import time as clock
 from typing import Any, Final, TypedDict
@@ -114,13 +114,16 @@ class Sessions:
         before = msgspec.json.encode(session)
         request.state.session = session
         response = await call_next(request)
-        after = msgspec.json.encode(request.state.session)
+        kept = getattr(request.state, "session", None) or {}  # None, or none at all, are ways to sign out, too
+        if not isinstance(kept, Mapping):
+            raise TypeError(f"request.state.session is a dict, got {type(kept).__name__}: write a name for its value")
+        after = msgspec.json.encode(kept)
         vary_on(response.headers, "cookie")
         if after == b"{}":
             if self._cookie in request.cookies:
                 response.delete_cookie(self._cookie, **self._attributes(request))
         elif after != before or old:
-            value = self._serializer.dumps(request.state.session)
+            value = self._serializer.dumps(kept)
             response.set_cookie(self._cookie, value, max_age=self._max_age, **self._attributes(request))
         return response
 
