@@ -189,6 +189,8 @@ async def test_an_origin_as_browsers_send_it(origin: str) -> None:
         ({"expose_headers": ["x-a\r\nx-b"]}, "is not a header name"),
         ({"expose_headers": [""]}, "is not a header name"),
         ({"allow_origin_regex": "https://("}, r"'https://\(' does not compile"),
+        ({"allow_origin_regex": r"https://.*\.app\.example/"}, "ends in a slash, and no origin does"),
+        ({"allow_origin_regex": r"https://.*\.app\.example/$"}, "ends in a slash"),
         ({"max_age": -2}, "or -1 to remember nothing"),
     ],
 )

@@ -192,6 +192,8 @@ def _check_origin(name: str, text: str) -> None:
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:
     if pattern is not None and not isinstance(pattern, str):
         raise TypeError(f"CORS: allow_origin_regex is a str, got {pattern!r}")
+    if pattern is not None and pattern.rstrip("$").endswith("/"):
+        raise ValueError(f"CORS: allow_origin_regex {pattern!r} ends in a slash, and no origin does: leave it out")
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
