@@ -117,11 +117,12 @@ def _refusal(cls: Annotation) -> str:
 
 def _skipped(cls: Any) -> str:
     """What of a class's own would make, or check, the fields of a dataclass or an attrs class; ``""`` for nothing."""
+    line = cls.__mro__
     if not (dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")):
         return ""
     if cls.__new__ is not object.__new__:
         return "__new__"
-    sets = next(each for each in cls.__mro__ if "__setattr__" in vars(each))
+    sets = next(each for each in line if "__setattr__" in vars(each))
     frozen = "__dataclass_params__" in vars(sets) and vars(sets)["__dataclass_params__"].frozen
     of_attrs = getattr(cls.__setattr__, "__globals__", {}).get("__name__") == "attr._make"
     return "" if sets is object or frozen or of_attrs else "__setattr__"
