@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.servers import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 StartServer = Callable[..., Server]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER_PATIENCE = 60_000
 """Milliseconds after which a page that does not do what a test waits for has failed it."""
+OWN = ("tests", "trioweb")
+"""What is there always: that it cannot be imported is an error."""
+
+
+class Module(pytest.Module):
+    """A module of tests, which is left out where it needs a library that is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """See pytest."""
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            missing = error.__cause__
+            if not isinstance(missing, ModuleNotFoundError) or (missing.name or "trioweb").startswith(OWN):
+                raise
+            pytest.skip(f"needs {missing.name}", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Module:
+    """Have tests run that need no more than is installed: those in ``tests/ground`` need next to nothing."""
+    module: Module = Module.from_parent(parent, path=module_path)
+    return module
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know the option of pytest-timeout, also where that is not installed."""
+    if importlib.util.find_spec("pytest_timeout") is None:
+        parser.addini("timeout", "the same, and nothing is done with it")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +82,8 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The browser of this machine."""
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - most tests need none
+
     found = [path for name in BROWSERS if (path := shutil.which(name))]
     assert found, f"this test needs a browser: install one of {', '.join(BROWSERS)}"
     options = ["--autoplay-policy=no-user-gesture-required", "--mute-audio"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -91,3 +93,18 @@ def _loaded_by(code: str) -> set[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # which loads its own
     run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
     return set(run.stdout.split())
+
+
+def test_the_tests_of_what_needs_nothing_need_nothing() -> None:
+    """`pytest tests/ground tests/streams` runs with pytest, pytest-trio and trioweb; what needs more is left out."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    needed = {"attrs", "h2", "pytest", "pytest_trio"}  # trio and Hypercorn come with the first two
+    names = {re.split(r"[^\w-]", each)[0].replace("-", "_") for each in extras["test"]} - needed
+    code = f"import sys, pytest\nsys.modules.update(dict.fromkeys({sorted(names)}))\n"
+    code += "sys.exit(pytest.main(['-q', '-p', 'pytest_trio.plugin', 'tests/ground', 'tests/streams']))"
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"httpx", "playwright", "hypothesis"} <= names
+    assert " passed" in done.stdout
