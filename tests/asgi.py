@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import trio
 
+from tests.shapes import Shape
 from trioweb import App
 from trioweb.testing import TestClient
 
@@ -31,6 +32,7 @@ class Exchange:
         headers: Sequence[tuple[bytes, bytes]] = (),
         body: Sequence[bytes] | None = (b"",),
         window: float = math.inf,
+        endless: bool = False,
         **scope: Any,
     ) -> None:
         self.scope: Message = {
@@ -44,7 +46,7 @@ class Exchange:
         self.cancelled_sends = 0
         self.receivers = 0
         self._body = list(body) if body is not None else []
-        self._endless = body is None
+        self._endless = endless or body is None
         self._window = window
         self._opened = trio.lowlevel.ParkingLot()
         self._left = trio.Event()
@@ -52,7 +54,7 @@ class Exchange:
     async def run(self, app: App) -> None:
         """Call the app; returns when it does. What it breaks a response off for, it raises: that is ``error``."""
         try:
-            await app(self.scope, self._receive, self._send)
+            await app(self.scope, self.receive, self._send)
         except Exception as error:
             if not self.messages or not self.messages[-1].get("more_body", True):
                 raise
@@ -70,7 +72,8 @@ class Exchange:
         self._left.set()
         self.open_window()
 
-    async def _receive(self) -> Message:
+    async def receive(self) -> Message:
+        """What the app calls."""
         assert self.receivers == 0, "two tasks are in receive"
         self.receivers += 1
         try:
@@ -121,6 +124,15 @@ class Exchange:
         return bool(self.messages) and not self.messages[-1].get("more_body", True)
 
 
+def request_of(shape: Shape, path: str = "/", method: str | None = None, **options: Any) -> Exchange:
+    """The request that a handler of a shape needs."""
+    headers, body = shape.content()
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+    if body:
+        fields.append((b"content-length", b"%d" % len(body)))
+    return Exchange(method or shape.method, path, fields, [body], **options)
+
+
 @dataclass
 class Answer:
     """What a client made of a response."""
@@ -146,6 +158,13 @@ async def ask(
     whole = b"".join(body)
     async with client.stream(method, url, headers=list(headers), content=whole or None) as response:
         return Answer(response.status_code, response.headers, await response.aread())
+
+
+async def ask_for(app: App, shape: Shape, path: str = "/", **options: Any) -> Answer:
+    """The same, for a handler of a shape."""
+    headers, body = shape.content()
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return await ask(app, path, shape.method, headers=fields, body=[body], **options)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers import Server
+from tests.shapes import SHAPES, Shape
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Know the option of pytest-timeout, also where that is not installed."""
     if importlib.util.find_spec("pytest_timeout") is None:
         parser.addini("timeout", "the same, and nothing is done with it")
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> Shape:
+    """Each way of writing a handler: a promise that holds for one holds for all."""
+    return SHAPES[request.param]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.asgi import Exchange, ask, running
+from tests.asgi import Exchange, ask, ask_for, request_of, running
+from tests.shapes import Shape
 from trioweb import (
     App,
     EventStreamResponse,
@@ -96,8 +97,8 @@ async def test_order_is_as_registered_from_the_app_to_the_route(app: App) -> Non
 
 
 @pytest.mark.parametrize("with_lifespan", [True, False])
-@pytest.mark.parametrize("path", ["/plain", "/request", "/stream"])
-async def test_a_response_can_be_changed(app: App, path: str, with_lifespan: bool) -> None:
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_response_can_be_changed(app: App, shape: Shape, streams: bool, with_lifespan: bool) -> None:
     """Status, headers and body of every kind of handler's response are a middleware's to change."""
 
     @app.middleware
@@ -113,26 +114,17 @@ async def test_a_response_can_be_changed(app: App, path: str, with_lifespan: boo
         response.map_stream(upper)  # type: ignore[arg-type]
         return response
 
-    @app.get("/plain")
-    async def plain() -> str:
+    async def text() -> str:
         return "text"
 
-    @app.get("/request")
-    async def with_request(request: Request) -> str:
-        request.nursery.start_soon(trio.sleep, 0)
-        return "text"
-
-    @app.get("/stream")
     async def stream() -> AsyncIterator[str]:
         yield "te"
         yield "xt"
 
-    if with_lifespan:
-        async with running(app):
-            answer = await ask(app, path)
-    else:
-        answer = await ask(app, path)
-    assert (answer.status, answer.body, answer.headers["x-path"]) == (202, b"TEXT", path)
+    shape.add(app, stream if streams else text)
+    async with running(app) if with_lifespan else nullcontext():
+        answer = await ask_for(app, shape)
+    assert (answer.status, answer.body, answer.headers["x-path"]) == (202, b"TEXT", "/")
 
 
 @pytest.mark.parametrize(
@@ -156,43 +148,40 @@ class Known(Exception):
     """It has a handler."""
 
 
-@pytest.mark.parametrize("takes_request", [True, False])
 @pytest.mark.parametrize(
     ("path", "method", "status"),
-    [("/nowhere", "GET", 404), ("/x", "DELETE", 405), ("/x?HTTPError", "GET", 418), ("/x?Known", "GET", 409)],
+    [("/nowhere", None, 404), ("/refuses", "DELETE", 405), ("/refuses", None, 418), ("/known", None, 409)],
 )
 async def test_what_is_expected_is_a_response(
-    app: App, path: str, method: str, status: int, takes_request: bool
+    app: App, shape: Shape, path: str, method: str | None, status: int
 ) -> None:
     """404s, 405s, HTTPErrors and exceptions with a handler of their class come out of `call_next` as responses."""
     log: list[str] = []
     app.middleware(marking("mw", log))
 
-    def fail(kind: str) -> str:
-        raise HTTPError(418) if kind == "HTTPError" else Known
+    async def refuses() -> None:
+        raise HTTPError(418)
 
-    if takes_request:
-
-        @app.get("/x")
-        async def with_request(request: Request) -> str:
-            return fail(request.scope["query_string"].decode())
-    else:
-
-        @app.get("/x")
-        async def without(HTTPError: str = "", Known: str | None = None) -> str:  # noqa: N803
-            return fail("Known" if Known is not None else "HTTPError")
+    async def fails() -> None:
+        raise Known
 
     @app.error_handler(Known)
     async def known(request: Request, error: Known) -> Response:
         return Response("known", 409)
 
-    target, _, query = path.partition("?")
-    answer = await ask(app, target, method, query_string=f"{query}{'' if takes_request or not query else '='}".encode())
-    assert (answer.status, log) == (status, ["> mw", f"< mw {status}"])
+    shape.add(app, refuses, "/refuses")
+    shape.add(app, fails, "/known")
+    exchange = request_of(shape, path, method)
+    await exchange.run(app)
+    assert (exchange.status, log) == (status, ["> mw", f"< mw {status}"])
 
 
-@pytest.mark.parametrize("takes_request", [True, False])
-async def test_another_exception_passes_as_itself_and_becomes_the_500_outside(app: App, takes_request: bool) -> None:
+async def fail() -> None:
+    """Fail as nobody expects."""
+    raise KeyError("x")
+
+
+async def test_another_exception_passes_as_itself_and_becomes_the_500_outside(app: App, shape: Shape) -> None:
     """An exception that nothing expects is raised by `call_next`, and answered by the handler for 500 outside."""
     seen: list[BaseException] = []
 
@@ -208,24 +197,13 @@ async def test_another_exception_passes_as_itself_and_becomes_the_500_outside(ap
     async def broken(request: Request, error: Exception) -> Response:
         return Response(f"broken by {error!r}", 500)
 
-    if takes_request:
-
-        @app.get("/")
-        async def with_request(request: Request) -> str:
-            raise KeyError("x")
-    else:
-
-        @app.get("/")
-        async def without() -> str:
-            raise KeyError("x")
-
-    answer = await ask(app, "/")
+    shape.add(app, fail)
+    answer = await ask_for(app, shape)
     assert (answer.status, answer.body) == (500, b"broken by KeyError('x')")
     assert [type(error) for error in seen] == [KeyError]
 
 
-@pytest.mark.parametrize("takes_request", [True, False])
-async def test_a_middleware_can_answer_an_exception(app: App, takes_request: bool) -> None:
+async def test_a_middleware_can_answer_an_exception(app: App, shape: Shape, caplog: pytest.LogCaptureFixture) -> None:
     """A middleware that catches an exception answers in its place, and nothing is reported."""
 
     @app.middleware
@@ -235,14 +213,9 @@ async def test_a_middleware_can_answer_an_exception(app: App, takes_request: boo
         except KeyError:
             return {"rescued": True}
 
-    async def fail(request: Request) -> str:
-        raise KeyError("x")
-
-    async def fail_without() -> str:
-        raise KeyError("x")
-
-    app.get("/")(fail if takes_request else fail_without)
-    assert (await ask(app, "/")).body == b'{"rescued":true}'
+    shape.add(app, fail)
+    assert (await ask_for(app, shape)).body == b'{"rescued":true}'
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("after", [True, False])
@@ -312,9 +285,8 @@ async def test_the_nursery_of_a_failed_request_is_closed_before_its_error_handle
     assert log[3:] == ["answered", "< mw 200"]
 
 
-@pytest.mark.parametrize("takes_request", [True, False])
 async def test_a_time_limit_around_call_next_cancels_the_handler(
-    app: App, takes_request: bool, autojump_clock: trio.testing.MockClock
+    app: App, shape: Shape, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A scope of a middleware's that expires in `call_next` has the handler ended before the middleware goes on."""
     log: list[str] = []
@@ -332,11 +304,8 @@ async def test_a_time_limit_around_call_next_cancels_the_handler(
         finally:
             log.append("handler ended")
 
-    async def slow(request: Request) -> None:
-        await sleep()
-
-    app.get("/")(slow if takes_request else sleep)
-    assert (await ask(app, "/")).body == b"too late"
+    shape.add(app, sleep)
+    assert (await ask_for(app, shape)).body == b"too late"
     assert log == ["handler ended", "limit"]
 
 
@@ -500,17 +469,10 @@ async def test_a_file_of_a_middlewares_own_is_closed(app: App, tmp_path: Path, k
     assert seen[0]._file is None
 
 
-@pytest.mark.parametrize("takes_request", [True, False])
 @pytest.mark.parametrize("with_lifespan", [True, False])
 @pytest.mark.parametrize("where", ["before", "handler", "after"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_client_that_leaves(
-    app: App,
-    where: str,
-    method: str,
-    with_lifespan: bool,
-    takes_request: bool,
-    autojump_clock: trio.testing.MockClock,
+    app: App, shape: Shape, where: str, with_lifespan: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A client that leaves cancels middleware and handler of a safe method, wherever they wait; others go on."""
     log: list[str] = []
@@ -532,22 +494,21 @@ async def test_a_client_that_leaves(
         await wait("after")
         return response
 
-    async def root(request: Request) -> str:
-        return await root_without()
-
-    async def root_without() -> str:
+    async def root() -> str:
         await wait("handler")
         return "x"
 
-    app.route("/", methods=["GET", "POST"])(root if takes_request else root_without)
-    async with running(app) if with_lifespan else nullcontext(), trio.open_nursery() as nursery:
-        exchange = Exchange(method, "/")
-        nursery.start_soon(exchange.run, app)
-        await trio.sleep(1)
-        assert log == ["waits"]
-        exchange.leave()
-        await exchange.done.wait()
-    assert log == ["waits", "cancelled" if method == "GET" else "ended"]
+    shape.add(app, root)
+    for method in shape.methods:
+        log.clear()
+        async with running(app) if with_lifespan else nullcontext(), trio.open_nursery() as nursery:
+            exchange = request_of(shape, method=method)
+            nursery.start_soon(exchange.run, app)
+            await trio.sleep(1)
+            assert log == ["waits"]
+            exchange.leave()
+            await exchange.done.wait()
+        assert log == ["waits", "cancelled" if method == "GET" else "ended"]
 
 
 async def test_cancelling_a_request_from_outside_ends_its_handler_first(app: App) -> None:

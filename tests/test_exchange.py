@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
 
-from tests.asgi import Exchange, ask, running
+from tests.asgi import Exchange, ask, request_of, running
+from tests.shapes import Shape
 from trioweb import (
     App,
     ClientDisconnected,
@@ -42,58 +45,67 @@ def errors(caplog: Log) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_cancellation_never_reaches_send(app: App, autojump_clock: trio.testing.MockClock) -> None:
-    """A request that is cancelled at any of its sends finishes that send."""
+async def small() -> str:
+    """What is sent in one message."""
+    return "small"
 
-    @app.get("/small")
-    async def small() -> str:
-        return "small"
 
-    @app.get("/stream")
-    async def stream() -> AsyncIterator[str]:
-        yield "a"
-        await trio.sleep(1)
-        yield "b"
+async def large() -> bytes:
+    """What is sent in some."""
+    return bytes(500_000)
 
-    @app.get("/request")
-    async def with_request(request: Request) -> bytes:
-        return bytes(500_000)
 
+async def stream() -> AsyncIterator[str]:
+    """A stream that waits."""
+    yield "a"
+    await trio.sleep(1)
+    yield "b"
+
+
+@pytest.mark.parametrize("scenario", [small, large, stream])
+@pytest.mark.parametrize("window", range(3))
+async def test_cancellation_never_reaches_send(
+    app: App, shape: Shape, scenario: Any, window: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A request that is cancelled at any of its sends finishes that send; a client's leaving does not reach it."""
+    shape.add(app, scenario)
     async with running(app):
-        for path in ("/small", "/stream", "/request"):
-            for window in range(3):
-                exchange = Exchange("GET", path, window=window)
-                with trio.CancelScope() as scope:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(exchange.run, app)
-                        await trio.sleep(2)
-                        scope.cancel()
-                        with trio.CancelScope(shield=True):
-                            await trio.sleep(1)
-                            exchange.open_window()
-                assert exchange.cancelled_sends == 0, (path, window)
+        for leaves in (False, True):
+            exchange = request_of(shape, window=window)
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(exchange.run, app)
+                    await trio.sleep(2)
+                    if leaves:
+                        exchange.leave()
+                        continue
+                    scope.cancel()
+                    with trio.CancelScope(shield=True):
+                        await trio.sleep(1)
+                        exchange.open_window()
+            assert exchange.cancelled_sends == 0
 
 
-async def test_a_request_that_is_cancelled_from_outside_is_broken_off(app: App) -> None:
+async def test_a_request_that_is_cancelled_from_outside_is_broken_off(app: App, shape: Shape) -> None:
     """A stream that is cancelled from outside ends without an end, its generator closed."""
     closed = []
 
-    @app.get("/")
-    async def stream() -> AsyncIterator[str]:
+    async def endless() -> AsyncIterator[str]:
         try:
             yield "a"
             await trio.sleep_forever()
         finally:
             closed.append(True)
 
-    exchange = Exchange("GET", "/")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(exchange.run, app)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert exchange.body == b"a"
-    assert not exchange.complete
-    assert closed == [True]
+    shape.add(app, endless)
+    exchange = request_of(shape)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exchange.run, app)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert (exchange.body, exchange.complete, closed) == (b"a", False, [True])
 
 
 async def test_a_failing_handler_has_its_nursery_closed_first(app: App, caplog: Log) -> None:
@@ -304,71 +316,6 @@ async def test_an_error_after_the_response_is_logged(app: App, caplog: Log) -> N
     assert errors(caplog) == ["GET /late: failed after its response of 8 bytes was sent"]
 
 
-@pytest.mark.parametrize(("method", "option", "cancelled"), [
-    ("GET", None, True), ("POST", None, False), ("POST", True, True), ("GET", False, False),
-])  # fmt: skip
-@pytest.mark.parametrize("with_request", [True, False])
-@pytest.mark.parametrize("lifespan", [True, False])
-async def test_who_is_cancelled_when_the_client_leaves(
-    autojump_clock: trio.testing.MockClock,
-    method: str,
-    option: bool | None,
-    cancelled: bool,
-    with_request: bool,
-    lifespan: bool,
-) -> None:
-    """Handlers of safe methods are cancelled, others if they ask for it; with a request, a lifespan, or neither."""
-    app = App()
-    ends = []
-
-    async def plain() -> str:
-        try:
-            await trio.sleep(10)
-        finally:
-            ends.append(trio.current_time())
-        return "done"
-
-    async def requesting(request: Request) -> str:
-        return await plain()
-
-    app.route("/", [method], cancel_on_disconnect=option)(requesting if with_request else plain)
-
-    async def leave_early() -> None:
-        exchange = Exchange(method, "/")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(exchange.run, app)
-            await trio.sleep(1)
-            exchange.leave()
-
-    if lifespan:
-        async with running(app):
-            await leave_early()
-    else:
-        await leave_early()
-    assert ends == [1 if cancelled else 10]
-
-
-async def test_a_stream_is_cancelled_whatever_its_method(app: App, caplog: Log) -> None:
-    """A client that leaves a stream has it closed, for a POST too, and nothing is logged."""
-    closed = []
-
-    @app.post("/")
-    async def handler() -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await trio.sleep_forever()
-        finally:
-            closed.append(True)
-
-    exchange = Exchange("POST", "/")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(exchange.run, app)
-        await trio.testing.wait_all_tasks_blocked()
-        exchange.leave()
-    assert closed == [True]
-    assert errors(caplog) == []
-
-
 async def test_a_reader_whose_client_leaves(app: App, caplog: Log) -> None:
     """A handler that reads a body whose client leaves gets ClientDisconnected, which is not logged."""
     seen = []
@@ -426,27 +373,6 @@ async def test_head_of_a_channel_that_is_fed(app: App, caplog: Log) -> None:
 
     assert (await ask(app, "/", "HEAD")).status == 200
     assert errors(caplog) == []
-
-
-async def test_an_on_error_that_fails(app: App, caplog: Log) -> None:
-    """Where `on_error` itself fails both errors are in the log, and the stream is broken off."""
-
-    def wrong(error: Exception) -> str:
-        raise KeyError("in on_error")
-
-    @app.get("/")
-    async def handler() -> Response:
-        async def source() -> AsyncIterator[str]:
-            yield "a"
-            raise ValueError("in the stream")
-
-        return StreamingResponse(source(), on_error=wrong)
-
-    exchange = Exchange("GET", "/")
-    await exchange.run(app)
-    assert (exchange.body, exchange.complete) == (b"a", False)
-    assert "in on_error" in caplog.text
-    assert "in the stream" in caplog.text
 
 
 def fails_after(rows: int) -> Iterator[str]:
@@ -706,48 +632,19 @@ async def test_all_of_an_event_stream_goes_through_its_maps(app: App, autojump_c
     assert (await ask(app, "/csv")).body == b"A\r\n"
 
 
-async def test_an_unused_source_is_closed(app: App) -> None:
-    """HEAD, and a status without a body, close what would have been streamed without starting it."""
-    send, receive = trio.open_memory_channel[str](0)
-
-    @app.get("/{status:int}")
-    async def handler(status: int) -> Response:
-        return StreamingResponse(receive.clone(), status)
-
-    for method, status in (("HEAD", 200), ("GET", 204), ("GET", 304)):
-        exchange = await ask(app, f"/{status}", method)
-        assert (exchange.status, exchange.body) == (status, b"")
-    await receive.aclose()
-    with pytest.raises(trio.BrokenResourceError):
-        await send.send("nobody holds the other end")
-
-
 @pytest.mark.parametrize("error", [ConnectionResetError, trio.BrokenResourceError, trio.BusyResourceError])
-@pytest.mark.parametrize("path", ["/short", "/takes-request", "/stream", "/large", "/nowhere"])
+@pytest.mark.parametrize("scenario", [small, large, stream, None])
 async def test_a_send_that_fails_is_a_client_that_left(
-    app: App, caplog: Log, path: str, error: type[Exception]
+    app: App,
+    shape: Shape,
+    scenario: Any,
+    error: type[Exception],
+    caplog: Log,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     """A `send` that raises what says that the client has left is no error: nothing is raised back, or logged."""
-
-    @app.get("/short")
-    async def short() -> str:
-        return "ok"
-
-    @app.get("/takes-request")
-    async def takes_request(request: Request) -> str:
-        return request.path
-
-    @app.get("/stream")
-    async def stream() -> AsyncIterator[str]:
-        while True:
-            yield "x"
-
-    @app.get("/large")
-    async def large() -> bytes:
-        return bytes(10**6)
-
-    async def receive() -> Any:
-        await trio.sleep_forever()
+    if scenario is not None:
+        shape.add(app, scenario)
 
     for fails_at in (1, 2):
         sent: list[Any] = []
@@ -757,8 +654,9 @@ async def test_a_send_that_fails_is_a_client_that_left(
             if len(sent) >= fails_at:
                 raise error
 
+        exchange = request_of(shape)
         async with running(app):
-            await app(Exchange("GET", path).scope, receive, send)
+            await app(exchange.scope, exchange.receive, send)
         assert len(sent) == fails_at
     assert errors(caplog) == []
 
@@ -863,21 +761,65 @@ async def test_a_stream_that_breaks_is_raised_to_others(
     assert len(errors(caplog)) == (path != "/whole")
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_a_client_that_leaves_is_raised_to_nobody(place: str) -> None:
-    """A stream that ends because its client has left is no error."""
-    app = App()
+async def test_a_plain_function_runs_in_a_thread(app: App) -> None:
+    """A `def` handler runs in a worker thread, where it can call back into trio."""
 
-    @app.get("/")
-    async def endless() -> AsyncIterator[str]:
-        while True:
-            yield "x"
-            await trio.sleep(1)
+    @app.get("/light")
+    def light() -> str:
+        return str(threading.get_ident() == main)
 
-    app, prefix = placed(app, place)
-    exchange = Exchange("GET", prefix + "/")
-    async with trio.open_nursery() as nursery:
+    @app.post("/request")
+    def with_request(request: Request) -> Any:
+        return trio.from_thread.run(request.json)
+
+    main = threading.get_ident()
+    async with running(app):
+        assert (await ask(app, "/light")).body == b"False"
+        exchange = await ask(app, "/request", "POST", body=[b'{"a":', b"1}"], headers=[(b"content-length", b"7")])
+        assert exchange.body == b'{"a":1}'
+
+
+class Order(msgspec.Struct):
+    """A typed body."""
+
+    n: int
+
+
+JSON = [(b"content-type", b"application/json"), (b"content-length", b"10")]
+
+
+async def test_a_typed_body_that_is_refused(app: App) -> None:
+    """What is wrong with a body is answered in the same way as elsewhere, and its rest is drained."""
+
+    @app.post("/", max_body_size=20)
+    async def handler(order: Order) -> int:
+        return order.n
+
+    async with running(app):
+        for headers, chunks, status in (
+            (JSON, [b'{"n": "x"}'], 422),
+            (JSON, [b'{"n": '], 400),
+            (JSON, [b"[" * 15, b"[" * 15, b"[" * 15], 413),
+            ([(b"content-length", b"10")], [b'{"n": 5}'], 415),
+            ([], [b""], 422),
+        ):
+            exchange = Exchange("POST", "/", headers, chunks)
+            await exchange.run(app)
+            assert (exchange.status, exchange.complete) == (status, True)
+
+
+async def test_a_client_that_leaves_its_typed_body(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that leaves before its body is whole is not answered, its handler not called, and nothing is logged."""
+
+    @app.post("/")
+    async def handler(order: Order) -> None:
+        raise AssertionError
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("POST", "/", JSON, [b'{"n": 5}'], endless=True)
         nursery.start_soon(exchange.run, app)
         await trio.testing.wait_all_tasks_blocked()
         exchange.leave()
-    assert exchange.error is None
+        await exchange.done.wait()
+    assert exchange.messages == []
+    assert not caplog.records

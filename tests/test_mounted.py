@@ -154,7 +154,7 @@ async def test_without_middleware_nothing_stands_in_between() -> None:
 
     exchange = Exchange("GET", "/bare")
     await exchange.run(mounted(App(), answer))
-    assert seen == [exchange._receive, exchange._send]
+    assert seen == [exchange.receive, exchange._send]
 
 
 # What goes in

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.asgi import Exchange, running
 from trioweb import (
     App,
     EventStreamResponse,
@@ -222,6 +223,67 @@ async def test_whatever_is_an_event_stream_ends_at_a_stop(
                 client.announce_stop()
             with trio.fail_after(5):
                 assert (await response.aread()).replace(b"data: a\n\n", b"") == b""
+
+
+async def test_a_stream_that_is_no_event_stream_may_end_at_a_stop(autojump_clock: Clock) -> None:
+    """``at_stop`` is an option of every response that streams."""
+    app = App()
+
+    @app.get("/")
+    async def root() -> StreamingResponse:
+        async def chunks() -> AsyncIterator[str]:
+            yield "a"
+            await trio.sleep_forever()
+
+        return StreamingResponse(chunks(), at_stop="end")
+
+    async with TestClient(app) as client, client.stream("GET", "/") as response:
+        await trio.sleep(1)
+        client.announce_stop()
+        assert await response.aread() == b"a"
+
+
+def test_a_word_for_a_stop_that_is_none() -> None:
+    """Another word is refused when the response is made."""
+    with pytest.raises(ValueError, match='at_stop is "end" or "finish", got "later"'.replace('"later"', "'later'")):
+        StreamingResponse(iter(()), at_stop="later")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_who_feeds_a_stream_is_cancelled_silently(
+    leaves: bool, caplog: pytest.LogCaptureFixture, autojump_clock: Clock
+) -> None:
+    """A stop that ends an event stream, or a client that leaves, cancels its feeder: no broken channel, no log."""
+    app, seen = App(), []
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery) -> EventStreamResponse:
+        send, receive = trio.open_memory_channel[str](0)
+
+        async def feed() -> None:
+            try:
+                while True:
+                    await send.send("x")
+                    await trio.sleep(0.5)
+            except BaseException as error:
+                seen.append(type(error).__name__)
+                raise
+
+        nursery.start_soon(feed)
+        return EventStreamResponse(receive)
+
+    if leaves:
+        async with running(app), trio.open_nursery() as tasks:
+            exchange = Exchange("GET", "/")
+            tasks.start_soon(exchange.run, app)
+            await trio.sleep(2)
+            exchange.leave()
+    else:
+        async with TestClient(app) as client, client.stream("GET", "/") as response:
+            await trio.sleep(2)
+            client.announce_stop()
+            await response.aread()
+    assert (seen, [record for record in caplog.records if record.levelname == "ERROR"]) == (["Cancelled"], [])
 
 
 async def test_a_websocket_that_is_opened_after_a_stop(app: App, autojump_clock: Clock) -> None:
