@@ -62,7 +62,12 @@ async def stream() -> AsyncIterator[str]:
     yield "b"
 
 
-@pytest.mark.parametrize("scenario", [small, large, stream])
+async def events() -> Response:
+    """A stream whose head leaves at once."""
+    return EventStreamResponse(stream())
+
+
+@pytest.mark.parametrize("scenario", [small, large, stream, events])
 @pytest.mark.parametrize("window", range(3))
 async def test_cancellation_never_reaches_send(
     app: App, shape: Shape, scenario: Any, window: int, autojump_clock: trio.testing.MockClock
@@ -633,7 +638,7 @@ async def test_all_of_an_event_stream_goes_through_its_maps(app: App, autojump_c
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError, trio.BrokenResourceError, trio.BusyResourceError])
-@pytest.mark.parametrize("scenario", [small, large, stream, None])
+@pytest.mark.parametrize("scenario", [small, large, stream, events, None])
 async def test_a_send_that_fails_is_a_client_that_left(
     app: App,
     shape: Shape,
