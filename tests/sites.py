@@ -19,7 +19,8 @@ import trio
 from hypercorn.config import Config
 
 from tests.asgi import Exchange, running
-from tests.shapes import Shape
+from tests.server.wrapping import Wrapping
+from tests.shapes import Shape, pass_on
 from trioweb import App
 from trioweb.server.config import ServerConfig
 from trioweb.server.process import sockets as listening
@@ -30,7 +31,6 @@ PATIENCE = 10.0
 MOMENT = 0.002
 SMALL_BUFFER = 20_000
 """Bytes that the system may hold for a client, so that one that does not read is noticed soon."""
-ERRORS = ("hypercorn.error", "trioweb")
 
 
 class Talk:
@@ -202,6 +202,16 @@ async def asked_alone(app: App, **options: Any) -> AsyncIterator[Site]:
         nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def mounted(app: App, **options: Any) -> AsyncIterator[Site]:
+    """An app that is mounted in one with a middleware."""
+    outer = App()
+    outer.middleware(pass_on)
+    outer.mount("/", app)
+    async with asked(outer) as site:
+        yield site
+
+
 # Served
 
 
@@ -334,6 +344,14 @@ async def on_trioweb(app: App, **options: Any) -> AsyncIterator[Site]:
         listening.close(sockets, config)
 
 
+@asynccontextmanager
+async def wrapped(app: App, **options: Any) -> AsyncIterator[Site]:
+    """The same, and an ASGI middleware stands between the app and its server."""
+    app.add_middleware(Wrapping)
+    async with on_trioweb(app, **options) as site:
+        yield site
+
+
 def configured(config: Any, options: Mapping[str, Any]) -> Any:
     """A server's configuration: a free port, and a log that a test sees."""
     config.bind = ["127.0.0.1:0"]
@@ -347,6 +365,8 @@ def configured(config: Any, options: Mapping[str, Any]) -> Any:
 SITES: dict[str, Callable[..., Any]] = {
     "in process": asked,
     "in process, no lifespan": asked_alone,
+    "in process, mounted": mounted,
     "hypercorn": on_hypercorn,
     "trioweb run": on_trioweb,
+    "trioweb run, ASGI middleware": wrapped,
 }

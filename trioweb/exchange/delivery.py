@@ -15,7 +15,7 @@ import trio
 
 from trioweb.exchange.call import Call
 from trioweb.exchange.handling import Handling
-from trioweb.exchange.policy import together
+from trioweb.exchange.policy import is_departure, together
 from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import TASK as WATCH
 from trioweb.exchange.watch import ClientWatch, watch_departure
@@ -135,7 +135,9 @@ class Delivery:
         finally:
             self._producer = request.interruptible = None
             del self._watch  # which refers to this
-        failure, self._overdue = together(failure or self._overdue, others), None
+        if failure is None or is_departure(failure):  # a client that is given up may be told of as one that left
+            failure = self._overdue or failure
+        failure, self._overdue = together(failure, others), None
         try:
             if failure is not None:
                 raise request.judged(failure, started=outbox.started)
@@ -153,11 +155,13 @@ class Delivery:
             with trio.CancelScope(shield=True) as self._outbox.scope:
                 sending = send_whole(self._request, response, self._outbox, self._unread)
                 del response
-                await sending
-                if stream is not None and not stream.begun:
-                    if is_channel(stream.source):
-                        self._request.dismiss()  # who feeds it meets no broken channel
-                    await close_unused(stream.source)
+                try:
+                    await sending
+                finally:
+                    if stream is not None and not stream.begun:
+                        if is_channel(stream.source):
+                            self._request.dismiss()  # who feeds it meets no broken channel
+                        await close_unused(stream.source)
             return
         producer, self._begun, self._response = self._begun or self._produce(stream), None, response
         self._streaming = True

@@ -127,6 +127,8 @@ class MountedCall(Transport):
                 try:
                     if self._broken and failure is None:
                         raise BrokenOff(f"{self._where} has broken its response off") from told
+                    if failure is None and self._inbox.gone:
+                        raise ClientDisconnected("the client left before its response")
                     raise failure or RuntimeError(f"{self._where} returned before its response was whole")
                 finally:
                     del failure, told
