@@ -111,23 +111,6 @@ async def test_each_is_entered_once_and_closed_in_reverse() -> None:
     assert [*OPEN, "settings", "handler", *CLOSED] == NOTES
 
 
-async def test_a_stream_ends_before_they_are_closed() -> None:
-    """What a stream uses is open until its last block has run."""
-    app = App()
-
-    @app.get("/")
-    async def handler(s: Session) -> AsyncIterator[str]:
-        try:
-            for _ in range(3):
-                yield s
-        finally:
-            await trio.sleep(0)
-            NOTES.append("stream closed")
-
-    assert (await ask(app, "/")).body == b"nobody in db" * 3
-    assert [*OPEN, "stream closed", *CLOSED] == NOTES
-
-
 @pytest.mark.parametrize("ending", ["leaves", "fails", "is too long"])
 async def test_a_stream_that_breaks_ends_before_they_are_closed(autojump_clock: MockClock, ending: str) -> None:
     """So it is where the client leaves in the middle, or the stream fails: its clean-up has what it needs."""

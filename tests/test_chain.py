@@ -251,12 +251,6 @@ async def provided(request: Request) -> AsyncIterator[str]:
         raise
 
 
-async def helper() -> AsyncIterator[trio.Nursery]:
-    """A nursery that is open until the response is sent."""
-    async with trio.open_nursery() as nursery:
-        yield nursery
-
-
 async def test_the_nursery_of_a_failed_request_is_closed_before_its_error_handler_answers(app: App) -> None:
     """What a handler started has ended, and what it was provided with is closed with its error, when it is answered."""
     log: list[str] = []
@@ -307,23 +301,6 @@ async def test_a_time_limit_around_call_next_cancels_the_handler(
     shape.add(app, sleep)
     assert (await ask_for(app, shape)).body == b"too late"
     assert log == ["handler ended", "limit"]
-
-
-async def test_a_scope_around_call_next_ends_before_what_the_handler_holds(app: App) -> None:
-    """A provided nursery, open until the response is sent, and a scope around `call_next` do not get entangled."""
-
-    @app.middleware
-    async def limit(request: Request, call_next: CallNext) -> Response:
-        with trio.fail_after(5):
-            return await call_next(request)
-
-    @app.get("/")
-    async def root(tasks: Annotated[trio.Nursery, Provide(helper)]) -> AsyncIterator[str]:
-        tasks.start_soon(trio.sleep, 0)
-        yield "a"
-        yield "b"
-
-    assert (await ask(app, "/")).body == b"ab"
 
 
 class Source:
@@ -540,35 +517,6 @@ async def test_cancelling_a_request_from_outside_ends_its_handler_first(app: App
         assert log == ["handler", "middleware"]
 
 
-async def test_no_cancellation_reaches_send(app: App, ways: str) -> None:
-    """A small response is sent whole though its request is cancelled, also behind a middleware that has waited."""
-
-    @app.middleware
-    async def mw(request: Request, call_next: CallNext) -> Response:
-        await trio.sleep(0)
-        return await call_next(request)
-
-    @app.get("/")
-    async def root() -> str:
-        return "x"
-
-    async with running(app), trio.open_nursery() as nursery:
-        exchange = Exchange("GET", "/", window=0)
-        nursery.start_soon(exchange.run, app)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-        nursery.start_soon(open_window, exchange)
-    if ways == "plain server":  # else the server sees to that
-        assert (exchange.body, exchange.complete, exchange.cancelled_sends) == (b"x", True, 0)
-
-
-async def open_window(exchange: Exchange) -> None:
-    """Let the client read, though all is cancelled."""
-    with trio.CancelScope(shield=True):
-        await trio.testing.wait_all_tasks_blocked()
-        exchange.open_window()
-
-
 async def test_a_task_of_the_request_that_fails_is_answered_outside(app: App) -> None:
     """What fails in the request's nursery while a middleware still works cancels that, and is the app's to answer."""
 
@@ -628,27 +576,6 @@ async def test_a_task_that_an_error_handler_starts_and_that_fails_is_answered_ou
         await exchange.run(app)
     assert (exchange.status, exchange.complete, len(exchange.messages)) == (500, True, 2)
     assert log == ["ended 404"]
-
-
-async def test_middlewares_run_in_the_tasks_own_context(app: App) -> None:
-    """All middlewares of a request run in one task, and a handler that takes nothing runs in it too."""
-    tasks: list[object] = []
-
-    async def mw(request: Request, call_next: CallNext) -> Response:
-        tasks.append(trio.lowlevel.current_task())
-        return await call_next(request)
-
-    app.middleware(mw)
-    app.middleware(mw)
-
-    @app.get("/")
-    async def root() -> str:
-        tasks.append(trio.lowlevel.current_task())
-        return "x"
-
-    await ask(app, "/")
-    assert len(tasks) == 3
-    assert len(set(tasks)) == 1
 
 
 async def test_the_wrong_argument_to_call_next_is_explained(app: App) -> None:

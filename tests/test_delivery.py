@@ -12,7 +12,6 @@ import trio.testing
 from tests.asgi import Exchange, ask, running
 from trioweb import (
     App,
-    EventStreamResponse,
     HTTPError,
     JSONLinesResponse,
     Provide,
@@ -104,21 +103,6 @@ def upper(chunks: AsyncIterator[bytes]) -> Any:
             yield chunk.upper()
 
     return mapped()
-
-
-async def test_what_stands_before_the_first_chunk_is_mapped_too(app: App) -> None:
-    """A map gets all of the body, from what an event stream begins with on, and each of it once."""
-
-    async def events() -> AsyncIterator[str]:
-        yield "a"
-
-    @app.get("/")
-    async def mapped() -> Response:
-        response = EventStreamResponse(events(), retry=5)
-        response.map_stream(upper)
-        return response
-
-    assert (await app.test_client().get("/")).text == "RETRY: 5\n\nDATA: A\n\n"
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -350,26 +334,6 @@ async def test_what_waits_in_a_thread_is_bounded(app: App) -> None:
             await trio.sleep(0.2)
         assert made <= 16 + 1 + 32 + 1  # besides the one message that is being written, and the one in hand
         exchange.leave()
-
-
-async def test_an_event_stream_does_not_wait_for_its_first_event(
-    app: App, autojump_clock: trio.testing.MockClock
-) -> None:
-    """A stream whose head leaves at once is not begun: its middlewares return, and the head leaves at once."""
-
-    @app.get("/")
-    async def root() -> Response:
-        async def events() -> AsyncIterator[str]:
-            await trio.sleep(5)
-            yield "x"
-
-        return EventStreamResponse(events())
-
-    async with running(app), trio.open_nursery() as nursery:
-        exchange = Exchange("GET", "/")
-        nursery.start_soon(exchange.run, app)
-        await trio.sleep(1)
-        assert exchange.status == 200
 
 
 @pytest.mark.parametrize("mapped", [False, True])

@@ -179,22 +179,6 @@ async def test_an_error_handler_may_stream(app: App) -> None:
     assert (exchange.status, exchange.body) == (404, b'{"path":"/nowhere"}')
 
 
-async def test_an_error_handler_that_fails(app: App, caplog: Log) -> None:
-    """An error handler that fails is a 500, and its error is logged."""
-
-    @app.get("/")
-    async def handler() -> str:
-        raise KeyError
-
-    @app.error_handler(KeyError)
-    async def answer(request: Request, error: Exception) -> str:
-        raise ValueError("in the handler")
-
-    exchange = await ask(app, "/")
-    assert exchange.status == 500
-    assert errors(caplog) == ["GET /: tests.test_exchange.test_an_error_handler_that_fails.<locals>.handler failed"]
-
-
 async def test_the_handler_of_last_resort_answers_and_logs(app: App, caplog: Log) -> None:
     """`error_handler(Exception)` or `(500)` answers what nothing else expects, which is logged all the same."""
 
@@ -522,50 +506,6 @@ async def test_backpressure_reaches_the_generator(app: App) -> None:
         assert count == 6
         assert [len(chunk) for chunk in exchange.chunks] == [131072]
         exchange.leave()
-
-
-async def test_an_idle_producer_is_cut_off(app: App, autojump_clock: trio.testing.MockClock, caplog: Log) -> None:
-    """A producer that gives nothing for its idle_timeout ends the stream as an error does; pings are nothing."""
-    closed = []
-
-    async def source() -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await trio.sleep(100)
-        finally:
-            closed.append(trio.current_time())
-
-    @app.get("/")
-    async def handler() -> Response:
-        return EventStreamResponse(source(), ping=10, idle_timeout=25)
-
-    exchange = Exchange("GET", "/")
-    await exchange.run(app)
-    assert exchange.body == b"data: a\n\n: ping\n\n: ping\n\n"
-    assert not exchange.complete
-    assert closed == [25]
-    assert "gave nothing for its idle_timeout of 25 s" in caplog.text
-
-
-async def test_pings_keep_an_event_stream_alive(app: App, autojump_clock: trio.testing.MockClock) -> None:
-    """An event stream that has nothing to say pings every 15 seconds, and its head and retry leave at once."""
-
-    async def source() -> AsyncIterator[str]:
-        await trio.sleep(50)
-        yield "late"
-
-    @app.get("/")
-    async def handler() -> Response:
-        return EventStreamResponse(source(), retry=1000)
-
-    exchange = Exchange("GET", "/")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(exchange.run, app)
-        await trio.testing.wait_all_tasks_blocked()
-        assert exchange.body == b"retry: 1000\n\n"
-    assert exchange.body == b"retry: 1000\n\n" + b": ping\n\n" * 3 + b"data: late\n\n"
-    assert exchange.complete
-    assert exchange.headers["cache-control"] == "no-store"
 
 
 async def test_a_response_that_was_delivered_whole_is_not_cancelled(app: App) -> None:

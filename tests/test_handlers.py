@@ -251,13 +251,6 @@ def test_a_request_that_may_be_missing(annotation: str) -> None:
     assert planned(handler).arguments.request_names == ("it",)
 
 
-def test_a_light_handler_needs_no_request() -> None:
-    """A handler of path parameters alone can be called with them as they are, also one whose generator is run later."""
-    alone = planned(_named, "/{name}")
-    assert (alone.light, alone.arguments.passes_all) == (True, True)
-    assert planned(_generator, "/{name}").light is True
-
-
 @dataclasses.dataclass
 class Point:
     """A dataclass to return."""

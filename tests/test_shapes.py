@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,16 @@ import trio.testing
 
 from tests.shapes import Shape
 from tests.sites import MOMENT, PATIENCE, SITES, mounted
-from trioweb import App, EventStreamResponse, FileResponse, HTTPError, Request, Response, StreamingResponse
+from trioweb import (
+    App,
+    EventStreamResponse,
+    FileResponse,
+    HTTPError,
+    JSONLinesResponse,
+    Request,
+    Response,
+    StreamingResponse,
+)
 from trioweb.middleware import CallNext
 
 USER: ContextVar[str] = ContextVar("user", default="nobody")
@@ -508,6 +517,63 @@ async def test_a_stream_arrives_whole(app: App, shape: Shape, site: Any) -> None
             talk = await here.ask(shape, method="HEAD")
             assert (talk.status, talk.body, "content-type" in talk.headers) == (200, b"", False)
     assert begun == 1
+
+
+async def letters() -> AsyncIterator[str]:
+    """What most of these stream."""
+    yield "a"
+    await trio.sleep(0)
+    yield "b"
+
+
+async def same(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """A map that changes nothing."""
+    async for chunk in chunks:
+        yield chunk
+
+
+def fed() -> trio.MemoryReceiveChannel[str]:
+    """A channel with two values."""
+    send, receive = trio.open_memory_channel[str](2)
+    send.send_nowait("a")
+    send.send_nowait("b")
+    send.close()
+    return receive
+
+
+def mapped() -> Response:
+    """A response with a map."""
+    response = Response(content=letters())
+    response.map_stream(same)
+    return response
+
+
+TEXT = "text/plain; charset=utf-8"
+KINDS: dict[str, tuple[Callable[[], Any], str, bytes]] = {
+    "generator": (letters, TEXT, b"ab"),
+    "sync": (lambda: iter("ab"), TEXT, b"ab"),
+    "channel": (fed, TEXT, b"ab"),
+    "list": (lambda: StreamingResponse(["a", "b"]), TEXT, b"ab"),
+    "function": (lambda: StreamingResponse(letters), TEXT, b"ab"),
+    "length": (lambda: StreamingResponse(letters(), headers={"content-length": "2"}), TEXT, b"ab"),
+    "mapped": (mapped, TEXT, b"ab"),
+    "events": (lambda: EventStreamResponse(letters()), "text/event-stream", b"data: a\n\ndata: b\n\n"),
+    "lines": (lambda: JSONLinesResponse(letters()), "application/x-ndjson", b'"a"\n"b"\n'),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_all_that_streams_arrives_whole(app: App, shape: Shape, site: Any, kind: str) -> None:
+    """A stream of any kind arrives whole, with its media type."""
+    make, media_type, body = KINDS[kind]
+
+    async def handler() -> Any:
+        return make()
+
+    shape.add(app, handler)
+    async with site(app) as here:
+        talk = await here.ask(shape)
+        assert (talk.status, talk.headers["content-type"], talk.body, talk.whole) == (200, media_type, body, True)
 
 
 async def test_a_stream_without_a_chunk(app: App, shape: Shape, site: Any) -> None:

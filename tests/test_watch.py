@@ -18,7 +18,6 @@ from trioweb import (
     Response,
     ServerSentEvent,
     StreamingResponse,
-    StreamTimeout,
     WebSocket,
 )
 from trioweb.io.transport import Transport
@@ -31,28 +30,6 @@ Clock = trio.testing.MockClock
 def app() -> App:
     """An app without routes."""
     return App()
-
-
-async def test_a_client_that_takes_nothing(app: App, autojump_clock: Clock) -> None:
-    """A stream whose client takes nothing for its write_timeout is broken off at that moment, its generator closed."""
-    closed = []
-
-    @app.get("/")
-    async def handler() -> Response:
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                while True:
-                    yield bytes(65536)
-            finally:
-                closed.append(trio.current_time())
-
-        return StreamingResponse(chunks(), write_timeout=1.5)
-
-    async with TestClient(app) as client, client.stream("GET", "/") as response:
-        await trio.sleep(10)
-        assert closed == [1.5]
-        with pytest.raises(StreamTimeout, match=r"took nothing for the write_timeout of 1\.5 s"):
-            await response.aread()
 
 
 async def test_a_client_that_takes_slowly(app: App, autojump_clock: Clock) -> None:
@@ -122,48 +99,6 @@ async def test_a_producer_that_is_slow_is_no_client_that_is(app: App, autojump_c
 
     async with TestClient(app) as client:
         assert (await client.get("/")).text == "xxx"
-
-
-async def test_event_streams_end_when_the_server_stops(app: App, autojump_clock: Clock) -> None:
-    """At a stop event streams end at once and cleanly, their last event whole; other streams go on to their end."""
-    closed = []
-
-    @app.get("/events")
-    async def events() -> Response:
-        async def source() -> AsyncIterator[dict[str, int]]:
-            try:
-                number = 0
-                while True:
-                    number += 1
-                    yield {"n": number}
-                    await trio.sleep(1)
-            finally:
-                closed.append(trio.current_time())
-
-        return EventStreamResponse(source())
-
-    @app.get("/other")
-    async def other() -> AsyncIterator[str]:
-        yield "a"
-        await app.stopping.wait()
-        await trio.sleep(5)
-        yield "b"
-
-    async with (
-        TestClient(app) as client,
-        client.stream("GET", "/events") as first,
-        client.stream("GET", "/other") as second,
-    ):
-        await trio.sleep(2.5)
-        assert not app.stopping.is_set()
-        client.announce_stop()
-        await trio.testing.wait_all_tasks_blocked()
-        assert app.stopping.is_set()
-        assert await first.aread() == b'data: {"n":1}\n\ndata: {"n":2}\n\ndata: {"n":3}\n\n'
-        assert closed == [2.5]
-        assert await second.aread() == b"ab"
-    async with TestClient(app) as client:  # an app may be started again
-        assert not app.stopping.is_set()
 
 
 async def test_events_of_another_type_end_at_a_stop(app: App, autojump_clock: Clock) -> None:

@@ -78,24 +78,6 @@ async def deadline() -> AsyncIterator[str]:
     yield "[END]"
 
 
-@app.get("/child-fails")
-async def child_fails() -> AsyncIterator[str]:
-    """Yield inside a nursery until its child fails, then go on."""
-
-    async def fail() -> None:
-        await trio.sleep(0.3)
-        raise KeyError("child")
-
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail)
-            while True:
-                yield "x" * 65536
-    except* KeyError:
-        note("child-fails caught")
-    yield "[AFTER]"
-
-
 @app.get("/flood")
 async def flood() -> AsyncIterator[bytes]:
     """Yield without end."""
@@ -149,17 +131,6 @@ async def busy() -> AsyncIterator[str]:
 @app.get("/sleepy")
 async def sleepy() -> AsyncIterator[str]:
     """Yield once, then sleep for an hour."""
-    try:
-        yield "first\n"
-        note("sleepy sleeps")
-        await trio.sleep(3600)
-    finally:
-        note("sleepy closed")
-
-
-@app.post("/sleepy")
-async def sleepy_post() -> AsyncIterator[str]:
-    """Do the same for a method that is not safe."""
     try:
         yield "first\n"
         note("sleepy sleeps")
@@ -257,14 +228,6 @@ async def fails_mid_in_band() -> Response:
     return JSONLinesResponse(items(), on_error=lambda error: {"error": str(error)})
 
 
-@app.get("/mixed")
-async def mixed() -> AsyncIterator[Any]:
-    """Yield two kinds of chunks."""
-    yield "text"
-    await trio.sleep(0.01)
-    yield {"not": "text"}
-
-
 @app.get("/wrong-chunk")
 async def wrong_chunk() -> AsyncIterator[Any]:
     """Yield what cannot be sent, and go on from that."""
@@ -287,17 +250,6 @@ async def child_breaks(nursery: trio.Nursery) -> AsyncIterator[str]:
     nursery.start_soon(fail)
     yield "accepted"
     await trio.sleep_forever()
-
-
-@app.get("/swallows")
-async def swallows() -> AsyncIterator[str]:
-    """Take a cancellation for nothing and yield on."""
-    while True:
-        try:
-            yield "x" * 65536
-            await trio.sleep(0.01)
-        except BaseException as error:
-            note("swallowed", type(error).__name__)
 
 
 @app.get("/length/{given:int}/{declared:int}")
@@ -345,26 +297,6 @@ async def waits() -> str:
         await trio.sleep(3600)
     finally:
         note("waits ended")
-    return "never"
-
-
-@app.post("/waits")
-async def waits_post() -> str:
-    """Work for half a second, whether or not somebody waits for it."""
-    note("post started")
-    await trio.sleep(0.3)
-    note("post done")
-    return "done"
-
-
-@app.post("/waits/cancelled", cancel_on_disconnect=True)
-async def waits_post_cancelled() -> str:
-    """Wait for an hour, but not for nobody."""
-    note("post started")
-    try:
-        await trio.sleep(3600)
-    finally:
-        note("post cancelled")
     return "never"
 
 

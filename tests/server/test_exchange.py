@@ -16,27 +16,6 @@ from tests.servers import ROOT, H2Client, Server, read_all, read_until
 UPLOAD = b"u" * 4_000_000
 
 
-def test_a_client_that_leaves_cancels_a_get(quiet_server: Server) -> None:
-    """The handler of a safe method is cancelled when its client leaves, and nothing is logged as an error."""
-    with quiet_server.request("/waits"):
-        quiet_server.wait_for_event("waits started")
-    assert quiet_server.wait_for_event("waits ended") < 0.5
-
-
-def test_a_client_that_leaves_does_not_cancel_a_post(quiet_server: Server) -> None:
-    """The handler of another method runs to its end."""
-    with quiet_server.request("/waits", "POST", "Content-Length: 0\r\n"):
-        quiet_server.wait_for_event("post started")
-    quiet_server.wait_for_event("post done")
-
-
-def test_a_route_may_ask_to_be_cancelled(quiet_server: Server) -> None:
-    """`cancel_on_disconnect=True` has a POST cancelled when its client leaves."""
-    with quiet_server.request("/waits/cancelled", "POST", "Content-Length: 0\r\n"):
-        quiet_server.wait_for_event("post started")
-    quiet_server.wait_for_event("post cancelled")
-
-
 def test_an_http2_client_that_resets_cancels_a_get(quiet_server: Server) -> None:
     """The same over HTTP/2, where one stream of a connection is reset."""
     client = H2Client(quiet_server)
@@ -65,22 +44,6 @@ def test_clients_that_leave_while_a_response_starts(quiet_server: Server) -> Non
     client.close()
     assert quiet_server.curl("/") == (0, b"ok")
     assert quiet_server.workers == workers
-
-
-def test_an_upload_that_nobody_reads_is_answered(quiet_server: Server, http: list[str]) -> None:
-    """A handler that does not look at a body of 4 MB answers it, and the client sees the answer."""
-    command = ["curl", "-sS", "-m", "15", *http, "--data-binary", "@-", quiet_server.url + "/ignored-body"]
-    done = subprocess.run(command, input=UPLOAD, capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (0, b"answered")
-
-
-def test_many_tiny_chunks_that_nobody_reads(quiet_server: Server) -> None:
-    """A thousand tiny chunks of a body that nobody reads block neither the answer nor the connection's end."""
-    with quiet_server.request("/ignored-body", "POST", "Transfer-Encoding: chunked\r\n") as client:
-        client.sendall(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
-        assert read_until(client, b"answered").startswith(b"HTTP/1.1 200")
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert read_all(client).endswith(b"ok")
 
 
 def test_an_unread_upload_does_not_block_its_http2_neighbours(quiet_server: Server) -> None:

@@ -640,3 +640,24 @@ async def test_mapped_streams_and_rules_in_process(app: App, client: TestClient,
     async with client.stream("GET", "/") as response:
         await trio.sleep(10)
         assert (await response.aread()).endswith(b"xend")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_client_that_ends_its_side(app: App, client: TestClient, autojump_clock: Clock, method: str) -> None:
+    """A client that ends its side cancels a generator that sleeps for an hour, at once."""
+    closed = []
+
+    @app.route("/", methods=[method])
+    async def handler() -> AsyncIterator[str]:
+        try:
+            yield "x"
+            await trio.sleep(3600)
+        finally:
+            closed.append(trio.current_time())
+
+    async with client.stream(method, "/") as response:
+        assert await anext(response.aiter_raw()) == b"x"
+        await trio.sleep(10)
+        response.extensions["conversation"].half_close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert closed == [10]

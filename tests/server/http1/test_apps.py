@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,8 +27,6 @@ import trioweb
 from tests.server.http1.conftest import GET, PATIENCE, Site, serving
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.middleware import CallNext
-from trioweb.server.process.worker import CONNECTION
-from trioweb.streams.producer import TASK
 
 Tls = tuple[str, ssl.SSLContext] | None
 
@@ -300,20 +297,6 @@ async def test_a_failure_is_a_500_and_harms_nothing(name: str) -> None:
         assert (await client.get("/?q=you")).text == "hello you"
 
 
-async def test_a_stream_ends_when_its_client_leaves(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A client that leaves an endless stream ends it; that is no error."""
-    async with serving(with_lifespan(MAKERS[name]())) as site:
-        client = await site.connect()
-        await client.send(GET.replace(b"/ ", b"/endless "))
-        await client.until(b"\r\n\r\n")
-        await client.leave()
-        await wait_for_end("/endless")
-    faults = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    if name == "quart":  # which logs by itself whatever is raised in it, an OSError from `send` too
-        faults = [record for record in faults if record.name.startswith("hypercorn")]
-    assert not faults, [record.getMessage() for record in faults]
-
-
 @pytest.mark.parametrize("which", ["starlette", "trioweb"])
 async def test_who_waits_for_a_client_hears_that_it_left(which: str) -> None:
     """A handler that does nothing but wait is told, or cancelled, when its client leaves."""
@@ -495,18 +478,3 @@ async def test_the_last_message_has_a_time_limit_too(size: int) -> None:
             with trio.fail_after(PATIENCE):
                 while site.worker._connections:
                     await trio.sleep(0.02)
-
-
-async def test_under_tls_a_stream_has_two_tasks(tls: Tls) -> None:
-    """In clear one task is enough for a stream; a connection under TLS takes nothing without a wait."""
-    app = trioweb.App()
-
-    @app.get("/")
-    async def name() -> AsyncIterator[str]:
-        yield trio.lowlevel.current_task().name
-        await trio.sleep(0)
-
-    async with serving(with_lifespan(app), tls) as site:
-        client = await site.connect()
-        await client.send(GET)
-        await client.until(CONNECTION.encode() if tls is None else TASK.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from tests.server.http1.conftest import (
 )
 from tests.server.http1.test_apps import with_lifespan
 from tests.shapes import SHAPES, Shape
-from trioweb import App, EventStreamResponse, JSONLinesResponse, Request, Response, StreamingResponse
+from trioweb import App, Response, StreamingResponse
 
 Clock = trio.testing.MockClock
 
@@ -78,9 +78,6 @@ async def chunks_of(client: Client) -> bytes:
             return body
 
 
-# Which way
-
-
 class Recoded:
     """An ASGI middleware that changes what is sent, as one that compresses does."""
 
@@ -98,110 +95,23 @@ class Recoded:
         await self.app(scope, receive, upper)
 
 
-def make_app() -> App:  # noqa: C901 - one route after the other
-    """All kinds of streams."""
+def make_app() -> App:
+    """An app that streams."""
     app = App()
 
-    async def letters() -> AsyncIterator[str]:
-        yield "a"
-        await trio.sleep(0)
-        yield "b"
-
-    @app.get("/generator")
+    @app.route("/generator", ["GET", "POST"])
     async def generator() -> AsyncIterator[str]:
         yield "a"
         yield "b"
-
-    @app.get("/response")
-    async def response() -> Any:
-        return StreamingResponse(letters())
-
-    @app.get("/channel")
-    async def channel() -> Any:
-        send, receive = trio.open_memory_channel[str](2)
-        send.send_nowait("a")
-        send.send_nowait("b")
-        send.close()
-        return receive
-
-    @app.get("/events")
-    async def events() -> Any:
-        return EventStreamResponse(letters())
-
-    @app.get("/lines")
-    async def lines() -> Any:
-        return JSONLinesResponse(letters())
-
-    @app.get("/list", streaming=True)
-    async def a_list() -> Any:
-        return ["a", "b"]
-
-    @app.get("/function")
-    async def function() -> Any:
-        return StreamingResponse(letters)
-
-    @app.get("/sync")
-    async def sync() -> Iterator[str]:
-        return iter("ab")
-
-    @app.get("/request")
-    async def with_request(request: Request) -> AsyncIterator[str]:
-        yield "ab"
-
-    @app.get("/nursery")
-    async def with_nursery(nursery: trio.Nursery) -> AsyncIterator[str]:
-        yield "ab"
-
-    @app.get("/length")
-    async def with_length() -> Any:
-        return StreamingResponse(letters(), headers={"content-length": "2"})
-
-    @app.get("/timeout", timeout=5)
-    async def with_timeout() -> AsyncIterator[str]:
-        yield "ab"
-
-    @app.get("/mapped")
-    async def mapped() -> Any:
-        async def same(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-            async for chunk in chunks:
-                yield chunk
-
-        made = Response(content=letters())
-        made.map_stream(same)
-        return made
-
-    @app.post("/generator")
-    async def posted() -> AsyncIterator[str]:
-        yield "ab"
 
     return app
 
 
 @pytest.mark.parametrize(
-    "target",
-    ["generator", "response", "channel", "events", "lines", "list", "function", "sync", "request", "nursery", "length",
-     "timeout", "mapped"],
-)  # fmt: skip
-async def test_streams_arrive_whole(target: str) -> None:
-    """A stream arrives whole with its media type and its end, whatever the handler takes and gives."""
-    async with serving(with_lifespan(make_app())) as site:
-        client = await site.connect()
-        await client.send(
-            GET.replace(b"/ ", b"/%b " % target.encode(), 1).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-        )
-        received = await client.rest()
-    assert received.startswith(b"HTTP/1.1 200 ")
-    assert b"a" in received.partition(b"\r\n\r\n")[2]
-    media_type = {"events": b"text/event-stream", "lines": b"application/x-ndjson"}.get(target, b"text/plain")
-    assert b"\r\ncontent-type: " + media_type in received
-    assert received.endswith(b"0\r\n\r\n") or b"content-length: 2\r\n" in received
-
-
-@pytest.mark.parametrize(
     ("request_line", "body"), [(b"HEAD /generator", b""), (b"POST /generator", b"Content-Length: 200000\r\n")]
 )
-async def test_what_is_not(request_line: bytes, body: bytes) -> None:
-    """Not where there is no body to send, nor where one is still to be read."""
+async def test_a_stream_without_a_body_to_send_or_with_one_to_read(request_line: bytes, body: bytes) -> None:
+    """It is answered where there is no body to send, and where one is still to be read."""
     async with serving(with_lifespan(make_app())) as site:
         client = await site.connect()
         await client.send(request_line + b" HTTP/1.1\r\nHost: x\r\n" + body + b"\r\n")
@@ -270,28 +180,6 @@ async def test_http_1_0(shape: Shape) -> None:
             await client.rest()
 
 
-async def test_a_client_that_takes_nothing(shape: Shape, caplog: pytest.LogCaptureFixture) -> None:
-    """It is left after the write's limit, and the log says why, whether the generator waits for room or for else."""
-
-    async def flood() -> AsyncIterator[bytes]:
-        while True:
-            yield bytes(50_000)
-
-    async def burst() -> AsyncIterator[bytes]:
-        yield bytes(30_000_000)
-        await trio.sleep_forever()
-
-    for source in (flood, burst):
-        caplog.clear()
-        app = App()
-        route(app, shape, source, write_timeout=0.2)
-        async with serving(with_lifespan(app)) as site:
-            client = await site.connect()
-            await client.send(GET)
-            await ends(site)
-        assert "the client took nothing for the write_timeout of 0.2 s" in caplog.text
-
-
 @pytest.mark.parametrize("reads", [True, False])
 async def test_a_stream_that_swallows_a_stop(shape: Shape, reads: bool) -> None:
     """After the grace a stream is broken off, also one that takes every cancellation for nothing and yields on."""
@@ -313,9 +201,7 @@ async def test_a_stream_that_swallows_a_stop(shape: Shape, reads: bool) -> None:
         await client.send(GET)
         await client.until(b"x")
         site.worker.stop()
-        began = trio.current_time()
         await ends(site)
-        assert trio.current_time() - began < 1.2 + 0.3
         if reads:
             assert not (await client.rest()).endswith(b"\r\n0\r\n\r\n")
 
@@ -336,29 +222,6 @@ async def test_the_log_of_accesses(shape: Shape, caplog: pytest.LogCaptureFixtur
             assert await chunks_of(client) == b"x"
             await wait_for(caplog.records)
     assert [record.getMessage() for record in caplog.records if record.name == "accesses"] == ["200 /"]
-
-
-async def test_nothing_is_kept_of_an_event_stream_that_has_ended() -> None:
-    """What would be ended at a stop is forgotten when it has come to its end, or its client has left."""
-    app = App()
-
-    async def events() -> AsyncIterator[str]:
-        yield "first"
-        await trio.sleep(0.01)
-
-    @app.get("/")
-    async def both() -> Any:
-        return EventStreamResponse(events())
-
-    async with serving(with_lifespan(app)) as site:
-        client = await site.connect()
-        await client.send(GET)
-        await client.until(b"first")
-        assert len(app._policy.to_end) == 1
-        await client.until(b"0\r\n\r\n")
-        with trio.fail_after(PATIENCE):
-            while app._policy.to_end:
-                await trio.sleep(0.01)
 
 
 class Lingering:
