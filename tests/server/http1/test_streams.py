@@ -78,59 +78,6 @@ async def chunks_of(client: Client) -> bytes:
             return body
 
 
-class Recoded:
-    """An ASGI middleware that changes what is sent, as one that compresses does."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
-
-        async def upper(message: Any) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": message["body"].upper()}
-            await send(message)
-
-        await self.app(scope, receive, upper)
-
-
-def make_app() -> App:
-    """An app that streams."""
-    app = App()
-
-    @app.route("/generator", ["GET", "POST"])
-    async def generator() -> AsyncIterator[str]:
-        yield "a"
-        yield "b"
-
-    return app
-
-
-@pytest.mark.parametrize(
-    ("request_line", "body"), [(b"HEAD /generator", b""), (b"POST /generator", b"Content-Length: 200000\r\n")]
-)
-async def test_a_stream_without_a_body_to_send_or_with_one_to_read(request_line: bytes, body: bytes) -> None:
-    """It is answered where there is no body to send, and where one is still to be read."""
-    async with serving(with_lifespan(make_app())) as site:
-        client = await site.connect()
-        await client.send(request_line + b" HTTP/1.1\r\nHost: x\r\n" + body + b"\r\n")
-        await client.until(b"200 OK")
-
-
-async def test_middleware_sees_what_is_sent() -> None:
-    """Where somebody stands between the app and the server, all of the body passes there."""
-    app = make_app()
-    app.add_middleware(Recoded)
-    async with serving(with_lifespan(app)) as site:
-        client = await site.connect()
-        await client.send(GET.replace(b"/ ", b"/generator "))
-        assert await chunks_of(client) == b"AB"
-
-
-# What it promises
-
-
 async def test_a_connection_goes_on_after_a_stream(shape: Shape) -> None:
     """Streams and other requests follow each other on one connection, in a pipeline too."""
 
