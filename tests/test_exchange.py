@@ -91,6 +91,19 @@ async def test_cancellation_never_reaches_send(
             assert exchange.cancelled_sends == 0
 
 
+@pytest.mark.parametrize("scenario", [small, large, stream, events])
+async def test_a_body_that_was_not_announced(
+    app: App, shape: Shape, scenario: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    """HTTP/2 need not say that a body comes: one that nobody reads holds no answer up, nor one that comes late."""
+    shape.add(app, scenario)
+    async with running(app):
+        for method in shape.methods:
+            exchange = request_of(shape, method=method, http_version="2")
+            await exchange.run(app)
+            assert (exchange.status, exchange.complete) == (200, True)
+
+
 async def test_a_request_that_is_cancelled_from_outside_is_broken_off(app: App, shape: Shape) -> None:
     """A stream that is cancelled from outside ends without an end, its generator closed."""
     closed = []
