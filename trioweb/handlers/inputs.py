@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import inspect as types_of
 
 from trioweb.ground.annotations import Annotation
-from trioweb.ground.errors import Fault
+from trioweb.ground.errors import Fault, RouteError
 from trioweb.ground.faults import fault_of, missing
 from trioweb.ground.texts import clock_time, number, switch
 from trioweb.ground.values import complete, leaves_out, type_of
@@ -166,6 +167,30 @@ class Input(msgspec.Struct, frozen=True):
             faults.append(missing(self.where, self.key) if self.key else missing(self.where))
         elif self.fallback is not ABSENT:
             arguments[self.name] = copy.deepcopy(self.fallback)
+
+
+def input_of(parameter: inspect.Parameter, where: str, key: str, shape: Shape, label: str) -> Input:
+    """The input for a parameter.
+
+    Raises:
+        RouteError: if that place has no such values, or the default cannot be copied.
+    """
+    if shape.is_object and where != "body":
+        if not shape.takes_form or where in {"path", "cookie", "header"}:
+            raise RouteError(f"{label} has fields: they come from a body, a query string or a form, not from a {where}")
+        key = ""
+    if shape.many and where in {"path", "cookie"}:
+        raise RouteError(f"{label} is a list, and of a {where} there is one value")
+    if parameter.default is inspect.Parameter.empty:
+        return Input(parameter.name, where, key, shape, None if shape.nullable else ABSENT, required=not shape.nullable)
+    try:
+        fallback = fallback_of(parameter.default)
+    except Exception as error:
+        raise RouteError(
+            f"{label} has a default that cannot be copied for each request ({type(error).__name__}: {error}): write "
+            "None, and make it in the handler"
+        ) from error
+    return Input(parameter.name, where, key, shape, fallback, required=False)
 
 
 def fallback_of(default: object) -> object:

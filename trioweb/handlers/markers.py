@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
-from trioweb.ground.annotations import Annotation, is_union, means_nothing, members_of, parts_of
+from trioweb.ground.annotations import Annotation, is_foreign, is_union, means_nothing, members_of, parts_of
 from trioweb.ground.http.headers import is_token
 
 
@@ -164,3 +164,10 @@ def _made(note: Annotation) -> Marker:
     if said is not None and not (isinstance(said, str) and (is_token(said) or not isinstance(marker, Header)) and said):
         raise ValueError(f"nothing has the name in {marker!r}: write {type(marker).__name__} without one, or another")
     return marker
+
+
+def misplaced_default(given: object) -> str:
+    """The metadata to write instead of a default that belongs in the annotation; ``""`` for other defaults."""
+    if name := marker_name(given):
+        return f"{name}(...)"
+    return "msgspec.Meta(...) or Provide(function)" if is_foreign(given) or isinstance(given, msgspec.Meta) else ""

@@ -13,15 +13,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal, ParamSpecArgs, ParamSpecKwargs, get_args, get_origin
 from uuid import UUID
 
-import msgspec
 import trio
 
-from trioweb.ground.annotations import Annotation, is_foreign, is_union
+from trioweb.ground.annotations import Annotation, is_union
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
-from trioweb.handlers.inputs import ABSENT, Input, Shape, fallback_of, shape_of
+from trioweb.handlers.inputs import Shape, input_of, shape_of
 from trioweb.handlers.markers import (
     Body,
     Cookie,
@@ -32,8 +31,8 @@ from trioweb.handlers.markers import (
     Provide,
     Query,
     check_notes,
-    marker_name,
     marker_of,
+    misplaced_default,
 )
 from trioweb.handlers.signatures import (
     Function,
@@ -129,7 +128,7 @@ class Planner:
         """Add a parameter: by its marker, else by its type, its name in the path, and at last as an unmarked input."""
         name, annotation, given = parameter.name, parameter.annotation, parameter.default
         where = f"{self._where}: the parameter {name!r} of {label}"
-        if wanted := _misplaced_default(given):
+        if wanted := misplaced_default(given):
             named = given.__name__ if isinstance(given, type) else type(given).__name__
             raise RouteError(
                 f"{where} has {named} as its default: write {name}: Annotated[..., {wanted}], and behind it the "
@@ -196,7 +195,7 @@ class Planner:
             raise RouteError(f"{where}: {error}") from None
         except TypeError as error:
             raise RouteError(f"{where} cannot be an input: {error}") from error
-        plan.path.append(_input(parameter, "path", name, shape, where))
+        plan.path.append(input_of(parameter, "path", name, shape, where))
 
     def _add_input(
         self, plan: Arguments, parameter: inspect.Parameter, annotation: Annotation, marker: Marker | None, where: str
@@ -228,16 +227,16 @@ class Planner:
             if self._body:
                 raise RouteError(f"{where} takes the body, and {self._body} does so too: make one type of both")
             self._body = where
-            found = _input(parameter, "body", "", shape, where)
+            found = input_of(parameter, "body", "", shape, where)
             plan.body = BodyInput.plan(found, marker.media_type, decoder_of(shape.annotation), where)
         elif isinstance(marker, (Form, File)):
             self._form = where
-            plan.form.append(_input(parameter, "form", key, shape, where))
+            plan.form.append(input_of(parameter, "form", key, shape, where))
         elif isinstance(marker, Header):
-            plan.inputs.append(_input(parameter, "header", marker.alias or name.replace("_", "-"), shape, where))
+            plan.inputs.append(input_of(parameter, "header", marker.alias or name.replace("_", "-"), shape, where))
         elif isinstance(marker, (Cookie, Query)):
             source = "cookie" if isinstance(marker, Cookie) else "query"
-            plan.inputs.append(_input(parameter, source, key, shape, where))
+            plan.inputs.append(input_of(parameter, source, key, shape, where))
         if self._body and self._form:
             raise RouteError(
                 f"{self._form} takes a field of a form, and {self._body} the whole body: write Annotated[..., Form] "
@@ -272,13 +271,6 @@ class Planner:
         )
 
 
-def _misplaced_default(given: object) -> str:
-    """The metadata to write instead of a default that belongs in the annotation; ``""`` for other defaults."""
-    if name := marker_name(given):
-        return f"{name}(...)"
-    return "msgspec.Meta(...) or Provide(function)" if is_foreign(given) or isinstance(given, msgspec.Meta) else ""
-
-
 def _says_nothing(annotation: Annotation, path: Mapping[str, Converter]) -> bool:
     """Whether the annotation of ``*args`` or ``**kwargs`` includes all values, or those of the path parameters."""
     if annotation in (_EMPTY, Any, object) or isinstance(annotation, (ParamSpecArgs, ParamSpecKwargs)):
@@ -307,25 +299,6 @@ def _key_of(function: Function) -> object:
     except TypeError:
         return id(function)
     return function
-
-
-def _input(parameter: inspect.Parameter, where: str, key: str, shape: Shape, label: str) -> Input:
-    if shape.is_object and where != "body":
-        if not shape.takes_form or where in {"path", "cookie", "header"}:
-            raise RouteError(f"{label} has fields: they come from a body, a query string or a form, not from a {where}")
-        key = ""
-    if shape.many and where in {"path", "cookie"}:
-        raise RouteError(f"{label} is a list, and of a {where} there is one value")
-    if parameter.default is _EMPTY:
-        return Input(parameter.name, where, key, shape, None if shape.nullable else ABSENT, required=not shape.nullable)
-    try:
-        fallback = fallback_of(parameter.default)
-    except Exception as error:
-        raise RouteError(
-            f"{label} has a default that cannot be copied for each request ({type(error).__name__}: {error}): write "
-            "None, and make it in the handler"
-        ) from error
-    return Input(parameter.name, where, key, shape, fallback, required=False)
 
 
 def _file_for(annotation: Annotation) -> Annotation:
