@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from trioweb.ground.http.asgi import Message, MutableScope, Receive
+from trioweb.ground.http.asgi import Message, MutableScope, Receive, Send
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
@@ -39,7 +39,7 @@ class Calls:
         self._body_rate = None if unlimited else gate.min_rate
         self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
 
-    async def __call__(self, scope: MutableScope, receive: Receive, send: Any, *_: object) -> None:
+    async def __call__(self, scope: MutableScope, receive: Receive, send: Send, *_: object) -> None:
         """Call the app for a request, and log it. ``send`` is the method of a stream, which can also refuse it."""
         if self._logger is None:
             await self._admit(scope, receive, send)
