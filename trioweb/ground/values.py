@@ -115,7 +115,7 @@ def _refusal(cls: Annotation) -> str:
     return ""
 
 
-def _skipped(cls: Any) -> str:
+def _skipped(cls: Annotation) -> str:
     """What of a class's own would make, or check, the fields of a dataclass or an attrs class; ``""`` for nothing."""
     line = cls.__mro__
     if not (dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")):
@@ -128,7 +128,7 @@ def _skipped(cls: Any) -> str:
     return "" if sets is object or frozen or of_attrs else "__setattr__"
 
 
-def _defaults(cls: Any) -> Iterable[tuple[str, Any]]:
+def _defaults(cls: Annotation) -> Iterable[tuple[str, object]]:
     """The fields of a class, and what each is where nothing was sent: whatever that class has for it."""
     if dataclasses.is_dataclass(cls):
         return [(field.name, field.default) for field in dataclasses.fields(cls)]
