@@ -300,6 +300,14 @@ async def waits() -> str:
     return "never"
 
 
+@app.post("/waits")
+async def waits_post() -> str:
+    """Work for a moment, whether or not somebody waits for it."""
+    note("post started")
+    await trio.sleep(0.3)
+    return "done"
+
+
 @app.post("/ignored-body")
 async def ignored_body() -> str:
     """Answer without a look at the body."""
