@@ -72,6 +72,20 @@ def test_a_client_that_leaves(server: Server, path: str, reset: bool) -> None:
     client.close(reset=reset)
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_leaves_before_a_small_answer(server: Server, reset: bool) -> None:
+    """A client whose window is shut may leave while a few bytes wait for it: also of a handler that has read a body."""
+    client = H2Client(server)
+    flood = client.request("/flood")
+    client.pump("time", flood, open_windows=False, seconds=0.3)
+    for _ in range(3):
+        stream = client.request("/reads", "POST", [("content-length", "4")], end=False)
+        client.upload(stream, b"body", end=True)
+        client.request("/small/10")
+    server.wait_for_event("reads ended", 3)
+    client.close(reset=reset)
+
+
 @pytest.mark.parametrize("path", ["/flood", "/events", "/late", "/waits", "/large"])
 def test_streams_that_are_reset(server: Server, path: str) -> None:
     """A client that resets its streams ends what ran for them, and goes on with the connection."""

@@ -39,8 +39,12 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
 
 
 def is_small(call: Call, response: Response) -> bool:
-    """Whether a response is sent in one message, so that the sweep over all small ones is watch enough."""
-    return stream_of(response) is None and len(response.body or b"") <= SLICE and call.policy.nursery is not None
+    """Whether a response is sent in one message, so that the sweep over all small ones is watch enough.
+
+    Over HTTP/2 it is not: a write may wait for a window, and does not hear of a client that has left.
+    """
+    is_message = stream_of(response) is None and len(response.body or b"") <= SLICE
+    return is_message and call.policy.nursery is not None and call.scope["http_version"][0] == "1"
 
 
 async def failed_to_send(failure: object, call: Call) -> None:
