@@ -1,7 +1,7 @@
 """One request or one WebSocket, from its scope to the last byte of its response.
 
-This folder alone decides which task runs what, when a nursery closes, what a client that leaves cancels, and which
-error becomes which response. It knows ``handlers`` (what to call), ``messages`` (what to send) and ``io``.
+This folder alone decides which task runs what, when a nursery closes, what a disconnect of the client cancels, and
+which error becomes which response. It knows ``handlers`` (what to call), ``messages`` (what to send) and ``io``.
 
 A request's road: middleware -> endpoint -> outcome (a response, or an error) -> error handler -> ``Delivery``.
 """

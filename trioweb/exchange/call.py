@@ -1,4 +1,4 @@
-"""One call of the app: what is asked, who asks, and what is to answer. All who serve it hand on this one thing."""
+"""One call of the app: a request or WebSocket, its endpoint, and what their parts share."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from trioweb.messages.response import Response
 
 T = TypeVar("T")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose handlers are cancelled when the client leaves: nobody is there for what they would have found."""
+"""Methods whose handlers are cancelled if the client disconnects: they change nothing (RFC 9110, section 9.2.1)."""
 
 _NOTHING: Final[dict[object, object]] = {}
 NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
-"""What stands for a handler where there is none."""
+"""The endpoint of a request without a route."""
 
 
 class Call:
-    """A request, or a WebSocket, and the handler that is to answer it.
+    """A request, or a WebSocket, and the endpoint that answers it.
 
     Attributes:
-        policy: of the app.
-        endpoint: the handler, with what its route says of it.
-        params: the path's.
+        policy: the app's.
+        endpoint: the handler, with the options of its route.
+        params: the path parameters.
         scope: ASGI's.
-        receive: of the server.
-        send: of the server.
-        found: what the lack of a handler has led to already, in place of one.
-        values: what dependencies have provided so far, by who provides it: each is asked once.
-        reported: the fault that was reported last.
-        failed: the error handlers that have failed: none of them is asked again.
+        receive: ASGI's.
+        send: ASGI's.
+        found: without a route, the response or error to answer with: a redirect, or a 404 for instance.
+        values: the values of the dependencies so far, by their keys: each dependency is called once.
+        reported: the error that was reported last.
+        failed: the error handlers that have failed: none of them is called again.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Call:
 
     @property
     def inbox(self) -> Inbox:
-        """Who calls ``receive``, of a request: see ``Origin``."""
+        """The owner of a request's ``receive``, made on first use: see ``Origin``."""
         inbox = self._inbox
         if inbox is None:
             inbox = self._inbox = Inbox(self.receive)
@@ -86,11 +86,10 @@ class Call:
         return inbox
 
     def rate_for(self, timeout: float | None) -> float | None:
-        """Bytes a second that the client must send or take: as its route says, who runs the server, or the app.
+        """The least bytes per second from or to the client: that of the route, the server, the app, or the default.
 
         Args:
-            timeout: for how long it may give or take nothing; without that it may be as slow as it likes, unless
-                somebody has said otherwise.
+            timeout: seconds without progress that the client may take; if ``None``, there is no default.
         """
         given = (self.scope.get("extensions") or {}).get(GIVEN_RATE, AUTO)
         for rate in (self.endpoint.min_rate, given, self.policy.limits.min_rate):
@@ -99,18 +98,18 @@ class Call:
         return None if timeout is None else MIN_RATE
 
     def make_request(self) -> Request:
-        """The request as its handler sees it, with the limits of its route, else of its app."""
+        """Make the request for the handler, with the body limit of its route, else of its app."""
         limit = self.endpoint.max_body_size
         most = self.policy.limits.max_body_size if limit is None else limit
         return Request(self.scope, self.policy.app, self.params, self, most)
 
     @property
     def nursery(self) -> trio.Nursery:
-        """See ``Origin``: what is no request has none."""
+        """See ``Origin``. A ``Call`` that is not handled has no nursery."""
         raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """See ``Provider``: what is no request holds nothing."""
+        """See ``Provider``. A ``Call`` that is not handled has no dependencies."""
         raise NotImplementedError
 
     def find_transport(self) -> Transport:
@@ -119,7 +118,7 @@ class Call:
 
     @property
     def may_have_body(self) -> bool:
-        """Whether a request body can come. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
+        """Whether the request may have a body. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
         if self.scope["http_version"][0] != "1":
             return True
         for name, value in self.scope["headers"]:
@@ -129,16 +128,16 @@ class Call:
 
     @property
     def cancels_handler(self) -> bool:
-        """Whether a client that leaves before the response starts cancels the handler."""
+        """Whether the handler is cancelled if the client disconnects before the response starts."""
         chosen = self.endpoint.cancel_on_disconnect
         return self.scope["method"] in SAFE if chosen is None else chosen
 
     def expects(self, error: Exception) -> bool:
-        """Whether an exception is an answer, rather than a fault: see ``Policy.is_expected``."""
+        """Whether an exception is a response rather than a fault: see ``Policy.is_expected``."""
         return self.policy.is_expected(error, self.failed)
 
     def report(self, outbox: Outbox | None, failure: Exception) -> None:
-        """Log a fault of a request once, and how far its response has come. An answer is none, nor is a departure."""
+        """Log an error once, with how much of the response was sent; no disconnect, and before that no HTTP error."""
         if failure is self.reported:
             return
         self.reported = failure

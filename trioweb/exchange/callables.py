@@ -1,6 +1,6 @@
-"""What a user writes, as types: a function of another shape is an error in the editor, before it is one at run time.
+"""The types of the functions that users write: type checkers report other shapes before they fail at run time.
 
-What a handler's parameters are is left open, since they are found by name and annotation: ``trioweb.handlers.planner``.
+A handler's parameters are not typed, since they are found by name and annotation: ``trioweb.handlers.planner``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trioweb.messages.response import Response
 
 
 class Dataclass(Protocol):
-    """An object of any dataclass."""
+    """An instance of any dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -25,13 +25,13 @@ class Dataclass(Protocol):
 Result: TypeAlias = "Response | Iterable[object] | AsyncIterable[object] | float | msgspec.Struct | Dataclass | None"
 """What a handler returns; text, bytes, lists and mappings are iterable."""
 Handler: TypeAlias = "Callable[..., Result] | Callable[..., Awaitable[Result]]"
-"""An ``async def`` or a ``def``; with a ``yield`` in it, it is a stream."""
+"""An ``async def`` or a ``def``; with a ``yield``, it is a stream."""
 SocketHandler: TypeAlias = "Callable[..., Awaitable[object]]"
 """An ``async def`` without a ``yield``."""
 Life: TypeAlias = AbstractAsyncContextManager[object]
-"""What runs around an app."""
+"""An app's lifespan that has no parameter."""
 Lifespan: TypeAlias = "Callable[[Any], AsyncIterator[object]] | Callable[[Any], Life] | Life"
-"""An async generator function of the app, a function of it that returns an async context manager, or one of these."""
+"""An async generator function of the app, a function of the app that returns an async context manager, or such one."""
 
 E = TypeVar("E", bound=Exception)
 R = TypeVar("R", bound="Result | Awaitable[Result]")
@@ -42,4 +42,4 @@ M = TypeVar("M", bound=Middleware)
 L = TypeVar("L", bound=Lifespan)
 
 Answer: TypeAlias = Callable[[Request, E], R]
-"""An error handler: answers exceptions of a class, with what a handler may return."""
+"""An error handler: takes exceptions of a class, and returns what a handler may return."""

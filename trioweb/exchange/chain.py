@@ -1,11 +1,11 @@
-"""Function middleware: the way of a request through them to its handler, and of the response back.
+"""Function middleware: calls each with a ``call_next`` that calls the next one, and at last the endpoint.
 
 Rules that this module alone enforces:
 
-* Middlewares run in the request's own task, one inside of the other, and so does the handler.
-* What is expected of a request, a 404 or an exception with a handler of its class, is a response to what stands around
-  it; any other exception is itself, out to the app's edge. That goes for what fails at a stream's beginning, too.
-* A response that is not sent is closed before the one that is.
+* Middlewares run nested in the request's own task, and so does the handler.
+* An expected failure, as an ``HTTPError`` or an exception with an error handler of its class, is a response to the
+  middlewares around it; any other exception passes through them. Both hold for the first chunk of a stream, too.
+* A response that is not sent is closed before another one is sent.
 """
 
 from __future__ import annotations
@@ -29,42 +29,38 @@ from trioweb.streams.sources import is_channel
 
 
 class Chain:
-    """One request on its way through its middlewares.
+    """Runs the middlewares of one request."""
 
-    Args:
-        exchange: the request's.
-    """
-
-    __slots__ = ("_called", "_exchange", "_failed_in", "_middleware", "_seen", "delivery")
+    __slots__ = ("_called", "_exchange", "_failed_frame", "_middleware", "_streams", "delivery")
 
     def __init__(self, exchange: Handling) -> None:
         self._exchange = exchange
         self._middleware: tuple[Middleware, ...] = exchange.policy.middleware + exchange.endpoint.middleware
-        self._seen: list[Response] | None = None  # that stream
-        self._called = False  # the handler
-        self._failed_in: FrameType | None = None
+        self._streams: list[Response] | None = None  # streaming responses that were returned, to close those not sent
+        self._called = False  # the handler was
+        self._failed_frame: FrameType | None = None
         self.delivery: Delivery | None = None
-        """What sends a stream that was begun."""
+        """Has made the first chunk of a stream, and sends it."""
 
     async def run(self) -> Response:
-        """What the outermost middleware answers; the other responses that stream are closed.
+        """Return the response of the outermost middleware, after closing the other streaming responses.
 
         Raises:
-            Exception: what nothing expects.
+            Exception: if a failure is not expected.
         """
         response: Response | None = None
         try:
             response = await self.call_next(0, self._exchange.the_request())
             return response
         finally:
-            if self._failed_in is not None:
-                self._let_go(None)
-            if self._seen:
+            if self._failed_frame is not None:
+                self._clear_frames(None)
+            if self._streams:
                 with trio.CancelScope(shield=True):
                     await self._close_unsent(response)
 
     async def call_next(self, index: int, request: Request) -> Response:
-        """What the middleware of this index answers."""
+        """Return the response of the middleware of this index."""
         exchange = self._exchange
         if request is not exchange.request:
             _check(request)
@@ -77,28 +73,29 @@ class Chain:
             if value.__class__ is not Response:
                 response = await exchange.prepared(to_response(value, label_of(middleware), streaming=False))
         except Exception as error:
-            self._let_go(error)
+            self._clear_frames(error)
             failure = unwrap(error)
             if not exchange.expects(failure):
                 del failure
                 raise
-            turning = self._turned(failure)
+            answering = self._answer_expected(failure)
             del failure
         else:
             if response._stream is not None:
-                self._see(response)
+                self._remember(response)
             return response
-        return await turning  # not in the block, or Python would take its error for the context of the next one
+        return await answering  # outside of the block: else Python sets its error as the context of the next one
 
     async def _call_handler(self, request: Request) -> Response:
         exchange = self._exchange
         endpoint = exchange.endpoint
         if request is not exchange.request:
             _check(request)
-        if self._called:  # once more: the first answer has to go before there is a second
+        if self._called:  # a second call: close the first response, and the nursery, before there is another
             with trio.CancelScope(shield=True):
                 await self._close_unsent(None)
-                await exchange.dismiss_room()
+                exchange.dismiss()
+                await exchange.close_room(None)
         self._called = True
         try:
             if exchange.found is not None:
@@ -109,42 +106,42 @@ class Chain:
             else:
                 response = await exchange.call_endpoint()
             if response.body is None:
-                response = await self._begun(response)
+                response = await self._begin(response)
         except Exception as error:
-            self._let_go(error)
-            failing = self._failed(taken(error))
+            self._clear_frames(error)
+            failed = self._fail(taken(error))
         else:
             return response
-        return await failing  # not in the block, or Python would take its error for the context of the next one
+        return await failed  # outside of the block: else Python sets its error as the context of the next one
 
-    def _let_go(self, error: Exception | None) -> None:
-        """Clear the frames that have called what failed earlier, as far as they have ended; remember this failure's.
+    def _clear_frames(self, error: Exception | None) -> None:
+        """Clear the ended frames of the previous failure, and remember the frame of this one.
 
-        A user's nursery that was cancelled is in a reference cycle with the frames that it was called by, and what the
-        middlewares keep in their variables would be kept until the collector runs.
+        A user's nursery that was cancelled is in a reference cycle with the frames of its callers: the middlewares'
+        variables would stay alive until the garbage collector runs.
         """
-        clear_ended(self._failed_in)
+        clear_ended(self._failed_frame)
         trace = None if error is None else error.__traceback__
-        self._failed_in = None if trace is None else trace.tb_frame
+        self._failed_frame = None if trace is None else trace.tb_frame
 
-    async def _begun(self, response: Response) -> Response:
-        """A response that streams, with its first chunk made."""
+    async def _begin(self, response: Response) -> Response:
+        """Make the first chunk of a stream, so that its failure is known, and its content type."""
         response = await self._exchange.prepared(response)
         stream = stream_of(response)
         if stream is not None:
-            self._see(response)
+            self._remember(response)
             self.delivery = Delivery(self._exchange)
             await self.delivery.begin(response)
             if not self.delivery.has_begun(stream):
                 self.delivery = None
         return response
 
-    async def _failed(self, failure: Exception) -> Response:
-        """What a handler that fails leads to: a response, where that is expected; else it fails."""
+    async def _fail(self, failure: Exception) -> Response:
+        """Answer an expected failure of the handler; close the nursery and raise any other."""
         if self._exchange.expects(failure):
-            turning = self._turned(failure)
+            answering = self._answer_expected(failure)
             del failure
-            return await turning
+            return await answering
         closing = self._exchange.close_room(failure)
         del failure
         ended = await closing
@@ -153,8 +150,8 @@ class Chain:
         finally:
             del ended
 
-    async def _turned(self, failure: Exception) -> Response:
-        """An expected failure as a response. What was begun is closed before, and the request's nursery too."""
+    async def _answer_expected(self, failure: Exception) -> Response:
+        """Answer an expected failure, after closing the streams and the request's nursery."""
         exchange = self._exchange
         with trio.CancelScope(shield=True):
             await self._close_unsent(None)
@@ -164,21 +161,21 @@ class Chain:
         response, _ = await answering
         return response
 
-    def _see(self, response: Response) -> None:
-        """Remember what has a stream, to be closed where it is not sent."""
-        if stream_of(response) is not None and not any(response is seen for seen in self._seen or ()):
-            self._seen = [*(self._seen or ()), response]
+    def _remember(self, response: Response) -> None:
+        """Remember a streaming response, to close it if it is not sent."""
+        if stream_of(response) is not None and not any(response is seen for seen in self._streams or ()):
+            self._streams = [*(self._streams or ()), response]
 
     async def _close_unsent(self, answer: Response | None) -> None:
-        """Close the responses that are not sent, and what they hold. The caller holds a shield."""
+        """Close the responses other than ``answer``, with their streams and files. The caller holds a shield."""
         exchange = self._exchange
         sent = None if answer is None else stream_of(answer)
-        while self._seen:
-            stream = stream_of(self._seen.pop())
+        while self._streams:
+            stream = stream_of(self._streams.pop())
             if stream is None or (sent is not None and stream.source is sent.source):
                 continue
             if is_channel(stream.source):
-                exchange.dismiss()  # who feeds it meets no broken channel
+                exchange.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
             if self.delivery is not None and self.delivery.has_begun(stream):
                 await self.delivery.discard()
                 self.delivery = None

@@ -1,14 +1,13 @@
-"""One WebSocket from its handshake to its close: the handler, its nursery, the peer that may leave, errors turned into
-closes.
+"""One WebSocket from its handshake to its close: runs the handler, hosts its nursery, and turns errors into closes.
 
 Rules that this module alone enforces:
 
-* A handler that fails, or returns, before it has accepted is answered over HTTP, as a request's would be, by error
-  handlers too; after that errors are closes with 1011, and logged.
-* ``ws.nursery`` is closed before the handler's resources are, and these before the close is sent: it says how all
-  ended.
-* A peer that leaves cancels what runs in ``ws.nursery``. The handler hears of it where it sends and receives, unless
-  its route wants it cancelled too.
+* If the handler fails or returns before it has accepted, the handshake is answered with an HTTP response, also by
+  error handlers; afterwards errors are logged, and the WebSocket is closed with 1011.
+* ``ws.nursery`` closes before the handler's resources do, and these before the close is sent: its code tells how all
+  of them ended.
+* A disconnect of the peer cancels ``ws.nursery``, and the handler only if its route says so: otherwise its sends and
+  receives raise.
 """
 
 from __future__ import annotations
@@ -29,17 +28,18 @@ from trioweb.messages.response import Response
 from trioweb.messages.websocket import WebSocket
 
 CLOSING_SECONDS: Final = 2.0
-"""How long a WebSocket that is closed by us waits for the peer to say so too (RFC 6455, section 7.1.1). A WebSocket.
+"""Seconds to wait for the peer's close after ours (RFC 6455, section 7.1.1), for each WebSocket.
 
-Until then what the peer still sends is read and thrown away, or it would be told of a reset in place of our close.
+Until then what the peer sends is read and dropped: to close with unread bytes would reset the connection, and the peer
+could lose our close.
 """
 
 
 class Conversation:
-    """One WebSocket on its way. ``run`` is all of it."""
+    """One WebSocket. ``run`` is its only entry."""
 
     __slots__ = (
-        "_around", "_call", "_departed", "_duplex", "_failure", "_handling", "_hosted", "_returned",
+        "_call", "_duplex", "_failure", "_nursery", "_returned", "_scope", "_ws_nursery", "_ws_nursery_closed",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
@@ -47,24 +47,24 @@ class Conversation:
         self._duplex = Duplex(call.receive, call.send, call.policy.limits.write_timeout)
         self._duplex.transport = call.find_transport()
         self._duplex.on_left = self._peer_left
-        self._handling = trio.CancelScope()
-        self._around: trio.Nursery | None = None
-        self._hosted: trio.Nursery | None = None
-        self._returned = trio.Event()  # the handler
-        self._departed = trio.Event()  # what ran in ws.nursery
-        self._failure: Exception | None = None
+        self._scope = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._ws_nursery: trio.Nursery | None = None
+        self._returned = trio.Event()  # the handler has
+        self._ws_nursery_closed = trio.Event()
+        self._failure: Exception | None = None  # that of `ws.nursery`
 
     async def run(self) -> None:
-        """Serve it. Returns when it is closed and ``ws.nursery`` is too.
+        """Serve the WebSocket. Returns when it and ``ws.nursery`` are closed.
 
-        A cancellation from outside cancels the handler and breaks the connection off; it never reaches ``send``.
+        A cancellation from outside cancels the handler and aborts the connection; it never reaches ``send``.
         """
         if not await self._duplex.connected():
             return
         try:
-            async with trio.open_nursery() as around:
-                self._around = around
-                around.start_soon(self._duplex.watch)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._duplex.watch)
                 try:
                     self._call.policy.end_on_stop(self)
                     found, self._call.found = self._call.found, None
@@ -73,18 +73,18 @@ class Conversation:
                     await ending
                 finally:
                     self._call.policy.to_end.discard(self)
-                    self._around = None  # a stop from now on has nothing to end, and may find the nursery closed
+                    self._nursery = None  # a stop of the server has nothing to end any more
                     self._duplex.stop()
         finally:
-            self._hosted = self._failure = None
-            self._duplex.on_left = bool  # else it refers to this
+            self._ws_nursery = self._failure = None
+            self._duplex.on_left = bool  # a bound method would be a reference cycle
         if self._duplex.timed_out:
             await self._duplex.transport.abort()
 
     def end(self) -> None:
-        """The server stops: close it, and leave the handler the time that the server has. Does not block."""
-        if self._around is not None:
-            self._around.start_soon(self._go_away)
+        """The server stops: close with 1001; the handler may run on for as long as the server waits. Does not block."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._go_away)
 
     async def _go_away(self) -> None:
         await self._duplex.answered()
@@ -94,17 +94,17 @@ class Conversation:
     # The handler
 
     async def _handle(self) -> Exception | None:
-        """Call the handler; returns what failed, unwrapped."""
-        assert self._around is not None  # noqa: S101 - by `run`
+        """Call the handler. Returns its failure, unwrapped, or that of its nursery."""
+        assert self._nursery is not None  # noqa: S101 - set by `run`
         ws = WebSocket(self._call.scope, self._call.policy.app, self._call.params, self._duplex)
-        ws._nursery = hosted = self._hosted = await self._around.start(self._host)
+        ws._nursery = hosted = self._ws_nursery = await self._nursery.start(self._host)
         ws._provider = resources = Resources()
         failure: Exception | None = None
-        if self._duplex.gone:  # meanwhile
+        if self._duplex.gone:  # the peer has disconnected while the nursery was opened
             self._peer_left()
         try:
-            with self._handling:
-                async with resources:  # outside of what the handler opens
+            with self._scope:
+                async with resources:  # around the handler: dependencies are closed after what it has opened
                     try:
                         await self._call.endpoint.call(self._call.params, ws)
                     finally:
@@ -112,7 +112,7 @@ class Conversation:
                         ws._nursery = None
                         hosted.cancel_scope.cancel()
                         with trio.CancelScope(shield=True):
-                            await self._departed.wait()
+                            await self._ws_nursery_closed.wait()
         except Exception as error:
             failure = taken(error)
         except BaseException as ended:
@@ -130,7 +130,7 @@ class Conversation:
             del failure
 
     async def _host(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        """Keep ``ws.nursery`` open. What fails in it ends the handler, which then has failed with it."""
+        """Keep ``ws.nursery`` open. A failure in it cancels the handler, and is then the handler's failure."""
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started(nursery)
@@ -138,34 +138,34 @@ class Conversation:
                     await trio.sleep_forever()
                 finally:
                     if self._duplex.gone or self._duplex.state is CLOSED:
-                        # It stays open: the handler, which need not know yet, may start something in it.
+                        # Keep it open until the handler returns, which may not know yet, and start tasks in it.
                         with trio.CancelScope(shield=True):
                             await self._returned.wait()
         except Exception as error:
             if not is_departure(error):
                 self._failure = unwrap(error)
-                self._handling.cancel()
+                self._scope.cancel()
         finally:
-            self._departed.set()
+            self._ws_nursery_closed.set()
 
     def _peer_left(self) -> None:
-        if self._hosted is not None:
-            self._hosted.cancel_scope.cancel()
-        if self._call.endpoint.cancel_on_disconnect and not self._returned.is_set():  # else it is tidying up
-            self._handling.cancel()
+        if self._ws_nursery is not None:
+            self._ws_nursery.cancel_scope.cancel()
+        if self._call.endpoint.cancel_on_disconnect and not self._returned.is_set():  # else dependencies are closing
+            self._scope.cancel()
 
     # The end
 
     async def _end(self, failure: Exception | None) -> None:
-        """Say how it ended, and log a fault."""
-        failure = self._verdict(failure)
+        """Log a failure, and close the WebSocket with its code, or answer the handshake."""
+        failure = self._outcome(failure)
         try:
-            await self._tell(failure)
+            await self._close(failure)
         finally:
             forget(failure)
             del failure  # an exception's traceback may have this frame
 
-    async def _tell(self, failure: Exception | None) -> None:
+    async def _close(self, failure: Exception | None) -> None:
         duplex = self._duplex
         expected = duplex.state is CONNECTING and failure is not None and self._call.expects(failure)
         if failure is not None and not expected:
@@ -179,8 +179,8 @@ class Conversation:
             with trio.move_on_after(CLOSING_SECONDS):
                 await duplex.over()
 
-    def _verdict(self, failure: Exception | None) -> Exception | None:
-        """What it failed with, which may be more than what the handler raised."""
+    def _outcome(self, failure: Exception | None) -> Exception | None:
+        """The failure of the WebSocket: the handler's, a write timeout, or a handshake without an answer."""
         duplex = self._duplex
         if duplex.timed_out:
             return StreamTimeout(
@@ -201,15 +201,15 @@ class Conversation:
         del failure
         answer = await answering
         if self._call.scope.get("http_version", "1.1")[0] == "1":
-            answer.headers["connection"] = "close"  # since nothing can follow on it
+            answer.headers["connection"] = "close"  # the server cannot read another request after a handshake
         able = "websocket.http.response" in (self._call.scope.get("extensions") or {})
         with suppress(WebSocketDisconnect):
             await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)
 
     async def _answer(self, failure: Exception) -> Response:
-        """What a handshake is refused with: by the app's error handler, as a request would be, where there is one."""
+        """The response that refuses a handshake: by an error handler, as for a request, or the default."""
         call = self._call
-        known = not call.expects(failure)  # to the log
+        known = not call.expects(failure)  # already logged
         try:
             while (found := call.policy.handler_for(failure, call.failed)) is not None:
                 answer = await self._call_error_handler(*found, failure)
@@ -228,10 +228,10 @@ class Conversation:
             del failure
 
     async def _call_error_handler(self, handler: ErrorHandler, label: str, failure: Exception) -> Response | Exception:
-        """The answer of an error handler, or what it failed with."""
+        """Call an error handler. Returns its response, or its failure."""
         try:
             calling = call_error_handler(handler, _handshake(self._call).make_request(), failure)
-            del failure  # a handler may raise it, with this frame
+            del failure  # a handler may raise it: its traceback would refer to this frame
             response = to_response(await calling, label, streaming=False)
         except Exception as error:
             return unwrap(error)
@@ -241,7 +241,7 @@ class Conversation:
 
 
 def _handshake(call: Call) -> Call:
-    """The request that a handshake is: a GET without a body."""
+    """The handshake as a request: a GET without a body."""
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}

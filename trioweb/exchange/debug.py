@@ -1,6 +1,6 @@
-"""How faults are logged: with the whole traceback, or in debug mode from the user's code on.
+"""Logs faults: with the whole traceback, or in debug mode from the user's code on.
 
-Debug mode is known by what is being served: only there does anybody note it.
+Whether debug mode is on is known by the context variable ``serving``, which only debug mode sets.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ logger = logging.getLogger("trioweb")
 
 
 class Serving(NamedTuple):
-    """What is being served.
+    """The route of a request or WebSocket.
 
     Attributes:
-        where: the route, as in ``GET /users/{id}``.
-        handler: its handler, where there is one.
+        where: the method and path, as in ``GET /users/{id}``.
+        handler: the handler; ``None`` without a route.
     """
 
     where: str
@@ -29,11 +29,11 @@ class Serving(NamedTuple):
 
 
 serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")
-"""In debug mode what is being served; in all tasks and threads that a request has started, too."""
+"""Set in debug mode; the tasks and threads that a request starts inherit it."""
 
 
 def log_fault(level: int, text: str, *args: object, error: BaseException | None) -> None:
-    """Log a fault. In debug mode handlers that format exceptions themselves still get all of it."""
+    """Log a fault. In debug mode the text is shortened; handlers that format exceptions themselves get all of it."""
     if serving.get(None) is None or error is None:
         logger.log(level, text, *args, exc_info=error, stacklevel=2)
     elif logger.isEnabledFor(level):

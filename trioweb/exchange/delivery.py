@@ -1,10 +1,10 @@
-"""A response on its way out as it is produced; and one that was begun, and is not sent after all.
+"""Sends a response that a small write cannot: streams it, watches the client, and closes a stream that is not sent.
 
 Rules that this module alone enforces:
 
-* Behind middlewares a stream makes its first chunk before they see its response: what fails at its beginning is an
-  error like any other to them, and its content type is known. It goes on when they have said what is sent.
-* A stream that is not sent is closed in the task that it lives in; one that was not begun runs no code.
+* With middleware a stream makes its first chunk before they get its response: they see a failure until then as any
+  other, and the content type. The producer then waits until they have returned the response that is sent.
+* A stream that is not sent is closed in the task that it runs in; one that has not begun runs no code.
 """
 
 from __future__ import annotations
@@ -34,14 +34,10 @@ from trioweb.streams.stream import Stream
 
 
 class Delivery:
-    """Sends the response to a request, with a watch over its client.
-
-    Args:
-        handling: the request.
-    """
+    """Sends the response to one request."""
 
     __slots__ = (
-        "_begun", "_outbox", "_overdue", "_producer", "_request", "_response", "_streaming", "_unread", "_watch",
+        "_begun", "_outbox", "_producer", "_request", "_response", "_streaming", "_timeout", "_unread", "_watch",
     )  # fmt: skip
 
     _outbox: Outbox
@@ -51,20 +47,20 @@ class Delivery:
     def __init__(self, handling: Handling) -> None:
         self._request = handling
         self._begun: Producer | None = None
-        self._response: Response | None = None  # that is sent
+        self._response: Response | None = None  # until its head is sent
         self._producer: Producer | None = None  # of the stream that is sent
-        self._overdue: Exception | None = None
+        self._timeout: Exception | None = None  # the client was too slow
         self._streaming = False
 
-    # Behind middleware: before it is known what is sent
+    # For middleware: before the response is known that is sent
 
     async def begin(self, response: Response) -> None:
         """Have a stream make its first chunk, in the request's nursery.
 
-        Left out are those whose head does not wait for one, and ranges: a middleware that maps one makes it a whole.
+        Left out are streams whose head does not wait for a chunk, and ranges: middleware that maps one makes it whole.
 
         Raises:
-            Exception: what it failed with.
+            Exception: if the stream fails before its first chunk.
         """
         stream = stream_of(response)
         if stream is None or stream.head_first or isinstance(response, RangeResponse):
@@ -74,7 +70,7 @@ class Delivery:
         self._begun = producer = self._produce(stream)
         nursery = await self._request.open_room().opened()
         watching = trio.CancelScope()
-        if not self._request.cancels_handler:  # else somebody does
+        if not self._request.cancels_handler:  # else the exchange watches for a disconnect
             self._request.start(watch_departure, self._request.inbox, watching, self._request.left)
         try:
             with trio.move_on_after(math.inf if stream.idle_timeout is None else stream.idle_timeout) as limit:
@@ -90,43 +86,43 @@ class Delivery:
             response.headers.setdefault("content-type", producer.encoder.media_type)
 
     def has_begun(self, stream: Stream) -> bool:
-        """Whether a stream was begun here, and is not sent yet."""
+        """Whether ``begin`` has begun this stream, and it is not sent yet."""
         return self._begun is not None and self._begun.stream is stream
 
     async def discard(self) -> None:
-        """End a stream that was begun and is not sent; returns when it is closed."""
+        """Close a stream that ``begin`` has begun. Returns when its generator has ended."""
         producer, self._begun = self._begun, None
         if producer is not None:
-            producer.stream.maps = []  # they have not been asked for anything
+            producer.stream.maps = []  # they have not run yet, and never will
             producer.leave()
             with trio.CancelScope(shield=True):
-                await producer.channel.finished()  # before what it may use is closed
+                await producer.channel.finished()  # before the resources close that it may use
 
     # Sending
 
     async def deliver(self, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
-        """Send a response. Returns without its end where the client has left, or the request's nursery ended it. No
+        """Send a response. Returns without its end if the client disconnects, or the request's nursery ends it. No
         cancellation reaches ``send``.
 
         Raises:
-            Exception: what it was broken off for; or what a stream failed with before its head had left.
+            Exception: if a stream fails before its head is sent, or the response was aborted.
         """
         request = self._request
         failure: Exception | None = None
         others: Exception | None = None
         self._outbox, self._unread = outbox, unread
         try:
-            # The watch hears of a cancellation from outside, where the sender stands behind a shield.
+            # The sender is shielded: the watch, a task in this nursery, gets a cancellation from outside.
             async with trio.open_nursery() as nursery:
                 request.interruptible = self._interrupt
                 self._watch = ClientWatch(self, request.inbox, outbox, request.policy.limits.write_timeout, request)
                 nursery.start_soon(self._watch.run, name=WATCH)
                 try:
                     sending = self._send(response, nursery)
-                    del response  # it may take hours
+                    del response  # the coroutine alone refers to it: its body is freed while a long stream runs
                     await sending
                 except Exception as error:
-                    # As a value: one that passes a nursery is in a cycle with trio's frames, and with its tasks'.
+                    # As a value: one that passes a nursery is in a reference cycle with the frames of trio's tasks.
                     failure = taken(error)
                 finally:
                     self._watch.stop()
@@ -134,10 +130,10 @@ class Delivery:
             others = taken(error)
         finally:
             self._producer = request.interruptible = None
-            del self._watch  # which refers to this
-        if failure is None or is_departure(failure):  # a client that is given up may be told of as one that left
-            failure = self._overdue or failure
-        failure, self._overdue = together(failure, others), None
+            del self._watch  # it refers to this object: no reference cycle may be left
+        if failure is None or is_departure(failure):  # a slow client may also be reported as disconnected
+            failure = self._timeout or failure
+        failure, self._timeout = together(failure, others), None
         try:
             if failure is not None:
                 raise request.judged(failure, started=outbox.started)
@@ -149,7 +145,7 @@ class Delivery:
         bodiless = is_bodiless(self._request, response)
         if self._begun is not None and (bodiless or self._begun.stream is not stream):
             if is_channel(self._begun.stream.source):
-                self._request.dismiss()  # who feeds it meets no broken channel
+                self._request.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
             await self.discard()
         if stream is None or bodiless:
             with trio.CancelScope(shield=True) as self._outbox.scope:
@@ -160,7 +156,7 @@ class Delivery:
                 finally:
                     if stream is not None and not stream.begun:
                         if is_channel(stream.source):
-                            self._request.dismiss()  # who feeds it meets no broken channel
+                            self._request.dismiss()  # first, as above
                         await close_unused(stream.source)
             return
         producer, self._begun, self._response = self._begun or self._produce(stream), None, response
@@ -169,7 +165,7 @@ class Delivery:
         self._producer = producer
         if self._request.inbox.gone:
             producer.interrupt()
-        del response, stream  # it may take hours
+        del response, stream  # the stream may run for hours
         try:
             await relay(producer, nursery, self._outbox, self)
             await self._raise_interruption(producer)
@@ -177,7 +173,7 @@ class Delivery:
             if not self._outbox.started:
                 raise
             failure = self._request.judged(error, started=True)
-            self._request.report(self._outbox, failure)  # now: who sees it broken off finds the reason in the log
+            self._request.report(self._outbox, failure)  # before the client sees the abort
             try:
                 raise failure from (None if failure is not error else failure.__cause__)
             finally:
@@ -185,12 +181,12 @@ class Delivery:
         finally:
             self._request.policy.to_end.discard(producer)
             with trio.CancelScope(shield=True):
-                await self._outbox.break_off()  # now, not after what else runs in the nursery has come to its end
-                await producer.channel.finished()  # before what it may use is closed
-        await self._unread.let_go()
+                await self._outbox.break_off()  # before the request's nursery ends, which may take long
+                await producer.channel.finished()  # before the resources close that it may use
+        await self._unread.stop()
 
     async def _raise_interruption(self, producer: Producer) -> None:
-        """Raise what has failed in the request's nursery, if that has ended the stream: before it is broken off."""
+        """Raise the failure of the request's nursery if that has ended the stream, before the response is aborted."""
         if self._request.room is None or not self._request.room.interrupted:
             return
         ended: BaseException | None = None
@@ -210,9 +206,9 @@ class Delivery:
         return Producer(stream, request.endpoint.where)
 
     def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
-        """See ``relay.Opening``."""
+        """See ``Opening``."""
         response, self._response = self._response, None
-        assert response is not None  # noqa: S101 - it is asked for once, by `deliver`
+        assert response is not None  # noqa: S101 - called once, by `deliver`
         complete_head(self._request, response, producer, media_type)
         producer.on_end = self._request.dismiss
         stream, inbox = stream_of(response), self._request.inbox
@@ -222,51 +218,51 @@ class Delivery:
             inbox.discard()
         return response.status_code, response.headers.raw
 
-    # The client: see ``Watched``
+    # See ``Watched``
 
     def client_left(self) -> None:
         """See ``Watched``."""
-        # Nothing is cancelled where the client has all: a server may report it from inside the send of the end, too.
+        # A client that has the whole response cancels nothing: a server may report a disconnect while the end is sent.
         if self._outbox.state is not ENDED and not self._outbox.fulfilled:
             self._outbox.gone = True
             if self._streaming or self._request.cancels_handler:
-                self._request.dismiss()  # before the source is closed: who feeds it meets no broken channel
+                self._request.dismiss()  # first, or tasks that send to a channel source would raise BrokenResourceError
                 self._interrupt()
         self._outbox.release()
 
-    def takes_nothing(self) -> None:
+    def write_timed_out(self) -> None:
         """See ``Watched``."""
-        self._give_up(f"took nothing for the write_timeout of {self._watch.write_timeout} s")
+        self._stop_writing(f"took nothing for the write_timeout of {self._watch.write_timeout} s")
 
-    def takes_too_little(self) -> None:
+    def write_too_slow(self) -> None:
         """See ``Watched``."""
-        self._give_up(f"took less than {self._request.rate_for(self._watch.write_timeout):g} bytes a second")
+        self._stop_writing(f"took less than {self._request.rate_for(self._watch.write_timeout):g} bytes a second")
 
-    def _give_up(self, text: str) -> None:
-        self._overdue = StreamTimeout(f"{self._request.endpoint.where}: the client {text}")
+    def _stop_writing(self, text: str) -> None:
+        self._timeout = StreamTimeout(f"{self._request.endpoint.where}: the client {text}")
         self._outbox.gone = True
         self._request.dismiss()
         self._interrupt()
         self._outbox.release()
 
-    def sends_nothing(self) -> None:
+    def read_timed_out(self) -> None:
         """See ``Watched``."""
-        self._overdue = self._request.inbox.overdue()
+        self._timeout = self._request.inbox.overdue()
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """End the stream, if it is one. The watch goes on: it could not tell this from a server that stops."""
+        """End the stream, if there is one. The watch goes on: it takes a cancellation for one from outside."""
         if self._producer is not None:
             self._producer.interrupt()
 
 
 def complete_head(call: Call, response: Response, producer: Producer, media_type: str | None) -> None:
-    """Give a stream's head what its first chunk has told. What ends at a stop is told of that."""
+    """Set the content type of a stream's head, and register a stream that ends when the server stops."""
     headers = response.headers
     if media_type is not None and "content-type" not in headers:
         headers["content-type"] = media_type
     chosen = producer.stream.at_stop
-    if chosen is None and call.scope["method"] == "GET":  # what an `EventSource` reads: it connects again
+    if chosen is None and call.scope["method"] == "GET":  # an `EventSource` reconnects
         is_events = headers.get("content-type", "").lower().startswith(EVENTS_TYPE)
         chosen = "end" if producer.stream.ends_on_stop or is_events else "finish"
     if chosen == "end":

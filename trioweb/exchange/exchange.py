@@ -2,21 +2,16 @@
 
 Rules that this module alone enforces:
 
-* Middleware and handler run in the request's own task, in one cancel scope, which is also the shield of a small
-  response: it is down while they wait, and only then is the client watched.
-* Nothing is made that the request does not ask for: the inbox, the outbox, the nursery (a ``Room``) and the watch over
-  its client are made on first use.
-* Before the response starts a client that leaves cancels handlers of safe methods; once a stream has started, whatever
-  the method; once the whole response is sent, nothing.
-* The nursery of a request that fails is cancelled and closed before its error handler answers.
-* After the head has left no second answer is begun: a response that fails is broken off, and logged.
+* Middleware and handler run in the request's own task, in one cancel scope, which also shields the write of a small
+  response: the shield is off while they wait, and only then is the client watched.
+* Inbox, outbox, nursery (a ``Room``) and the watch over the client are made on first use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import trio
 
@@ -31,18 +26,17 @@ from trioweb.io.outbox import SLICE, check_status, checked_headers, sendable
 from trioweb.io.transport import PLAIN, DirectTransport, own_transport
 from trioweb.messages.response import BODILESS, Response
 
-T = TypeVar("T")
 Rest = Callable[[], Awaitable[None]]
-"""What is left to do for a request: it is awaited by who keeps nothing else of it, since it may take hours."""
+"""The rest of a request's work, without references to what it does not need: it may take hours."""
 
 
 class Exchange(Finishing):
-    """One request on its way: ``run`` is all of it, or all but what it returns."""
+    """Answers one request: see ``run``."""
 
     def run(self) -> Coroutine[object, object, Rest | None]:
-        """Answer the request, or say what does so: of what is under way for long nothing of this is kept.
+        """Answer the request. Returns what is left to await, if anything: the caller drops its other references first.
 
-        A cancellation from outside cancels middleware and handler, and breaks a stream off; it never reaches ``send``.
+        A cancellation from outside cancels middleware and handler, and aborts a stream; it never reaches ``send``.
         """
         nursery = self.policy.nursery
         if nursery is None:
@@ -51,7 +45,7 @@ class Exchange(Finishing):
         return self._run()
 
     async def _run_alone(self) -> None:
-        """As ``run``, where the app's lifespan does not run: what would be hosted by that is hosted here."""
+        """As ``run``, if the app's lifespan does not run: this task then hosts the nursery."""
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -60,14 +54,14 @@ class Exchange(Finishing):
                     rest = await self._run()
                     if rest is not None:
                         serving = rest()
-                        del rest  # it holds what the request has failed with
+                        del rest  # it refers to the request's failure
                         await serving
-                except Exception as error:  # as itself, and not in the nursery's group
+                except Exception as error:  # raised below: a nursery would wrap it in a group
                     failure = error
             if failure is not None:
                 raise failure
         finally:
-            del failure  # it holds this frame
+            del failure  # its traceback refers to this frame
 
     def _run(self) -> Coroutine[object, object, Rest | None]:
         self._own = own = own_transport(self.scope) or PLAIN
@@ -77,7 +71,7 @@ class Exchange(Finishing):
         return self._begin()
 
     async def _run_in_scope(self) -> Rest | None:
-        # Up from the start: nothing can be cancelled in a coroutine's first step, and most handlers have no other.
+        # Shielded from the start: the first step of a coroutine cannot be cancelled, and most handlers have only one.
         with trio.CancelScope(shield=True) as self._scope:
             return await self._begin()
         if not self.may_have_body:
@@ -86,18 +80,19 @@ class Exchange(Finishing):
         return self._rest(self.inbox.overdue() if late else ClientDisconnected("the client left before its response"))
 
     async def _begin(self) -> Rest | None:
-        """Run middleware and handler, and send what is small. Returns what sends the response, or answers a failure."""
+        """Run middleware and handler, and send a small response. Returns what is left to await for another outcome."""
         endpoint = self.endpoint
         outcome: Response | Exception | None = None
         sending = False
         try:
-            coroutine = self._way()
+            coroutine = self._respond()
             try:
+                # The first step by hand: a handler that does not wait ends in it, and needs no watch over its client.
                 trap = coroutine.send(None)
             except StopIteration as done:
                 value = done.value
             else:
-                value = await self._attended(coroutine, trap, self._scope)
+                value = await self._watched(coroutine, trap, self._scope)
             del coroutine
             response = value if value.__class__ is Response else to_response(value, endpoint.label, endpoint.streaming)
             value = None
@@ -107,7 +102,7 @@ class Exchange(Finishing):
             else:
                 sending = True
                 self.open = False
-                self.request = None  # what has been read of its body is not needed to send this
+                self.request = None  # frees the request's body while the response is sent
                 self.policy.writes.add(self, self)
                 await self._own.respond(self.send, response.status_code, *small)
         except Exception as error:
@@ -115,7 +110,7 @@ class Exchange(Finishing):
                 await failed_to_send(taken(error), self)
             else:
                 outcome = taken(error)
-        except BaseException as ended:
+        except BaseException as ended:  # cancelled: from outside, or by a disconnect
             with trio.CancelScope(shield=True):
                 await self.give_up(ended)
             raise
@@ -125,32 +120,32 @@ class Exchange(Finishing):
         try:
             return None if outcome is None else self._rest(outcome)
         finally:
-            del outcome  # an exception's traceback may have this frame
+            del outcome  # a failure's traceback may refer to this frame
 
     def _rest(self, outcome: Response | Exception) -> Rest:
-        """What is left to do: send a response, or answer a failure."""
+        """What is left to await: sends a response, or answers a failure."""
         if isinstance(outcome, Response) and self._delivery is None and is_simple(self, outcome, self._own):
             return send_inline(self, outcome, cast("DirectTransport", self._own))
         return partial(self.finish, outcome)
 
-    def _way(self) -> Coroutine[object, object, Any]:
-        """What leads to the response: chosen by what the route's handler asks for, and what stands around it."""
+    def _respond(self) -> Coroutine[object, object, Any]:
+        """The coroutine that returns the response: the middleware, or what the handler's signature needs."""
         endpoint = self.endpoint
         if self.policy.middleware or endpoint.middleware:
-            return self._through()
+            return self._call_middleware()
         if self.found is not None:
             return found(self)
         if endpoint.light:
             if endpoint.waits and self._own.cancels is None:
-                self.inbox.timer = self._scope  # a scope around each wait for the body would cost more
+                self.inbox.timer = self._scope  # cheaper than a scope around each read of the body
             return endpoint.call(self.params, self.the_request() if endpoint.reads else None)
         return self.call_endpoint()
 
-    async def _through(self) -> Response:
-        """Run the middleware, which is cancelled where the nursery fails between handler and response."""
+    async def _call_middleware(self) -> Response:
+        """Run the middleware. It is cancelled if the request's nursery fails after the handler has returned."""
         chain = Chain(self)
         response: Response | None = None
-        if self.endpoint.light:  # whose nursery is that of an error handler at most
+        if self.endpoint.light:  # it has no nursery, except in an error handler
             response = await chain.run()
         else:
             with trio.CancelScope() as self.middleware_scope:
@@ -162,7 +157,7 @@ class Exchange(Finishing):
         return response
 
     def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
-        """Headers and body of a response that can be sent at once; ``None`` for one that cannot."""
+        """The headers and body of a response that needs no ``Outbox``; ``None`` for any other."""
         body = response.body
         if (
             body is None

@@ -1,17 +1,17 @@
-"""The end of a request: its response is sent, or what error handlers make of a failure; then its nursery is closed.
+"""The end of a request: sends its response, or what error handlers return for a failure, and closes its nursery.
 
 Rules that this module alone enforces:
 
-* Before the response starts a client that leaves cancels handlers of safe methods; once a stream has started, whatever
-  the method; once the whole response is sent, nothing.
-* After the head has left no second answer is begun: a response that fails is broken off, and logged.
+* Until the response starts a disconnect of the client cancels handlers of safe methods; a stream that has started is
+  cancelled for any method; after the whole response, nothing is cancelled.
+* After its head a response that fails is aborted and logged: there is no second one.
 """
 
 from __future__ import annotations
 
 import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import TypeVar, cast
 
 import trio
@@ -30,25 +30,22 @@ from trioweb.messages.response import Response, stream_of
 from trioweb.streams.closing import close_unused
 
 T = TypeVar("T")
-Rest = Callable[[], Awaitable[None]]
-"""What is left to do for a request: it is awaited by who keeps nothing else of it, since it may take hours."""
 
 
 class Finishing(Handling):
     """A request whose response is to be sent."""
 
     outbox: Outbox
-    """Where the response leaves, unless it is small."""
+    """Sends the response, unless it is small."""
     unread: UnreadBody
-    """What is left of the request's body then."""
     _own: Transport
     _scope: trio.CancelScope
     _delivery: Delivery | None = None
 
-    # The client, while somebody waits
+    # The client, while middleware or handler wait
 
-    async def _attended(self, coroutine: Coroutine[object, object, T], trap: object, scope: trio.CancelScope) -> T:
-        """Go on with what has taken its first step and waits for ``trap``; cancel ``scope`` when its client leaves."""
+    async def _watched(self, coroutine: Coroutine[object, object, T], trap: object, scope: trio.CancelScope) -> T:
+        """Await the rest of a coroutine, whose first step has given ``trap``. A disconnect cancels ``scope``."""
         own, scope.shield = self._own, False
         watching: trio.CancelScope | None = None
         direct = False
@@ -58,7 +55,7 @@ class Finishing(Handling):
                 own.watch(self)  # type: ignore[attr-defined]
             else:
                 watching = trio.CancelScope()
-                if self.may_have_body:  # behind which the news would wait
+                if self.may_have_body:  # `receive` gives the disconnect after the body, which may stay unread
                     self._ask_server()
                 self.start(watch_departure, self.inbox, watching, scope.cancel)
         try:
@@ -68,7 +65,7 @@ class Finishing(Handling):
                 own.watch(None)  # type: ignore[attr-defined]
             elif watching is not None:
                 watching.cancel()
-        # A client that left in this very moment: a scope that is cancelled already would be no shield for its response.
+        # A disconnect in the last step has cancelled the scope: raise it here, since a cancelled scope is no shield.
         await trio.lowlevel.checkpoint_if_cancelled()
         scope.shield = self._own.cancels is None
         return value
@@ -81,20 +78,20 @@ class Finishing(Handling):
         """See ``Watcher``."""
         return math.inf
 
-    # The rest: what is not sent by ``run``
+    # What `run` has not sent
 
     async def finish(self, outcome: Response | Exception | None) -> None:
-        """Send a response, or what error handlers make of a failure. Returns when it is sent and the nursery closed.
+        """Send a response, or what error handlers return for a failure. Returns when it is sent and the nursery closed.
 
         Raises:
-            Exception: what a response was broken off for, where the server cannot be told in another way.
+            Exception: if the response was aborted, and the server has no other way to be told.
         """
         failure: Exception | None = None
         self._connect()
         try:
             try:
                 sending = self._send(outcome)
-                del outcome  # it may take hours
+                del outcome  # the coroutine alone refers to it, since a stream may run for hours
                 failure = await sending
                 del sending
             except BaseException as ended:
@@ -109,7 +106,10 @@ class Finishing(Handling):
             failure = None
 
     async def _send(self, outcome: Response | Exception | None) -> Exception | None:
-        """Send a response, else what error handlers make of what it fails with. Returns what is left to be reported."""
+        """Send a response, or what error handlers return for its failure. Returns the failure that is to be logged.
+
+        Each call gets the only reference to a response or failure, whose body or frames can then be freed meanwhile.
+        """
         asked: Registered | bool = False
         failure: Exception | None = None
         try:
@@ -139,22 +139,23 @@ class Finishing(Handling):
         self._ask_server()
         self.unread = UnreadBody(self.inbox, expected=self.may_have_body)
         if self.unread.expected:
-            outbox.before_end = self.unread.take
+            outbox.before_end = self.unread.read_rest
 
     def _ask_server(self) -> None:
-        """Have the inbox ask the server whether the client has left, where that may not say so by itself."""
+        """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
         transport = self.find_transport()
         self.inbox.has_left, self.inbox.polls = transport.has_left, not transport.tells_departure
 
     async def _deliver(self, response: Response) -> Exception | None:
-        """Send a response. Returns what it failed with."""
+        """Send a response. Returns its failure."""
         try:
             response = await self.prepared(response)
             if self.room is not None and self.room.interrupted and (failure := await self.what_interrupts(response)):
                 if (stream := stream_of(response)) is not None and not stream.begun:
                     await close_unused(stream.source)
                 return failure
-            # A server may tell of a departure from inside of ``send``, and wait for somebody to take what is unread.
+            # A server may block in `send` until its messages are received, which a delivery's watch does; a small write
+            # has none.
             unread = self.unread.expected and not self.inbox.complete
             if self._delivery is None and is_small(self, response) and not unread:
                 sending = send_small(self, response, self.outbox, self.unread)
@@ -162,7 +163,7 @@ class Finishing(Handling):
                 sending = (self._delivery or Delivery(self)).deliver(response, self.outbox, self.unread)
             del response
             await sending
-            if not (self.outbox.started or self.inbox.gone):  # its nursery has ended it
+            if not (self.outbox.started or self.inbox.gone):  # the nursery has ended the stream before its first chunk
                 return await self.closed_with(None)
         except Exception as error:
             return taken(error)
@@ -171,13 +172,13 @@ class Finishing(Handling):
         return None
 
     async def _answer(self, failure: Exception) -> tuple[Response | Exception, Registered | bool]:
-        """Answer with an error handler. Returns its response, and who has made that: ``True`` for nobody."""
+        """Close the nursery and call the error handler. Returns the response and the handler, or ``True`` for none."""
         closing = self.close_room(failure)
         del failure
         ended = await closing
         failure = cast("Exception", ended)
         del ended
-        self.due = math.inf  # an error handler may take its time
+        self.due = math.inf  # the route's timeout does not apply to error handlers
         self.open = True
         try:
             with trio.CancelScope() as self._scope:
@@ -187,29 +188,21 @@ class Finishing(Handling):
                 except StopIteration as done:
                     response, by = done.value
                 else:
-                    response, by = await self._attended(answering, trap, self._scope)
-                return self._marked(response), by
+                    response, by = await self._watched(answering, trap, self._scope)
+                if self.request is not None:
+                    mark_error(self.request, response)
+                return response, by
             return ClientDisconnected("the client left before its response"), True
         except Exception as error:
             return taken(error), True
         finally:
             del failure
 
-    def _marked(self, response: Response) -> Response:
-        if self.request is not None:
-            mark_error(self.request, response)
-        return response
-
     async def end(self, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
-        """See ``Handling``.
-
-        Args:
-            failure: what the request has failed with.
-            outbox: where its response has left, or would have.
-            left: its client has left: what runs in the nursery is cancelled, silently.
+        """See ``Handling``. ``left``: the client has disconnected, so that the tasks in the nursery are cancelled.
 
         Raises:
-            Exception: what a response was broken off for, where the server cannot be told in another way.
+            Exception: as ``finish``.
         """
         try:
             if left or (self.cancels_handler and (self.inbox.gone or outbox.gone) and outbox.state is not ENDED):
@@ -221,34 +214,34 @@ class Finishing(Handling):
             while self.opened:
                 await self.opened.pop().aclose()
             if failure is not None:
-                self.report(outbox, failure)
+                self.report(outbox, failure)  # before the client sees the abort
             if outbox.state is not ENDED:
-                await _leave(self, outbox, UnreadBody(self.inbox, expected=self.may_have_body))
-                _raise_untold(failure, outbox)
+                await _abort(self, outbox)
+                _raise_to_server(failure, outbox)
         finally:
             forget(failure)
             failure = self.reported = None
-            await self._let_go()
+            await self._release()
 
     async def give_up(self, ended: BaseException) -> None:
-        """The request was cancelled, by its client's leaving or from outside: close what it holds. Holds a shield."""
-        if self._delivery is not None:
+        """See ``Handling``: after a disconnect, or a cancellation from outside."""
+        if self._delivery is not None:  # first: its generator may use the dependencies
             await self._delivery.discard()
             self._delivery = None
         closed = await self.close_room(ended)
         cancelled, failure = split_cancelled(ended, closed if isinstance(closed, Exception) else None)
         try:
             if failure is not None:
-                self.report(getattr(self, "outbox", None), failure)  # there is none before the response
+                self.report(getattr(self, "outbox", None), failure)  # set by `finish`
         finally:
             forget(failure)
             self.reported = None
             del cancelled, failure, closed, ended
         while self.opened:
             await self.opened.pop().aclose()
-        await self._let_go()
+        await self._release()
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         request, self.request = self.request, None
         self.interruptible = None
         self.values = {}
@@ -256,23 +249,21 @@ class Finishing(Handling):
             await request._aclose()
 
 
-async def _leave(call: Call, outbox: Outbox, unread: UnreadBody) -> None:
-    """After a response that did not end: see that nothing in the server waits for that, or for a body's reader."""
-    if outbox.transport is PLAIN:  # an answer that needed no nursery
-        outbox.transport = call.find_transport()
+async def _abort(call: Call, outbox: Outbox) -> None:
+    """Abort a response that did not end: nothing in the server may wait for its end, or for a reader of the body."""
     with trio.CancelScope(shield=True):
         await outbox.break_off()
         call.inbox.gone |= await outbox.transport.drop()
-    if call.inbox.gone:
-        unread.expected = call.may_have_body
-        await unread.abandon()
+    if call.inbox.gone and call.may_have_body:
+        # On the lost connection the server may be blocked on its full queue for this request, and all others with it.
+        await call.inbox.drain()
 
 
-def _raise_untold(failure: Exception | None, outbox: Outbox) -> None:
-    """Raise what a response was broken off for, where the server cannot be told in another way.
+def _raise_to_server(failure: Exception | None, outbox: Outbox) -> None:
+    """Raise why a response was aborted, if the server has no other way to be told that it was.
 
     Raises:
-        Exception: that.
+        Exception: the failure.
     """
     try:
         if isinstance(failure, BrokenOff):
@@ -281,12 +272,12 @@ def _raise_untold(failure: Exception | None, outbox: Outbox) -> None:
         if silent and failure is not None and not is_departure(failure):
             raise failure
     finally:
-        del failure  # where it is raised, it holds this frame
+        del failure  # its traceback refers to this frame
 
 
 @types.coroutine
 def _resumed(coroutine: Coroutine[object, object, T], trap: object) -> Generator[object, object, T]:
-    """Await the rest of a coroutine whose first step has been taken."""
+    """Await the rest of a coroutine whose first step has given ``trap``: trio gets it, and the coroutine the result."""
     reply = None
     try:
         while True:
@@ -302,4 +293,4 @@ def _resumed(coroutine: Coroutine[object, object, T], trap: object) -> Generator
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
     finally:
-        del reply  # it may be what trio raises, whose traceback has this frame
+        del reply  # it may be an exception of trio's, whose traceback refers to this frame

@@ -1,10 +1,10 @@
-"""What a request has that its handler may ask for: itself, its nursery, its time; and the call of the handler.
+"""A request's handler: calls it, and gives it the request, the nursery and the time that it may take.
 
 Rules that this module alone enforces:
 
-* A handler runs in one cancel scope: what fails in its nursery, and its route's timeout, cancel that.
-* Nothing is made that nobody asks for: most handlers use no nursery.
-* The nursery of a request that fails is cancelled and closed before its error handler answers.
+* A handler runs in one cancel scope, which a failure in its nursery and its route's timeout cancel.
+* The nursery is made on first use: most handlers have none.
+* The nursery of a failed request is cancelled and closed before the error handler is called.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Handling(Call):
 
     Attributes:
         start: starts a task that may outlive the request.
-        request: the request, where somebody has asked for it.
-        room: what hosts its nursery, where somebody has asked for that.
-        opened: what is to be closed when the request ends, sent or not.
-        due: when the route's timeout has passed, by trio's clock.
-        middleware_scope: around the middlewares, where a nursery may fail after the handler has returned.
-        interruptible: ends a response that is under way, where the nursery fails.
-        open: handler, error handler or response is at work: the nursery may be asked for.
+        request: the request; ``None`` until it is asked for.
+        room: hosts the nursery; ``None`` until that is asked for.
+        opened: the responses with open files, closed when the request ends.
+        due: when the route's timeout expires, by trio's clock.
+        middleware_scope: around the middlewares, which go on after the handler.
+        interruptible: ends the current stream if the nursery fails.
+        open: the nursery may be used: a handler, an error handler or a stream runs.
     """
 
-    # Defaults of the class: most requests set none of them, and are spared a line in `__init__` for each.
+    # Defaults in the class: most requests set none of these, and setting each in `__init__` takes time.
     start: Start
     request: Request | None = None
     room: Room | None = None
@@ -58,32 +58,32 @@ class Handling(Call):
     _scope_of_handler: trio.CancelScope | None = None
 
     def left(self) -> None:
-        """The client has left: cancel what is at work. Does not block."""
+        """See ``Watcher``: cancel what runs."""
         raise NotImplementedError
 
     async def finish(self, outcome: Response | Exception) -> None:
-        """Send a response, or what error handlers make of a failure, where nothing has been sent."""
+        """Send a response, or what error handlers return for a failure, if nothing was sent."""
         raise NotImplementedError
 
     async def end(self, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
-        """After a response, or in place of one: close the nursery, report a fault, let go of the connection."""
+        """Close the nursery, report a failure, and release the connection, after a response or in its place."""
         raise NotImplementedError
 
     async def give_up(self, ended: BaseException) -> None:
-        """The request was cancelled: close what it holds. The caller holds a shield."""
+        """Close the nursery and the response of a request that was cancelled. The caller holds a shield."""
         raise NotImplementedError
 
     def the_request(self) -> Request:
-        """The request, made for the first who asks."""
+        """The request, made on first use."""
         if self.request is None:
             self.request = self.make_request()
         return self.request
 
     async def call_endpoint(self) -> Response:
-        """Call the handler, in a scope that its timeout cancels, and its nursery where that fails.
+        """Call the handler, in a scope that its timeout and a failure of its nursery cancel.
 
         Raises:
-            Exception: what it failed with; the nursery is closed then.
+            Exception: if it fails; the nursery is closed then.
         """
         endpoint = self.endpoint
         failure: Exception | None = None
@@ -103,7 +103,7 @@ class Handling(Call):
             if self.room is not None and self.room.interrupted:
                 failure = await self.what_interrupts(response)
             elif self._scope_of_handler.cancel_called:
-                failure = self.outlasted(started=False)
+                failure = self.timed_out(started=False)
         except Exception as error:
             failure = taken(error)
         except BaseException as ended:
@@ -122,21 +122,21 @@ class Handling(Call):
             del failure, response
 
     async def what_interrupts(self, response: Response | None) -> Exception | None:
-        """What it means that the nursery has ended: its failure, or that it was cancelled under a handler or stream."""
+        """The failure of a nursery that has ended early; or an error, if it was cancelled under a handler or stream."""
         ended = await self.close_room(None)
         if isinstance(ended, Exception):
             return ended
         return self.endpoint.cut_short() if response is None or response.body is None else None
 
     async def closed_with(self, failure: Exception | None) -> Exception:
-        """Close the nursery, of what has failed or was cancelled by it. Returns what that has led to."""
+        """Close the nursery after a failure, or after its own. Returns the failure that this has led to."""
         closing = self.close_room(failure)
         del failure
         ended = await closing
         return ended if isinstance(ended, Exception) else self.endpoint.cut_short()
 
-    def outlasted(self, *, started: bool) -> HTTPError | StreamTimeout:
-        """The error of a request that has outlasted its route's timeout, before or after its response has started."""
+    def timed_out(self, *, started: bool) -> HTTPError | StreamTimeout:
+        """The error of a request that exceeds its route's timeout, before or after its response has started."""
         endpoint = self.endpoint
         if started:
             return StreamTimeout(f"{endpoint.where} took longer than its timeout of {endpoint.timeout} s")
@@ -144,15 +144,15 @@ class Handling(Call):
         return HTTPError(503, "It took too long to answer this request.")
 
     def cap(self, stream: Stream) -> None:
-        """Leave a stream no more than what is left of the route's timeout."""
+        """Limit a stream to the rest of the route's timeout."""
         if self.due < math.inf:
             left = self.due - trio.current_time()
             stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
 
     def judged(self, failure: Exception, *, started: bool) -> Exception:
-        """What a stream has failed with, which may be the route's timeout: it was capped by that."""
+        """The failure of a stream: the route's timeout if the stream was limited by it."""
         late = isinstance(failure, StreamTimeout) and failure is not self.reported and trio.current_time() >= self.due
-        return self.outlasted(started=started) if late else failure
+        return self.timed_out(started=started) if late else failure
 
     # The nursery
 
@@ -162,22 +162,22 @@ class Handling(Call):
         return self.open_room().nursery if self.open else super().nursery
 
     def open_room(self) -> Room:
-        """What hosts the nursery, made for the first who asks. Does not block."""
+        """The host of the nursery, made on first use. Does not block."""
         if self.room is None:
             self.room = Room(self.start, self._interrupt)
         return self.room
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """Enter a context manager, to be left after the response: see ``Room.enter``."""
+        """Enter a context manager, to exit after the response: see ``Room.enter``."""
         return await self.open_room().enter(manager)
 
-    async def close_room(self, told: BaseException | None) -> BaseException | None:
-        """Close the nursery, if there is one: see ``Room.close``."""
+    async def close_room(self, failure: BaseException | None) -> BaseException | None:
+        """Close the nursery, if there is one, for a request with this failure: see ``Room.close``."""
         room, self.room = self.room, None
         if room is None:
-            return told
-        closing = room.close(told)
-        del told
+            return failure
+        closing = room.close(failure)
+        del failure
         return await closing
 
     def _interrupt(self) -> None:
@@ -188,21 +188,16 @@ class Handling(Call):
             self.interruptible()
 
     def dismiss(self) -> None:
-        """Cancel what runs in the nursery, silently: what it feeds has ended. Does not block."""
+        """Cancel the nursery without interrupting the request. Does not block."""
         if self.room is not None:
             self.room.dismiss()
 
-    async def dismiss_room(self) -> None:
-        """The same, and wait for its end."""
-        self.dismiss()
-        await self.close_room(None)
-
     async def prepared(self, response: Response) -> Response:
-        """A response that depends on what its request asks for, a file for instance, made ready for it once.
+        """Prepare a file or range for its request, once; any other response is ready.
 
         Raises:
-            HTTPError: the request's conditions do not hold, or it asks for what is not there.
-            OSError: a file cannot be opened.
+            HTTPError: if the request's conditions do not hold, or the file does not exist.
+            OSError: if the file cannot be opened.
         """
         if isinstance(response, RangeResponse) and not any(response is each for each in self.opened or ()):
             request = self.the_request()
@@ -214,18 +209,18 @@ class Handling(Call):
 async def answer_error(
     handling: Handling, failure: Exception, *, outermost: bool
 ) -> tuple[Response, Registered | bool]:
-    """The answer to a failure, by its error handler; that of a handler that fails by the handler of what it raised.
+    """Answer a failure by its error handler; if that fails, by the error handler of the new failure.
 
     Args:
         handling: the request.
-        failure: what it has failed with.
-        outermost: what nothing expects is reported, and answered by the handler of all that; else it is raised.
+        failure: its failure.
+        outermost: no middleware is outside: a failure that is not expected is reported and answered, not raised.
 
     Returns:
-        The answer, and who has made it: ``True`` for nobody.
+        The response, and the error handler; ``True`` for the default response.
 
     Raises:
-        Exception: what nothing expects, with middlewares outside.
+        Exception: if the failure is not expected, unless ``outermost``.
     """
     policy = handling.policy
     handling.open = True
@@ -251,10 +246,10 @@ async def answer_error(
 
 
 async def found(handling: Handling) -> Response:
-    """What stands for a handler where there is none.
+    """The outcome of a request without a handler: ``Call.found``.
 
     Raises:
-        Exception: what the lack of one is answered with.
+        Exception: if that is an error.
     """
     outcome = handling.found
     try:

@@ -1,7 +1,6 @@
-"""A handler's stream where one task is enough for all of it: see ``trioweb.streams.inline``.
+"""Sends a stream in the request's own task: see ``trioweb.streams.inline``.
 
-That is so where the server can do its part, no middleware stands around the handler, and what it streams is iterated by
-the event loop as it is.
+This needs a server that reports disconnects by itself, no middleware, and a source that the event loop can iterate.
 """
 
 from __future__ import annotations
@@ -28,12 +27,7 @@ from trioweb.streams.sources import READY, is_async
 
 
 class Reply:
-    """What a stream needs until its head leaves: kept for hours, it would be most of what an idle one holds.
-
-    Args:
-        handling: what is answered.
-        response: the answer.
-    """
+    """Gives the head of a stream: dropped after that, since a request would be most of the memory of an idle stream."""
 
     __slots__ = ("_response", "handling")
 
@@ -42,13 +36,13 @@ class Reply:
         self._response = response
 
     def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
-        """See ``streams.relay``."""
+        """See ``Opening``."""
         complete_head(self.handling, self._response, producer, media_type)
         return self._response.status_code, self._response.headers.raw
 
 
 def is_simple(handling: Handling, response: Response, own: Transport) -> bool:
-    """Whether a response is a stream that one task can send."""
+    """Whether a response is a stream that the request's task can send alone."""
     stream = stream_of(response)
     return (
         stream is not None
@@ -62,9 +56,9 @@ def is_simple(handling: Handling, response: Response, own: Transport) -> bool:
 
 
 def send_inline(handling: Handling, response: Response, own: DirectTransport) -> Callable[[], Awaitable[None]]:
-    """What sends a stream that ``is_simple``. Where the request has asked for nothing, nothing of it is kept."""
+    """Return what sends a stream that ``is_simple``; it refers to the request only if there is something to close."""
     stream = stream_of(response)
-    assert stream is not None  # noqa: S101 - it is simple
+    assert stream is not None  # noqa: S101 - by `is_simple`
     handling.policy.limits.apply(stream)
     handling.cap(stream)
     own.hold_to(handling.rate_for(stream.write_timeout))
@@ -80,15 +74,15 @@ def send_inline(handling: Handling, response: Response, own: DirectTransport) ->
 
 
 async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: Handling | None) -> None:
-    """Send a stream. Returns when all of it is sent, and its generator has ended.
+    """Send a stream. Returns when it is sent and its generator has ended.
 
-    A cancellation from outside cancels the generator, and breaks the response off.
+    A cancellation from outside cancels the generator, and aborts the response.
 
     Args:
         inline: the stream.
-        policy: of the app.
-        request: as much of the request's scope as the log tells.
-        handling: what has something to close afterwards.
+        policy: the app's.
+        request: the part of the scope that the log needs.
+        handling: the request, if it has something to close.
     """
     outbox = inline.outbox
     failure: Exception | None = None
@@ -101,7 +95,7 @@ async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: 
         failure = taken(error)
         if handling is not None:
             failure = handling.judged(failure, started=outbox.started)
-        if outbox.started:  # now: who sees that it is broken off finds the reason in the log
+        if outbox.started:  # before the client sees the abort
             report(failure, request, f"the response was broken off after {outbox.sent} bytes")
             if handling is not None:
                 handling.reported = failure
@@ -130,7 +124,7 @@ async def _conclude(inline: InlineStream, handling: Handling | None, failure: Ex
             failure = await handling.closed_with(None)
     if failure is not None and not inline.outbox.started:
         answering = cast("Reply", inline.opening).handling.finish(failure)
-        del failure  # an error handler may raise it again, and its traceback may then have this frame
+        del failure  # an error handler may raise it again: its traceback would refer to this frame
         await answering
     elif handling is not None:
         await handling.end(failure, inline.outbox, left=left)

@@ -1,7 +1,7 @@
-"""The life of an app: the user's own start-up and clean-up, and the nursery for work that outlives requests.
+"""An app's lifespan: the user's start-up and clean-up, and the nursery for work that outlives requests.
 
-The order in which things end: what requests started in ``app.nursery``, then the user's clean-up, then what the
-lifespan itself started. So a clean-up finds nobody at work with what it closes.
+Tasks that requests have started in ``app.nursery`` end first, then the user's clean-up runs, and then the lifespan's
+own tasks end: no task uses what a clean-up closes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Manager = Callable[[Any], AbstractAsyncContextManager[object]]
 
 
 class AppNursery:
-    """The app's nursery: tasks that go on after the request that started them, until the app stops.
+    """The app's nursery, for tasks that outlive the request that has started them, until the app stops.
 
-    What fails in it is logged and harms nothing else; only what the lifespan function starts itself is part of the
-    app's own life, and takes it down.
+    The failure of a task is logged and affects nothing else. Only that of a task that the lifespan function has started
+    ends the app.
     """
 
     def __init__(self, own: trio.Nursery, transport: Transport) -> None:
@@ -50,7 +50,7 @@ class AppNursery:
             self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
     def start_own(self, async_fn: AsyncFunction, *args: object) -> None:
-        """Start a task of the app's own life, from wherever: it ends last."""
+        """Start a task as the lifespan function does, from any task: it ends last. Does not block."""
         self._own.start_soon(async_fn, *args)
 
     async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
@@ -61,7 +61,7 @@ class AppNursery:
 
     @property
     def cancel_scope(self) -> trio.CancelScope:
-        """Around all tasks that requests started."""
+        """The cancel scope of all tasks that requests have started."""
         return self._nursery.cancel_scope
 
     @property
@@ -80,11 +80,7 @@ class AppNursery:
             self._log(async_fn, error)
 
     async def _logged_after_start(
-        self,
-        async_fn: AsyncFunction,
-        args: tuple[object, ...],
-        *,
-        task_status: trio.TaskStatus[object],
+        self, async_fn: AsyncFunction, args: tuple[object, ...], *, task_status: trio.TaskStatus[object]
     ) -> None:
         status = _Started(task_status)
         try:
@@ -115,10 +111,10 @@ _SHAPE: Final = "write `async def lifespan(app): ...; yield; ...`"
 
 
 def as_manager(given: Any) -> Manager:
-    """A lifespan as the user wrote it, as a function of the app that makes an async context manager.
+    """A user's lifespan as a function from the app to an async context manager.
 
     Raises:
-        RouteError: if it is none; the message says what to write instead.
+        RouteError: if it is not a lifespan; the message says what to write instead.
     """
     if hasattr(given, "__aenter__") and not isinstance(given, type):
         return lambda _app: given
@@ -149,19 +145,19 @@ def _why_no_lifespan(given: object) -> str | None:
 
 
 def _make(function: Callable[[Any], Any], name: str, app: object) -> AbstractAsyncContextManager[object]:
-    """Call a function that returns an async context manager, or an async generator that somebody has wrapped."""
+    """Call a function that returns an async context manager, or an async generator, as a wrapped generator function."""
     made = function(app)
     if isinstance(made, AsyncGenerator):
         return asynccontextmanager(lambda: made)()
     if hasattr(made, "__aenter__"):
         return made  # type: ignore[no-any-return]
     if inspect.iscoroutine(made):
-        made.close()  # or Python would tell as well that nobody has awaited it
+        made.close()  # without a warning that it was never awaited
     raise TypeError(f"the lifespan {name} returned {type(made).__qualname__}, no async context manager: {_SHAPE}")
 
 
 class Host(Protocol):
-    """Where an app's nursery is found."""
+    """The ``App``: its folder is above this one."""
 
     nursery: AppNursery | None
 
@@ -174,16 +170,16 @@ async def open_life(
     transport: Transport,
     enter_children: Callable[[AsyncExitStack], Awaitable[None]],
 ) -> AsyncIterator[AppNursery]:
-    """Run the user's lifespans and then those of mounted apps, with a nursery around it all.
+    """Enter the lifespans of the user, and then those of mounted apps, in the app's nursery.
 
-    A cancellation runs the clean-ups; leaving the block cancels what runs in the nursery.
+    A cancellation runs the clean-ups; leaving the block cancels the tasks in the nursery.
 
     Args:
-        app: what the lifespans get.
-        host: where the nursery is found meanwhile.
+        app: the argument of the lifespans.
+        host: gets the nursery.
         managers: the lifespans, outermost first.
-        transport: who hears of what fails in the nursery, besides the log.
-        enter_children: enters the lives of mounted apps.
+        transport: is told of failures in the nursery, besides the log.
+        enter_children: enters the lifespans of mounted apps.
     """
     async with trio.open_nursery() as own:
         nursery = AppNursery(own, transport)
@@ -206,13 +202,13 @@ async def open_life(
 async def serve_lifespan(
     life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
 ) -> None:
-    """Speak ASGI's lifespan protocol for an app's life.
+    """Run a lifespan by ASGI's lifespan protocol.
 
-    An error at start-up or during the life is logged, told to the server in the message that makes it stop, and raised:
-    who runs an app without a server would take it for one that has started.
+    An error at start-up or later is logged, sent to the server, and raised: code that runs an app without a server must
+    not take it for started.
 
     Raises:
-        Exception: what the life failed with.
+        Exception: if the lifespan fails.
     """
     await receive()
     failure = await _live(life, transport, receive, send)
@@ -222,13 +218,13 @@ async def serve_lifespan(
     try:
         raise failure
     finally:
-        del failure  # it holds this frame
+        del failure  # its traceback refers to this frame
 
 
 async def _live(
     life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
 ) -> Exception | None:
-    """Live until the server says to stop. Returns what failed, which is logged and told then."""
+    """Run the lifespan until the server stops it. Returns its failure, which is logged and sent."""
     started = False
     try:
         async with life:

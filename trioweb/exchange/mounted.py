@@ -1,12 +1,12 @@
-"""A mounted app as a handler: what it sends becomes a response, which is data to middlewares like any other.
+"""A mounted ASGI app as a handler: what it sends becomes a response that middleware can change like any other.
 
 Rules that this module alone enforces:
 
-* The app runs in the request's nursery, in a task of its own, and waits in ``send`` until what it sends is taken.
-* What it sends in one piece is a body, all else a stream. Nothing is held back: ASGI has no head without a body, and an
-  empty first piece is the sign that the head is to leave by itself.
-* An app that fails before it sends has failed as a handler does; one that fails later breaks its response off.
-* An app of this package finds a transport here, as it would on a server.
+* The app runs in the request's nursery, in a task of its own, and waits in ``send`` until its message is sent.
+* A body in one message is sent whole, and any other is streamed. Each message is passed on at once: ASGI cannot send a
+  head alone, and an empty first part of the body means that the head is to be sent without waiting for a chunk.
+* An app that fails before it sends has failed as a handler; one that fails later has its response aborted.
+* The object is also the transport of the mounted app, if that is an app of this package.
 """
 
 from __future__ import annotations
@@ -29,12 +29,7 @@ from trioweb.messages.response import Response
 
 
 def as_handler(app: ASGIApp, prefix: str) -> Callable[[Request], Awaitable[Response]]:
-    """A handler that answers with what an app sends.
-
-    Args:
-        app: the app.
-        prefix: where it is mounted.
-    """
+    """A handler that calls an app mounted at ``prefix``."""
 
     async def answer(request: Request) -> Response:
         return await MountedCall(app, prefix, request).answer()
@@ -42,16 +37,16 @@ def as_handler(app: ASGIApp, prefix: str) -> Callable[[Request], Awaitable[Respo
     return answer
 
 
-class _NobodyTakesItError(OSError):
-    """What ``send`` raises then, as ASGI has it."""
+class _ResponseClosedError(OSError):
+    """Raised by ``send`` after the response was closed, as ASGI specifies: a subclass of ``OSError``."""
 
 
 class MountedCall(Transport):
-    """One request to a mounted app; the transport that the app finds; and its response's parts, for who sends them."""
+    """One request to a mounted app; also the app's transport, and the source of its response's body."""
 
     __slots__ = (
-        "_app", "_body", "_broken", "_closed", "_complete", "_failure", "_handed", "_headers", "_inbox", "_news",
-        "_part", "_prefix", "_request", "_returned", "_status", "_told", "_transport", "_uploaded",
+        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_part",
+        "_prefix", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
     )  # fmt: skip
 
     def __init__(self, app: ASGIApp, prefix: str, request: Request) -> None:
@@ -59,28 +54,28 @@ class MountedCall(Transport):
         self._prefix = prefix
         self._request = request
         self._inbox = request._origin.inbox
-        self._inbox.timeout = None  # the app's own matter
+        self._inbox.timeout = None  # the mounted app has its own
         self._transport = request._origin.find_transport()
         self._body: BodyStream | None = None
-        self._uploaded = False  # the app has heard of the end of the request
+        self._uploaded = False  # the app has received the end of the body
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
-        self._part: tuple[bytes, bool] | None = None  # what is being sent, and whether more comes
-        self._handed = False  # it was handed on; with the next question it is taken
-        self._news = trio.lowlevel.ParkingLot()
-        self._complete = False  # the app has sent its end
-        self._broken = False  # the app has broken it off, and logged why
+        self._part: tuple[bytes, bool] | None = None  # the message that the app sends, and whether more follow
+        self._yielded = False  # the part was; the next `__anext__` removes it
+        self._changed = trio.lowlevel.ParkingLot()
+        self._complete = False  # the app has sent the end of its response
+        self._aborted = False  # the app has aborted it, and logged the reason
         self._returned = False
         self._failure: Exception | None = None
-        self._told: Exception | None = None  # what it was broken off for
-        self._closed = False  # nobody takes what it sends
+        self._reported: Exception | None = None  # the reason
+        self._closed = False  # the response was: `send` raises
 
     async def answer(self) -> Response:
         """Call the app, and wait until it sends.
 
         Raises:
-            Exception: what the app raised before that.
-            RuntimeError: it returned, and sent nothing.
+            Exception: if the app raises before it sends.
+            RuntimeError: if it returns without sending.
         """
         self._request.nursery.start_soon(self._run)
         body, more = await self._next_part()
@@ -88,7 +83,7 @@ class MountedCall(Transport):
             response = Response(body, self._status)
             self._take()
         else:
-            # As in an app that stands alone: silence, and how long it all takes, are its own matter.
+            # The mounted app has time limits of its own.
             stream = make_stream(self, encode_any, {"idle_timeout": None, "max_duration": None})
             stream.head_first, stream.buffered = not body, True
             response = Response(None, self._status)
@@ -106,11 +101,11 @@ class MountedCall(Transport):
         return self
 
     async def __anext__(self) -> bytes:
-        if self._handed:
+        if self._yielded:
             self._take()
         while not self._complete or self._part is not None:
             body, more = await self._next_part()
-            self._handed = True
+            self._yielded = True
             if body:
                 return body
             self._take()
@@ -120,29 +115,29 @@ class MountedCall(Transport):
 
     async def _next_part(self) -> tuple[bytes, bool]:
         while self._part is None:
-            # Why it has broken off is known when it returns; only to plain ASGI does that make a difference.
-            if self._returned or (self._broken and self._transport is not PLAIN):
+            # Plain ASGI is told of an abort only by an exception: there wait for the app to return with the reason.
+            if self._returned or (self._aborted and self._transport is not PLAIN):
                 failure, self._failure = self._failure, None
-                told, self._told = self._told, None
+                reason, self._reported = self._reported, None
                 try:
-                    if self._broken and failure is None:
-                        raise BrokenOff(f"{self._where} has broken its response off") from told
+                    if self._aborted and failure is None:
+                        raise BrokenOff(f"{self._where} has broken its response off") from reason
                     if failure is None and self._inbox.gone:
                         raise ClientDisconnected("the client left before its response")
                     raise failure or RuntimeError(f"{self._where} returned before its response was whole")
                 finally:
-                    del failure, told
-            await self._news.park()
+                    del failure, reason
+            await self._changed.park()
         return self._part
 
     def _take(self) -> None:
-        self._part, self._handed = None, False
-        self._news.unpark_all()
+        self._part, self._yielded = None, False
+        self._changed.unpark_all()
 
     async def aclose(self) -> None:
-        """Nobody takes any more."""
+        """Have the app's ``send`` raise from now on."""
         self._closed = True
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     # The app's side
 
@@ -153,7 +148,7 @@ class MountedCall(Transport):
             self._failure = unwrap(group)
         finally:
             self._returned = True
-            self._news.unpark_all()
+            self._changed.unpark_all()
         if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
             failure, self._failure = self._failure, None
             report(failure, self._request.scope, f"{self._where} failed after its response")
@@ -166,7 +161,7 @@ class MountedCall(Transport):
             **scope,
             "root_path": scope.get("root_path", "") + self._prefix,
             "state": {**scope.get("state", {}), **vars(self._request.state)},
-            # Those of responses would go past all that stands around the app.
+            # Extensions that send responses would bypass the middleware.
             "extensions": {
                 **{name: extensions[name] for name in extensions if not name.startswith("http.response.")},
                 "trioweb": self,
@@ -177,7 +172,7 @@ class MountedCall(Transport):
         if not self._uploaded:
             try:
                 chunk = await self._read()
-            except (ClientDisconnected, RuntimeError):  # it left; or the body was thrown away, unasked for till now
+            except (ClientDisconnected, RuntimeError):  # of a body that was discarded unread
                 return {"type": "http.disconnect"}
             self._uploaded = not chunk
             return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
@@ -189,14 +184,14 @@ class MountedCall(Transport):
         if self._body is None:
             try:
                 self._body = self._request.stream()
-            except RuntimeError:  # a middleware has had all of it
+            except RuntimeError:  # a middleware has read it all
                 return b""
         return await self._body.read()
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         if self._closed:
-            raise _NobodyTakesItError(f"nobody takes what {self._where} sends")
+            raise _ResponseClosedError(f"nobody takes what {self._where} sends")
         if kind == "http.response.start" and not self._status:
             self._status, self._headers = message["status"], list(message.get("headers", ()))
         elif kind == "http.response.body" and self._status and not self._complete:
@@ -207,13 +202,13 @@ class MountedCall(Transport):
     async def _pass_on(self, body: bytes, more: bool) -> None:
         self._complete = not more
         self._part = body, more
-        self._news.unpark_all()
+        self._changed.unpark_all()
         while self._part is not None:
             if self._closed:
-                raise _NobodyTakesItError(f"nobody takes what {self._where} sends")
-            await self._news.park()
+                raise _ResponseClosedError(f"nobody takes what {self._where} sends")
+            await self._changed.park()
 
-    # The transport of an app of ours
+    # The app's transport
 
     def paces_body(self) -> None:
         """See ``Transport``."""
@@ -225,13 +220,13 @@ class MountedCall(Transport):
 
     async def abort(self) -> None:
         """See ``Transport``."""
-        self._broken = True
-        self._news.unpark_all()
+        self._aborted = True
+        self._changed.unpark_all()
 
-    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - a send is woken, and not cancelled
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - a send is woken, not cancelled
         """See ``Transport``."""
         self._closed = True
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     def has_left(self) -> bool:
         """See ``Transport``."""
@@ -243,15 +238,15 @@ class MountedCall(Transport):
 
     def failed(self, error: Exception) -> None:
         """See ``Transport``."""
-        if self._transport is PLAIN:  # which hears of it only by what is raised
-            self._told = error
+        if self._transport is PLAIN:  # a plain server is told by an exception only
+            self._reported = error
         self._transport.failed(error)
 
 
 def _is_departure(failure: BaseException | None) -> bool:
-    """Whether an app has failed only because nobody takes what it sends, whatever its framework made of that."""
+    """Whether an app has failed only because its response was closed, also if its framework has wrapped that."""
     while failure is not None:
-        if isinstance(failure, _NobodyTakesItError):
+        if isinstance(failure, _ResponseClosedError):
             return True
         failure = failure.__cause__ or failure.__context__
     return False

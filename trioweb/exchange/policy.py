@@ -1,4 +1,4 @@
-"""What all requests of an app have in common: its error handlers, and what an error is to the client and to the log."""
+"""What the requests of an app share: limits, middleware and error handlers, and how errors are answered and logged."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from trioweb.messages.response import Response
 
 ErrorHandler = Callable[[Request, Any], Any]
 Registered = tuple[ErrorHandler, str]
-"""An error handler, and its name for messages."""
+"""An error handler, and its name in messages."""
 H = TypeVar("H", bound=Callable[..., object])
 
 
 class Ends(Protocol):
-    """What is told when the server stops."""
+    """Something that ends when the server stops: an event stream or a WebSocket."""
 
     def end(self) -> None:
-        """Come to an end. Does not block."""
+        """End cleanly. Does not block."""
         ...
 
 
 @dataclass(slots=True)
 class Policy:
-    """What all requests of an app have in common.
+    """What the requests of an app share.
 
     Attributes:
-        app: what requests show as their app.
-        debug: errors show their traceback to the client.
-        limits: of all requests that do not say otherwise.
-        to_end: what is ended when the server stops: event streams and WebSockets.
-        stopping: the server was told to stop.
+        app: the app, for ``Request.app``.
+        debug: show tracebacks to clients.
+        limits: the defaults for all routes.
+        to_end: what ends when the server stops.
+        stopping: the server stops.
         writes: the small responses that are being sent.
-        by_status: error handlers for statuses.
-        by_class: error handlers for classes of exceptions.
-        middleware: what all requests go through, outermost first.
+        by_status: the error handlers for statuses.
+        by_class: the error handlers for classes of exceptions.
+        middleware: that of all routes, outermost first.
         nursery: the app's, while its lifespan runs.
     """
 
@@ -73,7 +73,7 @@ class Policy:
         self.writes = WritesInFlight(self.limits.write_timeout)
 
     def end_on_stop(self, what: Ends) -> None:
-        """Have it end when the server stops, or now where that has come. Who calls this takes it out of ``to_end``."""
+        """End something when the server stops, or now if it has. The caller removes it from ``to_end``."""
         self.to_end.add(what)
         if self.stopping:
             what.end()
@@ -82,9 +82,9 @@ class Policy:
         """A decorator for an error handler.
 
         Raises:
-            TypeError: ``error`` is neither a status nor a class of exceptions.
-            ValueError: it is a status, and not of an error.
-            RouteError: what it decorates does not take ``(request, exc)``.
+            TypeError: if ``error`` is neither a status nor a class of exceptions.
+            ValueError: if it is not the status of an error.
+            RouteError: if the function does not take ``(request, exc)``.
         """
         is_class = isinstance(error, type) and issubclass(error, Exception)
         if not is_class and not isinstance(error, int):
@@ -110,12 +110,13 @@ class Policy:
         return register
 
     def handler_for(self, error: Exception, failed: Collection[Registered] = ()) -> Registered | None:
-        """The error handler for an exception: its status first, then the nearest of its classes. That of ``Exception``
-        is for faults, which an ``HTTPError`` is not.
+        """The error handler for an exception: by its status, then by the nearest of its classes.
+
+        That of ``Exception`` is for faults, so it is not called for an ``HTTPError``.
 
         Args:
             error: the exception.
-            failed: the handlers that have failed with this request: the next one is looked for.
+            failed: the handlers that are left out, since they have failed for this request.
         """
         found: list[Registered | None] = []
         is_deliberate = isinstance(error, HTTPError)
@@ -127,7 +128,7 @@ class Policy:
         return next((entry for entry in found if entry is not None and entry not in failed), None)
 
     def is_expected(self, error: Exception, failed: Collection[Registered] = ()) -> bool:
-        """Whether an exception is an answer, rather than a fault to log: its own class has a handler, or it is one."""
+        """Whether an exception is a response, not a fault: an ``HTTPError``, or its class has an error handler."""
         if isinstance(error, HTTPError):
             return True
         if not self.by_class:
@@ -136,7 +137,7 @@ class Policy:
         return any(entry is not None and entry not in failed for entry in found)
 
     def default_answer(self, failure: Exception, scope: Scope) -> Response:
-        """The answer to an error that has no handler: a problem document, or a page for a browser."""
+        """The response to an error without a handler: a problem document, or a page for a browser."""
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
             errors = failure.errors if isinstance(failure, InputError) else ()
@@ -151,14 +152,14 @@ class Policy:
 
 
 def is_departure(failure: Exception) -> bool:
-    """Whether it is only the news that the client has left, for one task or for several."""
+    """Whether an exception, or each of a group, says only that the client has disconnected."""
     if isinstance(failure, ExceptionGroup):
         return failure.split(ClientDisconnected)[1] is None
     return isinstance(failure, ClientDisconnected)
 
 
 def together(failure: Exception | None, others: Exception | None) -> Exception | None:
-    """What a request has failed with, and what its nursery has raised besides, as one exception, unwrapped."""
+    """The failure of a request and the other failures of its nursery, as one exception, unwrapped."""
     if failure is None or others is None:
         one = failure or others
         return None if one is None else unwrap(one)
@@ -167,7 +168,7 @@ def together(failure: Exception | None, others: Exception | None) -> Exception |
 
 
 def split_cancelled(ended: BaseException, failure: Exception | None = None) -> tuple[BaseException, Exception | None]:
-    """What ends a request from outside, to be raised on, and the faults beside it, to be reported."""
+    """Split what has ended a request into the cancellation, to raise, and the failure, to report."""
     if isinstance(ended, BaseExceptionGroup):
         cancelled, rest = ended.split(trio.Cancelled)
         if cancelled is not None and isinstance(rest, Exception):
@@ -176,20 +177,20 @@ def split_cancelled(ended: BaseException, failure: Exception | None = None) -> t
 
 
 def report(failure: Exception, scope: Scope, text: str) -> None:
-    """Log a fault with its request. A client that left is none."""
+    """Log a fault with its request, and tell the server; a disconnect is not a fault."""
     if not is_departure(failure):
         log(logging.ERROR, scope, text, failure)
         (own_transport(scope) or PLAIN).failed(failure)
 
 
 def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:
-    """Log something about a request."""
+    """Log a text with the method and target of a request."""
     target = escape((scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"))
     log_fault(level, "%s %s: %s", escape(scope.get("method", "WEBSOCKET")), target, text, error=failure)
 
 
 def mark_error(request: Request, response: Response) -> None:
-    """Have the middlewares add what they would to an answer that they do not see: see ``Request.mark_errors``."""
+    """Let middlewares change a response that is made outside of them: see ``Request.mark_errors``."""
     for mark in reversed(request._marks or ()):
         try:
             mark(response)
@@ -200,7 +201,7 @@ def mark_error(request: Request, response: Response) -> None:
 async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:
     """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
     kind = kind_of(handler)
-    held = [error]  # to be taken out: a handler may raise it, and this frame would be in a cycle with it
+    held = [error]  # emptied before the call: a handler may raise the error, whose traceback would refer to this frame
     del error
     if kind is Kind.COROUTINE:
         return await handler(request, held.pop())

@@ -1,12 +1,12 @@
-"""A request's nursery, and what its dependencies hold: hosted in a task beside the request's, and made on first use.
+"""Hosts a request's nursery and its dependencies in a task beside the request's, made on first use.
 
 Rules that this module alone enforces:
 
-* The nursery opens and closes in ``Room._host``. What fails in it is kept as a value until ``close`` hands it over.
-* What dependencies hold is entered and left in that task too, in reverse order, so that it may outlive what middleware
+* The nursery opens and closes in ``Room._host``. Its failure is a value, which ``close`` returns.
+* Dependencies are entered and exited in that task too, in reverse order, so that they may outlive what middleware
   opens around the handler.
-* When the nursery is cancelled, by a task of its that fails or by the user, the request is interrupted first; what its
-  dependencies hold is left when the request has let go of it.
+* If the nursery is cancelled, by a failed task or the user, the request is interrupted first, and the dependencies are
+  exited after the request has called ``close``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trioweb.messages.resources import Resources
 T = TypeVar("T")
 AsyncFunction = Callable[..., Awaitable[object]]
 Start = Callable[..., None]
-"""Starts a task that outlives the request if it must: ``start(async_fn)``."""
+"""Starts a task that may outlive the request: ``start(async_fn)``."""
 
 _MISSING = object()
 
@@ -35,29 +35,29 @@ class Room:
 
     Args:
         start: starts the task that hosts it.
-        interrupt: called where it ends before it is told to. Does not block.
+        interrupt: called if the nursery ends before ``close``. Must not block.
     """
 
     __slots__ = (
-        "_ended", "_entered", "_entering", "_failure", "_interrupt", "_news", "_nursery", "_released", "_resources",
-        "_told", "_waiting", "cancel_scope", "interrupted",
+        "_changed", "_ended", "_entered", "_entering", "_failure", "_interrupt", "_nursery", "_raises", "_released",
+        "_resources", "_waiting", "cancel_scope", "interrupted",
     )  # fmt: skip
 
     def __init__(self, start: Start, interrupt: Callable[[], None]) -> None:
         self.cancel_scope = trio.CancelScope()
         self._interrupt: Callable[[], None] | None = interrupt
         self.interrupted = False
-        """It has ended, or is about to, and was not told to."""
+        """The nursery has ended, or is about to, before ``close``."""
         self._nursery: trio.Nursery | None = None
         self._resources = Resources()
         self._waiting: list[tuple[Context, AsyncFunction, tuple[object, ...], object]] = []
         self._entering: tuple[Context, AbstractAsyncContextManager[object]] | None = None
         self._entered: tuple[Context, Any, Exception | None] | None = None
-        self._told: Exception | None = None  # what the request has failed with
-        self._failure: Exception | None = None  # what the nursery has
-        self._released = trio.Event()  # the request uses nothing of it any more
+        self._raises: Exception | None = None  # the request's failure, to be raised in the dependencies
+        self._failure: Exception | None = None  # the nursery's
+        self._released = trio.Event()  # by `close`
         self._ended = trio.Event()
-        self._news = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
         start(self._host)
 
     # For the user
@@ -84,34 +84,34 @@ class Room:
 
     @property
     def nursery(self) -> trio.Nursery:
-        """The nursery: itself where it is open already, else what stands for it."""
+        """The nursery if it is open, else this object in its place."""
         return self._nursery or self  # type: ignore[return-value]
 
     async def opened(self) -> trio.Nursery:
-        """Wait until the nursery is open. A cancellation leaves it as it is."""
+        """Wait until the nursery is open. A cancellation does not affect it."""
         while self._nursery is None:
             if self._ended.is_set():
                 raise RuntimeError("the request's nursery is closed")
-            await self._news.park()
+            await self._changed.park()
         return self._nursery
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """Enter a context manager, to be left after the response. Context variables that it sets are set here too.
+        """Enter a context manager in the hosting task, to exit after the response. Context variables are set in both.
 
-        A cancellation cancels all that is hosted.
+        A cancellation cancels the nursery.
 
         Raises:
-            Exception: whatever it raised.
+            Exception: if the manager raises.
         """
         self._entering = (copy_context(), manager)
         del manager
-        self._news.unpark_all()
+        self._changed.unpark_all()
         try:
             while self._entered is None:
                 if self._ended.is_set():
                     await trio.lowlevel.checkpoint()
                     raise RuntimeError("the request's nursery was cancelled while a dependency was set up")
-                await self._news.park()
+                await self._changed.park()
         except trio.Cancelled:
             self.cancel_scope.cancel()
             raise
@@ -124,26 +124,27 @@ class Room:
                 del failure
         return value  # type: ignore[no-any-return]
 
-    async def close(self, told: BaseException | None) -> BaseException | None:
-        """The request has ended, and its response is sent or given up: leave what is held, then close the nursery.
+    async def close(self, ended: BaseException | None) -> BaseException | None:
+        """Exit the dependencies, then close the nursery, after the request's response was sent or aborted.
 
-        Waits for the tasks in it; where something has failed they are cancelled. A cancellation cancels them too, and
+        Waits for the tasks in the nursery, which a failure of the request cancels. A cancellation cancels them too, and
         waits for their end.
 
         Args:
-            told: what the request has failed with: raised in what dependencies hold.
+            ended: the request's failure, which is raised in the dependencies, or what has cancelled the request.
 
         Returns:
-            The same, or what it has led to; with what tasks have failed with meanwhile.
+            ``ended``, or the exception that replaces it, grouped with the failures of tasks.
         """
-        if isinstance(told, Exception):
-            self._told = told
-        elif told is not None:
+        if isinstance(ended, Exception):
+            self._raises = ended
+        elif ended is not None:
             self.cancel_scope.cancel()
         self._released.set()
-        self._news.unpark_all()
+        self._changed.unpark_all()
         try:
-            with trio.CancelScope(shield=told is not None):
+            # The tasks of a failed request are cancelled and end soon: a cancellation must not replace its failure.
+            with trio.CancelScope(shield=ended is not None):
                 await self._ended.wait()
         except trio.Cancelled:
             self.cancel_scope.cancel()
@@ -152,16 +153,16 @@ class Room:
             raise
         finally:
             self._interrupt = None
-            untold, self._told = self._told, None  # where it was cancelled before it could be raised
-            failure, self._failure = together(untold, self._failure), None
-            del untold
+            unraised, self._raises = self._raises, None  # if `_serve` was cancelled before it could raise it
+            failure, self._failure = together(unraised, self._failure), None
+            del unraised
         try:
-            return failure if told is None or isinstance(told, Exception) else told
+            return failure if ended is None or isinstance(ended, Exception) else ended
         finally:
-            del told, failure
+            del ended, failure  # their tracebacks may refer to this frame
 
     def dismiss(self) -> None:
-        """Cancel the tasks in it, without interrupting the request; what dependencies hold waits for ``close``."""
+        """Cancel the tasks without interrupting the request; dependencies are exited after ``close``."""
         self._interrupt = None
         self.cancel_scope.cancel()
 
@@ -174,16 +175,16 @@ class Room:
             with self.cancel_scope:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
-                    self._news.unpark_all()
-                    for context, async_fn, args, name in self._waiting:
-                        context.run(self._begin, nursery, async_fn, args, name)
+                    self._changed.unpark_all()
+                    for context, async_fn, args, name in self._waiting:  # with the context variables of their starters
+                        context.run(nursery.start_soon, async_fn, *args, name=name)
                     self._waiting.clear()
                     try:
                         async with self._resources:
                             await self._serve()
                     except Exception as error:
                         failure = taken(error)
-                        nursery.cancel_scope.cancel()
+                        nursery.cancel_scope.cancel()  # the request has failed, or a dependency on exit: end its tasks
         except Exception as error:
             others = taken(error)
         finally:
@@ -194,21 +195,17 @@ class Room:
             if self._interrupt is not None and not self._released.is_set():
                 self._interrupted()
             self._ended.set()
-            self._news.unpark_all()
-
-    @staticmethod
-    def _begin(nursery: trio.Nursery, async_fn: AsyncFunction, args: tuple[object, ...], name: object) -> None:
-        nursery.start_soon(async_fn, *args, name=name)
+            self._changed.unpark_all()
 
     async def _serve(self) -> None:
-        """Enter what dependencies hold, as it is asked for, until the request is over."""
+        """Enter dependencies as requested, until ``close``; then raise the request's failure for them to see."""
         try:
             while not self._released.is_set():
                 if self._entering is None:
-                    await self._news.park()
+                    await self._changed.park()
                     continue
                 (context, manager), self._entering = self._entering, None
-                _adopt(context)
+                _adopt(context)  # the manager sees the context variables of the request's task
                 failure: Exception | None = None
                 value: object = None
                 try:
@@ -218,18 +215,19 @@ class Room:
                 del manager
                 self._entered = (copy_context(), value, failure)
                 del value, failure
-                self._news.unpark_all()
+                self._changed.unpark_all()
         except trio.Cancelled:
             self._interrupted()
+            # The handler may use its dependencies until it has ended.
             with trio.CancelScope(shield=True):
                 await self._released.wait()
             raise
-        if self._told is not None:
-            told, self._told = self._told, None
+        if self._raises is not None:  # inside the block of `_resources`, whose managers see it
+            failure, self._raises = self._raises, None
             try:
-                raise told
+                raise failure
             finally:
-                del told
+                del failure  # its traceback refers to this frame
 
     def _interrupted(self) -> None:
         interrupt, self._interrupt = self._interrupt, None
@@ -239,7 +237,7 @@ class Room:
 
 
 def _adopt(context: Context) -> None:
-    """Set the context variables of another task here, where they differ."""
+    """Set the context variables of another task here, if they differ."""
     for variable, value in context.items():
         if variable.get(_MISSING) is not value:
             variable.set(value)

@@ -1,7 +1,7 @@
-"""The watch over a request: whether its client is still there, and whether one of its times is up.
+"""Watches the client while a response is sent: disconnects, and time limits.
 
-One task and one timer a request, whatever the number of its messages. It tells the sender, which stands behind a
-shield, what it cannot hear otherwise; and it keeps an event stream alive that has nothing to say.
+One task and one timer for each response, whatever the number of its messages. It reports to the sender, which is
+shielded and cannot be cancelled, and has idle event streams pinged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioweb.exchange.policy import Policy
+from trioweb.exchange.call import Call
 from trioweb.ground.pace import due
 from trioweb.handlers.sweep import Taking
 from trioweb.io.inbox import Inbox
@@ -20,55 +20,42 @@ from trioweb.io.outbox import Outbox
 from trioweb.streams.producer import Producer
 
 TASK: Final = "the watch over a client"
-"""The name of its task: one for all of them costs each nothing."""
+"""The name of the task: one string for all of them."""
 
 
 class Watched(Protocol):
-    """Who is told what became of the client. None of it blocks."""
+    """Is told of the client. No method may block."""
 
     def client_left(self) -> None:
-        """It has left."""
+        """The client has disconnected."""
 
-    def takes_nothing(self) -> None:
-        """It has taken nothing for too long."""
+    def write_timed_out(self) -> None:
+        """The client has received nothing for the write timeout."""
 
-    def takes_too_little(self) -> None:
-        """It has taken less than the rate asks for."""
+    def write_too_slow(self) -> None:
+        """The client receives more slowly than its least rate."""
 
-    def sends_nothing(self) -> None:
-        """It has sent nothing, or too little, of a body that somebody waits for, for too long."""
-
-
-class Held(Protocol):
-    """What says the rate, and who looks after that: a ``Call``."""
-
-    def rate_for(self, timeout: float | None) -> float | None:
-        """Bytes a second that the client must take, given for how long it may take nothing."""
-        ...
-
-    @property
-    def policy(self) -> Policy:
-        """Of the app."""
-        ...
+    def read_timed_out(self) -> None:
+        """The client has sent nothing, or too slowly, while a task reads the body."""
 
 
 class ClientWatch:
     """Watches from ``run`` to ``stop``.
 
     Args:
-        watched: who is told of it.
-        inbox: where the client's leaving is heard.
-        outbox: what is told of it.
-        write_timeout: seconds that one message may not be taken; ``None`` for no limit.
-        held: what says the rate at which it must be taken; none unless given.
+        watched: is told of what happens.
+        inbox: tells of a disconnect.
+        outbox: sends the response.
+        write_timeout: seconds that a client may receive nothing; ``None`` for no limit.
+        call: the request, for the least rate of the client; ``None`` for no such limit.
     """
 
-    __slots__ = ("_held", "_inbox", "_outbox", "_producer", "_scope", "_stopped", "_watched", "write_timeout")
+    __slots__ = ("_call", "_inbox", "_outbox", "_producer", "_scope", "_stopped", "_watched", "write_timeout")
 
     def __init__(
-        self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None, held: Held | None = None
+        self, watched: Watched, inbox: Inbox, outbox: Outbox, write_timeout: float | None, call: Call | None = None
     ) -> None:
-        self._held = held
+        self._call = call
         self._watched = watched
         self._inbox = inbox
         self._outbox = outbox
@@ -78,13 +65,13 @@ class ClientWatch:
         self.write_timeout = write_timeout
 
     async def run(self) -> None:
-        """Watch until the client has left, a write or a read is overdue, or ``stop``.
+        """Watch until the client disconnects, a write or a read is overdue, or ``stop``.
 
-        A cancellation is one from outside of the request: it wakes up a ``send`` that is shielded from it.
+        A cancellation comes from outside of the request: it ends the producer, and a ``send`` that is shielded from it.
         """
         inbox, outbox = self._inbox, self._outbox
         inbox.watched = True
-        taking = self._hold()
+        taking = self._watch_rate()
         try:
             while not self._stopped:
                 sending, waiting = outbox.sending_since, inbox.waiting_since
@@ -108,35 +95,35 @@ class ClientWatch:
                 if left:
                     self._watched.client_left()
                 elif sending is not None and sending == outbox.sending_since and write_due <= now:
-                    self._watched.takes_nothing()
+                    self._watched.write_timed_out()
                 elif waiting is not None and waiting == inbox.waiting_since and read_due <= now:
-                    self._watched.sends_nothing()
+                    self._watched.read_timed_out()
                 else:
                     continue
                 await self._drain()
                 return
         finally:
             inbox.watched = False
-            if taking is not None and self._held is not None:
-                self._held.policy.writes.others.discard(taking)
+            if taking is not None and self._call is not None:
+                self._call.policy.writes.others.discard(taking)
 
-    def _hold(self) -> Taking | None:
-        """Have the client held to its rate, where the server leaves that to the app."""
-        held, transport = self._held, self._outbox.transport
-        if held is None:
+    def _watch_rate(self) -> Taking | None:
+        """Have the least rate enforced: by the server, or, if that only reports progress, by the app's sweep."""
+        call, transport = self._call, self._outbox.transport
+        if call is None:
             return None
         transport.hold_to(self._rate())
         if transport.progress(0) is None:
             return None
-        taking = Taking(self._outbox, self._rate, self._watched.takes_too_little)
-        held.policy.writes.watch(taking)
+        taking = Taking(self._outbox, self._rate, self._watched.write_too_slow)
+        call.policy.writes.watch(taking)
         return taking
 
     def _rate(self) -> float | None:
-        return None if self._held is None else self._held.rate_for(self.write_timeout)
+        return None if self._call is None else self._call.rate_for(self.write_timeout)
 
     async def _cancelled(self) -> None:
-        if self._producer is not None:  # wherever it runs
+        if self._producer is not None:  # in whichever nursery it runs
             self._producer.interrupt()
         self._outbox.gone = True
         self._inbox.give_up()
@@ -144,33 +131,33 @@ class ClientWatch:
         await self._drain()
 
     async def _drain(self) -> None:
-        """While a ``send`` is under way: take what the server has for us.
+        """Receive the server's messages until the current ``send`` returns.
 
-        It may want to say, from inside of that ``send``, that the client has left, and have no room in its queue.
+        Inside of that ``send`` the server may be blocked on its full queue for this request.
         """
         if self._outbox.sending and not self._stopped:
             with trio.CancelScope(shield=True) as self._scope:
                 await self._inbox.drain()
 
     def watch_stream(self, producer: Producer | None) -> None:
-        """Hold a stream's client and its producer to that stream's times, from now on; or, with ``None``, no more."""
+        """Apply the time limits of a stream from now on."""
         self._producer = producer
         if producer is not None:
             self.write_timeout = producer.stream.write_timeout
             self._outbox.transport.hold_to(self._rate())
         if self._scope is not None:
-            self._scope.cancel()  # it looks again
+            self._scope.cancel()  # to compute the next deadline
 
     def stop(self) -> None:
-        """End it: from now on a client that leaves means nothing. Safe to call twice."""
+        """Stop watching. Safe to call twice. Does not block."""
         self._stopped = True
         if self._scope is not None:
             self._scope.cancel()
 
 
 async def watch_departure(inbox: Inbox, watch: trio.CancelScope, on_left: Callable[[], object]) -> None:
-    """Call ``on_left`` when the client has left, unless ``watch`` was cancelled before that."""
+    """Call ``on_left`` when the client disconnects, unless ``watch`` is cancelled before that."""
     with watch:
         await inbox.departed()
-        if not watch.cancel_called:  # else the handler has returned meanwhile
+        if not watch.cancel_called:  # else the handler has returned in the meantime
             on_left()
