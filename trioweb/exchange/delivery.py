@@ -94,7 +94,7 @@ class Delivery:
         producer, self._begun = self._begun, None
         if producer is not None:
             producer.stream.maps = []  # they have not run yet, and never will
-            producer.leave()
+            producer.abandon()
             with trio.CancelScope(shield=True):
                 await producer.channel.finished()  # before the resources close that it may use
 

@@ -2,14 +2,14 @@
 
 Rules that this module alone enforces:
 
-* At most ``limit`` bytes plus one chunk wait in it. A chunk counts at least ``SMALLEST`` bytes, so that the list has a
-  bounded length too (64 KiB: 1,024 chunks).
-* What was appended stays accepted, whatever interrupts the wait for room that follows.
-* The sender is woken by the first chunk that it waits for, and the loop gets a turn at least every ``TURN`` seconds
-  from a producer that never waits by itself: so no chunk waits for another one.
+* At most ``limit`` bytes plus one chunk are buffered. A chunk counts at least ``SMALLEST`` bytes, which bounds the
+  length of the list too (64 KiB: 1,024 chunks).
+* A chunk that was appended stays accepted, whatever interrupts the wait for room after it.
+* The first chunk that the sender waits for wakes it, and a producer that never waits gives other tasks a turn every
+  ``TURN`` seconds: no chunk waits for another one.
 
-While there is room a producer pays no checkpoint. Its driver appends, adds to ``waiting``, and calls ``settle`` only
-past ``mark``, which the sender sets to zero where it wants to hear of the next chunk at once: one comparison a chunk.
+While there is room a chunk needs no checkpoint: the driver appends, adds to ``waiting``, and calls ``settle`` only if
+that exceeds ``mark``. The sender sets ``mark`` to zero to be woken by the next chunk.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import trio
 from trioweb.ground.errors import forget
 
 SMALLEST: Final = 64
-"""Bytes that a chunk counts at least."""
+"""The least bytes that a chunk counts."""
 TURN: Final = 0.001
-"""Seconds that a producer may work through without letting the other tasks run."""
+"""Seconds that a producer may run without a checkpoint."""
 
 _UNGUARDED: Final = nullcontext()
 
@@ -43,10 +43,7 @@ class Outcome(enum.Enum):
 
 
 class ByteChannel:
-    """One producer, one sender. Any ``take`` makes room; ``close`` says that no more will be taken.
-
-    Both ends are trio tasks, unless ``ThreadEnd`` gives the producer's end to a worker thread.
-    """
+    """Has one producer and one sender, both trio tasks, unless ``ThreadEnd`` gives the producer's end to a thread."""
 
     __slots__ = (
         "_guard", "_room", "_sender", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
@@ -56,39 +53,39 @@ class ByteChannel:
     def __init__(self, limit: int, piece: int | None = None) -> None:
         self.limit = limit
         self.piece = piece or limit
-        """Bytes of the slices that a large chunk leaves in."""
+        """Bytes of the slices that a large chunk is sent in."""
         self.chunks: list[bytes | memoryview] = []
         self.waiting = 0
-        """Bytes in ``chunks``, as they are counted."""
+        """Bytes in ``chunks``, with at least ``SMALLEST`` for each."""
         self.mark = 0
-        """Past so many waiting bytes a producer calls ``settle``."""
+        """A producer calls ``settle`` if more bytes are waiting."""
         self.wanted = False
         """The sender waits for the next chunk."""
         self.outcome = Outcome.RUNNING
         self.failure: Exception | None = None
         self.closed = False
-        """The sender has gone: nothing will be taken any more."""
+        """The sender takes nothing more."""
         self.nudged = False
-        """The sender was woken with nothing to take: see ``nudge``."""
+        """The sender was woken by ``nudge``."""
         self.silent_since: float | None = None
         """When the sender began to wait for the next chunk, by trio's clock."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
-        # The sender, where it waits. One task needs no parking lot, and thousands of streams wait most of the time.
+        # The task of the sender while it waits: smaller than a parking lot, since most of thousands of streams wait.
         self._sender: trio.lowlevel.Task | None = None
-        self._room: trio.lowlevel.ParkingLot | None = None  # the producer, waiting for room; most never do
+        self._room: trio.lowlevel.ParkingLot | None = None  # a producer waits for room: made on first use
         self._turn_at = perf_counter()
 
     # The producer's end
 
     async def settle(self) -> None:
-        """After an append past ``mark``: wake the sender, and wait for room where there is none.
+        """After an append past ``mark``: wake the sender, and wait if there is no room.
 
-        Raises what happens meanwhile: a cancel scope of the producer that expires, or the end of the stream.
+        A cancellation, or the end of the stream, is raised; the chunk stays accepted.
         """
         self._wake_sender()
         if self.waiting > self.limit:
-            await self._room_made()
-            await self._go_on()
+            await self._wait_for_room()
+            await self._check_closed()
             return
         now = perf_counter()
         if now - self._turn_at > TURN:
@@ -99,33 +96,33 @@ class ByteChannel:
             self.mark = min(self.limit, 2 * self.waiting)
 
     async def make_room(self) -> None:
-        """Before an append after a wait that was interrupted: wait for room, however long the sender takes.
+        """Wait for room before an append, if the wait after the last one was interrupted.
 
-        Only the end of the stream interrupts it, so that a producer whose own deadline has passed is still bounded.
+        It is shielded, so that a producer is bounded after its own deadline too; only the end of the stream is raised.
         """
         with trio.CancelScope(shield=True):
-            await self._room_made()
-        await self._go_on()
+            await self._wait_for_room()
+        await self._check_closed()
 
-    async def _room_made(self) -> None:
+    async def _wait_for_room(self) -> None:
         while self.waiting > self.limit and not self.closed:
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()
             await self._room.park()
 
-    async def _go_on(self) -> None:
-        # Who closes the channel cancels the producer: this is where a generator that swallows that hears of it again.
+    async def _check_closed(self) -> None:
+        # `close` comes with a cancellation of the producer: raise it again in a generator that has swallowed it.
         if self.closed:
             await trio.lowlevel.checkpoint()
 
     def append(self, data: bytes) -> None:
-        """Append and wake the sender. The caller has seen to it that there is room."""
+        """Append and wake the sender. Does not block: the caller has waited for room."""
         self.chunks.append(data)
         self.waiting += max(len(data), SMALLEST)
         self._wake_sender()
 
     def finish(self, outcome: Outcome, failure: Exception | None = None) -> None:
-        """Say how the producer ended. Does not block; what was appended before is still taken."""
+        """Set how the producer ended. Does not block; what was appended before is still taken."""
         self.outcome = outcome
         if self.closed:
             self.chunks.clear()
@@ -147,12 +144,12 @@ class ByteChannel:
         return bool(self.chunks) or self.outcome is not Outcome.RUNNING
 
     async def wait(self) -> None:
-        """Wait until there is something to take, the producer has ended, or a nudge. Cancelling it loses nothing."""
+        """Wait for a chunk, the end of the producer, or ``nudge``. A cancellation loses nothing."""
         while self.must_wait():
-            await self.news()
+            await self.sleep()
 
     def must_wait(self) -> bool:
-        """Whether ``wait`` has to: then ``news`` is to be awaited next, by who would not pay for a frame in between."""
+        """Whether to await ``sleep`` next: the loop of ``wait``, for callers that save its frame."""
         with self._guard:
             self.wanted = not (self.ready or self.nudged)
             if not self.wanted:
@@ -163,28 +160,28 @@ class ByteChannel:
         return True
 
     def nudge(self) -> None:
-        """Wake a sender that waits: it is time to say something though there is nothing to say. Does not block."""
+        """Wake a waiting sender without a chunk, to send a ping. Does not block."""
         self.nudged = True
         self._wake_sender()
 
     def take(self) -> bytes:
-        """All that waits, joined, but at most twice ``piece``: a larger chunk leaves in slices. ``b""`` for nothing."""
+        """Take all chunks, joined, but at most twice ``piece`` bytes; ``b""`` if there are none. Does not block."""
         with self._guard as threaded:
             data = self._cut()
             self.silent_since = None
             self._turn_at = perf_counter()
             self.mark = 0
             if self.waiting <= self.limit:
-                self._room_is_made(threaded)
+                self._notify_room(threaded)
         return data
 
     async def finished(self) -> None:
-        """Wait until the producer has ended, for a sender that takes nothing more."""
+        """Wait for the end of the producer, for a sender that takes nothing more."""
         while self.outcome is Outcome.RUNNING:
-            await self.news()
+            await self.sleep()
 
     def raise_failure(self) -> None:
-        """Raise what the producer has failed with, if anything; it is not kept any longer."""
+        """Raise the producer's failure, if any, and drop it."""
         if self.failure is not None:
             failure, self.failure = self.failure, None
             try:
@@ -192,10 +189,10 @@ class ByteChannel:
             finally:
                 del failure
 
-    def news(self) -> Awaitable[object]:
-        """What the sender awaits to sleep until it is woken, each time that it must. Cancelling it loses nothing."""
+    def sleep(self) -> Awaitable[object]:
+        """Await what this returns to sleep until ``_wake_sender``. A cancellation loses nothing."""
         self._sender = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - a frame less each
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - saves a frame for each stream
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._sender = None
@@ -208,7 +205,7 @@ class ByteChannel:
             chunks.clear()
             self.waiting = 0
             return data
-        if len(chunks) > 1:  # up to the chunk that goes beyond the limit, which is the last
+        if len(chunks) > 1:  # up to the last chunk, which exceeds the limit
             data = b"".join(chunks[:-1])
             del chunks[:-1]
             self.waiting = max(len(chunks[0]), SMALLEST)
@@ -220,15 +217,15 @@ class ByteChannel:
         return bytes(large[: self.piece])
 
     def close(self) -> None:
-        """Say that nothing will be taken any more: whoever waits for room goes on to its next checkpoint."""
+        """Take nothing more: a producer that waits for room goes on, to its next checkpoint. Does not block."""
         with self._guard as threaded:
             self.closed = True
             forget(self.failure)
             self.failure = None
             self.chunks.clear()
-            self._room_is_made(threaded)
+            self._notify_room(threaded)
 
-    def _room_is_made(self, threaded: object) -> None:
+    def _notify_room(self, threaded: object) -> None:
         if self._room is not None:
             self._room.unpark_all()
         if threaded:
@@ -236,28 +233,28 @@ class ByteChannel:
 
 
 class ThreadEnd:
-    """The producer's end of a channel, for a worker thread. Make it in a trio task, before the thread starts."""
+    """The producer's end of a channel in a worker thread. Make it in a trio task, before the thread starts."""
 
     __slots__ = ("_blocked", "_channel", "_condition", "_lock", "_stopped", "_token")
 
     def __init__(self, channel: ByteChannel) -> None:
         self._channel = channel
         self._stopped = False
-        self._blocked: int | None = None  # the thread, while it waits
+        self._blocked: int | None = None  # the thread's identifier, while it waits
         self._token = trio.lowlevel.current_trio_token()
-        # It guards the chunks from now on. A thread holds it for an append, the sender for a join.
+        # Guards the chunks from now on: a thread holds it for an append, the sender for a join.
         self._lock = threading.Lock()
         self._condition = channel._guard = threading.Condition(self._lock)
 
     def put(self, data: bytes) -> bool:
-        """Append, and block this thread until there is room. False when the stream is over: close and return."""
+        """Append, and block this thread until there is room. Returns ``False`` if the stream has ended: then return."""
         channel = self._channel
         size = len(data)
         with self._lock:
             channel.chunks.append(data)
             channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
             wanted, channel.wanted = channel.wanted, False
-        if wanted:  # after the lock is free: the sender, woken at once, would have to wait for it
+        if wanted:  # without the lock, or the sender would wait for it as soon as it wakes
             self._token.run_sync_soon(channel._wake_sender)
         if waiting > channel.limit:
             self._wait_for_room()
@@ -272,7 +269,7 @@ class ThreadEnd:
 
     @property
     def waits_in(self) -> int | None:
-        """The thread, while it waits for room and there is none: the loop has to do something first."""
+        """The identifier of the thread, while it waits for the sender to make room."""
         return self._blocked if self._channel.waiting > self._channel.limit and not self._over else None
 
     @property
@@ -280,7 +277,7 @@ class ThreadEnd:
         return self._stopped or self._channel.closed
 
     def stop(self) -> None:
-        """Tell the thread, from the loop, to end at its next ``put``."""
+        """Have the next ``put`` of the thread return ``False``. Called in the event loop."""
         with self._condition:
             self._stopped = True
             self._condition.notify_all()

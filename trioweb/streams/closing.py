@@ -1,8 +1,8 @@
-"""How what a stream is made from is closed.
+"""Closes the sources of streams.
 
-A generator that catches everything may swallow what closes it. Python gives up after the first time, and would leave
-what the generator holds open until the collector comes. Here it is told again, ``ATTEMPTS`` times in all, and an error
-names it then.
+A generator that catches everything may ignore ``GeneratorExit``. Python raises it once, and leaves what the generator
+holds open until the garbage collector runs. Here it is raised up to ``ATTEMPTS`` times, and then an error names the
+generator.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 ATTEMPTS: Final = 10
-"""Times that a generator is told to end. A loop around a ``try`` often counts its errors, to three or to five."""
+"""How often ``GeneratorExit`` is raised in a generator: loops around a ``try`` often count to three or five."""
 
 
 async def close_unused(source: Any) -> None:
-    """Close a source that holds something: a file, a channel, a generator. One that was not started runs no code."""
+    """Close a source that was not iterated: a file, a channel, or a generator, of which no code runs."""
     if hasattr(source, "aclose"):
         await source.aclose()
     elif not callable(source) and hasattr(source, "close"):
@@ -23,7 +23,7 @@ async def close_unused(source: Any) -> None:
 
 
 async def close_generator(generator: AsyncGenerator[object, None]) -> None:
-    """Close an async generator. It may be suspended inside a nursery of its own, which wraps what closing it raises.
+    """Close an async generator, even one suspended in a nursery, which wraps ``GeneratorExit`` in a group.
 
     Raises:
         RuntimeError: if it yields after each of ``ATTEMPTS`` attempts.
@@ -31,7 +31,7 @@ async def close_generator(generator: AsyncGenerator[object, None]) -> None:
     try:
         if getattr(generator, "ag_frame", None) is not None and getattr(generator, "ag_await", None) is None:
             for _ in range(ATTEMPTS - 1):
-                # Not `aclose()`: after that Python resumes the generator no more, whether it has ended or not.
+                # `aclose()` only once, and last: after it Python does not resume a generator that has ignored it.
                 await generator.athrow(GeneratorExit)
         await generator.aclose()
     except (GeneratorExit, StopAsyncIteration):
@@ -46,11 +46,11 @@ async def close_generator(generator: AsyncGenerator[object, None]) -> None:
     except RuntimeError as error:
         if getattr(generator, "ag_frame", None) is None:
             raise
-        raise _disobedient(generator) from error
+        raise _ignored_exit(generator) from error
 
 
 async def close_generators(generators: list[AsyncGenerator[bytes, None]]) -> None:
-    """Close several, the last one first, whatever closing one of them raises."""
+    """Close several generators, last first, even if closing one raises."""
     try:
         await close_generator(generators.pop())
     finally:
@@ -59,7 +59,7 @@ async def close_generators(generators: list[AsyncGenerator[bytes, None]]) -> Non
 
 
 def close_iterator(iterator: Any) -> None:
-    """Close a sync generator, or another iterator that can be closed.
+    """Close a sync generator, or another iterator with a ``close`` method.
 
     Raises:
         RuntimeError: if it yields after each of ``ATTEMPTS`` attempts.
@@ -73,12 +73,12 @@ def close_iterator(iterator: Any) -> None:
             if getattr(iterator, "gi_frame", None) is None:
                 raise
             if not left:
-                raise _disobedient(iterator) from error
+                raise _ignored_exit(iterator) from error
         else:
             return
 
 
-def _disobedient(generator: object) -> RuntimeError:
+def _ignored_exit(generator: object) -> RuntimeError:
     name = getattr(generator, "__qualname__", type(generator).__qualname__)
     return RuntimeError(
         f"{name} ignored GeneratorExit {ATTEMPTS} times, and what it holds stays open: write `except Exception` where "

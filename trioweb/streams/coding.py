@@ -1,8 +1,8 @@
-"""A content coding on the sender's side of a stream.
+"""Content codings, applied by the sender of a stream.
 
-All that has piled up is encoded with one call and flushed, since nothing more is there at that moment: so a chunk
-arrives when it is yielded, and a producer that does not pause has its chunks compressed together. Buffer, limits and
-pings of a stream are those of its plain bytes; an end that is none is not encoded as one.
+All buffered chunks are encoded with one call and flushed: so a chunk is sent when it is yielded, and the chunks of a
+producer that does not wait are compressed together. Buffer, limits and pings of a stream are those of its plain bytes.
+The end is encoded only if it is sent.
 """
 
 from __future__ import annotations
@@ -17,22 +17,16 @@ class Coder(Protocol):
     """Encodes one stream."""
 
     def encode(self, data: bytes) -> bytes:
-        """Encode what there is, and keep nothing back that its reader could have."""
+        """Encode some data, and flush."""
         ...
 
     def finish(self, data: bytes) -> bytes:
-        """Encode the last of it, and the end."""
+        """Encode the last data, and the end."""
         ...
 
 
 class CodedOutbox:
-    """Sends a stream through a coder.
-
-    Args:
-        outbox: where it leaves.
-        coder: what encodes it.
-        declared: how many plain bytes there are to be; ``None`` where nobody has said.
-    """
+    """Sends a stream through a coder. ``declared`` is the ``content-length`` of the plain bytes, if there is one."""
 
     __slots__ = ("_coder", "_outbox", "_remaining")
 
@@ -42,7 +36,7 @@ class CodedOutbox:
         self._remaining = declared
 
     async def body(self, data: bytes) -> None:
-        """See ``Outbox``. No end follows what is longer than was declared."""
+        """See ``Outbox``. A body that is longer than declared gets no end."""
         excess = self._remaining is not None and len(data) > self._remaining
         if self._remaining is not None:
             data = data[: self._remaining]
@@ -52,7 +46,7 @@ class CodedOutbox:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
 
     async def end(self, data: bytes = b"") -> None:
-        """See ``Outbox``. There is no end to what is shorter than was declared."""
+        """See ``Outbox``. A body that is shorter than declared gets no end."""
         if self._remaining is not None and len(data) != self._remaining:
             await self.body(data)
             raise ContentLengthError(f"the body ended {self._remaining} bytes short of its content-length")

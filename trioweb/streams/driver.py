@@ -1,9 +1,9 @@
-"""The driver of a user's generator: what it gives goes into the channel of its stream, or to its maps.
+"""Drives a user's generator: puts its chunks into the channel of its stream, or passes them to its maps.
 
 Rules that this module alone enforces:
 
-* What interrupts the wait for room is raised at the ``yield``, inside the generator, with the chunk accepted.
-* A chunk that cannot be encoded is raised there too, so that the traceback points at the user's line.
+* What interrupts the wait for room is raised at the ``yield`` in the generator, after the chunk was accepted.
+* A chunk that cannot be encoded is raised there too, so that the traceback shows the user's line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trioweb.streams.closing import close_generator
 
 
 class First(NamedTuple):
-    """The first chunk of a generator that was begun, and what to raise at its ``yield``."""
+    """The first chunk of a generator whose response waits for middleware, and the error to raise at its ``yield``."""
 
     data: bytes
     error: BaseException | None
@@ -29,7 +29,7 @@ async def first_chunk(generator: AsyncGenerator[object, None], encoder: Encoder)
     """The first chunk, encoded.
 
     Raises:
-        StopAsyncIteration: there is none.
+        StopAsyncIteration: if there is none.
     """
     chunk = await anext(generator)
     while True:
@@ -50,12 +50,12 @@ async def drive(
     scope: trio.CancelScope,
     first: First | None = None,
 ) -> None:
-    """Run a generator to its end, and put what it gives into the channel.
+    """Run a generator to its end, and put its chunks into the channel.
 
-    ``scope`` is around it: what swallows that scope's cancellation and yields on is closed.
+    ``scope`` is around this call. A generator that swallows its cancellation and yields again is closed.
     """
-    # The hot loop of the project: 100,000 chunks a request are ordinary. It stays in `async for` with plain locals,
-    # and leaves it only to raise something at the yield. One call of max() would cost a third of all of it.
+    # The hot loop of the project: 100,000 chunks a request are common. It is an `async for` with local variables, left
+    # only to raise something at the `yield`. A call of max() would take a third of its time.
     append = channel.chunks.append
     ignored = 0
     try:
@@ -63,16 +63,16 @@ async def drive(
             error = await _accept(await anext(generator), channel, encoder, scope)
         else:
             channel.append(first.data)
-            error = first.error or await _settled(channel, scope)
+            error = first.error or await _settle(channel, scope)
             first = None
         while True:
             while error is not None:
                 ignored += scope.cancel_called
-                if ignored > 1:  # it swallowed the end of the stream, and yields on: closing it raises its error
+                if ignored > 1:  # the generator has swallowed the cancellation twice: `close_generator` raises an error
                     return
                 error = await _accept(await generator.athrow(error), channel, encoder, scope)
             encode = encoder.encode
-            assert encode is not None  # noqa: S101 - the first chunk has settled it
+            assert encode is not None  # noqa: S101 - set with the first chunk
             async for chunk in generator:
                 try:
                     data = encode(chunk)
@@ -83,7 +83,7 @@ async def drive(
                 size = len(data)
                 channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
                 if waiting > channel.mark:
-                    error = await _settled(channel, scope)
+                    error = await _settle(channel, scope)
                     if error is not None:
                         break
             else:
@@ -91,14 +91,14 @@ async def drive(
     except StopAsyncIteration:
         return
     finally:
-        error = None  # it has passed this frame
+        error = None  # its traceback refers to this frame
         await close_generator(generator)
 
 
 async def _accept(
     chunk: object, channel: ByteChannel, encoder: Encoder, scope: trio.CancelScope
 ) -> BaseException | None:
-    """Take one chunk with every precaution. Returns what to raise at the ``yield`` that gave it."""
+    """Encode and append one chunk, after a wait for room. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.make_room()
     except BaseException as raised:
@@ -108,14 +108,16 @@ async def _accept(
     except Exception as wrong:
         return encoder.explain(chunk, wrong)
     channel.append(data)
-    return await _settled(channel, scope)
+    return await _settle(channel, scope)
 
 
-async def _settled(channel: ByteChannel, scope: trio.CancelScope) -> BaseException | None:
+async def _settle(channel: ByteChannel, scope: trio.CancelScope) -> BaseException | None:
     """Wait for room after a chunk. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.settle()
-        if scope.cancel_called:  # it has swallowed that: told at each chunk, it cannot go on for ever
+        if (
+            scope.cancel_called
+        ):  # raise it after each chunk, so that a generator that swallows it does not go on for ever
             await trio.lowlevel.checkpoint()
     except BaseException as raised:
         return raised
@@ -129,16 +131,16 @@ async def encoded(
     scope: trio.CancelScope,
     first: First | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """The generator's chunks as bytes, for maps. It waits for room before it resumes the generator.
+    """The chunks of a generator as bytes, for maps. It waits for room before it resumes the generator.
 
-    So what interrupts that wait is raised at the user's own ``yield``, whatever stands between it and the channel.
+    So what interrupts the wait is raised at the user's ``yield``, not in the maps between that and the channel.
     """
     error: BaseException | None = None
     ignored = 0
     try:
         if first is not None:
             yield first.data
-            error = first.error or await _settled(channel, scope)
+            error = first.error or await _settle(channel, scope)
             first = None
         while True:
             chunk = await (anext(generator) if error is None else generator.athrow(error))
@@ -149,12 +151,12 @@ async def encoded(
                 error = encoder.explain(chunk, wrong)
                 continue
             yield data
-            error = await _settled(channel, scope)
+            error = await _settle(channel, scope)
             ignored += error is not None and scope.cancel_called
             if ignored > 1:
                 return
     except StopAsyncIteration:
         return
     finally:
-        error = first = None  # they have passed this frame
+        error = first = None  # their tracebacks refer to this frame
         await close_generator(generator)

@@ -1,7 +1,7 @@
-"""The stream formats as plain async generators, to build on: what the responses of the same names send.
+"""The stream formats as plain async generators, to build on: the responses of the same names send their chunks.
 
-They give ``bytes``. Each iterates its source in the task that iterates it, closes it there, and is itself best left
-to a response, which closes it whatever happens; a program that iterates one itself writes
+They yield ``bytes``. Each iterates and closes its source in the task that iterates the generator. A response closes the
+generator in any case; a program that iterates one itself writes
 ``async with contextlib.aclosing(json_lines(items)) as lines``.
 """
 
@@ -20,19 +20,17 @@ from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_
 from trioweb.ground.http.events import PING
 from trioweb.io.threads import in_thread
 from trioweb.streams.closing import close_generator
-from trioweb.streams.sources import as_generator, framed, from_thread, with_pings
+from trioweb.streams.sources import FILE_CHUNK, as_generator, framed, from_thread, with_pings
 
-FILE_CHUNK: Final = 65536
-"""Bytes that one hop to a worker thread reads of a file."""
 SYNC_BUFFER: Final = 65536
-"""Bytes that wait between the worker thread of a sync iterable and who iterates its generator."""
+"""Bytes that are buffered between the worker thread of a sync iterable and the generator."""
 
 
 def json_lines(items: AsyncIterable[object] | Iterable[object]) -> AsyncGenerator[bytes, None]:
-    """One JSON value a line. Waits for ``items``; a sync iterator is drained in one worker thread.
+    """One JSON value a line. Waits for ``items``; a sync iterator is iterated in one worker thread.
 
     Raises (in the iteration, and first at the ``yield`` that gave the item):
-        TypeError: an item has no JSON form.
+        TypeError: if an item has no JSON form.
     """
     return _encoded(items, encode_json_line)
 
@@ -44,25 +42,25 @@ def csv_rows(
 
     Args:
         rows: the rows.
-        header: the first line, and the columns where rows have names; else the first such row's names.
+        header: the first line, and the order of columns in rows with names; by default the names of the first such row.
 
     Raises (in the iteration, and first at the ``yield`` that gave the row):
-        TypeError: a row is none of these.
-        ValueError: a row has a column that the header does not name.
+        TypeError: if a row is none of these.
+        ValueError: if a row has a column that the header does not name.
     """
     encoder = CSVEncoder(header)
     return _encoded(rows, encoder, encoder.header_line)
 
 
 async def file_chunks(path: str | os.PathLike[str], chunk_size: int = FILE_CHUNK) -> AsyncGenerator[bytes, None]:
-    """The bytes of a file, read in worker threads: one hop a chunk, and no thread while nobody asks.
+    """The bytes of a file. Each chunk is read by one call of a worker thread; none is held in between.
 
     Args:
-        path: the file.
+        path: the path of the file.
         chunk_size: bytes of a chunk; the last one is shorter.
 
     Raises:
-        OSError: the file cannot be opened or read.
+        OSError: if the file cannot be opened or read.
     """
     file: io.RawIOBase = await in_thread(partial(io.FileIO, path))
     try:
@@ -78,12 +76,12 @@ async def server_sent_events(
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events as bytes: ``ServerSentEvent``s, or values that become the data of one.
 
-    ``events`` is iterated in a task of its own, from start to close, so that a ping can go out while it sleeps.
+    ``events`` is iterated in a task of its own, from start to close, so that a ping can be sent while it sleeps.
 
     Args:
-        events: what to send.
-        ping: seconds without an event after which a comment is given; ``None`` for none.
-        retry: milliseconds that a client waits before it reconnects; given first.
+        events: the events to send.
+        ping: seconds without an event after which a comment is sent; ``None`` for no comments.
+        retry: milliseconds that a client waits before it reconnects, sent first; ``None`` to leave that to the client.
     """
     chunks = _encoded(events, encode_any_event)
     if ping is not None:
@@ -98,7 +96,7 @@ async def _encoded(
 ) -> AsyncGenerator[bytes, None]:
     source = as_generator(items)
     if source is None:
-        source, encode = from_thread(items, Encoder("a stream", encode), SYNC_BUFFER), _same
+        source, encode = from_thread(items, Encoder("a stream", encode), SYNC_BUFFER), bytes
     error: BaseException | None = None
     try:
         while True:
@@ -116,7 +114,3 @@ async def _encoded(
         await close_generator(source)
     if tail is not None and (line := tail()):
         yield line
-
-
-def _same(data: bytes) -> bytes:
-    return data

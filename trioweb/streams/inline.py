@@ -1,16 +1,15 @@
-"""A stream in one task: for a server that takes bytes without a wait, and watches the client by itself.
+"""Sends a stream in the task that runs its generator, on a server that writes without waiting and watches the client.
 
-The task of the request runs the generator, and stands between it and trio's loop: each time that the generator is about
-to wait, for whatever it be, this comes to know of it first, and hands what has piled up to the server. So a stream that
-waits holds one task, and none that sends or watches; and no trap of trio's is answered here: they pass, both ways.
+``stepping`` calls ``_flush`` before each wait of the generator, whatever it waits for, and that sends the buffered
+chunks. So an idle stream needs one task, without a second one for its sender or a third for the watch over its client.
 
 Rules that this module alone enforces:
 
-* When the generator waits, all that it gave has left, as far as the client takes it: no chunk waits for another. One
-  that only passes checkpoints does not wait: what it gives leaves at the first of them in each ``TURN``.
-* What the client does not take at once is written by the same task where the generator needs room for more, and else
-  by a second one, which ends when all has left.
-* What happens to the client, or to its time, ends the producer; it is never raised at a ``yield``.
+* When the generator waits, all of its chunks are sent, as far as the client receives them. In a generator that only
+  passes checkpoints, the first one in each ``TURN`` counts as a wait.
+* The rest is written by the same task if the generator needs room for more, and otherwise by a second task, which ends
+  when all is written.
+* A disconnect or timeout of the client cancels the producer; it is never raised at a ``yield``.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from trioweb.streams.stepping import stepping
 from trioweb.streams.stream import Stream
 
 PARTS: Final = 16
-"""Chunks that are handed over as they are; more are joined first."""
+"""Up to so many chunks are passed on as they are; more are joined first."""
 
 
 class _Channel(ByteChannel):
-    """A channel whose producer is its sender."""
+    """The channel of a producer that is its own sender."""
 
     __slots__ = ("stream",)
 
     stream: InlineStream
 
     def take_parts(self) -> list[bytes]:
-        """What ``take`` gives, in as many parts as it came where these are few."""
+        """As ``take``, without joining a few chunks."""
         if len(self.chunks) > PARTS or self.waiting > 2 * self.limit:
             return [self.take()]
         parts = self.chunks[:]
@@ -55,8 +54,8 @@ class _Channel(ByteChannel):
 
     async def settle(self) -> None:
         if self.waiting > self.limit:
-            await self._room_made()
-            await self._go_on()
+            await self._wait_for_room()
+            await self._check_closed()
         if perf_counter() - self._turn_at > TURN:
             await trio.lowlevel.checkpoint()
             self._turn_at = perf_counter()
@@ -64,29 +63,21 @@ class _Channel(ByteChannel):
         else:
             self.mark = min(self.limit, 2 * self.waiting)
 
-    async def _room_made(self) -> None:
+    async def _wait_for_room(self) -> None:
         while self.waiting > self.limit and not self.closed:
-            if self.stream.busy:
-                await super()._room_made()
+            if self.stream.writing:
+                await super()._wait_for_room()
             else:
                 began = self._turn_at
-                await self.stream.hand_over()
-                self._turn_at = began  # it is the same turn still
+                await self.stream.write()
+                self._turn_at = began  # `take_parts` has reset it, but no other task may have run
 
 
 class InlineStream(Producer):
-    """A producer that sends what it gives. ``relay`` is all of it.
+    """A producer that sends its own chunks: see ``relay``. Its source can be iterated as an async generator."""
 
-    Args:
-        stream: what to send: an async generator, or what can be iterated as one.
-        where: the route, for messages.
-        outbox: where it leaves.
-        transport: the client.
-        opening: what gives the head.
-    """
-
-    __slots__ = ("_channel", "_flushed_at", "_since", "_task", "_transport", "_writing", "busy", "failure",
-                 "opening", "outbox")  # fmt: skip
+    __slots__ = ("_channel", "_flushed_at", "_idle_since", "_task", "_transport", "_writer", "failure", "opening",
+                 "outbox", "writing")  # fmt: skip
 
     def __init__(
         self, stream: Stream, where: str, outbox: Outbox, transport: DirectTransport, opening: Opening
@@ -96,36 +87,39 @@ class InlineStream(Producer):
         super().__init__(stream, where, channel)
         self.outbox = outbox
         self._transport = transport
-        self._writing: trio.CancelScope | None = None  # around the second task
-        self._task: trio.lowlevel.Task | None = None  # this one, where it waits for that
-        self._since = trio.current_time()  # the producer has given nothing
+        self._writer: trio.CancelScope | None = None  # around the second task
+        self._task: trio.lowlevel.Task | None = None  # this task, while it waits for the second
+        self._idle_since = trio.current_time()  # the producer has given nothing since
         self._flushed_at = -math.inf
         self.opening: Opening | None = opening
-        """Gives the head; it is not kept longer than that."""
-        self.busy = False
-        """The client has not taken all that it was given, and some task is at it."""
+        """Gives the head; ``None`` after that."""
+        self.writing = False
+        """A task writes what the client has not received yet."""
         self.failure: Exception | None = None
-        """What has ended it, where that is not the generator's."""
+        """What has ended the stream, other than its generator."""
 
     async def relay(self) -> None:
-        """See ``streams.relay``: the same, but that a cancellation from outside reaches the writes too.
+        """Send the stream, to the end.
+
+        A cancellation from outside reaches the generator and the writes.
 
         Raises:
-            Exception: what it failed with; the head has not left if that was before its first chunk.
+            ClientDisconnected: if the client has disconnected.
+            Exception: if the stream fails; if that was before its first chunk, the head is not sent.
         """
         begun = False
         try:
             self._transport.watch(self)
             if self.stream.head_first:
-                await self._begin()
+                await self._send_head()
                 await send_prelude(self.stream, self.outbox, self.outbox)
-            begun = True
+            begun = True  # from here on `run` closes the source
             await stepping(self.run(), self._flush)
-            await self._written()
+            await self._wait_for_writer()
             self._raise_failure()
             await self._send_rest()
         except ClientDisconnected:
-            self._raise_failure()
+            self._raise_failure()  # a timeout has disconnected the client: that is the reason
             raise
         finally:
             self.failure = None
@@ -133,20 +127,21 @@ class InlineStream(Producer):
             self.channel.close()
             if not begun:
                 await close_unused(self.stream.source)
-            if self._writing is not None:
-                self._writing.cancel()
+            if self._writer is not None:
+                # The second task uses the connection, which the next request gets when this returns.
+                self._writer.cancel()
                 with trio.CancelScope(shield=True):
-                    await self._written()
-            del self._channel.stream  # which refers to this
+                    await self._wait_for_writer()
+            del self._channel.stream  # it refers to this object: no reference cycle may be left
 
     async def _send_rest(self) -> None:
-        """After the generator has ended: what it left, and the end."""
+        """After the generator has ended: send the remaining chunks, and the end."""
         channel, outbox = self.channel, self.outbox
         if not outbox.started:
             if not channel.chunks and channel.outcome is not Outcome.FINISHED:
                 channel.raise_failure()
                 return
-            await self._begin()
+            await self._send_head()
         await send_all(self, outbox, outbox)
         self._raise_failure()
 
@@ -156,86 +151,86 @@ class InlineStream(Producer):
             try:
                 raise failure from None
             finally:
-                del failure
+                del failure  # its traceback refers to this frame
 
-    async def _begin(self) -> None:
+    async def _send_head(self) -> None:
         opening, self.opening = self.opening, None
-        assert opening is not None  # noqa: S101 - it is called once
+        assert opening is not None  # noqa: S101 - called once
         try:
             status, headers = opening.head(self, self.encoder.media_type)
             await self.outbox.start(status, headers, bodiless=False)
         except BaseException:
-            self.opening = opening  # it answers for the failure
+            self.opening = opening  # its request answers the failure
             raise
 
-    # What piles up
+    # Buffered chunks
 
-    def _give(self, parts: list[bytes]) -> bool:
-        """Send something as far as the client takes it. Returns whether that was all of it."""
+    def _offer(self, parts: list[bytes]) -> bool:
+        """Send parts as far as the client receives them now. Returns whether that was all. Does not block."""
         if not self.outbox.started:
-            _at_once(self._begin())
+            _run_at_once(self._send_head())  # a `DirectTransport` buffers the head
         return self.outbox.offer(self._transport, parts)
 
     def _flush(self, only_a_turn: bool) -> None:
-        """The generator is about to wait: what it gave leaves. Does not block, and raises nothing."""
+        """Called before each wait of the generator: send the buffered chunks. Does not block, and raises nothing."""
         channel = self._channel
-        if self.busy or channel.closed or not (channel.chunks or self._transport.pending):
+        if self.writing or channel.closed or not (channel.chunks or self._transport.pending):
             return
         now = perf_counter()
-        if only_a_turn and now - self._flushed_at < TURN:
+        if only_a_turn and now - self._flushed_at < TURN:  # the generator goes on at once: collect more
             return
         self._flushed_at = now
         self._send_now()
 
     def _send_now(self, first: bytes = b"") -> None:
-        """Send something, and what has piled up; a second task sees to what the client does not take at once."""
+        """Send some bytes, and the buffered chunks; a second task writes what the client does not receive at once."""
         channel, transport = self._channel, self._transport
         try:
             if first:
-                self._give([first])
+                self._offer([first])
             while channel.chunks and not transport.pending:
-                self._give(channel.take_parts())
-            self._since = trio.current_time()
+                self._offer(channel.take_parts())
+            self._idle_since = trio.current_time()
             if transport.pending:
-                self._writing = trio.CancelScope()
-                transport.start(self._write_on)
-                self.busy = True
+                self._writer = trio.CancelScope()
+                transport.start(self._write_rest)
+                self.writing = True
         except Exception as error:
             self._fail(error)
 
-    async def hand_over(self) -> None:
-        """The generator needs room: have the client take what there is. Raises only what has interrupted it."""
-        self.busy = True
+    async def write(self) -> None:
+        """Write the buffered chunks, for a generator that needs room. Raises only a cancellation."""
+        self.writing = True
         try:
-            if self._transport.pending or not self._give(self._channel.take_parts()):
+            if self._transport.pending or not self._offer(self._channel.take_parts()):
                 await self.outbox.flushed(self._transport)
         except Exception as error:
             self._fail(error)
         finally:
-            self.busy = False
-            self._since = trio.current_time()
+            self.writing = False
+            self._idle_since = trio.current_time()
 
-    async def _write_on(self) -> None:
-        """Write what the client did not take, as a task of its own: the generator waits for something else."""
+    async def _write_rest(self) -> None:
+        """The second task: write what the client has not received, while the generator waits for something else."""
         channel = self._channel
         try:
-            with cast("trio.CancelScope", self._writing):
+            with cast("trio.CancelScope", self._writer):
                 await self.outbox.flushed(self._transport)
                 while channel.chunks:
-                    if not self._give(channel.take_parts()):
+                    if not self._offer(channel.take_parts()):
                         await self.outbox.flushed(self._transport)
         except Exception as error:
             self._fail(error)
         finally:
-            self.busy, self._writing = False, None
-            self._since = trio.current_time()
+            self.writing, self._writer = False, None
+            self._idle_since = trio.current_time()
             if self._task is not None:
                 trio.lowlevel.reschedule(self._task)
                 self._task = None
 
-    async def _written(self) -> None:
+    async def _wait_for_writer(self) -> None:
         """Wait for the second task to end."""
-        while self.busy:
+        while self.writing:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
@@ -246,29 +241,29 @@ class InlineStream(Producer):
     # What ends it
 
     def _fail(self, error: Exception) -> None:
-        """Nothing more can be sent. Does not block."""
+        """End the stream, since nothing more can be sent. Does not block."""
         self.failure = self.failure or error
         self.outbox.gone = self.outbox.gone or isinstance(error, (ClientDisconnected, StreamTimeout))
-        self.leave()
+        self.abandon()
         self.outbox.release()
 
     def left(self) -> None:
         """See ``Watcher``."""
         if self.on_end is not None:
-            self.on_end()  # before the source is closed: who feeds it meets no broken channel
+            self.on_end()  # first, or tasks that send to a channel source would raise BrokenResourceError
         self._fail(ClientDisconnected("the client left while its response was sent"))
 
     @property
     def silent_since(self) -> float | None:
-        """See ``Producer``: it is its own sender, and waits for a chunk unless it is writing one."""
+        """See ``Producer``: as its own sender it waits for a chunk whenever it does not write one."""
         waits = self.outbox.sending_since is None and self.channel.outcome is Outcome.RUNNING
-        return self._since if waits else None
+        return self._idle_since if waits else None
 
     def ping(self) -> None:
         """See ``Producer``."""
-        since = self._since
+        since = self._idle_since
         self._send_now(self.stream.ping_chunk)
-        self._since = since  # that was none of the generator's
+        self._idle_since = since  # a ping is no chunk of the generator
 
     def look(self) -> float:
         """See ``Watcher``."""
@@ -281,8 +276,8 @@ class InlineStream(Producer):
         return min(write_due, self.check_silence(started=outbox.started))
 
 
-def _at_once(coroutine: Coroutine[object, object, None]) -> None:
-    """Run what does not wait."""
+def _run_at_once(coroutine: Coroutine[object, object, None]) -> None:
+    """Run a coroutine that does not wait."""
     try:
         coroutine.send(None)
     except StopIteration:

@@ -2,8 +2,8 @@
 
 Rules that this module alone enforces:
 
-* A generator lives in one task, and its ``finally`` blocks have run when that task ends, whatever ended it.
-* A producer that was interrupted has not finished, whatever its generator made of the interruption.
+* A generator runs in one task, and its ``finally`` blocks have run when that task ends, whatever has ended it.
+* A producer that was interrupted has not finished, even if its generator swallows the cancellation and returns.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from trioweb.streams.sources import as_generator, fill_from_thread, framed, from
 from trioweb.streams.stream import Stream
 
 TASK: Final = "a stream's producer"
-"""The name of its task: one for all of them costs each nothing."""
+"""The name of the task: one string for all of them."""
 
 
 class Producer:
-    """Runs one stream's source and fills ``channel``.
+    """Iterates the source of one stream, and fills ``channel``.
 
-    One that was begun before it is started has its first chunk, and waits with that: by then the maps are known.
+    After ``begin`` it waits with its first chunk for ``start``: middleware may add maps until then.
     """
 
     __slots__ = (
-        "_begun", "_ended", "_pinged", "_released", "_scope", "_timeout", "_told", "channel", "encoder", "interrupted",
-        "on_end", "stream",
+        "_begun", "_ended", "_handled", "_pinged", "_released", "_scope", "_timeout", "channel", "encoder",
+        "interrupted", "on_end", "stream",
     )  # fmt: skip
 
     def __init__(self, stream: Stream, where: str, channel: ByteChannel | None = None) -> None:
@@ -45,15 +45,15 @@ class Producer:
         stream.begun = True
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
-        self._ended = False
+        self._ended = False  # by `end`
         self._pinged = -math.inf
         self.interrupted = False
-        """It was told to end, as by a cancellation of the task that runs it."""
+        """It was cancelled by ``interrupt``."""
         self.on_end: Callable[[], None] | None = None
-        """Called where it ends because the server stops, or the client has left: what feeds it is to end first."""
-        self._told: Exception | None = None
-        self._begun: trio.Event | None = None
-        self._released: trio.Event | None = None
+        """Called before its source is closed, at a stop or a disconnect: ends the tasks that send to the source."""
+        self._handled: Exception | None = None  # an error that `on_error` has made a chunk of
+        self._begun: trio.Event | None = None  # the first chunk is there, or the producer has ended
+        self._released: trio.Event | None = None  # `start`, after `begin`
         self.encoder = Encoder(where, stream.encode)
         self.channel = channel or ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
 
@@ -63,39 +63,39 @@ class Producer:
         return self.encoder.where
 
     def cancel(self, timeout: StreamTimeout | None = None) -> None:
-        """End it: the sender has gone, or the stream ran into a time limit."""
+        """Cancel the source: the sender has ended, or the stream has exceeded a time limit. Does not block."""
         self._timeout = timeout
         self._scope.cancel()
 
     def end(self) -> None:
-        """Have it end here and now, and count as finished: what it gave is whole."""
+        """Cancel the source, and finish cleanly with the chunks so far. Does not block."""
         self._ended = True
         if self.on_end is not None:
             self.on_end()
         self._scope.cancel()
 
     def interrupt(self) -> None:
-        """End it, as a cancellation of the task that runs it does. Does not block."""
+        """Cancel the source, as a cancellation from outside does. Does not block."""
         self.interrupted = True
         self._scope.cancel()
 
     @property
     def silent_since(self) -> float | None:
-        """Since when its sender has waited for a chunk, by trio's clock; ``None`` while it does not."""
+        """When its sender began to wait for a chunk, by trio's clock; ``None`` while it does not wait."""
         return self.channel.silent_since
 
     def ping(self) -> None:
-        """Have its sender send ``Stream.ping_chunk``. Does not block."""
+        """Have the sender send ``Stream.ping_chunk``. Does not block."""
         self.channel.nudge()
 
     def check_silence(self, *, started: bool) -> float:
-        """See to its times while it gives nothing: end it at ``idle_timeout``, ping its client. Does not block.
+        """End a silent producer after its ``idle_timeout``, or send a ping. Does not block.
 
         Args:
-            started: its head has left.
+            started: the head was sent.
 
         Returns:
-            When to look again, by trio's clock.
+            When to call this again, by trio's clock.
         """
         stream, now, since = self.stream, trio.current_time(), self.silent_since
         silent, since = since is not None, now if since is None else since
@@ -103,7 +103,7 @@ class Producer:
         if silent and idle_due <= now:
             self.cancel(self.silence())
             return math.inf
-        if stream.ping is None or stream.maps:  # which give their own
+        if stream.ping is None or stream.maps:  # pings of a stream with maps go through them: `with_pings`
             return idle_due
         ping_due = due(max(since, self._pinged), stream.ping)
         if silent and ping_due <= now:
@@ -113,14 +113,14 @@ class Producer:
         return min(idle_due, ping_due)
 
     def silence(self) -> StreamTimeout:
-        """The error of a stream that has given nothing for too long."""
+        """The error of a stream that exceeds its ``idle_timeout``."""
         return StreamTimeout(f"{self.where} gave nothing for its idle_timeout of {self.stream.idle_timeout} s")
 
     async def begin(self, nursery: trio.Nursery) -> None:
-        """Run it in a nursery up to its first chunk, or its end, and hold it there. A cancellation leaves it running.
+        """Run it in a nursery, up to its first chunk or its end, and hold it there. A cancellation leaves it running.
 
         Raises:
-            Exception: what it failed with before that.
+            Exception: if it fails before that.
         """
         self._begun, self._released = trio.Event(), trio.Event()
         nursery.start_soon(self.run, name=TASK)
@@ -130,24 +130,24 @@ class Producer:
         self.channel.raise_failure()
 
     def start(self, nursery: trio.Nursery) -> None:
-        """Run it in a nursery; or let one go on that was held there. Does not block."""
+        """Run it in a nursery, or, after ``begin``, let it go on. Does not block."""
         if self._released is None:
             nursery.start_soon(self.run, name=TASK)
         else:
             self._released.set()
 
-    def leave(self) -> None:
-        """Nothing will be taken from it, any more or at all: end it. Safe to call twice. Does not block."""
+    def abandon(self) -> None:
+        """End it, since nothing more is taken from it. Safe to call twice. Does not block."""
         self.channel.close()
         self.cancel()
         if self._released is not None:
             self._released.set()
 
     async def run(self) -> None:
-        """Produce to the end. Neither an error nor a cancellation is raised: ``channel.outcome`` tells how it ended.
+        """Produce to the end. Errors and cancellations are not raised, but set ``channel.outcome``.
 
         Raises:
-            Exception: an error after the channel was closed, in a clean-up for instance: nobody else would hear of it.
+            Exception: if it fails after the channel was closed, in a clean-up for instance: nothing else would tell.
         """
         outcome = Outcome.INTERRUPTED
         failure: Exception | None = None
@@ -156,19 +156,19 @@ class Producer:
         try:
             with self._scope:
                 if isasyncgen(self.stream.source) and not self.stream.maps and self._begun is None:
-                    # What most are, and thousands may wait in: without a frame in between.
-                    await drive(self._fresh(self.stream.source), self.channel, self.encoder, self._scope)
+                    # Most streams, of which thousands may wait in here, save a frame.
+                    await drive(self._check_fresh(self.stream.source), self.channel, self.encoder, self._scope)
                     self._add_tail()
                 else:
                     await self._fill()
                 if trio.current_effective_deadline() > -math.inf:
-                    outcome, failure = Outcome.FINISHED, self._told
+                    outcome, failure = Outcome.FINISHED, self._handled
         except Exception as error:
             outcome, failure = Outcome.FAILED, taken(error)
             if self.channel.closed:
                 raise
         except trio.Cancelled:
-            pass  # the sender hears of it by the outcome, and sends what was accepted before the nursery closes
+            pass  # the sender sees the outcome, and sends what was accepted before the nursery closes
         finally:
             if (
                 outcome is Outcome.INTERRUPTED
@@ -180,12 +180,12 @@ class Producer:
                 else:
                     outcome, failure = Outcome.FAILED, self._timeout or self.overdue()
             self.channel.finish(outcome, failure)
-            failure = self._timeout = self._told = None
+            failure = self._timeout = self._handled = None
             if self._begun is not None:
                 self._begun.set()
 
     def overdue(self) -> StreamTimeout:
-        """The error of a stream that takes longer than it may."""
+        """The error of a stream that exceeds its ``max_duration``."""
         return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self.stream.max_duration} s")
 
     async def _fill(self) -> None:
@@ -199,13 +199,13 @@ class Producer:
                     try:
                         await self._fill_mapped(encoded(generator, channel, encoder, self._scope, first))
                     finally:
-                        await close_generator(generator)  # also where a map has never asked for a chunk
+                        await close_generator(generator)  # a map may never have iterated it
                     return
                 await drive(generator, channel, encoder, self._scope, first)
             finally:
-                first = None  # with what was raised at its `yield`
+                first = None  # the traceback of its error refers to this frame
         elif stream.maps or self._begun is not None:
-            channel.limit = channel.piece = stream.buffer_size // 4  # of two channels, which together hold what one may
+            channel.limit = channel.piece = stream.buffer_size // 4  # two channels share the limit
             chunks = from_thread(source, encoder, channel.limit)
             try:
                 first = await self._first(chunks.__anext__)
@@ -225,15 +225,15 @@ class Producer:
             self.channel.append(tail)
 
     async def _first(self, pull: Callable[[], Awaitable[bytes]]) -> First | None:
-        """The first chunk of one that is held, when that may go on; ``None`` where there is none, or nobody holds it.
+        """After ``begin``: the first chunk, when ``start`` is called; ``None`` if there is none, and without ``begin``.
 
-        What interrupts it meanwhile is for the ``yield``; but where its chunk goes is not known before.
+        A cancellation in between is raised at the ``yield``, but not before ``start``, since the chunk may be sent.
         """
         if self._begun is None or self._released is None:
             return None
         try:
             first: First | None = First(await pull(), None)
-        except StopAsyncIteration:  # no `suppress`, whose frame holds a group that passes it
+        except StopAsyncIteration:  # not by `suppress`, whose frame would keep an exception group alive
             first = None
         self._begun.set()
         try:
@@ -247,10 +247,10 @@ class Producer:
         return first
 
     async def _fill_mapped(self, chunks: AsyncGenerator[bytes, None], before: bytes = b"") -> None:
-        # All that is sent goes through the maps: also what is not the source's own.
+        # Maps get all that is sent: pings, prelude and tail too.
         stream, channel = self.stream, self.channel
         if stream.maps and stream.on_error is not None:
-            chunks = self._with_farewell(chunks, stream.on_error, begun=bool(before))
+            chunks = self._with_last_chunk(chunks, stream.on_error, begun=bool(before))
         if stream.ping is not None:
             chunks = with_pings(chunks, stream.ping, stream.ping_chunk)
         chunks = framed(chunks, stream.prelude or before, stream.tail)
@@ -266,10 +266,10 @@ class Producer:
         finally:
             await close_generators(opened)
 
-    async def _with_farewell(
+    async def _with_last_chunk(
         self, chunks: AsyncGenerator[bytes, None], on_error: Callable[[Exception], object], *, begun: bool
     ) -> AsyncGenerator[bytes, None]:
-        """The chunks, and where they fail what ``on_error`` makes of that: maps take it for one of them."""
+        """The chunks, and after a failure the chunk of ``on_error``, which goes through the maps too."""
         try:
             async for data in chunks:
                 begun = True
@@ -278,7 +278,7 @@ class Producer:
             last = on_error(unwrap(raised)) if begun else None
             if last is None:
                 raise
-            self._told = unwrap(raised)
+            self._handled = unwrap(raised)
             yield self.encoder.first(last)
         finally:
             await close_generator(chunks)
@@ -286,7 +286,7 @@ class Producer:
     async def _resolve(self) -> Any:
         source = self.stream.source
         if is_iterable(source) or not callable(source):
-            return self._fresh(source)
+            return self._check_fresh(source)
         made = source()
         if isawaitable(made):
             made = await made
@@ -295,10 +295,10 @@ class Producer:
                 f"{self.encoder.where}: the function that a stream was made from returned "
                 f"{type(made).__qualname__}: return a generator or another iterable"
             )
-        return self._fresh(made)
+        return self._check_fresh(made)
 
-    def _fresh(self, source: Any) -> Any:
-        """Refuse a generator that has ended: what has nothing left to give would look like an empty stream."""
+    def _check_fresh(self, source: Any) -> Any:
+        """Refuse a generator that has ended: it would look like an empty stream."""
         if getattr(source, "ag_frame", source) is None or getattr(source, "gi_frame", source) is None:
             raise RuntimeError(
                 f"{self.encoder.where}: the generator {source.__qualname__} has ended already: make one for each "

@@ -2,11 +2,11 @@
 
 Rules that this module alone enforces:
 
-* The head leaves with the first chunk, so an error before it is still an ordinary error.
-* All that piled up leaves as one message; nothing waits for a timer.
-* The end is sent only if the producer finished. What was accepted before an error is sent first.
-* What is a file has no producer: the sender reads it, or has the system send it without reading.
-* One shield stands around all of it: no cancellation reaches ``send``, and the channel is closed when it ends.
+* The head is sent with the first chunk, so an error before that gets an ordinary error response.
+* All buffered chunks are sent as one message, without a timer.
+* The end is sent only if the producer has finished. Chunks that were accepted before an error are sent first.
+* A file needs no producer: the sender reads it, or has the system send it.
+* All of it is shielded: no cancellation reaches ``send``, and the channel is closed at the end.
 """
 
 from __future__ import annotations
@@ -28,32 +28,21 @@ from trioweb.streams.stream import Stream
 
 
 class Opening(Protocol):
-    """What is sent before a body."""
+    """Gives the head of a response: a ``Delivery`` or a ``Reply``, whose folder is above this one."""
 
     def head(self, producer: Producer, media_type: str | None) -> tuple[int, RawHeaders]:
-        """Status and headers, given the media type that the first chunk stands for. Does not block."""
+        """The status and headers; ``media_type`` is that of the first chunk's type. Does not block."""
         ...
 
 
-async def relay(
-    producer: Producer,
-    nursery: trio.Nursery,
-    outbox: Outbox,
-    opening: Opening,
-) -> None:
-    """Run a stream's producer in ``nursery`` and send what it gives, to the end.
+async def relay(producer: Producer, nursery: trio.Nursery, outbox: Outbox, opening: Opening) -> None:
+    """Run a stream's producer in ``nursery``, and send its chunks.
 
-    Returns without having sent the end when the client has gone, or when the producer was interrupted; who called it
-    then breaks the response off. A cancellation from outside ends the producer, and by that this.
-
-    Args:
-        producer: what to run.
-        nursery: the request's.
-        outbox: where it leaves.
-        opening: gives the head.
+    Returns without sending the end if the client disconnects or the producer is interrupted: the caller then aborts the
+    response. A cancellation from outside interrupts the producer.
 
     Raises:
-        Exception: what the producer raised; the head has not left if that was before its first chunk.
+        Exception: if the producer fails; if that was before its first chunk, the head is not sent.
     """
     channel, stream = producer.channel, producer.stream
     if not stream.needs_producer:
@@ -76,15 +65,15 @@ async def relay(
             await send_all(producer, outbox, coded or outbox)
     finally:
         outbox.scope = None
-        producer.leave()
+        producer.abandon()  # it may wait for room in the channel
 
 
 async def _pull(producer: Producer, outbox: Outbox, opening: Opening) -> None:
-    """Send a file, piece by piece as it is read: no task has to wait for another one."""
+    """Send a file, piece by piece as it is read: no task waits for another one."""
     stream = producer.stream
     due = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
     source = as_generator(stream.source() if callable(stream.source) else stream.source)
-    assert source is not None  # noqa: S101 - no sync iterator is pulled
+    assert source is not None  # noqa: S101 - a file is never read by a sync iterator
     async with aclosing(source) as pieces:
         with trio.CancelScope(shield=True) as outbox.scope:
             first = await anext(pieces, b"")
@@ -95,20 +84,20 @@ async def _pull(producer: Producer, outbox: Outbox, opening: Opening) -> None:
             out = outbox if stream.coder is None else CodedOutbox(outbox, stream.coder, stream.declared)
             await out.body(first)
             async for piece in pieces:
-                # What is cancelled outside of the request is the watch's to tell.
+                # The shield hides a cancellation from outside, but the watch sets these.
                 if outbox.gone or producer.interrupted:
                     return
                 if trio.current_time() >= due:
                     raise producer.overdue()
                 if not isinstance(piece, Extent):
                     await out.body(piece)
-                else:  # where it is encoded there is no length, without which the system sends nothing
+                else:  # with a coder there is no `content-length`, and `file` sends nothing
                     piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
             await out.end()
 
 
 async def send_prelude(stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
-    """After a head that waits for no chunk: have it leave, with what belongs before the first one."""
+    """After the head: send the prelude, or the head alone if that does not wait for a chunk."""
     if stream.prelude and not stream.maps:
         await out.body(stream.prelude)
     elif stream.head_first:
@@ -116,20 +105,15 @@ async def send_prelude(stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox
 
 
 async def send_all(producer: Producer, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
-    """Send what a producer gives, to the end, after the head.
-
-    Args:
-        producer: it runs, or it has run.
-        outbox: where it leaves.
-        out: the same, or what codes it on the way there.
+    """Send all chunks of a producer that runs or has ended, after the head, by ``outbox`` or its coder ``out``.
 
     Raises:
-        Exception: what the producer raised.
+        Exception: if the producer fails.
     """
     channel, stream = producer.channel, producer.stream
     while not outbox.gone:
         while channel.must_wait():
-            await channel.news()  # for hours, in thousands of streams: a frame less each
+            await channel.sleep()  # not in a method: thousands of streams wait here, each with a frame less
         if channel.nudged:
             channel.nudged = False
             if not channel.ready:
@@ -138,28 +122,28 @@ async def send_all(producer: Producer, outbox: Outbox, out: Outbox | CodedOutbox
         data = channel.take()
         if channel.outcome is Outcome.FINISHED and not channel.chunks:
             await out.end(data)
-            channel.raise_failure()  # of one that was told its client
+            channel.raise_failure()  # `on_error` has made the last chunk of it
             return
         if data:
             await out.body(data)
         elif channel.outcome is not Outcome.RUNNING:
             break
-    await _say_farewell(producer, stream, outbox, out)
+    await _send_last_chunk(producer, stream, outbox, out)
     channel.raise_failure()
 
 
-async def _say_farewell(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
-    """End a stream that has failed with what its ``on_error`` makes of that, if anything."""
+async def _send_last_chunk(producer: Producer, stream: Stream, outbox: Outbox, out: Outbox | CodedOutbox) -> None:
+    """End a stream that has failed with the chunk of its ``on_error``, if there is one."""
     failure = producer.channel.failure
-    # Behind maps the producer has done it, or the maps themselves have failed, and what follows them would fit nothing.
+    # With maps the producer has done this, or the maps have failed, and the chunk would not fit their output.
     if failure is None or stream.on_error is None or outbox.gone or stream.maps:
         return
     try:
         last = stream.on_error(failure)
-        farewell = None if last is None else producer.encoder.first(last)
+        chunk = None if last is None else producer.encoder.first(last)
     except Exception as wrong:
         raise wrong from failure
     finally:
         del failure
-    if farewell is not None:
-        await out.end(farewell)
+    if chunk is not None:
+        await out.end(chunk)

@@ -1,4 +1,4 @@
-"""What can be streamed, and each of it as one of two things: an async generator, or an iterator for a worker thread."""
+"""The sources of streams: each is iterated as an async generator, or by a worker thread as an iterator."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trioweb.streams.channel import ByteChannel, Outcome, ThreadEnd
 from trioweb.streams.closing import close_generator, close_iterator, close_unused
 
 FILE_CHUNK: Final = 65536
-"""Bytes that one read of an async file asks for: one hop to a worker thread."""
+"""Bytes of one read of a file, which is one call of a worker thread."""
 READY = (list, tuple, set, frozenset, dict, range, deque)
-"""Iterables that are all there: to iterate them never blocks, so they need no thread."""
+"""Iterables in memory: iterating them never blocks, so they need no thread."""
 
 _WHOLE = (str, bytes, bytearray, memoryview, dict, type)
 
@@ -28,7 +28,7 @@ Source: TypeAlias = "Items | trio.abc.ReceiveStream | Callable[[], Items]"
 
 
 def is_iterator(value: object) -> bool:
-    """Whether a value is a stream by itself: a generator, an iterator, a receive channel or stream, an async file."""
+    """Whether a value is a stream by itself: a generator, iterator, receive channel or stream, or async file."""
     return (hasattr(value, "__next__") or is_async(value)) and not isinstance(value, type)
 
 
@@ -38,12 +38,12 @@ def is_async(value: object) -> bool:
 
 
 def is_iterable(value: object) -> bool:
-    """Whether a value can be streamed chunk by chunk where the user says so: text and mappings are one value each."""
+    """Whether a value can be streamed if the user asks for it: text, bytes and mappings are one value each."""
     return (hasattr(value, "__iter__") or is_async(value)) and not isinstance(value, _WHOLE)
 
 
 def as_generator(source: Any) -> Chunks | None:
-    """The source as an async generator, or ``None`` where only a thread may iterate it."""
+    """The source as an async generator, or ``None`` if only a thread may iterate it."""
     if _is_generator(source):
         return cast("Chunks", source)
     if is_async(source):
@@ -51,7 +51,7 @@ def as_generator(source: Any) -> Chunks | None:
             return _read(source)
         iterator = source.__aiter__()
         if _is_generator(iterator) and not (hasattr(source, "aclose") or hasattr(source, "close")):
-            return cast("Chunks", iterator)  # what is raised at its yield belongs there
+            return cast("Chunks", iterator)  # without a frame in between: errors are raised at its own `yield`
         return _iterate(source, iterator)
     if isinstance(source, READY) or type(source).__name__ in ("dict_keys", "dict_values", "dict_items"):
         return _each(source)
@@ -88,15 +88,15 @@ async def _each(items: Iterable[object]) -> AsyncGenerator[object, None]:
 
 
 def is_channel(source: object) -> bool:
-    """Whether a source has another end, that somebody may hold: a channel or stream, of trio's or in its shape."""
+    """Whether tasks may send to a source: a memory channel or receive stream, or one with their methods."""
     return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
 
 
 async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
-    """Drain an iterable into ``channel`` in one worker thread, from its first item to its close.
+    """Iterate an iterable in one worker thread, from start to close, and put its chunks into ``channel``.
 
-    A cancellation reaches the thread at its next chunk and nowhere else, and only then does this return: what the
-    iterable holds is never closed under its hands.
+    A cancellation takes effect at the thread's next chunk, and is raised when the thread has ended: the iterable is
+    never closed while it runs.
     """
     end, work = ThreadEnd(channel), thread_work()
     failure: Exception | None = None
@@ -109,7 +109,7 @@ async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, enc
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
-    except BaseException:  # which comes in place of it
+    except BaseException:  # a cancellation replaces the failure
         forget(failure)
         failure = None
         raise
@@ -140,11 +140,11 @@ def _drain(iterable: Iterable[object], put: Callable[[bytes], bool], encoder: En
 
 
 class _Ended(Exception):
-    """A generator took the error that was thrown into it for its end."""
+    """A generator has returned after an error was thrown into it."""
 
 
 def _encoded(iterator: Any, chunk: object, encoder: Encoder) -> bytes:
-    # What cannot be encoded is raised at the generator's yield; it may go on with another chunk.
+    # An encoding error is raised at the generator's `yield`; it may go on with another chunk.
     while True:
         try:
             return encoder.first(chunk)
@@ -161,7 +161,7 @@ def _encoded(iterator: Any, chunk: object, encoder: Encoder) -> bytes:
 
 
 async def from_thread(iterable: Iterable[object], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
-    """The encoded chunks of an iterable that a worker thread drains, joined as they pile up."""
+    """The encoded chunks of an iterable that a worker thread iterates; buffered chunks are joined."""
     channel = ByteChannel(limit)
     left = False
     try:
@@ -184,7 +184,7 @@ async def from_thread(iterable: Iterable[object], encoder: Encoder, limit: int) 
 
 
 async def fill_and_finish(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
-    """``fill_from_thread`` as a task of its own, its error a value in the channel."""
+    """Run ``fill_from_thread`` as a task; its failure is a value in the channel."""
     outcome, failure = Outcome.INTERRUPTED, None
     try:
         await fill_from_thread(iterable, channel, encoder)
@@ -197,7 +197,7 @@ async def fill_and_finish(iterable: Iterable[object], channel: ByteChannel, enco
 
 
 async def with_pings(chunks: AsyncGenerator[bytes, None], seconds: float, ping: bytes) -> AsyncGenerator[bytes, None]:
-    """The chunks, and a ping for each so many seconds in which there is none.
+    """The chunks, and a ping after each so many seconds without one.
 
     ``chunks`` is iterated in a task of its own, from start to close, so that a ping can be given while it sleeps.
     """
@@ -226,7 +226,7 @@ async def _forward(chunks: AsyncGenerator[bytes, None], send: trio.MemorySendCha
             async for data in chunks:
                 await send.send(data)
         except trio.BrokenResourceError:
-            pass  # whoever iterated this has had enough
+            pass  # the iteration has ended early
         finally:
             await close_generator(chunks)
 
@@ -234,10 +234,10 @@ async def _forward(chunks: AsyncGenerator[bytes, None], send: trio.MemorySendCha
 def mapped(
     function: Callable[[AsyncIterator[bytes]], Any], chunks: AsyncGenerator[bytes, None], where: str
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks as a map gives them on. ``where`` is the route, for messages.
+    """Call a map with the chunks. ``where`` is the route, for messages.
 
     Raises:
-        TypeError: the map is no async generator function.
+        TypeError: if the map is not an async generator function.
     """
     made = function(chunks)
     if hasattr(made, "__anext__") and hasattr(made, "aclose"):
@@ -253,7 +253,7 @@ def mapped(
 async def framed(
     chunks: AsyncGenerator[bytes, None], prelude: bytes, tail: Callable[[], bytes]
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks, with what goes before and after them."""
+    """The chunks, between a prelude and a tail."""
     try:
         if prelude:
             yield prelude

@@ -1,8 +1,8 @@
-"""A coroutine that is run by hand, inside of a trio task: who does that hears of each wait before it begins.
+"""Runs a coroutine step by step inside a trio task, and calls a function before each of its waits.
 
-A coroutine waits by handing a word to trio's loop, a trap, and goes on with the answer. Here both pass as they are, so
-that trio sees one task which does what it always did: its cancel scopes, nurseries and deadlines are those of the task.
-A coroutine may say other things too, while it is detached from trio and run by another loop: those are no waits.
+A coroutine waits by yielding a value, a trap, to trio's loop, and is resumed with a result. Both are passed on, so that
+trio sees one task, whose cancel scopes, nurseries and deadlines work as usual. Values that are no traps of trio, as
+while the coroutine is run by another loop, are no waits.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ def _trap_of(wait: Coroutine[object, object, object]) -> Any:
     return trap
 
 
-_CHECKPOINT: Final = _trap_of(trio.lowlevel.cancel_shielded_checkpoint())  # noqa: ASYNC105 - it is looked at, not run
-"""Said by a task that goes on as soon as others have run."""
+_CHECKPOINT: Final = _trap_of(trio.lowlevel.cancel_shielded_checkpoint())  # noqa: ASYNC105 - only its trap is used
+"""The trap of a checkpoint: the task goes on after others have run."""
 _WAIT: Final = type(_trap_of(trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.SUCCEEDED)))  # noqa: ASYNC105
-"""The kind of what all other waits say."""
+"""The type of the traps of all other waits."""
 
 
 @types.coroutine
 def stepping(
     coroutine: Coroutine[object, object, None], on_wait: Callable[[bool], None]
 ) -> Generator[object, object, None]:
-    """Await a coroutine, and call a function each time that it is about to wait.
+    """Await a coroutine, and call ``on_wait`` before each of its waits, with whether it is only a checkpoint.
 
-    Args:
-        coroutine: what to run.
-        on_wait: called with whether it only lets others run. It must neither block nor raise.
+    ``on_wait`` must neither block nor raise.
     """
     reply = None
     try:
@@ -53,4 +51,4 @@ def stepping(
     except StopIteration:
         return
     finally:
-        del reply  # it may be what trio raises, whose traceback has this frame
+        del reply  # it may be an exception of trio's, whose traceback refers to this frame

@@ -1,4 +1,4 @@
-"""What a stream is: a body that is produced while it is sent."""
+"""The description of a stream, for responses and for their senders."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ class Stream:
     """A body that is produced while it is sent: what to iterate, and how.
 
     Attributes:
-        source: what gives the chunks, or a function without arguments that returns it.
-        encode: chunk to bytes; ``None`` to let the first chunk decide.
-        tail: bytes to add when the source has ended, where a format needs them.
+        source: an iterable of chunks, or a function without parameters that returns one.
+        encode: encodes a chunk; ``None`` to choose by the type of the first chunk.
+        tail: returns bytes to send after the last chunk.
         maps: async generator functions over the encoded chunks, innermost first.
-        buffer_size: bytes that may wait, besides one chunk.
-        idle_timeout: seconds that the producer may give nothing.
-        write_timeout: seconds that the client may take nothing.
-        max_duration: seconds for all of it.
-        on_error: the last chunk for an error after the first one, or ``None`` to break the stream off.
-        head_first: send the head before there is a chunk.
-        ends_on_stop: it is made of events: when the server is told to stop one that answers a GET ends at once.
-        at_stop: what happens then, where the response says it: it ends at once, and cleanly, or may finish.
-        prelude: bytes that leave with the head.
+        buffer_size: the limit of buffered bytes, besides one chunk.
+        idle_timeout: seconds that the producer may give no chunk.
+        write_timeout: seconds that the client may receive nothing.
+        max_duration: seconds for the whole stream.
+        on_error: returns the last chunk after an error, or ``None`` to abort the response.
+        head_first: send the head before the first chunk.
+        ends_on_stop: an event stream: as the response to a GET it ends when the server stops.
+        at_stop: whether the stream ends cleanly when the server stops, or may finish; ``None`` for the default.
+        prelude: bytes to send with the head.
         ping: seconds without a chunk after which ``ping_chunk`` is sent.
-        ping_chunk: what keeps an idle stream alive.
-        given: which of the limits the response was given itself.
-        pulled: the source is a file: it is never long in giving its next piece, and may give an ``Extent`` for one.
-        coding: chooses a coder for all of it when the head is about to leave, where one is wanted: by then the content
-            type is known.
-        coder: what was chosen.
-        declared: plain bytes that there are to be, where a coder is at work and that was declared.
-        begun: a producer has it, and closes it.
-        buffered: what gives the chunks has a buffer of its own: each waits until the one before it is taken.
+        ping_chunk: keeps an idle connection open.
+        given: the names of the limits that the response has set.
+        pulled: the source reads a file: it never waits long, and may give an ``Extent`` as a chunk.
+        coding: chooses a coder for a response just before its head is sent, when the content type is known.
+        coder: the chosen coder.
+        declared: the ``content-length`` of the plain bytes, if there is a coder.
+        begun: a producer has the source, and closes it.
+        buffered: the source has a buffer of its own: each chunk waits until the last one is taken.
     """
 
     source: object
@@ -69,5 +68,5 @@ class Stream:
 
     @property
     def needs_producer(self) -> bool:
-        """Whether a task of its own is to iterate it; else its sender does, which is faster."""
+        """Whether the source is iterated in a task of its own; its sender does it faster, but without these options."""
         return not self.pulled or bool(self.maps or self.idle_timeout or self.on_error)
