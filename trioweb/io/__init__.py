@@ -1,5 +1,5 @@
-"""ASGI's ``receive`` and ``send``, what ASGI cannot say, and worker threads.
+"""ASGI's ``receive`` and ``send``, the extensions of servers, files, and worker threads.
 
-This folder alone decides what is read ahead, how messages are written, and what is asked of a server beyond ASGI:
-``hypercorn`` is the only module that reaches into Hypercorn for a request. It knows ``ground``.
+This folder alone decides what is read ahead, how messages are sent, and what is asked of a server beyond ASGI:
+``hypercorn`` is the only module that uses Hypercorn's objects for a request. It knows ``ground``.
 """

@@ -1,11 +1,11 @@
-"""Files that are opened, measured and read in worker threads: the loop never waits for a disk.
+"""Opens, measures and reads files in worker threads: the event loop never waits for a disk.
 
 Rules that this module alone enforces:
 
-* Only regular files are opened. To open a FIFO or a device may wait for ever, or do something.
-* What is measured is the descriptor that is read, so the two cannot be of different files.
-* A descriptor is closed once, in a thread: the last close of a file that was deleted frees all its blocks.
-* What the system has in memory is read at once, without a thread, where it promises not to wait for a disk.
+* Only regular files are opened: to open a FIFO or a device may block for ever, or have effects.
+* The open descriptor is measured, so that size and content are those of the same file.
+* A descriptor is closed once, in a thread: the last close of a deleted file frees all of its blocks.
+* Data in the system's page cache is read without a thread, if the system promises not to wait for a disk.
 """
 
 from __future__ import annotations
@@ -30,31 +30,28 @@ from trioweb.io.threads import in_thread, thread_work
 T = TypeVar("T")
 
 MOST_BLOCK: Final = 1048576
-"""Bytes that are read at a time at most, a stream."""
+"""The most bytes of one read, for each stream."""
 READ_AT_ONCE: Final = 65536
-"""Bytes that are read with the opening of a file: most files are not larger, and need no other hop to a thread."""
+"""Bytes that are read as a file is opened: most files are not larger, and need only one call of a thread."""
 
 _NO_WAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Readable(Protocol):
-    """What can be read from any position. ``read`` and ``close`` block: call them in a worker thread."""
+    """A file that can be read at any position. ``read`` and ``close`` block: call them in a worker thread."""
 
     @property
     def descriptor(self) -> int:
-        """Of a file that the system can send by itself; negative where there is none."""
+        """The descriptor of a file that the system can send by itself; negative if there is none."""
         ...
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
-        """Read what is there without waiting; how many bytes that are, or ``None`` where a thread has to wait for them.
-
-        It does not block.
-        """
+        """Read what needs no wait. Returns the number of bytes; ``None`` if a thread must read. Does not block."""
         ...
 
     def read(self, position: int, count: int) -> bytes:
-        """At most so many bytes from there; none at the end."""
+        """Read at most ``count`` bytes; none at the end of the file."""
         ...
 
     def close(self) -> None:
@@ -63,12 +60,12 @@ class Readable(Protocol):
 
 
 class Facts(NamedTuple):
-    """What is known of a file.
+    """The metadata of a file.
 
     Attributes:
-        size: its bytes.
-        etag: its entity tag.
-        modified: when it was modified, in seconds since the epoch; ``None`` where nothing tells.
+        size: in bytes.
+        etag: the entity tag.
+        modified: the time of the last change, in seconds since the epoch; ``None`` if it is not known.
     """
 
     size: int
@@ -77,7 +74,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result, variant: str = "") -> Facts:
-        """The facts that a file system has; ``variant`` tells a coding from others of the same content."""
+        """The metadata in a file's status; ``variant`` makes the tags of codings of one file differ."""
         tag = file_tag(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, time.time(), variant)
         return cls(status.st_size, tag, status.st_mtime)
 
@@ -92,19 +89,19 @@ class DiskFile:
         self._waits = _NO_WAIT is None
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
-        """See ``Readable``: Linux promises it, for the file systems that know how."""
+        """See ``Readable``. Some file systems of Linux promise not to wait."""
         if self._waits:
             return None
         try:
             return os.preadv(self.descriptor, [into], position, _NO_WAIT or 0)
         except BlockingIOError:
             return None
-        except OSError:  # this file system does not, or there is an error that the thread will meet as well
+        except OSError:  # not supported by this file system; or an error that the thread will get too
             self._waits = True
             return None
 
     def read(self, position: int, count: int) -> bytes:
-        """See ``Readable``. What comes after it is being read, too, while this is on its way to the client."""
+        """See ``Readable``. The system then reads on, while this is sent to the client."""
         data = os.pread(self.descriptor, count, position)
         read_ahead(self.descriptor, position + len(data))
         return data
@@ -116,11 +113,11 @@ class DiskFile:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        self.close()  # of a response that nobody sent, outside of any request
+        self.close()  # in a response that was never sent
 
 
 class ObjectFile:
-    """A file object that can seek; its position is this one's alone."""
+    """A seekable file object, whose position nothing else uses."""
 
     __slots__ = ("_file", "descriptor")
 
@@ -129,7 +126,7 @@ class ObjectFile:
         self.descriptor = -1
 
     def read_ready(self, position: int, into: memoryview) -> int | None:
-        """See ``Readable``: nobody knows whether it would wait."""
+        """See ``Readable``: a file object may wait."""
 
     def read(self, position: int, count: int) -> bytes:
         """See ``Readable``."""
@@ -138,7 +135,7 @@ class ObjectFile:
         return data
 
     def measure(self) -> int:
-        """How many bytes it has."""
+        """The size in bytes. Blocks."""
         size: int = self._file.seek(0, io.SEEK_END)
         return size
 
@@ -150,16 +147,16 @@ class ObjectFile:
 def open_regular(
     name: str, dir_fd: int | None = None, *, read: bool, follow: bool
 ) -> tuple[DiskFile | None, os.stat_result]:
-    """Open a regular file, and measure what was opened. Blocks, but not for ever: call it in a worker thread.
+    """Open a regular file, and measure the open descriptor. Blocks, but not for ever: call it in a worker thread.
 
     Args:
-        name: its path.
+        name: the path.
         dir_fd: the directory that the path is relative to.
-        read: open it; otherwise nothing is opened, and what is returned is only what would be found.
+        read: open the file; if not, its status is looked up by name.
         follow: follow symbolic links.
 
     Raises:
-        OSError: it is not there, is not a regular file, or cannot be read.
+        OSError: if the file does not exist, is not a regular file, or cannot be read.
     """
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=follow)
     _check_regular(name, status)
@@ -185,26 +182,26 @@ def _check_regular(name: str, status: os.stat_result) -> None:
 
 
 async def in_file_thread(function: Callable[..., T], *args: object) -> T:
-    """Call a function that looks at files in a worker thread; a cancellation waits until it has returned.
+    """Call a function that uses files in a worker thread; a cancellation waits until it has returned.
 
-    The threads are of a number of their own: handlers that hold all others up do not hold up files.
+    These threads have a limit of their own: handlers that use all of the other threads do not delay files.
     """
     return await in_thread(function, *args, limiter=thread_work().files)
 
 
 async def close_file(file: Readable) -> None:
-    """Close a file, whatever is cancelled meanwhile."""
+    """Close a file in a worker thread. A cancellation waits until it is closed."""
     with trio.CancelScope(shield=True):
         await in_file_thread(file.close)
 
 
 class Extent(msgspec.Struct):
-    """A part of a file that need not be read, where its sender can have the system send it.
+    """A part of a file that the system may send without reading it into this process.
 
     Attributes:
-        file: its descriptor.
-        start: where it begins. Who sends some of it moves this on; where that is not done, it is read after all.
-        stop: where it ends.
+        file: the descriptor.
+        start: its first position. A sender that sends a part moves this on; if it does not, the part is read.
+        stop: the position after it.
     """
 
     file: int
@@ -222,21 +219,21 @@ async def read_spans(
     *,
     extents: bool = False,
 ) -> AsyncGenerator[Any, None]:
-    """The bytes of spans of a file, in large blocks, and then close it.
+    """The bytes of spans of a file, in large blocks. The file is closed at the end.
 
-    What is in the system's memory takes no thread; the rest a hop for each block. No thread waits for the client.
+    Data in the page cache is read at once, and any other block in one call of a thread. No thread waits for the client.
 
     Args:
-        file: what to read.
-        spans: what of it.
-        heads: what goes before each span, where that is framed.
-        tail: what goes after the last.
-        first: what was read of the first span already.
-        buffer_size: of the stream. A block is twice that, which leaves as one message, without a copy.
-        extents: of what is long, all between the first block and the last may be given as an ``Extent``.
+        file: the file.
+        spans: the spans to read.
+        heads: bytes before each span, as in ``multipart/byteranges``; empty for none.
+        tail: bytes after the last span.
+        first: the beginning of the first span, if it was read already.
+        buffer_size: that of the stream: a block is twice as large, which the channel passes on without a copy.
+        extents: give the middle of a long span as an ``Extent``.
 
     Raises:
-        ContentLengthError: it has become shorter.
+        ContentLengthError: if the file has become shorter.
     """
     block = min(max(2 * buffer_size, READ_AT_ONCE), MOST_BLOCK)
     memory = thread_work().memory(block)

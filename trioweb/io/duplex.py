@@ -2,11 +2,11 @@
 
 Rules that this module alone enforces:
 
-* Messages go in order: ``_NEXT`` is the whole of it. What is out of order is an error that says what to do first.
-* One task is in ``receive``, from the handshake to the end: so a peer that leaves is noticed while the handler does
-  other things. It reads ahead, up to ``READ_AHEAD``; then the peer has to wait.
-* No cancellation reaches ``send``: a message leaves whole, or the connection is broken. One message at a time.
-* A peer that takes nothing of a message for the write timeout is left.
+* Messages are sent in the order of ``_NEXT``. A call out of order is an error that says what to call first.
+* One task is in ``receive`` from the handshake to the end, so that a disconnect is noticed while the handler does not
+  receive. It reads ahead, up to ``READ_AHEAD``; then the peer has to wait.
+* No cancellation reaches ``send``: a message is sent whole, or the connection is aborted. One message at a time.
+* A peer that receives nothing of a message for the write timeout is disconnected.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.outbox import CLIENT_LEFT, sendable
-from trioweb.io.transport import PLAIN, READ_AHEAD, Transport
+from trioweb.io.transport import COUNTED, PLAIN, READ_AHEAD, Transport
 
-COUNTED: Final = 1024
-"""What one message counts at least: so at most 64 are held, however short they are."""
 LOOK_SECONDS: Final = 0.5
-"""How often a server is asked whether the peer has left, while its messages wait to be read. A WebSocket."""
+"""Seconds between checks whether the peer of a WebSocket has disconnected, while its messages wait to be read."""
 RELEASE_SECONDS: Final = 0.25
-"""How long a ``send`` to a peer that was left may take to return by itself; then it is cancelled. A WebSocket."""
+"""Seconds that a released ``send`` may take to return by itself; then it is cancelled."""
 
 CONNECTING, OPEN, CLOSED, DENIED = "not accepted yet", "open", "closed by this side", "denied"
 
@@ -52,83 +50,77 @@ Data = str | bytes
 
 
 class Duplex:
-    """Both directions of one WebSocket.
-
-    Args:
-        receive: ASGI's.
-        send: ASGI's.
-        write_timeout: seconds that the peer may take nothing of a message; ``None`` for no limit.
-    """
+    """Both directions of one WebSocket, whose peer may receive nothing of a message for ``write_timeout`` seconds."""
 
     __slots__ = (
-        "_changed", "_held", "_lock", "_receive", "_scope", "_send", "_sending", "_since", "_size", "_stopped",
-        "_told", "_write_timeout", "code", "ended", "gone", "on_left", "reason", "state", "timed_out", "transport",
+        "_changed", "_disconnected", "_held", "_lock", "_receive", "_scope", "_send", "_sending", "_since", "_size",
+        "_stopped", "_write_timeout", "code", "ended", "gone", "on_left", "reason", "state", "timed_out", "transport",
     )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send, write_timeout: float | None) -> None:
         self._receive = receive
         self._send = send
         self._write_timeout = write_timeout
-        self._held: deque[Data] | None = None  # an idle one needs none
-        self._size = 0
+        self._held: deque[Data] | None = None  # messages to be received; an idle WebSocket has no deque
+        self._size = 0  # of these
         self._changed = trio.lowlevel.ParkingLot()
         self._lock = trio.Lock()
         self._scope = trio.CancelScope()
         self._sending: trio.CancelScope | None = None
-        self._since = math.inf
+        self._since = math.inf  # when the current message began to be sent
         self._stopped = False
-        self._told = False  # by the server, that the peer has left: it is the last that comes
+        self._disconnected = False  # the server has given its last message
         self.transport: Transport = PLAIN
         self.state = CONNECTING
         self.gone = False
-        """The peer has left, or the connection is broken: nothing can be sent any more."""
+        """The peer has disconnected, or the connection was aborted: nothing can be sent."""
         self.code = BROKEN
         self.reason = ""
         self.ended = False
-        """It was closed, and not by the handler: who sends then has made no mistake."""
+        """It was closed, but not by the handler, whose sends are no mistake then."""
         self.timed_out = False
-        """The peer took nothing for the write timeout."""
+        """The peer has received nothing for the write timeout."""
         self.on_left: Callable[[], object] = bool
-        """Called once, when the peer is known to have left."""
+        """Called once, after a disconnect. Must not block."""
 
     @property
     def is_connecting(self) -> bool:
-        """Whether the handshake has no answer."""
+        """Whether the handshake is not answered yet."""
         return self.state is CONNECTING
 
     # The one task that receives
 
     async def watch(self) -> None:
-        """Read ahead, and look after writes, until ``stop``.
+        """Read ahead, and check the write timeout, until ``stop``.
 
-        A cancellation is one from outside: it wakes up a ``send`` that is shielded from it.
+        A cancellation comes from outside: it aborts the connection, and so a ``send`` that is shielded from it.
         """
         try:
-            while not (self._stopped or self._told):
+            while not (self._stopped or self._disconnected):
                 await self._watch_until(self._due())
         except trio.Cancelled:
             self._break()
             raise
         finally:
-            if self._sending is not None and not self._told:
-                # The server may want to say, from inside of that `send`, that the peer has left, and have no room.
+            if self._sending is not None and not self._disconnected:
+                # Inside of that `send` the server may be blocked on its full queue for this WebSocket.
                 with trio.CancelScope(shield=True) as self._scope:
-                    while not (self._stopped or self._told):
+                    while not (self._stopped or self._disconnected):
                         await self._pull()
 
     def _due(self) -> float:
-        """When the message that is being sent could be overdue at the earliest, or one that is sent from now on."""
+        """When the current message, or one that is sent from now on, can exceed the write timeout at the earliest."""
         if self._write_timeout is None or self.gone:
             return math.inf
         return min(self._since, trio.current_time()) + self._write_timeout
 
     async def _watch_until(self, due: float) -> None:
         with trio.CancelScope(deadline=due) as self._scope:
-            while not (self._stopped or self._told):
+            while not (self._stopped or self._disconnected):
                 if self._size < READ_AHEAD or self._discards:
                     await self._pull()
                     continue
-                # The news would stand behind the messages that wait to be read: it must be asked for.
+                # `receive` would give the disconnect after more messages, for which there is no room: ask the server.
                 with trio.move_on_after(LOOK_SECONDS):
                     await self._changed.park()
                 if self.transport.has_left():
@@ -155,12 +147,12 @@ class Duplex:
             self._size += max(len(data), COUNTED)
             self._changed.unpark_all()
         elif message["type"] == "websocket.disconnect":
-            self._told = True
+            self._disconnected = True
             self._leave(message.get("code") or NO_CODE, message.get("reason") or "")
 
     def _leave(self, code: int = BROKEN, reason: str = "") -> None:
-        """The peer has left. What it sent before that can still be read."""
-        if self._told and self.state is not CLOSED and not self.timed_out:
+        """The peer has disconnected. What it sent before can still be received."""
+        if self._disconnected and self.state is not CLOSED and not self.timed_out:
             self.code, self.reason = code, reason
         if not self.gone:
             self.gone = True
@@ -170,7 +162,7 @@ class Duplex:
         self._changed.unpark_all()
 
     def _break(self) -> None:
-        """Leave the peer: nothing of what it sends counts any more, and no write waits for it."""
+        """Give the peer up: drop its messages, and release a ``send``."""
         self._held = None
         self._size = 0
         self._leave()
@@ -178,45 +170,45 @@ class Duplex:
     def _release(self) -> None:
         self.transport.release(self._sending)
         if self._sending is not None:
-            # A server that is woken goes on to take note; cancelled meanwhile it might never say that it is over.
+            # A server that is woken records the disconnect; if it is cancelled before that, it may never report it.
             self._sending.deadline = min(self._sending.deadline, trio.current_time() + RELEASE_SECONDS)
 
     def stop(self) -> None:
-        """End ``watch``. Safe to call twice."""
+        """End ``watch``. Safe to call twice. Does not block."""
         self._stopped = True
         self._scope.cancel()
         self._changed.unpark_all()
 
     async def answered(self) -> None:
-        """Wait until the handshake has an answer, or nobody wants one."""
+        """Wait until the handshake is answered, or the peer has disconnected."""
         while self.state is CONNECTING and not (self.gone or self._stopped):
             await self._changed.park()
 
     async def over(self) -> None:
-        """Wait until the server has said that the peer has left."""
-        while not (self._told or self._stopped):
+        """Wait until the server reports the disconnect."""
+        while not (self._disconnected or self._stopped):
             await self._changed.park()
 
     # In
 
     async def connected(self) -> bool:
-        """Wait for the handshake; says whether the peer is still there. To be called first, before ``watch``."""
+        """Wait for the handshake, before ``watch``. Returns whether the peer is connected."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            self._told = True
+            self._disconnected = True
             self._leave()
         return not self.gone
 
     async def receive(self) -> Data:
-        """The next message; waits for it. A cancellation loses nothing.
+        """Wait for the next message. A cancellation loses nothing.
 
         Raises:
-            WebSocketDisconnect: it is closed, and all that came before that was received.
-            RuntimeError: it is not accepted.
+            WebSocketDisconnect: if the WebSocket is closed, and all earlier messages were received.
+            RuntimeError: if it is not accepted.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._held:
-            if self.state is CLOSED or self._told or self.timed_out or self._stopped:
+            if self.state is CLOSED or self._disconnected or self.timed_out or self._stopped:
                 raise WebSocketDisconnect(self.code, self.reason)
             self._advance("receive")
             await self._changed.park()
@@ -232,15 +224,15 @@ class Duplex:
         """Accept the handshake.
 
         Raises:
-            WebSocketDisconnect: the peer has left.
-            RuntimeError: it was accepted or denied before.
+            WebSocketDisconnect: if the peer has disconnected.
+            RuntimeError: if it was accepted or denied before.
         """
         await self._pass_on(
             "accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": sendable(headers, "2", 200)}
         )
 
     async def deny(self, status: int, headers: RawHeaders, body: bytes, *, with_response: bool) -> None:
-        """Refuse the handshake: with a response where the server can do that, else it is a 403."""
+        """Deny the handshake: with a response if the server can send one, else with a 403."""
         messages: list[Message]
         if with_response:
             messages = [
@@ -252,25 +244,19 @@ class Duplex:
         await self._pass_on("deny", *messages)
 
     async def send(self, data: Data | bytearray | memoryview) -> None:
-        """Send a message; returns when the server has passed on what its own ``send`` let pile up.
+        """Send a message. Returns when the server has written what its own ``send`` has buffered.
 
-        A cancellation while others send, or before it, sends nothing; later it waits until the message has left.
+        A cancellation before it is sent, or while others are, sends nothing; a later one waits until it is sent.
 
         Raises:
-            WebSocketDisconnect: the peer has left, or did meanwhile; or it is closed, and not by the handler.
-            RuntimeError: it is not accepted, or closed.
+            WebSocketDisconnect: if the peer has disconnected, or the WebSocket was closed, but not by the handler.
+            RuntimeError: if it is not accepted, or was closed by the handler.
         """
         key = "text" if isinstance(data, str) else "bytes"
         await self._pass_on("send", {"type": "websocket.send", key: data if isinstance(data, str) else bytes(data)})
 
     async def close(self, code: int, reason: str, *, ended: bool) -> None:
-        """Say that nothing more will come. Does nothing where it is closed already.
-
-        Args:
-            code: why.
-            reason: why, in words.
-            ended: it is not the handler that closes it.
-        """
+        """Close the WebSocket, unless it is closed. ``ended``: the handler has not called this."""
         async with self._lock:
             if self.gone or self.state is CLOSED or self.state is DENIED:
                 return
@@ -288,7 +274,7 @@ class Duplex:
                 await self._pass(messages)
                 self._changed.unpark_all()
         if self.gone or self.ended:
-            # What runs in `ws.nursery` is cancelled then, and is to hear of that, not of this.
+            # A disconnect cancels the tasks in `ws.nursery`: raise that in them, not this.
             await trio.lowlevel.checkpoint_if_cancelled()
             raise WebSocketDisconnect(self.code, self.reason)
 
@@ -298,7 +284,7 @@ class Duplex:
             try:
                 for message in messages:
                     await self._send(message)
-                if messages[0]["type"] == "websocket.send":  # a head is not kept waiting where that looks
+                if messages[0]["type"] == "websocket.send":  # a head is not in the buffer that `drained` looks at
                     await self.transport.drained()
             except CLIENT_LEFT:
                 self._leave()

@@ -1,23 +1,23 @@
-"""Hypercorn's trio worker, where ASGI has no words: the only module that reaches into its objects.
+"""What ASGI lacks, under Hypercorn's trio worker: the only module that uses Hypercorn's objects for a request.
 
-What it makes up for, found with Hypercorn 0.18:
+What Hypercorn 0.18 does, and what this module does about it:
 
-* HTTP/2 ``send`` returns while all of the body is still in memory: ``drained`` waits for the stream's own buffer.
-* An HTTP/2 stream whose app returns early is never reset, so its client waits for ever: ``abort`` resets it.
-* An HTTP/2 stream that ends while its client still sends takes the whole worker with it: ``end_unread`` resets it.
-* A client that leaves behind a body that nobody reads is not seen: ``has_left`` asks the stream, and the socket.
-* A stop is announced to the app only when the last connection is gone: ``watch_stop`` hears of it when it is asked for.
-* HTTP/1.1 bodies are cut only when the app has returned: ``abort`` ends the connection's sending side at once.
-* HTTP/1.0 bodies end with the connection: ``abort`` resets that, or a broken body would look whole.
-* What a client has pipelined waits for the end of the response before it; where that does not come it waits for ever,
-  and holds the connection open: ``drop`` tells h11 that there will be no end.
-* A WebSocket over HTTP/2 whose peer takes nothing keeps the app's end waiting: ``abort`` resets its stream.
-* A body goes through this process's memory, h11 and a task's turns in blocks: ``send_file`` has the system send it.
-* A write to a client that takes nothing is shielded inside the server: ``release`` shuts its socket down, which is the
-  one thing that wakes it. Over HTTP/2 others share the socket: that waits until the graceful time is over.
+* HTTP/2 ``send`` returns while the body is still in memory: ``drained`` waits for the stream's own buffer.
+* An HTTP/2 stream whose app returns early is never reset, and its client waits for ever: ``abort`` resets it.
+* An HTTP/2 stream that ends while its client still sends crashes the worker: ``end_unread`` resets it.
+* A disconnect behind an unread body is not noticed: ``has_left`` asks the stream, and the socket.
+* The app is told of a stop only after the last connection has closed: ``watch_stop`` reports when it was requested.
+* HTTP/1.1 bodies are aborted only when the app has returned: ``abort`` shuts the connection down for writing at once.
+* HTTP/1.0 bodies end with the connection: ``abort`` resets it, or an aborted body would look complete.
+* Pipelined requests wait for the end of the response before them; if that never comes, the connection stays open:
+  ``drop`` tells h11 that the response has failed.
+* A WebSocket over HTTP/2 whose peer receives nothing blocks the end of the app: ``abort`` resets its stream.
+* A file is copied through this process and h11 in blocks: ``send_file`` has the system send it.
+* A write is shielded inside of the server: ``release`` shuts the socket down, which is all that wakes it. Over HTTP/2
+  other streams use the socket, so this waits for the end of the graceful time.
 
-None of it is an API. Every attribute is looked for, nothing is patched, and where one is missing the connection is
-plain ASGI. Other servers of the same build (Anycorn) work the same way.
+None of these objects is a public API. Each attribute is looked up, nothing is patched, and if one is missing, the
+connection is plain ASGI. Other servers with the same structure (Anycorn) work too.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ from trioweb.io.tcp import bytes_taken, has_left, reset_when_closed
 from trioweb.io.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
-"""HTTP/2's error codes for an end that is none, and for a fault on our side (RFC 9113, section 7)."""
+"""Error codes of HTTP/2, for a stream without an error, and for a fault of this server (RFC 9113, section 7)."""
 
 RESET_PAUSE, CLOSE_PAUSE = 0.05, 0.2
-"""Seconds between the last data of a broken HTTP/2 stream and its reset, and between a reset and a connection's end
-at a stop. A client that finds both in one read may show nothing of the first: curl before 8.1 loses the data,
-and even the head; and it takes a stream that was reset for a whole one where the connection has ended as well.
+"""Seconds between the last data of an aborted HTTP/2 stream and its reset, and between a reset and the close of the
+connection at a stop. Clients that get both in one read may not show the data: curl before 8.1 loses it, and even the
+head; and takes a reset stream for complete if the connection has closed too.
 """
 
 FLUSH_SECONDS = 0.2
-"""Seconds that a request waits for its stream's reset to be written: longer where the client takes nothing."""
+"""Seconds that a request waits for its stream's reset to be written; a client that receives nothing takes longer."""
 
 STUCK_SECONDS = 0.6
-"""Seconds after the graceful time in which HTTP/2 connections come to their end; then their sockets are shut down."""
+"""Seconds after the graceful time until the sockets of HTTP/2 connections are shut down."""
 
 Theirs: TypeAlias = Any
-"""One of Hypercorn's objects: what is used of them has no public types."""
+"""One of Hypercorn's objects, which have no public types."""
 
 _http2: WeakKeyDictionary[Theirs, Theirs] = WeakKeyDictionary()
-"""The server's side of connections that speak HTTP/2, with the context of their worker."""
+"""The protocol objects of HTTP/2 connections, with the context of their worker."""
 
 endings: WeakKeyDictionary[Theirs, bool] = WeakKeyDictionary()
-"""Streams that were ended past the server, and whether their response is whole."""
+"""Streams that were ended without the server's ``send``, and whether their response is complete."""
 
 
 def find_transport(scope: Scope, send: object) -> Transport:
-    """The transport of a request: the server's own, under ``"trioweb"`` in the scope's extensions; else Hypercorn's,
-    where ``send`` is recognised as that; else plain ASGI.
+    """The transport of a request: the server's, in the scope's extensions as ``"trioweb"``; or Hypercorn's, if ``send``
+    is a method of its objects; or that of plain ASGI.
     """
     own = own_transport(scope)
     if own is not None:
@@ -102,24 +102,24 @@ class _HypercornTransport(Transport):
         return bool(self._stream.closed)
 
     def hold_to(self, min_rate: float | None) -> None:
-        """See ``Transport``. A connection of our own server's has a rate as well, which all its streams share."""
+        """See ``Transport``. Under trioweb's own server, all streams of a connection share its rate."""
         server: Theirs = getattr(self._protocol.send, "__self__", None)
         if hasattr(server, "min_rate"):
             server.min_rate = min_rate
 
     def _note_break(self) -> None:
-        """The response is broken off, unless its client has been faster."""
+        """Record an aborted response, unless the client has disconnected before."""
         if not self.has_left():
             endings[self._stream] = False
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
-        """See ``Transport``. In a worker process a SIGTERM becomes the same stop, for as long as this runs."""
-        from multiprocessing import parent_process  # noqa: PLC0415 - Hypercorn has loaded it, our server does not
+        """See ``Transport``. In a worker process, SIGTERM then requests the same graceful stop, while this runs."""
+        from multiprocessing import parent_process  # noqa: PLC0415 - loaded by Hypercorn, not by trioweb's server
 
         context = self._stream.context
         async with trio.open_nursery() as nursery:
             if parent_process() is not None and threading.current_thread() is threading.main_thread():
-                # The first worker that has ended has the others sent a SIGTERM, in the middle of their streams.
+                # Hypercorn sends SIGTERM to all workers when the first has ended, even in the middle of their streams.
                 nursery.start_soon(_terminate_gently, context)
             await context.terminated.wait()
             grace = self._stream.config.graceful_timeout
@@ -138,12 +138,12 @@ async def _terminate_gently(context: Theirs) -> None:
 
 
 def _shut_down(connection: Theirs) -> None:
-    with suppress(OSError):  # not connected any more
+    with suppress(OSError):  # it is not connected
         connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _SocketTransport(_HypercornTransport):
-    """A WebSocket's over HTTP/1.1, which has the connection for itself."""
+    """For a WebSocket over HTTP/1.1, to which the connection belongs."""
 
     __slots__ = ("_connection",)
 
@@ -151,28 +151,28 @@ class _SocketTransport(_HypercornTransport):
         super().__init__(stream, protocol)
         self._connection = connection
 
-    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded inside
+    def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - its writes are shielded in the server
         _shut_down(self._connection)
 
     def has_left(self) -> bool:
-        """See ``Transport``. A full queue keeps the server itself from looking, and the socket knows."""
+        """See ``Transport``. With a full queue the server does not read, but the system knows."""
         return super().has_left() or has_left(self._connection.socket)
 
 
 class _H11Transport(_SocketTransport):
     __slots__ = ("_close_delimited",)
 
-    tells_departure = False  # what stands behind the request stops Hypercorn's reading
+    tells_departure = False  # Hypercorn stops reading at pipelined data
 
     def __init__(self, stream: Theirs, protocol: Theirs, connection: Theirs, close_delimited: bool) -> None:
         super().__init__(stream, protocol, connection)
         self._close_delimited = close_delimited
 
-    def progress(self, handed: int) -> int | None:  # noqa: ARG002 - the socket knows better
+    def progress(self, handed: int) -> int | None:  # noqa: ARG002 - the system knows more
         return bytes_taken(self._connection.socket)
 
     async def drop(self) -> bool:
-        if self._stream.state.name != "REQUEST":  # else the server has an answer of its own to give
+        if self._stream.state.name != "REQUEST":  # else the server still sends an error response
             self._protocol.connection.send_failed()
         await self._protocol.can_read.set()
         with suppress(trio.ClosedResourceError):
@@ -183,16 +183,16 @@ class _H11Transport(_SocketTransport):
         self._note_break()
         try:
             if not self._close_delimited:
-                # The missing end tells; and a reset could drop what the client has not read.
+                # The client sees that the end is missing; a reset could drop data that it has not read.
                 self._connection.socket.shutdown(socket.SHUT_WR)
                 return
             reset_when_closed(self._connection.socket)
             await self._connection.aclose()
         except (OSError, trio.ClosedResourceError):
-            pass  # the client was faster
+            pass  # the client has disconnected
 
     def release(self, shield: trio.CancelScope | None) -> None:
-        # Once the whole response is written Hypercorn itself reports a disconnect, and goes on with the connection.
+        # After a complete response the server itself reports a disconnect, and the connection stays open.
         if self._stream.state.name == "CLOSED":
             return
         self._note_break()
@@ -209,11 +209,11 @@ class _H11Transport(_SocketTransport):
         account = getattr(self._protocol.connection, "send_with_data_passthrough", None)
         if getattr(send, "__self__", None) is not self._stream or lock is None or account is None:
             return 0
-        if server.stream is not self._connection:  # under TLS
+        if server.stream is not self._connection:  # TLS
             return 0
         async with lock:
             sent = await send_file(self._connection.socket, file, position, count)
-            if sent:  # h11 counts whatever has a length, and would give it back, for somebody to send
+            if sent:  # h11 only counts the bytes, by `len`, and passes the object through to be sent by other code
                 from h11 import Data  # noqa: PLC0415 - as above
 
                 account(Data(data=range(sent)))  # type: ignore[arg-type]
@@ -233,14 +233,14 @@ class _H2Transport(_HypercornTransport):
         return None if buffer is None else handed - len(buffer.buffer)
 
     def release(self, shield: trio.CancelScope | None) -> None:
-        # A body's bytes are in the stream's buffer before its send first waits. A head's would be lost, and with them
-        # the compression state that the whole connection shares; so would what follows the end of a response.
+        # The bytes of a body are in the stream's buffer before `send` waits. A head could be lost, and with it the
+        # compression state of the whole connection; and after the end of a response, what follows it.
         if shield is not None and self._stream.state.name != "CLOSED":
             shield.cancel()
 
     async def end_unread(self) -> bool:
         # RFC 9113, section 8.1: a reset without an error asks the client to stop sending. After a plain end the server
-        # would fall over the next frame of a stream that it has forgotten.
+        # would crash at the next frame of a stream that it has forgotten.
         try:
             self._protocol.connection.end_stream(self._stream.stream_id)
         except Exception:
@@ -266,19 +266,19 @@ class _H2Transport(_HypercornTransport):
         flushed = trio.Event()
         protocol.task_group.spawn(_flush, protocol, flushed)
         with trio.move_on_after(FLUSH_SECONDS, shield=True):
-            await flushed.wait()  # a server that stops closes the connection when the last request has ended
+            await flushed.wait()  # a stopping server closes the connection when its last request has ended
         if self._stream.context.terminated.is_set():
             with trio.CancelScope(shield=True):
                 await trio.sleep(CLOSE_PAUSE)
         buffer = protocol.stream_buffers.get(stream_id)
         if buffer is not None:
             await buffer.close()
-            protocol.priority.unblock(stream_id)  # its sending task then finds the buffer closed, and forgets it
+            protocol.priority.unblock(stream_id)  # its sending task then finds the buffer closed, and removes it
             await protocol.has_data.set()
 
 
 async def _flush(protocol: Theirs, flushed: trio.Event) -> None:
-    """Write what h2 has, in a task of the connection's: one that is cut short would lose frames of other streams."""
+    """Write the frames of h2 in a task of the connection: interrupted, it would lose frames of other streams."""
     with trio.CancelScope(shield=True):
         await protocol._flush()
     flushed.set()
@@ -288,6 +288,6 @@ class _H2SocketTransport(_H2Transport):
     __slots__ = ()
 
     def release(self, shield: trio.CancelScope | None) -> None:
-        # A head that is cut short would corrupt the connection, but a WebSocket's is written before it is released.
+        # Unlike for a response, this cannot interrupt a head: a WebSocket's is written before it is released.
         if shield is not None:
             shield.cancel()

@@ -2,10 +2,10 @@
 
 Rules that this module alone enforces:
 
-* One task at a time is in ``receive``. Whoever comes second waits for what the first one gets.
-* The client's leaving is seen even while nobody reads the body: ``departed`` reads ahead, up to ``READ_AHEAD``.
-* A body that nobody will read is thrown away as it comes, up to ``DISCARD_LIMIT``: a server may hold back everything
-  else on the connection, the end of our own response included, until it is rid of it.
+* One task at a time is in ``receive``. Others wait for its message.
+* A disconnect is noticed even if no task reads the body: ``departed`` reads ahead, up to ``READ_AHEAD``.
+* A body that no task will read is dropped as it comes, up to ``DISCARD_LIMIT``: a server may block on it everything
+  else on the connection, even the end of this response.
 """
 
 from __future__ import annotations
@@ -22,97 +22,74 @@ from trioweb.ground.pace import GRACE, Pace
 from trioweb.io.transport import READ_AHEAD
 
 DISCARD_LIMIT: Final = 8 * 2**20
-"""Bytes of an unwanted request body that are read and thrown away, a request; then its connection is closed."""
+"""Bytes of an unread request body that are read and dropped; for more the connection is closed."""
 DISCARD_SECONDS: Final = 2.0
-"""How long a finished response waits for the end of an unwanted request body, so that the client is not reset."""
+"""Seconds that a response waits before its end for the rest of an unread body, so that the client is not reset."""
 LOOK_SECONDS: Final = 0.5
-"""How often a server is asked whether the client has left, while the body is not read. A request."""
+"""Seconds between questions to a server whether the client has disconnected, while the body is not read."""
 GLANCE_SECONDS: Final = 0.02
-"""How long nobody may have read a body before the client's leaving is looked for behind it. A request."""
+"""Seconds without a read of the body after which ``departed`` reads ahead."""
 SMALLEST: Final = 64
-"""What one message counts at least, in bytes: so that a million empty ones are bounded too."""
+"""The least bytes that a message counts, which bounds the number of empty ones."""
 
 
 class Inbox:
-    """The request body and the news that the client has left, for any number of tasks."""
+    """The request body and the disconnect of one request, for any number of tasks."""
 
     __slots__ = (
-        "_arrived",
-        "_changed",
-        "_chunks",
-        "_discarded",
-        "_discarding",
-        "_given_up",
-        "_held",
-        "_pace",
-        "_pulling",
-        "_reads",
-        "_receive",
-        "_told",
-        "_wait",
-        "at_hand",
-        "complete",
-        "expected",
-        "gone",
-        "has_left",
-        "min_rate",
-        "patience",
-        "polls",
-        "timeout",
-        "timer",
-        "waiting_since",
-        "wanted",
-        "watched",
-    )
+        "_arrived", "_changed", "_chunks", "_discarded", "_discarding", "_disconnected", "_given_up", "_held",
+        "_pace", "_pulling", "_reads", "_receive", "_wait", "at_hand", "complete", "expected", "gone", "has_left",
+        "min_rate", "patience", "polls", "timeout", "timer", "waiting_since", "wanted", "watched",
+    )  # fmt: skip
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._chunks: list[bytes] = []  # a few: a deque would cost more memory than it saves time
-        self._held = 0
+        self._chunks: list[bytes] = []  # few: a deque would take more memory than it saves time
+        self._held = 0  # bytes in `_chunks`
         self._pulling = False
         self._discarding = False
         self._discarded: float = 0
-        self._changed: trio.lowlevel.ParkingLot | None = None  # made when somebody waits: most never do
-        self._wait: trio.CancelScope | None = None
-        self._given_up = False
-        self._told = False  # by the server itself
-        self._arrived = 0
-        self._reads = 0  # since the client's leaving was last looked for
+        self._changed: trio.lowlevel.ParkingLot | None = None  # made on first use: most requests have one reader
+        self._wait: trio.CancelScope | None = None  # around the wait for the end of an unread body
+        self._given_up = False  # no such wait any more
+        self._disconnected = False  # the server has reported it: its last message
+        self._arrived = 0  # bytes
+        self._reads = 0  # since `departed` has looked
         self.has_left: Callable[[], bool] = bool
-        """Asks the server itself, while there is no room to read ahead; plain ASGI cannot say."""
+        """See ``Transport``. Asked while there is no room to read ahead."""
         self.polls = False
-        """That has to be asked also when there is room: ``receive`` may never say it."""
+        """``has_left`` is asked also while there is room, since ``receive`` may not report a disconnect."""
         self.at_hand: Callable[[Receive], Message | None] = _in_channel
-        """Takes the message that is there already, if somebody knows: see ``Transport.receive_nowait``."""
+        """Returns a message that needs no wait: see ``Transport.receive_nowait``."""
         self.complete = False
         """The whole body has arrived."""
         self.gone = False
-        """The client has left, or the server says that the exchange is over."""
+        """The client has disconnected, or the server says that the request has ended."""
         self.wanted = False
-        """Somebody has begun to read the body."""
+        """A task has begun to read the body."""
         self.timeout: float | None = None
-        """Seconds that a reader waits for the next piece."""
+        """Seconds that a reader waits for the next piece; ``None`` for no limit."""
         self.min_rate: float | None = None
-        """Bytes a second that the client must send while a reader waits."""
+        """The least bytes per second from the client while a reader waits; ``None`` for no limit."""
         self._pace: Pace | None = None
         self.patience = GRACE
-        """Seconds that the wait under way may last, by both; or that one may last at least, as far as is known."""
+        """Seconds that the current wait, or the next one, may last by ``timeout`` and ``min_rate``."""
         self.timer: trio.CancelScope | None = None
-        """A scope around the reader, to be cancelled until the body is whole: one for each wait would cost more."""
+        """A scope around the handler, whose deadline is set for each wait: cheaper than a scope for each."""
         self.expected: int | None = None
-        """Bytes of the body, where that is known: it is whole when they are there, before a server says so."""
+        """The length of the body if it is known: it is complete with its last byte, before the server says so."""
         self.watched = False
-        """Somebody looks at ``waiting_since`` and ends what is overdue: a scope around each wait would cost more."""
+        """A ``ClientWatch`` checks ``waiting_since``: cheaper than a scope for each wait."""
         self.waiting_since: float | None = None
-        """When the wait for a piece began that is under way, by trio's clock."""
+        """When the current wait for a piece began, by trio's clock."""
 
     async def read(self) -> bytes:
-        """The next piece of the body, ``b""`` after the last. Waits for the client; nothing is lost when cancelled.
+        """Wait for the next piece of the body; ``b""`` after the last. A cancellation loses nothing.
 
         Raises:
-            ClientDisconnected: the client left before the body was whole. What had arrived is never taken for all.
-            HTTPError: 408 when nothing comes for ``timeout`` seconds, or less than ``min_rate``; but where it is
-                ``watched`` this is cancelled.
+            ClientDisconnected: if the client disconnects before the body is complete.
+            HTTPError: with status 408, if nothing comes for ``timeout`` seconds, or less than ``min_rate``. With a
+                ``timer``, or if it is ``watched``, the reader is cancelled instead.
         """
         self.wanted = True
         self._reads += 1
@@ -125,11 +102,11 @@ class Inbox:
 
     @property
     def drained(self) -> bool:
-        """The whole body has arrived, and was read."""
+        """The whole body was read."""
         return self.complete and not self._chunks
 
     async def _arrival(self) -> bool:
-        """Wait for a piece of the body; there is none after the last."""
+        """Wait for a piece of the body. Returns whether there is one."""
         if self.complete and not self._discarding:
             return False
         now = trio.current_time()
@@ -154,7 +131,7 @@ class Inbox:
             pace.look(trio.current_time(), self._arrived)
 
     def _take_at_hand(self) -> bool:
-        """Take in what the server has already, without the cost of a wait. Returns whether that was a piece."""
+        """Take messages that need no wait, up to a piece of the body. Returns whether there is one."""
         while not (self.complete or self._pulling):
             message = self.at_hand(self._receive)
             if message is None:
@@ -179,7 +156,7 @@ class Inbox:
         return True
 
     def overdue(self) -> HTTPError:
-        """The answer to a client that sends nothing of its body. The rest is not waited for after it either."""
+        """The error of a client that sends its body too slowly. The rest of the body is not waited for."""
         self._given_up = True
         if self.patience == self.timeout:
             text = f"Nothing of the request body came for {self.timeout:g} s."
@@ -188,9 +165,11 @@ class Inbox:
         return HTTPError(408, text, {"connection": "close"})
 
     async def departed(self) -> None:
-        """Return when the client has left. Reads ahead for whoever wants the body; cancelling it loses nothing."""
+        """Wait for a disconnect, and read the body ahead. A cancellation loses nothing."""
         while not self.gone:
-            if self._reads:  # who reads the next piece itself hears of it, and two in turn would cost each a switch
+            if (
+                self._reads
+            ):  # a reader gets the disconnect itself; two tasks that take turns would cost a switch for each piece
                 self._reads = 0
                 await trio.sleep(GLANCE_SECONDS)
                 continue
@@ -202,7 +181,7 @@ class Inbox:
                     await self._pull()
                 self.gone = self.gone or self.has_left()
                 continue
-            # The news would stand behind the body that waits to be read: it must be asked for.
+            # `receive` would give the disconnect after more of the body, for which there is no room: ask the server.
             with trio.move_on_after(LOOK_SECONDS):
                 await self._change()
             if self.has_left():
@@ -210,10 +189,10 @@ class Inbox:
                 self._wake()
 
     def discard(self, *, unbounded: bool = False) -> None:
-        """Throw the rest of the body away as it comes: the response is on its way and nobody has asked for it.
+        """Drop the rest of the body as it comes: the response has started, and no task has read it.
 
         Args:
-            unbounded: no limit any more: the response ends now, and the server stops reading by itself.
+            unbounded: without a limit, since the response ends now, and the server stops reading by itself.
         """
         self._discarding = True
         if unbounded:
@@ -223,26 +202,24 @@ class Inbox:
         self._wake()
 
     async def discarded(self) -> None:
-        """Wait for the end of a body that is thrown away: no longer than ``DISCARD_SECONDS``, nor past its limit."""
+        """Wait for the end of a dropped body: at most ``DISCARD_SECONDS``, and up to its limit."""
         with self._bounded():
             while not (self.complete or self.gone or self._discarded > DISCARD_LIMIT):
                 await self._pull()
 
     async def over(self) -> None:
-        """Return when the server has said that the exchange is over, be it that nobody wants the rest of the body.
+        """After the response: take the server's messages, for at most ``DISCARD_SECONDS``, until it reports the end.
 
-        Until then it may wait for room in its queue, with everything else on that connection behind it.
+        Until then it may be blocked on its full queue for this request, and with it the whole connection.
         """
         with self._bounded():
-            while not self._told:
+            while not self._disconnected:
                 await self._pull()
 
     async def drain(self) -> None:
-        """Throw away what still comes, until the server has said that the exchange is over. For a client that has left,
-        or a connection that was dropped: else it could take for ever.
-        """
+        """Drop what comes until the server reports the end: only for a disconnected client, or it may take for ever."""
         self.discard(unbounded=True)
-        while not self._told:
+        while not self._disconnected:
             await self._pull()
 
     def _bounded(self) -> trio.CancelScope:
@@ -250,7 +227,7 @@ class Inbox:
         return self._wait
 
     def give_up(self) -> None:
-        """Wait no more for the end of a body that is thrown away, now or later: the server stops."""
+        """The server stops: do not wait for the end of a dropped body, now or later. Does not block."""
         self._given_up = True
         if self._wait is not None:
             self._wait.cancel()
@@ -261,7 +238,7 @@ class Inbox:
         return self._held < READ_AHEAD
 
     async def _change(self) -> None:
-        """Wait until something has changed."""
+        """Wait for a change of any attribute."""
         if self._changed is None:
             self._changed = trio.lowlevel.ParkingLot()
         await self._changed.park()
@@ -292,7 +269,7 @@ class Inbox:
                 self.timer.deadline = math.inf
                 self.timer = None
         else:
-            self.gone = self._told = True
+            self.gone = self._disconnected = True
 
     def _take(self, body: bytes) -> None:
         if self._discarding:
@@ -303,7 +280,7 @@ class Inbox:
 
 
 def _in_channel(receive: Receive) -> Message | None:
-    """The next message, where ``receive`` is a memory channel's own, as under Hypercorn, and there is one."""
+    """The next message, if ``receive`` is the method of a memory channel, as with Hypercorn, and has one."""
     channel: object = getattr(receive, "__self__", None)
     if not isinstance(channel, trio.MemoryReceiveChannel):
         return None

@@ -1,10 +1,10 @@
-"""The only caller of ASGI's ``send`` for HTTP, but for small responses (``Transport.respond``).
+"""The only caller of ASGI's ``send`` for HTTP, except for small responses (``Transport.respond``).
 
 Rules that this module alone enforces:
 
-* Messages go in order: one head, bodies, one end. ``_NEXT`` is the whole of it.
-* A ``content-length`` is kept: never a byte more, and no end after fewer.
-* Callers hold a shield: a cancellation inside ``send`` leaves a server's connection in no state to go on.
+* Messages are sent in the order of ``_NEXT``: one head, parts of the body, one end.
+* A ``content-length`` is kept: no byte more is sent, and no end after fewer.
+* Callers hold a shield: a cancellation in ``send`` would leave the server's connection in an undefined state.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.transport import PLAIN, DirectTransport, Transport
 
 CLIENT_LEFT: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-"""What ``send`` may raise when the client has left: by ASGI an ``OSError``, from below a server one of trio's."""
+"""What ``send`` may raise after a disconnect: an ``OSError`` by ASGI, an exception of trio's from inside a server."""
 
 IDLE, STARTED, ENDED, BROKEN = "idle", "started", "ended", "broken"
 
@@ -32,63 +32,53 @@ _NEXT: Final = {
 }
 
 SLICE: Final = 131072
-"""Bytes of a body in one piece that make one message: what waits in a server's buffers at a time, a response."""
+"""Bytes of a message's body, if that is known whole: the most that a server buffers for a response."""
 
 _FRAMING: Final = frozenset({b"transfer-encoding"})
 _HOP_BY_HOP: Final = _FRAMING | frozenset({b"connection", b"keep-alive", b"proxy-connection", b"upgrade"})
 
 
 class Outbox:
-    """Where one response leaves."""
+    """Sends one response."""
 
     __slots__ = (
-        "_remaining",
-        "_send",
-        "_version",
-        "before_end",
-        "gone",
-        "handed",
-        "scope",
-        "sending",
-        "sending_since",
-        "sent",
-        "state",
-        "transport",
-    )
+        "_remaining", "_send", "_version", "before_end", "gone", "handed", "scope", "sending", "sending_since",
+        "sent", "state", "transport",
+    )  # fmt: skip
 
     def __init__(self, send: Send, http_version: str) -> None:
         self._send = send
         self._version = http_version
-        self._remaining: int | None = None
+        self._remaining: int | None = None  # of the declared length
         self.transport: Transport = PLAIN
         self.before_end: Callable[[], Awaitable[bool]] | None = None
-        """Between body and end, take in what the client still sends; says whether that was all of it."""
+        """Called between body and end, to read the rest of the request. Returns whether that was all of it."""
         self.state = IDLE
         self.gone = False
-        """The client has left: there is nobody to send to."""
+        """The client has disconnected: nothing more is sent."""
         self.sent = 0
-        """Bytes of body handed to the server."""
+        """Bytes of the body that ``send`` has returned for."""
         self.handed = 0
-        """The same, with those of the ``send`` that is under way."""
+        """The same, with those of the current ``send``."""
         self.sending = ""
-        """What a ``send`` is under way for: "start", "body" or "end"; empty when there is none."""
+        """What the current ``send`` sends: "start", "body" or "end"; empty if there is none."""
         self.sending_since: float | None = None
-        """When the ``send`` began that is under way, by trio's clock."""
+        """When the current ``send`` began, by trio's clock."""
         self.scope: trio.CancelScope | None = None
-        """The shield around a stream's sender, for ``release``."""
+        """The shield of a stream's sender, for ``release``."""
 
     @property
     def started(self) -> bool:
-        """The head has left, or is leaving: no other answer can be given any more."""
+        """The head is sent, or being sent: there can be no other response."""
         return self.state is not IDLE
 
     @property
     def fulfilled(self) -> bool:
-        """All of the declared length was sent: to its client the response is whole."""
+        """All bytes of the declared length were sent: the client has the whole response."""
         return self._remaining == 0
 
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
-        """Send the head. Headers that only a server may set are left out; ``bodiless`` says that no body may follow."""
+        """Send the head, without headers that only the server may set. ``bodiless``: no body follows."""
         check_status(status)
         kept = sendable(headers, self._version, status)
         lengths = {value for name, value in kept if name == b"content-length"}
@@ -102,7 +92,7 @@ class Outbox:
         self._done()
 
     async def flush(self) -> None:
-        """Have the head leave now: a server may keep it for the first part of the body, which is then an empty one."""
+        """Have the head sent now, with an empty part: a server may keep it until the first part of the body."""
         self._advance("body")
         if self.gone:
             return
@@ -111,10 +101,10 @@ class Outbox:
         self._done()
 
     async def body(self, data: bytes) -> None:
-        """Send a piece of the body; returns when the server has passed on what its own ``send`` let pile up.
+        """Send a part of the body. Returns when the server has written what its own ``send`` has buffered.
 
         Raises:
-            ContentLengthError: it is more than was declared; what was declared is sent.
+            ContentLengthError: if it exceeds the declared length, up to which it is sent.
         """
         self._advance("body")
         if self.gone:
@@ -124,7 +114,9 @@ class Outbox:
             data = data[: self._remaining]
         if data:
             if self._remaining is not None:
-                self._remaining -= len(data)  # now: a client that has the last byte may leave before `send` returns
+                self._remaining -= len(
+                    data
+                )  # first: a client that has the last byte may disconnect before `send` returns
             self._begin("body")
             self.handed += len(data)
             await self._pass_on({"type": "http.response.body", "body": data, "more_body": True})
@@ -135,10 +127,10 @@ class Outbox:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
 
     async def file(self, descriptor: int, position: int, count: int) -> int:
-        """Have the system send a part of a file as a piece of the body, but for the last one, without its being read.
+        """Have the system send a part of a file as a part of the body, but never the last one.
 
         Returns:
-            How many bytes were sent; none where that cannot be done: read them then, and call ``body``.
+            The number of sent bytes; 0 if this is not possible: then read the part, and call ``body``.
         """
         self._advance("body")
         if self.gone or self._remaining is None or count >= self._remaining:
@@ -151,13 +143,13 @@ class Outbox:
         return sent
 
     def offer(self, transport: DirectTransport, parts: list[bytes]) -> bool:
-        """Send pieces of the body as far as the client takes them now, where no length was declared. Does not block.
+        """Send parts of a body without a declared length, as far as the client receives them now. Does not block.
 
         Returns:
-            Whether all of it has left; if not, ``flushed`` comes next.
+            Whether all of it is sent; if not, call ``flushed`` next.
 
         Raises:
-            ClientDisconnected: the client has left.
+            ClientDisconnected: if the client has disconnected.
         """
         self._advance("body")
         if self.gone:
@@ -173,10 +165,10 @@ class Outbox:
         return taken
 
     async def flushed(self, transport: DirectTransport) -> None:
-        """Wait until all that was offered has left.
+        """Wait until all that was offered is sent.
 
         Raises:
-            ClientDisconnected: the client has left.
+            ClientDisconnected: if the client has disconnected.
         """
         try:
             await transport.flushed()
@@ -185,12 +177,12 @@ class Outbox:
         self._done()
 
     async def end(self, data: bytes = b"") -> None:
-        """Send the last piece of the body and the end.
+        """Send the last part of the body and the end.
 
         Raises:
-            ContentLengthError: fewer bytes than were declared; the end is then not sent.
+            ContentLengthError: if the body is shorter than declared; the end is not sent then.
         """
-        if self.gone:  # what a server takes from now on goes nowhere: it must not look whole
+        if self.gone:  # parts were dropped: the response must not look complete
             return
         if self._remaining is not None and len(data) != self._remaining:
             if data:
@@ -215,7 +207,7 @@ class Outbox:
         self._done()
 
     async def whole(self, data: bytes) -> None:
-        """Send all of a body after the head, in slices that a server can hold."""
+        """Send a whole body after the head, in slices that a server can buffer."""
         try:
             for offset in range(0, len(data) - SLICE, SLICE):
                 await self.body(data[offset : offset + SLICE])
@@ -224,7 +216,7 @@ class Outbox:
             del data  # see `send_whole`
 
     async def break_off(self) -> None:
-        """End a response that cannot be finished in a way that its client cannot take for the end."""
+        """Abort a response that has started, so that the client does not take it for complete."""
         if self.state is STARTED:
             self._advance("break")
             await self.transport.abort()
@@ -247,7 +239,7 @@ class Outbox:
         self.sending, self.sending_since = "", None
 
     def release(self) -> None:
-        """Wake up a ``send`` that waits for a client who has left or takes nothing."""
+        """Wake a ``send`` that waits for a client which has disconnected or receives nothing. Does not block."""
         if self.sending:
             self.transport.release(self.scope if self.sending != "start" else None)
 
@@ -259,19 +251,19 @@ class Outbox:
 
 
 def check_status(status: object) -> None:
-    """Refuse a status that is none, before a server meets it halfway through a head.
+    """Check a status before a server fails on it in the middle of a head.
 
     Raises:
-        ValueError: it is no whole number from 200 to 999.
+        ValueError: if it is not a whole number from 200 to 999.
     """
     if not isinstance(status, int) or not 200 <= status <= 999:
         raise ValueError(f"a response needs a status code from 200 to 999, got {status!r}")
 
 
 def sendable(headers: RawHeaders, http_version: str, status: int) -> RawHeaders:
-    """The headers without those that only a server may set: in HTTP/2 they are a fault (RFC 9113, section 8.2.2).
+    """The headers without those that only the server may set: HTTP/2 forbids them (RFC 9113, section 8.2.2).
 
-    A 204 has no ``content-length`` either (RFC 9110, section 8.6).
+    A 204 has no ``content-length`` (RFC 9110, section 8.6).
     """
     if status == 204:
         headers = [pair for pair in headers if pair[0] != b"content-length"]
@@ -286,7 +278,7 @@ def checked_headers(headers: RawHeaders, http_version: str, status: int, length:
     """The headers of a body in one piece, as ``sendable``.
 
     Raises:
-        ContentLengthError: they declare another length than the body has.
+        ContentLengthError: if they declare another length than that of the body.
     """
     for name, value in headers:
         if name == b"content-length":

@@ -1,10 +1,10 @@
-"""Parts of files that the system sends by itself: from its own memory to a socket, and never through this process's.
+"""Has the system send parts of files: from its page cache to a socket, without copying them into this process.
 
 Rules that this module alone enforces:
 
-* The loop never waits for a disk: the system is asked in a worker thread. No thread waits for a client: the loop does.
-* While a part is on its way to the client, the system has what follows it read: disk and socket work at the same time.
-* The thread has a descriptor of its own for the socket: that may be closed meanwhile, and its number be another's.
+* The event loop never waits for a disk, since a worker thread calls the system; no thread waits for a client.
+* While a part is sent, the system reads the next one: disk and network work at the same time.
+* The thread has a duplicate of the socket's descriptor: the socket may be closed meanwhile, and its number reused.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import trio
 from trioweb.io.threads import in_thread, thread_work
 
 MOST_AT_ONCE: Final = 4194304
-"""Bytes that one hop to a thread hands over at most; mostly fewer, for a socket takes what its buffer has room for."""
+"""The most bytes of one call of a thread; mostly a socket takes fewer, as many as fit in its buffer."""
 
 AHEAD: Final = 1048576
-"""Bytes behind a part that was sent, or read, which the system is asked to have ready in its memory."""
+"""Bytes after a part that the system reads into its page cache in advance."""
 
 _fadvise = getattr(os, "posix_fadvise", None)
 
@@ -29,24 +29,24 @@ class HasFileno(Protocol):
     """A socket."""
 
     def fileno(self) -> int:
-        """Its descriptor; negative when it is closed."""
+        """The descriptor; negative if it is closed."""
         ...
 
 
 async def send_file(sock: HasFileno, file: int, position: int, count: int) -> int:
-    """Hand a part of a file to a socket: as much as that takes at once. Waits until it takes something.
+    """Send a part of a file, as far as the socket's buffer has room. Waits until it has some.
 
-    Where a cancellation interrupts it, nothing was sent.
+    If this is cancelled, nothing was sent.
 
     Args:
-        sock: of a connection in clear, to which nobody else writes meanwhile.
-        file: a descriptor of what the system has pages of in its memory: a regular file.
-        position: where the part begins.
-        count: its bytes, of which ``MOST_AT_ONCE`` are sent at most.
+        sock: the socket of a connection without TLS, to which no other task writes.
+        file: the descriptor of a regular file.
+        position: the start of the part.
+        count: its bytes.
 
     Returns:
-        How many bytes were sent. None at the end of the file, and where the system cannot do this, or the client has
-        left: who goes on to read and to write will meet the reason.
+        The number of sent bytes, at most ``MOST_AT_ONCE``; 0 at the end of the file, if the system cannot do this, or
+        after a disconnect: reading and writing the part then raises the reason.
     """
     if not hasattr(os, "sendfile"):
         return 0
@@ -59,7 +59,7 @@ async def send_file(sock: HasFileno, file: int, position: int, count: int) -> in
             return 0
         try:
             return await in_thread(_send, own, file, position, count, limiter=thread_work().files)
-        except BlockingIOError:  # another took the room
+        except BlockingIOError:  # the room is gone
             continue
         except OSError:
             return 0
@@ -74,6 +74,6 @@ def _send(sock: int, file: int, position: int, count: int) -> int:
 
 
 def read_ahead(file: int, position: int) -> None:
-    """Have the system read what comes at a position of a file, where it can. Blocks for a moment."""
+    """Have the system read the file on from a position, if it can. Blocks for a moment."""
     if _fadvise is not None:
         _fadvise(file, position, AHEAD, os.POSIX_FADV_WILLNEED)

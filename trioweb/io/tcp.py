@@ -1,4 +1,4 @@
-"""What the system knows of a TCP connection, and how to end one so that its end is no end of what was sent."""
+"""What the system knows of a TCP connection, and how to reset one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 _BYTES_ACKED: Final = 120, 128
-"""Where Linux has ``tcpi_bytes_acked`` in its ``struct tcp_info``: what the other end has confirmed, in all."""
+"""The position of ``tcpi_bytes_acked`` in Linux's ``struct tcp_info``: the bytes that the peer has acknowledged."""
 _LEFT: Final = frozenset({7, 8})  # Linux's TCP_CLOSE and TCP_CLOSE_WAIT
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER for 0 seconds
 
@@ -26,7 +26,7 @@ class TCPSocket(Protocol):
 
 
 def bytes_taken(sock: TCPSocket) -> int | None:
-    """Bytes that the other end of a TCP connection has taken in all, where the system tells; else ``None``."""
+    """The bytes that the peer has acknowledged; ``None`` if the system does not tell. Does not block."""
     begin, end = _BYTES_ACKED
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
@@ -36,7 +36,7 @@ def bytes_taken(sock: TCPSocket) -> int | None:
 
 
 def has_left(sock: TCPSocket) -> bool:
-    """Whether the system knows that the other end has left; where it does not tell, it has not. Does not block."""
+    """Whether the peer has disconnected, as far as the system tells. Does not block."""
     try:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
     except (OSError, AttributeError):  # closed; or not TCP, or not Linux
@@ -44,6 +44,6 @@ def has_left(sock: TCPSocket) -> bool:
 
 
 def reset_when_closed(sock: TCPSocket) -> None:
-    """Have the connection reset when it is closed: its end does not pass for the end of what was sent."""
+    """Have the connection reset when it is closed: the peer then does not take its end for that of the response."""
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

@@ -1,7 +1,7 @@
-"""Worker threads: the limiters that they are started under, and which of them wait for the loop to make room.
+"""Worker threads: their limits, and which of them wait for the event loop to make room.
 
-A mock clock that jumps when all tasks wait takes a thread's work for idleness. The testing kit holds it while a thread
-works, whoever has started that: it needs to know from here what trio cannot tell, that a thread waits for the loop.
+The test kit's clock must not jump while a thread works. Trio cannot tell it that a thread only waits for the event
+loop: ``ThreadWork.waiting`` does.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import trio
 T = TypeVar("T")
 
 THREADS: Final = 256
-"""Sync streams that run at a time; more wait for one of them to end. A process; each takes a thread of its own."""
+"""The limit of sync streams in a process, each of which takes a thread; more wait for one of them to end."""
 
 
 FILE_THREADS: Final = 32
-"""Looks at files, and reads of a block, that run at a time; more wait for one of them, each a moment. A process."""
+"""The limit of threads in a process that look files up or read a block; more wait for a moment."""
 
 
 class Worker(Protocol):
-    """A thread that may wait for the loop in a way of its own. A protocol, since channels stand above this."""
+    """A thread that may wait for the event loop: a ``ThreadEnd``, whose folder is above this one."""
 
     @property
     def waits_in(self) -> int | None:
-        """The thread, by its identifier, while it waits for the loop and not the loop for it."""
+        """The identifier of the thread, while it waits for the loop."""
         ...
 
 
@@ -36,21 +36,21 @@ class ThreadWork:
 
     def __init__(self) -> None:
         self.limiter = trio.CapacityLimiter(THREADS)
-        """For sync streams alone: a hundred slow exports keep no handler from its thread."""
+        """For sync streams alone: slow ones do not take the threads of handlers."""
         self.files = trio.CapacityLimiter(FILE_THREADS)
-        """For files alone: handlers that hold up all of trio's own threads hold up no file."""
+        """For files alone: handlers that use all of trio's own threads do not delay files."""
         self._memory = memoryview(b"")
         self._workers: set[Worker] = set()
 
     def memory(self, size: int) -> memoryview:
-        """Memory to read into without a thread; what is in it is to be taken out before another task runs."""
+        """A buffer to read into without a thread; copy the data out of it before another task runs."""
         if len(self._memory) < size:
             self._memory = memoryview(bytearray(size))
         return self._memory[:size]
 
     @contextmanager
     def known(self, worker: Worker) -> Iterator[None]:
-        """For the time that a thread works: have ``waiting`` name it while it waits."""
+        """While a thread works, let ``waiting`` include it."""
         self._workers.add(worker)
         try:
             yield
@@ -58,7 +58,7 @@ class ThreadWork:
             self._workers.discard(worker)
 
     def waiting(self) -> set[int]:
-        """Which of the known threads wait for the loop, by their identifiers."""
+        """The identifiers of the threads that wait for the event loop."""
         return {thread for worker in self._workers if (thread := worker.waits_in) is not None}
 
 
@@ -76,8 +76,8 @@ def thread_work() -> ThreadWork:
 
 
 async def in_thread(function: Callable[..., T], *args: object, limiter: trio.CapacityLimiter | None = None) -> T:
-    """As ``trio.to_thread.run_sync``, of which an error would be in a reference cycle: trio's frames in the thread hold
-    what is raised there, and what is returned. So it crosses in a list, as does a coroutine, which trio refuses.
+    """As ``trio.to_thread.run_sync``, but results and errors cross in a list: trio's frames in the thread would be in a
+    reference cycle with an error, and trio refuses to return a coroutine.
     """
     values: list[T] = []
     failed: list[BaseException] = []
