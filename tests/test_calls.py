@@ -57,17 +57,17 @@ class Shape(NamedTuple):
 
 
 SHAPES: Final = {
-    "takes nothing": Shape("/", 59, 181),
-    "takes a query parameter": Shape("/query?limit=7", 84, 206),
-    "takes the request": Shape("/request", 102, 224),
-    "awaits once": Shape("/awaits", 236, 242),
-    "takes what a dependency gives": Shape("/dependency", 108, 230),
-    "behind one middleware": Shape("/", 69, 191, 1),
-    "behind three middlewares": Shape("/", 71, 193, 3),
-    "takes the request, behind one middleware": Shape("/request", 142, 264, 1),
-    "typed JSON": Shape("/order", 127, 229),
-    "stream": Shape("/stream", 682, 428),
-    "stream, takes the request": Shape("/request/stream", 736, 494),
+    "takes nothing": Shape("/", 57, 179),
+    "takes a query parameter": Shape("/query?limit=7", 76, 198),
+    "takes the request": Shape("/request", 101, 189),
+    "awaits once": Shape("/awaits", 235, 239),
+    "takes what a dependency gives": Shape("/dependency", 109, 197),
+    "behind one middleware": Shape("/", 67, 189, 1),
+    "behind three middlewares": Shape("/", 69, 191, 3),
+    "takes the request, behind one middleware": Shape("/request", 141, 232, 1),
+    "typed JSON": Shape("/order", 123, 224),
+    "stream": Shape("/stream", 681, 432),
+    "stream, takes the request": Shape("/request/stream", 736, 465),
 }
 
 

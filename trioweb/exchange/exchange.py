@@ -111,8 +111,9 @@ class Exchange(Finishing):
             else:
                 outcome = taken(error)
         except BaseException as ended:  # cancelled: from outside, or by a disconnect
-            with trio.CancelScope(shield=True):
-                await self.give_up(ended)
+            if not self.interrupted:
+                with trio.CancelScope(shield=True):
+                    await self.give_up(ended)
             raise
         finally:
             if sending:
@@ -139,6 +140,8 @@ class Exchange(Finishing):
             if endpoint.waits and self._own.cancels is None:
                 self.inbox.timer = self._scope  # cheaper than a scope around each read of the body
             return endpoint.call(self.params, self.the_request() if endpoint.reads else None)
+        if endpoint.timeout is None and self._own.resumes(self.send):
+            return self.resumable(self._own, self.called())
         return self.call_endpoint()
 
     async def _call_middleware(self) -> Response:
@@ -147,6 +150,8 @@ class Exchange(Finishing):
         response: Response | None = None
         if self.endpoint.light:  # it has no nursery, except in an error handler
             response = await chain.run()
+        elif self._own.resumes(self.send):
+            response = await self.resumable(self._own, chain.run())
         else:
             with trio.CancelScope() as self.middleware_scope:
                 response = await chain.run()

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TypeVar, cast
 
 import trio
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import Registered, call_error_handler, log
+from trioweb.exchange.policy import Registered, call_error_handler, log, split_cancelled
 from trioweb.exchange.room import Room, Start
 from trioweb.ground.errors import HTTPError, StreamTimeout, chained, forget, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.io.outbox import Outbox
+from trioweb.io.transport import Transport
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of
@@ -42,7 +44,8 @@ class Handling(Call):
         opened: the responses with open files, closed when the request ends.
         due: when the route's timeout expires, by trio's clock.
         middleware_scope: around the middlewares, which go on after the handler.
-        interruptible: ends the current stream if the nursery fails.
+        interruptible: ends the current stream, or handler, if the nursery fails.
+        interrupted: the handler was cancelled by a failure of its nursery; the server is about to resume.
         open: the nursery may be used: a handler, an error handler or a stream runs.
     """
 
@@ -55,13 +58,15 @@ class Handling(Call):
     middleware_scope: trio.CancelScope | None = None
     interruptible: Callable[[], object] | None = None
     open = False
+    interrupted = False
+    _resumed_with: Response | Exception | None = None
     _scope_of_handler: trio.CancelScope | None = None
 
     def left(self) -> None:
         """See ``Watcher``: cancel what runs."""
         raise NotImplementedError
 
-    async def finish(self, outcome: Response | Exception) -> None:
+    async def finish(self, outcome: Response | Exception | None) -> None:
         """Send a response, or what error handlers return for a failure, if nothing was sent."""
         raise NotImplementedError
 
@@ -88,21 +93,12 @@ class Handling(Call):
         endpoint = self.endpoint
         failure: Exception | None = None
         response: Response | None = None
-        self.open = True
         try:
             with trio.CancelScope() as self._scope_of_handler:
                 if endpoint.timeout is not None:
                     self.due = self._scope_of_handler.deadline = trio.current_time() + endpoint.timeout
-                if endpoint.takes_nursery:
-                    await self.open_room().opened()
-                if endpoint.waits:
-                    self.values = {}
-                value = await endpoint.call(self.params, self.the_request())
-                response = to_response(value, endpoint.label, endpoint.streaming)
-                del value
-            if self.room is not None and self.room.interrupted:
-                failure = await self.what_interrupts(response)
-            elif self._scope_of_handler.cancel_called:
+                response = await self.called()
+            if self._scope_of_handler.cancel_called and not (self.room is not None and self.room.interrupted):
                 failure = self.timed_out(started=False)
         except Exception as error:
             failure = taken(error)
@@ -112,14 +108,76 @@ class Handling(Call):
             raise
         finally:
             self._scope_of_handler = None
+        return await self._outcome(response, failure)
+
+    async def resumable(self, own: Transport, calling: Awaitable[Response]) -> Response:
+        """The response of handler or middleware, on a server that can resume: its own scope spares one here.
+
+        If the nursery fails, that scope cancels all of this request's call; then the server resumes.
+        """
+        failure: Exception | None = None
+        response: Response | None = None
+        self.interruptible = partial(self._interrupt_with, own)
         try:
+            response = await calling
+        except Exception as error:
+            failure = taken(error)
+        except BaseException as ended:
+            if not self.interrupted:
+                with trio.CancelScope(shield=True):
+                    await self.close_room(ended)
+                raise
+            failure = split_cancelled(ended)[1]
+        finally:
+            self.interruptible = None
+        if not self.interrupted:
+            return await self._outcome(response, failure)
+        with trio.CancelScope(shield=True):
+            try:
+                self._resumed_with = await self._outcome(response, failure)
+            except Exception as error:
+                self._resumed_with = taken(error)
+            finally:
+                del failure
+        await trio.lowlevel.checkpoint()  # raises Cancelled: that goes out to the server, which resumes
+        raise AssertionError("the server has not cancelled the call")
+
+    def _interrupt_with(self, own: Transport) -> None:
+        self.interrupted, self.interruptible = True, None
+        own.resume_with(self._resume)
+
+    async def _resume(self) -> None:
+        self.interrupted = False
+        outcome, self._resumed_with = self._resumed_with, None
+        finishing = self.finish(outcome)
+        del outcome
+        await finishing
+
+    async def _outcome(self, response: Response | None, failure: Exception | None) -> Response:
+        """The response of the handler; or, once the nursery is closed, the failure is raised."""
+        try:
+            if failure is not None:
+                failure = await self.closed_with(failure)
+            elif response is None or (self.room is not None and self.room.interrupted):
+                failure = await self.what_interrupts(response)
             if failure is None and response is not None:
                 return response
             if response is not None and (stream := stream_of(response)) is not None:
                 await close_unused(stream.source)
-            raise await self.closed_with(failure)
+            raise failure or self.endpoint.cut_short()
         finally:
             del failure, response
+
+    async def called(self) -> Response:
+        """The response of the handler: a coroutine for ``call_endpoint`` or ``resumable``."""
+        endpoint = self.endpoint
+        self.open = True
+        if endpoint.takes_nursery:
+            await self.open_room().opened()
+        if endpoint.waits:
+            self.values = {}
+        value = await endpoint.call(self.params, self.the_request())
+        return to_response(value, endpoint.label, endpoint.streaming)
 
     async def what_interrupts(self, response: Response | None) -> Exception | None:
         """The failure of a nursery that has ended early; or an error, if it was cancelled under a handler or stream."""

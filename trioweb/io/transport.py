@@ -43,6 +43,14 @@ class Transport:
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # some middleware makes a deep copy of the scope
 
+    def resumes(self, send: Send) -> bool:  # noqa: ARG002
+        """Whether ``resume_with`` can be called: the server is able to, and nothing wraps its ``send``."""
+        return False
+
+    def resume_with(self, rest: Callable[[], Awaitable[None]]) -> None:
+        """Cancel the call of the app, before its response has started; then await ``rest``. Does not block."""
+        raise NotImplementedError
+
     def receive_nowait(self, receive: Receive) -> Message | None:  # noqa: ARG002
         """Take the message that ``receive`` would return without waiting; ``None`` if there is none. Does not block.
 

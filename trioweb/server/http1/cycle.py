@@ -32,6 +32,7 @@ LOOK_SECONDS: Final = 0.5
 WRITING: Final = "a response that waits for its client"
 """The name of the task that writes it."""
 
+Scopes = tuple[trio.CancelScope, trio.CancelScope]
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -41,16 +42,19 @@ class Cycle(DirectTransport):
     Args:
         line: the connection.
         head: the head of the request.
-        cancels: see ``Transport``.
+        scopes: ``Transport.cancels``, and one inside it around the app's call, for ``resume_with``.
         close: close the connection afterwards.
     """
 
-    __slots__ = ("_expects", "_line", "_pace", "_received", "broken_off", "cancels", "ended_at", "fault",
-                 "release_asked", "response")  # fmt: skip
+    __slots__ = (
+        "_expects", "_handling", "_line", "_pace", "_received", "broken_off", "cancels", "ended_at", "fault",
+        "release_asked", "response", "rest",
+    )  # fmt: skip
 
-    def __init__(self, line: Line, head: Head, cancels: trio.CancelScope, *, close: bool) -> None:
+    def __init__(self, line: Line, head: Head, scopes: Scopes, *, close: bool) -> None:
         self._line = line
-        self.cancels = cancels
+        self.cancels, self._handling = scopes
+        self.rest: Callable[[], Awaitable[None]] | None = None  # see `resume_with`
         self._expects = head.expects_continue
         self._received = False  # the app has received the whole request
         self._pace: Pace | None = None  # of the request's body
@@ -270,6 +274,15 @@ class Cycle(DirectTransport):
     def hold_to(self, min_rate: float | None) -> None:
         """See ``Transport``."""
         self._line.min_rate = min_rate
+
+    def resumes(self, send: Send) -> bool:
+        """See ``Transport``."""
+        return send == self.send
+
+    def resume_with(self, rest: Callable[[], Awaitable[None]]) -> None:
+        """See ``Transport``."""
+        self.rest = rest
+        self._handling.cancel()
 
     def paces_body(self) -> None:
         """See ``Transport``."""
