@@ -172,7 +172,7 @@ class Exchange(Finishing):
             or self.policy.nursery is None
             or (self.request is not None and self.request._reader is not None)
             or (self.may_have_body and not (self._inbox is not None and self._inbox.complete))
-            or self.scope["http_version"][0] != "1"  # where a write may wait for a window, and hears of no departure
+            or self.scope["http_version"][0] != "1"  # a write may wait for a flow-control window: see `is_small`
         ):
             return None
         status, headers = response.status_code, response.headers.raw
