@@ -237,8 +237,7 @@ class HTTP1Connection(Line):
         }
 
     def _is_named(self, head: Head) -> bool:
-        hosts = [value.decode("latin-1") for name, value in head.headers if name == b"host"]
-        return bool(hosts) and hosts[0] in self.config.server_names
+        return dict(reversed(head.headers)).get(b"host", b"").decode("latin-1") in self.config.server_names
 
     async def _contain(self, error: BaseException, cycle: Cycle) -> None:
         cancelled = fault = None
