@@ -282,7 +282,8 @@ class App(Router):
                 target = error
             if target.__class__ is tuple:  # a route's handler, the most frequent case: tested without a call
                 found: Found = target  # type: ignore[assignment]
-                exchange = Exchange(self._policy, *found, scope, receive, send)
+                endpoint, params = found
+                exchange = Exchange(self._policy, endpoint, params, scope, receive, send)
             elif isinstance(target, Mount) and self._policy.middleware:
                 exchange = Exchange(self._policy, target.endpoint, {}, scope, receive, send)
             elif isinstance(target, Mount):

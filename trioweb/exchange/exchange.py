@@ -38,18 +38,14 @@ class Exchange(Finishing):
 
         A cancellation from outside cancels middleware and handler, and aborts a stream; it never reaches ``send``.
         """
-        nursery = self.policy.nursery
-        if nursery is None:
-            return self._run_alone()
-        self.start = nursery.start_own
-        return self._run()
+        return self._run_alone() if self.policy.nursery is None else self._run()
 
     async def _run_alone(self) -> None:
         """As ``run``, if the app's lifespan does not run: this task then hosts the nursery."""
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                self.start = nursery.start_soon
+                self._own_start = nursery.start_soon
                 try:
                     rest = await self._run()
                     if rest is not None:
@@ -79,7 +75,7 @@ class Exchange(Finishing):
         late = self._scope.deadline <= trio.current_time()
         return self._rest(self.inbox.overdue() if late else ClientDisconnected("the client left before its response"))
 
-    async def _begin(self) -> Rest | None:
+    async def _begin(self) -> Rest | None:  # noqa: PLR0912 - every request passes here: a call less is worth it
         """Run middleware and handler, and send a small response. Returns what is left to await for another outcome."""
         endpoint = self.endpoint
         outcome: Response | Exception | None = None
@@ -101,8 +97,8 @@ class Exchange(Finishing):
                 outcome = response
             else:
                 sending = True
-                self.open = False
-                self.request = None  # frees the request's body while the response is sent
+                if self.request is not None:  # free its body while the response is sent
+                    self.open, self.request = False, None
                 self.policy.writes.add(self, self)
                 await self._own.respond(self.send, response.status_code, *small)
         except Exception as error:

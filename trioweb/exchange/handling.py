@@ -38,7 +38,6 @@ class Handling(Call):
     """A request that is handled.
 
     Attributes:
-        start: starts a task that may outlive the request.
         request: the request; ``None`` until it is asked for.
         room: hosts the nursery; ``None`` until that is asked for.
         opened: the responses with open files, closed when the request ends.
@@ -50,7 +49,6 @@ class Handling(Call):
     """
 
     # Defaults in the class: most requests set none of these, and setting each in `__init__` takes time.
-    start: Start
     request: Request | None = None
     room: Room | None = None
     opened: list[RangeResponse] | None = None
@@ -59,6 +57,7 @@ class Handling(Call):
     interruptible: Callable[[], object] | None = None
     open = False
     interrupted = False
+    _own_start: Start | None = None
     _resumed_with: Response | Exception | None = None
     _scope_of_handler: trio.CancelScope | None = None
 
@@ -77,6 +76,16 @@ class Handling(Call):
     async def give_up(self, ended: BaseException) -> None:
         """Close the nursery and the response of a request that was cancelled. The caller holds a shield."""
         raise NotImplementedError
+
+    @property
+    def start(self) -> Start:
+        """Starts a task that may outlive the request."""
+        if self._own_start is not None:
+            return self._own_start
+        nursery = self.policy.nursery
+        if nursery is None:
+            raise RuntimeError("the app's lifespan has ended")
+        return nursery.start_own
 
     def the_request(self) -> Request:
         """The request, made on first use."""

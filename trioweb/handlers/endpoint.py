@@ -215,10 +215,10 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
     Raises:
         TypeError: if a handler may not return the value; the message names handler and type.
     """
-    if isinstance(value, Response):
-        return value
     if value.__class__ is str and not streaming:
         return bytes_response(value.encode(), TEXT_TYPE)
+    if isinstance(value, Response):
+        return value
     if streaming:
         if is_iterable(value):
             return StreamingResponse(value)
