@@ -80,7 +80,9 @@ class Shape(msgspec.Struct, frozen=True):
             found = [self._plain(value) for value in values.getlist(name) if not self._is_blank(value)]
             return found or ABSENT
         value = values.get(name)
-        return ABSENT if value is None or self._is_blank(value) else self._plain(value)
+        if value is None or ((value == "" or value.__class__ is UploadFile) and self._is_blank(value)):
+            return ABSENT
+        return self._plain(value)
 
     def _is_blank(self, value: Any) -> bool:
         if value.__class__ is UploadFile:
@@ -145,15 +147,14 @@ class Input(msgspec.Struct, frozen=True):
         if annotation is str and value.__class__ is str:  # the most frequent type: without msgspec
             arguments[self.name] = value
             return
-        loc = (self.where, self.key) if self.key else (self.where,)
         if self.where == "form" and self.key and (wrong := self._wrong_kind(value)):
-            faults.append({"loc": list(loc), "msg": wrong})
+            faults.append({"loc": [self.where, self.key], "msg": wrong})
             return
         try:
             converted: object = msgspec.convert(value, annotation, strict=False)
             arguments[self.name] = complete(converted) if self.shape.incomplete else converted
         except (msgspec.ValidationError, RecursionError) as error:
-            faults.append(fault_of(error, loc))
+            faults.append(fault_of(error, (self.where, self.key) if self.key else (self.where,)))
 
     def _wrong_kind(self, value: object) -> str:
         first = value[0] if isinstance(value, list) else value

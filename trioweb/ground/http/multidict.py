@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class MultiDict(Mapping[str, T]):
@@ -25,6 +26,15 @@ class MultiDict(Mapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         return self._lists[name][-1]
+
+    @overload
+    def get(self, key: str, /) -> T | None: ...
+    @overload
+    def get(self, key: str, default: T | D, /) -> T | D: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """The last value of a name; ``default`` if there is none."""
+        values = self._lists.get(key)  # not by `Mapping`, which raises and catches a `KeyError`
+        return default if values is None else values[-1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lists)
