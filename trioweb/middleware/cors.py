@@ -20,6 +20,9 @@ ALWAYS_ALLOWED: Final = ("accept", "accept-language", "content-language", "conte
 _ORIGIN: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?:[/?#].*)?", re.DOTALL)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
+_ANY_SITE: Final = ("https://any-site.invalid", "http://any-site.invalid", "null")
+"""Origins that only an option for every site allows. Any site has the origin ``null`` in a sandboxed frame."""
+
 
 class CORS:
     """Lets pages of other origins call the app, and answers their browsers' preflight requests.
@@ -69,14 +72,15 @@ class CORS:
         methods = _listed("allow_methods", allow_methods, _check_token)
         headers = _listed("allow_headers", allow_headers, _check_token)
         exposed = _listed("expose_headers", expose_headers, _check_token)
-        if allow_credentials and "*" in self._origins:
+        self._pattern = _compiled(allow_origin_regex)
+        if allow_credentials and ("*" in self._origins or any(map(self._allows, _ANY_SITE))):
             raise ValueError(
                 "CORS: with credentials every site could act as the user's: name the origins, as in "
-                'allow_origins=["https://app.example"], or write allow_credentials=False'
+                'allow_origins=["https://app.example"] or allow_origin_regex=r"https://[a-z]+\\.app\\.example", or '
+                "write allow_credentials=False"
             )
         if allow_credentials and "*" in exposed:
             raise ValueError('CORS: with credentials browsers take "*" in expose_headers for a name: name the headers')
-        self._pattern = _compiled(allow_origin_regex)
         self._methods = ALL_METHODS if "*" in methods else tuple(method.upper() for method in methods)
         self._any_header = "*" in headers
         self._headers = tuple(sorted({*ALWAYS_ALLOWED, *(header.lower() for header in headers)} - {"*"}))
