@@ -60,7 +60,7 @@ SHAPES: Final = {
     "takes nothing": Shape("/", 57, 179),
     "takes a query parameter": Shape("/query?limit=7", 76, 198),
     "takes the request": Shape("/request", 101, 189),
-    "awaits once": Shape("/awaits", 235, 239),
+    "awaits once": Shape("/awaits", 236, 240),
     "takes what a dependency gives": Shape("/dependency", 109, 197),
     "behind one middleware": Shape("/", 67, 189, 1),
     "behind three middlewares": Shape("/", 69, 191, 3),

@@ -117,7 +117,9 @@ class Handling(Call):
             raise
         finally:
             self._scope_of_handler = None
-        return await self._outcome(response, failure)
+        outcome = self._outcome(response, failure)
+        del failure  # its traceback refers to this frame
+        return await outcome
 
     async def resumable(self, own: Transport, calling: Awaitable[Response]) -> Response:
         """The response of handler or middleware, on a server that can resume: its own scope spares one here.
@@ -139,15 +141,15 @@ class Handling(Call):
             failure = split_cancelled(ended)[1]
         finally:
             self.interruptible = None
+        outcome = self._outcome(response, failure)
+        del failure  # its traceback refers to this frame
         if not self.interrupted:
-            return await self._outcome(response, failure)
+            return await outcome
         with trio.CancelScope(shield=True):
             try:
-                self._resumed_with = await self._outcome(response, failure)
+                self._resumed_with = await outcome
             except Exception as error:
                 self._resumed_with = taken(error)
-            finally:
-                del failure
         await trio.lowlevel.checkpoint()  # raises Cancelled: that goes out to the server, which resumes
         raise AssertionError("the server has not cancelled the call")
 
