@@ -178,6 +178,33 @@ async def test_a_client_that_leaves_in_that_moment(caplog: pytest.LogCaptureFixt
         assert (await server.ask("/next")).endswith(b"next")
 
 
+async def test_a_client_that_leaves_while_the_handler_cleans_up(capfd: pytest.CaptureFixture[str]) -> None:
+    """A client that leaves after the failure, while the handler cleans up: all is closed, and logged once."""
+    cleaning, go_on = trio.Event(), trio.Event()
+
+    async def handler(request: Request) -> str:
+        request.nursery.start_soon(fail, HTTPError(418))
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                cleaning.set()
+                await go_on.wait()
+        return "never"
+
+    async with serving(make_app(handler), accesslog="-") as server:
+        client = await server.connect()
+        await client.send_all(REQUEST.format("GET", "/").encode())
+        await cleaning.wait()
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        go_on.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert (await server.ask("/next")).endswith(b"next")
+    lines = [line for line in capfd.readouterr().out.splitlines() if '"GET / ' in line]
+    assert len(lines) == 1, lines
+
+
 @pytest.mark.parametrize("gated", [False, True])
 async def test_a_limit_of_requests_counts_it_once(gated: bool) -> None:
     """With ``max_requests_in_flight`` as many requests are let in after it as before."""

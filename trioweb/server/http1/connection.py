@@ -108,6 +108,8 @@ class HTTP1Connection(Line):
                         goes_on = await self._resume()
                 if goes_on is not None:
                     await self.close()
+            if scope.cancelled_caught and self._cycle is not None and self._cycle.rest is not None:
+                await self._resume()  # both scopes were cancelled: there is no one to answer, but much to close
         except BadRequest as error:
             await self._refuse(error)
         except ClientLeftError:
@@ -124,8 +126,6 @@ class HTTP1Connection(Line):
         if not (self._requests or self.wire.secure):  # prior knowledge: HTTP/2 from the first byte
             return True
         raise BadRequest(505, "HTTP/2 begins with a connection")
-
-    # Reading
 
     async def _next_head(self) -> Head | None:
         """The next request's head; ``None`` if the connection ends without one."""
