@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from trioweb import HTTPError, JSONResponse, Request, Response
+from trioweb import HTTPError, JSONResponse, Provide, Request, Response
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, parse_template
 from trioweb.handlers.endpoint import Endpoint, plan, to_response
@@ -155,6 +155,34 @@ def test_what_is_no_handler(handler: Any, message: str) -> None:
     with pytest.raises(RouteError) as caught:
         planned(handler, "/{a}")
     assert str(caught.value) == message
+
+
+@functools.singledispatch
+async def _chosen(a: object) -> str:
+    """A function that is chosen by the type of its first argument."""
+    return repr(a)
+
+
+class _Chosen:
+    @functools.singledispatchmethod
+    def method(self, a: object) -> str:
+        """The same as a method."""
+        return repr(a)
+
+
+@pytest.mark.parametrize("function", [_chosen, _Chosen().method])
+@pytest.mark.parametrize("provided", [False, True])
+def test_what_is_chosen_by_its_first_argument(function: Any, provided: bool) -> None:
+    """A function that takes its first argument by position only is refused, as a handler and as a dependency."""
+
+    async def depends(a: str, given: str) -> str:
+        return a + given
+
+    depends.__annotations__["given"] = Annotated[str, Provide(function)]
+    with pytest.raises(
+        RouteError, match=r"^GET /\{a\}: .* is chosen by its first argument .* a function that calls it$"
+    ):
+        planned(depends if provided else function, "/{a}")
 
 
 class Calls:

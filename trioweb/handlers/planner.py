@@ -95,6 +95,11 @@ class Planner:
         label = label_of(function)
         if key in self._stack:
             raise RouteError(f"{self._where}: {label} is provided by way of itself: break the circle")
+        if hasattr(function, "register") and hasattr(function, "__wrapped__"):
+            raise RouteError(
+                f"{self._where}: {label} is chosen by its first argument (functools.singledispatch), which it takes by "
+                "position only: give a function that calls it"
+            )
         self._stack.append(key)
         plan = Arguments()
         taken: set[str] = set()
