@@ -380,6 +380,10 @@ async def test_a_response_leaves_no_garbage(path: Path) -> None:
             seen = weakref.ref(response)
             await response.aclose()
             del response
+            for _ in range(1000):  # a thread lets go of its work after it has said that it is done
+                if seen() is None:
+                    break
+                await trio.sleep(0.001)
             assert seen() is None
     finally:
         gc.enable()
