@@ -89,6 +89,21 @@ def test_a_head_that_comes_again_is_read_as_at_first(target: bytes, method: byte
         assert read(first + data) == (before + found, *outcome)
 
 
+@pytest.mark.parametrize("name", [b"Content-Length:", b"content-length: \t", b"X: 1\r\nCONTENT-LENGTH: "])
+@pytest.mark.parametrize(
+    "length",
+    [b"0", b"1", b"007", b"12", b"", b" ", b"+3", b"-3", b"3 ", b"3,3", b"0x3", b"3\r\nContent-Length: 3", b"9" * 18,
+     b"9" * 19, "\u0663".encode(), b"3\r\nX: y", b"3\n", b"\r\n 3"],
+)  # fmt: skip
+def test_the_length_of_a_head_that_comes_again_is_read_each_time(name: bytes, length: bytes) -> None:
+    """A client that sends bodies of other sizes on a connection is understood, or refused, as on a new one."""
+    head = b"POST /upload HTTP/1.1\r\nHost: x\r\n" + name
+    first, again = head + b"3\r\n\r\nabc", head + length + b"\r\n\r\n" + b"abcdefghijkl"
+    before, _, _ = read(first)
+    found, *outcome = read(again)
+    assert read(first + again) == (before + found, *outcome)
+
+
 def test_each_request_has_headers_of_its_own() -> None:
     """What an app does to a request's headers is not seen by the next one, which says the same."""
     raw = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -61,13 +61,18 @@ def check_host(value: bytes) -> None:
         _known_hosts.add(value)
 
 
+def is_length(value: bytes) -> bool:
+    """Whether this is a valid ``content-length`` (RFC 9110, section 8.6)."""
+    return value.isdigit() and len(value) <= LENGTH_DIGITS
+
+
 def parse_length(value: bytes) -> int:
-    """Parse a ``content-length`` (RFC 9110, section 8.6).
+    """Parse a ``content-length``.
 
     Raises:
         BadRequest: if it is not a number.
     """
-    if not value.isdigit() or len(value) > LENGTH_DIGITS:
+    if not is_length(value):
         raise BadRequest(400, "the Content-Length is no number")
     return int(value)
 

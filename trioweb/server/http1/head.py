@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_encoding, parse_length
+from trioweb.server.http1.checks import BadRequest, check_host, check_transfer_encoding, is_length, parse_length
 
 _READ: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"upgrade"}
 )
 _PATH: Final = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
 """A target of a path and an optional query (RFC 9112, section 3.2.1), of characters that RFC 3986 allows."""
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 
 
 class Head(msgspec.Struct):
@@ -47,9 +48,9 @@ class Head(msgspec.Struct):
 
 
 class Repeated:
-    """Cache of a valid head without a body, for clients that send it again with another target, as most do.
+    """Cache of a valid head, for clients that send it again with another target or length, as most do.
 
-    All bytes but the target are then the same, so only the target has to be checked.
+    All bytes but those are then the same, so only they have to be checked.
 
     Args:
         raw: the bytes of the head.
@@ -57,26 +58,41 @@ class Repeated:
         head: its parsed form.
     """
 
-    __slots__ = ("_after", "_before", "_fields", "_head")
+    __slots__ = ("_after", "_before", "_fields", "_head", "_length_at", "_middle")
 
     def __init__(self, raw: bytes, target: bytes, head: Head) -> None:
-        self._before, _, self._after = raw.partition(target)
+        self._before, _, self._middle = raw.partition(target)
         self._head = head
         self._fields = tuple(head.headers)  # a copy: an app may change its list
+        self._length_at = -1  # the index in it
+        found = _LENGTH.search(self._middle)
+        if found is not None:
+            self._length_at = [name for name, _ in head.headers].index(b"content-length")
+            self._after = self._middle[found.end() :]
+            self._middle = self._middle[: found.start(1)]
 
     def read(self, raw: bytes) -> Head | None:
         """The head of these bytes; ``None`` if they must be parsed."""
-        before, after = self._before, self._after
-        if not (raw.endswith(after) and raw.startswith(before)):
+        before, middle, length = self._before, self._middle, self._head.length
+        end = raw.find(b" ", len(before))
+        target = raw[len(before) : end]
+        if not raw.startswith(before) or _PATH.fullmatch(target) is None:
             return None
-        target = raw[len(before) : -len(after)]
-        if _PATH.fullmatch(target) is None:
-            return None
+        fields = list(self._fields)
+        if self._length_at < 0:
+            if raw[end:] != middle:
+                return None
+        else:
+            digits = raw[end + len(middle) : -len(self._after)]
+            if not (raw.startswith(middle, end) and raw.endswith(self._after) and is_length(digits)):
+                return None
+            length = int(digits)
+            fields[self._length_at] = (b"content-length", digits)
         path, _, query = target.partition(b"?")
         head = self._head
         return Head(
-            head.method, path, query, head.version, list(self._fields), head.keep_alive,
-            0, head.expects_continue, head.takes_trailers, head.upgrade, head.closes,
+            head.method, path, query, head.version, fields, head.keep_alive,
+            length, head.expects_continue, head.takes_trailers, head.upgrade, head.closes,
         )  # fmt: skip
 
 

@@ -114,7 +114,7 @@ class RequestReader:
         if self._last is not None:
             head = self._last.read(raw)
             if head is not None:
-                self.remaining = 0
+                self._begin_body(head)
                 return head
         return self._parse(raw)
 
@@ -172,10 +172,18 @@ class RequestReader:
         path, query, authority = split_target(line[1], method)
         head = Head(method, path, query, version, headers, version == "1.1")
         read_fields(head, authority, upgrades=upgrades)
-        self._begin_body(head, upgrades=upgrades)
-        if self.complete and head.keep_alive and authority is None and len(raw) <= REMEMBERED:
-            self._last = Repeated(raw, line[1], head)
+        self._begin_body(head)
+        if upgrades or not self.complete:  # llhttp would expect the body, or no further request
+            self._parser = None
+        self._remember(raw, line[1], head, authority)
         return head
+
+    def _remember(self, raw: bytes, target: bytes, head: Head, authority: bytes | None) -> None:
+        """Cache a head; none after the last request of a connection, which is followed by no other."""
+        if not head.keep_alive:
+            self._last = None
+        elif authority is None and len(raw) <= REMEMBERED:
+            self._last = Repeated(raw, target, head)
 
     def _feed_head(self, raw: bytes, method: bytes) -> bool:
         """Check a head with llhttp. Returns whether it has found an upgrade."""
@@ -198,11 +206,9 @@ class RequestReader:
             raise BadRequest(400, "the head is none of an HTTP/1.1 request") from None
         return False
 
-    def _begin_body(self, head: Head, *, upgrades: bool) -> None:
+    def _begin_body(self, head: Head) -> None:
         self.remaining = head.length
         self.complete = head.length == 0
-        if upgrades or not self.complete:  # llhttp would expect the body, or no further request
-            self._parser = None
         self._chunks = ChunkDecoder() if head.length is None else None
 
     # Bodies
