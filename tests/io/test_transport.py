@@ -14,7 +14,9 @@ async def test_a_small_response_is_two_messages() -> None:
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
 
-    await PLAIN.respond(send, 200, [(b"a", b"b")], b"1234")
+    sending = PLAIN.respond(send, 200, [(b"a", b"b")], b"1234")
+    assert sending is not None
+    await sending
     assert messages == [
         {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]},
         {"type": "http.response.body", "body": b"1234", "more_body": False},

@@ -256,7 +256,7 @@ class App(Router):
         Raises:
             RuntimeError: if the server does not run trio.
         """
-        if not trio.lowlevel.in_trio_task():
+        if self._policy.nursery is None and not trio.lowlevel.in_trio_task():  # its lifespan runs in trio
             raise RuntimeError(NEEDS_TRIO)
         if self._stack.makers:
             entry, scope = self._stack.enter(scope, send)

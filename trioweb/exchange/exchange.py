@@ -99,8 +99,14 @@ class Exchange(Finishing):
                 sending = True
                 if self.request is not None:  # free its body while the response is sent
                     self.open, self.request = False, None
-                self.policy.writes.add(self, self)
-                await self._own.respond(self.send, response.status_code, *small)
+                headers, body = small
+                rest = self._own.respond(self.send, response.status_code, headers, body)
+                if rest is not None:
+                    self.policy.writes.add(self, self)
+                    try:
+                        await rest
+                    finally:
+                        self.policy.writes.now.pop(self, None)
         except Exception as error:
             if sending:
                 await failed_to_send(taken(error), self)
@@ -111,9 +117,6 @@ class Exchange(Finishing):
                 with trio.CancelScope(shield=True):
                     await self.give_up(ended)
             raise
-        finally:
-            if sending:
-                self.policy.writes.now.pop(self, None)
         try:
             return None if outcome is None else self._rest(outcome)
         finally:

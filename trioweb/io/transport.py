@@ -27,6 +27,12 @@ COUNTED: Final = 1024
 """The least bytes that a WebSocket's message counts: at most 64 messages are read ahead, however short they are."""
 
 
+async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    """Send a response as two messages of ASGI."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 class Transport:
     """The connection of one request, on a plain ASGI server."""
 
@@ -58,13 +64,18 @@ class Transport:
         """
         return None
 
-    async def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> Awaitable[None] | None:
         """Send a whole small response over HTTP/1: as an ``Outbox``, but faster.
 
         The caller has checked status and headers, and holds a shield if ``cancels`` is ``None``.
+
+        Returns:
+            ``None`` if it is sent, else what sends the rest.
+
+        Raises:
+            Exception: as ``send``, now or when the result is awaited.
         """
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        return send_whole(send, status, headers, body)
 
     async def drained(self) -> None:
         """Wait until the server has written what its ``send`` has buffered."""

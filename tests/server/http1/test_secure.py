@@ -54,8 +54,7 @@ async def test_nothing_is_done_without_a_wait(secure: Pair) -> None:
     await client.send_all(b"hi")
     await trio.testing.wait_all_tasks_blocked()
     assert wire.read_nowait() is None
-    assert wire.busy
-    assert (wire.is_watched, wire.pending) == (False, False)
+    assert (wire.is_watched, bool(wire.rest)) == (False, False)
     assert await wire.send_file(0, 0, 1) == 0
     assert await wire.read() == b"hi"
 

@@ -138,19 +138,18 @@ async def test_what_is_not_taken_at_once_waits(pair: tuple[Wire, trio.SocketStre
     """Parts leave as one, as far as they are taken now; the rest is pending until somebody writes it."""
     wire, client = pair
     assert wire.write_nowait([b"a", b"b" * JOINED, b"c"])
-    assert not wire.busy
+    assert not wire.rest
     assert await drain(client, JOINED + 2) == b"a" + b"b" * JOINED + b"c"
     parts: list[bytes | memoryview] = [b"<", bytes(LARGE), memoryview(b"|"), bytes(LARGE), b">"]
     assert not wire.write_nowait(parts)
-    assert wire.pending
-    assert wire.busy
+    assert wire.rest
     assert not wire.writing
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wire.flushed)
         await trio.testing.wait_all_tasks_blocked()
         assert wire.writing
         assert await drain(client, 2 * LARGE + 3) == b"".join(parts)
-    assert (wire.pending, wire.busy, wire.writing) == (False, False, False)
+    assert (bool(wire.rest), wire.writing) == (False, False)
 
 
 @pytest.mark.parametrize("size", [0, 1, JOINED, JOINED + 1, 1_000_000])
@@ -177,7 +176,7 @@ async def test_flushing_can_be_given_up(pair: tuple[Wire, trio.SocketStream]) ->
         with trio.move_on_after(0.01) as scope:
             await wire.flushed()
         assert scope.cancelled_caught
-        assert wire.pending
+        assert wire.rest
         assert (wire.writing, wire.broken) == (False, False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wire.flushed)

@@ -98,7 +98,7 @@ class HTTP1Connection(Line):
                             head = await self._next_head()
                             if head is None:
                                 return
-                            if self._asks_for_other_protocol(head):
+                            if head.upgrade and self._asks_for_other_protocol(head):
                                 self._early = self.reader.raw_head + self.reader.pending
                                 return
                             answering = self._answer(head, (scope, handling))

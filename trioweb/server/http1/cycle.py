@@ -18,7 +18,7 @@ import trio
 from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.ground.pace import Pace
-from trioweb.io.transport import READ_AHEAD, DirectTransport, Watcher
+from trioweb.io.transport import READ_AHEAD, DirectTransport, Watcher, send_whole
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
@@ -166,15 +166,12 @@ class Cycle(DirectTransport):
         else:
             raise RuntimeError(f"a response that is {response.state} takes no {kind}")
 
-    async def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> Awaitable[None] | None:
         """See ``Transport``."""
         if send != self.send:
-            await super().respond(send, status, headers, body)
-            return
+            return send_whole(send, status, headers, body)
         self.response.start(status, headers)
-        rest = self._write(body, False)
-        if rest is not None:
-            await rest
+        return self._write(body, False)
 
     def _write(self, data: bytes, more: bool) -> Awaitable[None] | None:
         """Write a part of the body without a wait. Returns an awaitable that writes the rest, or ``None``."""
@@ -185,7 +182,7 @@ class Cycle(DirectTransport):
         before, after = self._frame(len(data), more)
         if response.no_body:
             data = b""
-        if wire.busy or len(data) > JOINED:
+        if wire.writing or wire.rest or wire.secure or len(data) > JOINED:
             return self._finish_write(wire.write(before, data, after))
         try:
             if not wire.send_nowait(before + data + after):
@@ -197,12 +194,11 @@ class Cycle(DirectTransport):
 
     def _frame(self, size: int, more: bool) -> tuple[bytes, bytes]:
         """The bytes before and after a part of the body."""
-        response = self.response
-        if response.state is not STARTED:
-            return response.frame(size, b"", more=more, close=False)
-        line = self._line
-        parts = response.frame(size, line.pulse.fields, more=more, close=line.stopping or self.must_close())
-        if more:  # a stream may run for hours: keep little memory
+        response, line = self.response, self._line
+        begins = response.state is STARTED
+        close = line.stopping or (not line.reader.complete and self.must_close())  # a call less for most
+        parts = response.frame(size, line.pulse.fields, more=more, close=close)
+        if begins and more:  # a stream may run for hours: keep little memory
             line.reader.rest()
             if not line.logs:
                 response.headers = ()
@@ -266,7 +262,7 @@ class Cycle(DirectTransport):
     def release(self, shield: trio.CancelScope | None) -> None:  # noqa: ARG002 - not needed here
         """See ``Transport``: aborts the connection, unless the system has taken the whole response."""
         wire = self._line.wire
-        if self.response.state is not DONE or wire.writing or wire.pending:
+        if self.response.state is not DONE or wire.writing or wire.rest:
             self.release_asked = True
             self.broken_off = self.broken_off or not wire.broken
             wire.cut(reset=self.response.broken_by_reset)
@@ -299,7 +295,7 @@ class Cycle(DirectTransport):
     @property
     def pending(self) -> bool:
         """See ``DirectTransport``."""
-        return self._line.wire.pending
+        return bool(self._line.wire.rest)
 
     def offer(self, parts: list[bytes]) -> bool:
         """See ``DirectTransport``."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from trioweb.server.http1.checks import TOKEN
 
 WAITING, STARTED, BODY, TRAILERS, DONE = "waiting", "started", "body", "trailers", "done"
@@ -31,39 +33,37 @@ _PREFIXES: dict[bytes, bytes] = {}
 _READ: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date", b"server"})
 
 
-class Response:
+class Response(msgspec.Struct):
     """One response, turned into bytes.
 
-    Args:
+    Attributes:
         method: that of the request.
         version: that of the request.
-        keep_alive: the request allows the connection to stay open.
+        keep_alive: the connection may stay open after this response.
         takes_trailers: the client accepts trailers.
+        state: see above.
+        status: the status, once it has started.
+        headers: those of the app.
+        no_body: bytes of the body are not sent, because of the method or status.
     """
 
-    __slots__ = ("_announced", "_http_10", "_mode", "_remaining", "_takes_trailers", "_trailers",
-                 "headers", "keep_alive", "no_body", "state", "status")  # fmt: skip
-
-    def __init__(self, method: str, version: str, *, keep_alive: bool, takes_trailers: bool = False) -> None:
-        self._http_10 = version == "1.0"
-        self.no_body = method == "HEAD"
-        """Bytes of the body are not sent."""
-        self._mode = _NONE
-        self._announced: int | None = None
-        self._remaining = 0
-        self._trailers = False  # they follow the body
-        self._takes_trailers = takes_trailers
-        self.keep_alive = keep_alive
-        """The connection may stay open after this response."""
-        self.state = WAITING
-        self.status = 0
-        self.headers: Iterable[tuple[bytes, bytes]] = ()
-        """Those of the app."""
+    method: str
+    version: str
+    keep_alive: bool
+    takes_trailers: bool = False
+    state: str = WAITING
+    status: int = 0
+    headers: Iterable[tuple[bytes, bytes]] = ()
+    no_body: bool = False
+    _mode: int = _NONE
+    _announced: int | None = None
+    _remaining: int = 0
+    _trailers: bool = False  # they follow the body
 
     @property
     def broken_by_reset(self) -> bool:
         """A client could take the close of the connection for the end of the body: only a reset shows the error."""
-        return self.state in (BODY, DONE) and (self._http_10 or self._mode == _UNTIL_CLOSE)
+        return self.state in (BODY, DONE) and (self.version == "1.0" or self._mode == _UNTIL_CLOSE)
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> None:
         """Set status and headers; nothing is sent yet.
@@ -78,6 +78,7 @@ class Response:
             raise ValueError(f"a response needs a status from 200 to 999, got {status!r}")
         self.status = status
         self.headers = headers
+        self.no_body = self.method == "HEAD" or status in _BODILESS
         self._trailers = trailers
         self.state = STARTED
 
@@ -144,7 +145,7 @@ class Response:
         if self._mode != _CHUNKED:
             return b""
         # RFC 9110, section 6.5.1: only to a client that accepts them.
-        return (block if self._takes_trailers else b"") + (b"" if more else b"\r\n")
+        return (block if self.takes_trailers else b"") + (b"" if more else b"\r\n")
 
     def _head(self, size: int, fields: bytes, *, more: bool, close: bool) -> bytes:
         block, length, read = _encode(self.headers)
@@ -155,32 +156,25 @@ class Response:
             length = self._announced
         if close:
             self.keep_alive = False
-        if self.status in _BODILESS:
-            self.no_body = True
-        if not self.no_body:
-            framing = self._choose_mode(length, None if more or self._trailers else size)
-        elif length is None or self.status == 204:  # no content-length (RFC 9110, section 8.6)
-            framing = b""
+        if self.no_body:  # no content-length with a 204 (RFC 9110, section 8.6)
+            framing = b"" if length is None or self.status == 204 else b"content-length: %d\r\n" % length
         else:
-            framing = b"content-length: %d\r\n" % length
+            if length is None and not (more or self._trailers):
+                length = size
+            if length is not None:
+                self._mode, self._remaining = _LENGTH, length
+                framing = b"content-length: %d\r\n" % length
+            elif self.version == "1.0":
+                self._mode, self.keep_alive = _UNTIL_CLOSE, False
+                framing = b""
+            else:
+                self._mode = _CHUNKED
+                framing = b"transfer-encoding: chunked\r\n"
         if not self.keep_alive:
             extra = b"connection: close\r\n"
-        elif self._http_10:
+        elif self.version == "1.0":
             extra = b"connection: keep-alive\r\n"
         return b"".join((_LINES[self.status], block, framing, extra, fields, b"\r\n"))
-
-    def _choose_mode(self, length: int | None, whole: int | None) -> bytes:
-        """Choose how the body ends, given the declared length, and that of the first part if it is the only one."""
-        if length is None:
-            length = whole
-        if length is not None:
-            self._mode, self._remaining = _LENGTH, length
-            return b"content-length: %d\r\n" % length
-        if self._http_10:
-            self._mode, self.keep_alive = _UNTIL_CLOSE, False
-            return b""
-        self._mode = _CHUNKED
-        return b"transfer-encoding: chunked\r\n"
 
     def _read_fields(
         self, read: list[tuple[bytes, bytes]], length: int | None, block: bytes, fields: bytes

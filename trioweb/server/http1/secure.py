@@ -46,11 +46,6 @@ class SecureWire(Wire):
         """See ``Wire``: never data, which would have to be decrypted."""
         return b"" if self.broken else None
 
-    @property
-    def busy(self) -> bool:
-        """See ``Wire``."""
-        return True
-
     async def write(self, before: bytes, data: bytes, after: bytes) -> None:
         """See ``Wire``."""
         try:

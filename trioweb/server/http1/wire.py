@@ -132,18 +132,15 @@ class Wire(WritingEnd):
             if self.watcher is not None:
                 self.broken = True
                 self.watcher.left()
-        self._reschedule()
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
 
     def deserted(self) -> None:
         """See ``poller.Listener``: counts as a disconnect for a watcher, which would not be told of one any more."""
         if self.watcher is not None:
             self.broken = True
             self.watcher.left()
-
-    def _reschedule(self) -> None:
-        if self._task is not None:
-            task, self._task = self._task, None
-            trio.lowlevel.reschedule(task)
 
     def read_nowait(self) -> bytes | None:
         """Read without a wait; ``None`` if there is no data, ``b""`` when the client has disconnected."""
@@ -161,9 +158,10 @@ class Wire(WritingEnd):
 
     def wake(self) -> None:
         """Wake a task that waits in ``read``. Does not block."""
-        if self._poller is not None:
-            self._reschedule()
-        elif self.reading:
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+        elif self.reading and self._poller is None:
             trio.lowlevel.notify_closing(self._fd)
 
     def watch(self, watcher: Watcher | None) -> None:

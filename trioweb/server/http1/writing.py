@@ -8,10 +8,10 @@ An interrupted write, also by a cancellation, breaks the connection, since a par
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
@@ -31,7 +31,6 @@ download waits ten times as often.
 FILE_UNSENT: Final = 16384
 """The same during ``sendfile``: the socket is then writable only when there is room for megabytes."""
 
-T = TypeVar("T")
 Parts = Sequence[bytes | memoryview]
 
 
@@ -42,13 +41,14 @@ class ClientLeftError(ClientDisconnected, OSError):
 class WritingEnd:
     """Writes to a socket. A subclass calls ``_set_up_writing`` first."""
 
-    __slots__ = ("_fd", "_rest", "_sent", "_socket", "_turn", "_waiting", "broken", "writing")
+    __slots__ = ("_fd", "_sent", "_socket", "_turn", "_waiting", "broken", "rest", "writing")
 
     _socket: socket.socket
 
     def _set_up_writing(self, fd: int) -> None:
         self._fd = fd
-        self._rest: Parts = ()  # not written yet
+        self.rest: Parts = ()
+        """What is not written yet after ``write_nowait``."""
         self.writing = False
         """A task waits to write the rest."""
         self._waiting: trio.lowlevel.ParkingLot | None = None  # tasks that wait to write or read after another
@@ -64,7 +64,7 @@ class WritingEnd:
             ClientLeftError: if the client has disconnected, or the connection is broken.
         """
         try:
-            while self.busy and not self.broken:
+            while (self.writing or self.rest) and not self.broken:
                 await self._wait_for_turn()
         except BaseException:
             self.broken = True  # the message counts as sent
@@ -88,18 +88,8 @@ class WritingEnd:
             self._waiting = trio.lowlevel.ParkingLot()
         await self._waiting.park()
 
-    @property
-    def pending(self) -> bool:
-        """There is a rest to write."""
-        return bool(self._rest)
-
-    @property
-    def busy(self) -> bool:
-        """A write has to wait for another."""
-        return self.writing or bool(self._rest)
-
     def write_nowait(self, parts: Parts) -> bool:
-        """Write parts as one, as far as the system takes them without a wait. Call it only if not ``busy``.
+        """Write parts as one, as far as the system takes them without a wait. Not while there is a ``rest``.
 
         Returns:
             Whether all is written; otherwise ``flushed`` writes the rest.
@@ -107,32 +97,37 @@ class WritingEnd:
         Raises:
             ClientLeftError: as above.
         """
-        size = sum(map(len, parts))
-        if size <= JOINED:
+        if sum(map(len, parts)) <= JOINED:
             return self.send_nowait(b"".join(parts))
-        self._rest = _behind(parts, self._try(self._socket.sendmsg, parts))
-        return not self._rest
+        self.rest = parts
+        return self._send_rest()
 
     def send_nowait(self, whole: bytes) -> bool:
         """As ``write_nowait``, for one part."""
-        if not whole and not self.broken:
+        sent = 0
+        if whole and not self.broken:
+            try:
+                sent = self._socket.send(whole)
+            except OSError:  # `_send_rest` meets it again
+                sent = 0
+        if sent == len(whole) and not self.broken:
             return True
-        sent = self._try(self._socket.send, whole)
-        if sent == len(whole):
-            return True
-        self._rest = _behind((whole,), sent)
-        return False
+        self.rest = _behind((whole,), sent)
+        return self._send_rest()
 
-    def _try(self, send: Callable[[T], int], data: T) -> int:
-        if self.broken:
-            raise ClientLeftError("the client has left")
+    def _send_rest(self) -> bool:
+        """Send what the system takes. Returns whether that is all."""
         try:
-            return send(data)
+            if not self.broken:
+                self.rest = _behind(self.rest, self._socket.sendmsg(self.rest))
         except BlockingIOError:
-            return 0
+            pass
         except OSError:
             self.broken = True
-            raise ClientLeftError("the client has left") from None
+        if self.broken:
+            self.rest = ()
+            raise ClientLeftError("the client has left")
+        return not self.rest
 
     async def flushed(self) -> None:
         """Write the rest; one task at a time. A cancellation loses nothing.
@@ -142,18 +137,17 @@ class WritingEnd:
         """
         self.writing = True
         try:
-            while self._rest:
-                if self.broken:
-                    raise ClientLeftError("the client has left")
-                with suppress(trio.ClosedResourceError):  # by `wake`, for a task that reads
-                    await trio.lowlevel.wait_writable(self._fd)
-                self._rest = _behind(self._rest, self._try(self._socket.sendmsg, self._rest))
+            while self.rest:
+                if not self.broken:
+                    with suppress(trio.ClosedResourceError):  # by `wake`, for a task that reads
+                        await trio.lowlevel.wait_writable(self._fd)
+                self._send_rest()
         finally:
             self._end_writing()
 
     async def send_file(self, file: int, position: int, count: int) -> int:
         """Have the system write a part of a file. See ``sendfile``; a cancellation does not break the connection."""
-        while self.busy and not self.broken:
+        while (self.writing or self.rest) and not self.broken:
             await self._wait_for_turn()
         if self.broken:
             return 0
