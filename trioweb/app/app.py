@@ -26,6 +26,7 @@ from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers.endpoint import RouteOptions, plan, plan_websocket
 from trioweb.handlers.layers import as_middleware
+from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
@@ -84,7 +85,8 @@ class App(Router):
         self.debug, self.min_rate = debug, min_rate
         self.state, self._dispatcher = State(), Dispatcher(trailing_slash)
         times = timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration
-        self._policy = Policy(self, debug, Limits(max_body_size, *times, min_rate))
+        limits = Limits(max_body_size, *times, min_rate)
+        self._policy = Policy(self, debug, limits, WritesInFlight(write_timeout))
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._names = RouteNames()
         self._managers: list[Manager] = []

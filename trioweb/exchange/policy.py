@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import trio
 
 from trioweb.exchange.debug import log_fault
@@ -41,17 +41,16 @@ class Ends(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Policy:
+class Policy(msgspec.Struct, eq=False):
     """What the requests of an app share.
 
     Attributes:
         app: the app, for ``Request.app``.
         debug: show tracebacks to clients.
         limits: the defaults for all routes.
+        writes: the small responses that are being sent.
         to_end: what ends when the server stops.
         stopping: the server stops.
-        writes: the small responses that are being sent.
         by_status: the error handlers for statuses.
         by_class: the error handlers for classes of exceptions.
         middleware: that of all routes, outermost first.
@@ -61,16 +60,13 @@ class Policy:
     app: Application
     debug: bool
     limits: Limits
-    to_end: set[Ends] = field(default_factory=set)
+    writes: WritesInFlight
+    to_end: set[Ends] = msgspec.field(default_factory=set)
     stopping: bool = False
-    writes: WritesInFlight = field(init=False)
-    by_status: dict[int, Registered] = field(default_factory=dict)
-    by_class: dict[type[Exception], Registered] = field(default_factory=dict)
+    by_status: dict[int, Registered] = msgspec.field(default_factory=dict)
+    by_class: dict[type[Exception], Registered] = msgspec.field(default_factory=dict)
     middleware: tuple[Middleware, ...] = ()
     nursery: AppNursery | None = None
-
-    def __post_init__(self) -> None:
-        self.writes = WritesInFlight(self.limits.write_timeout)
 
     def end_on_stop(self, what: Ends) -> None:
         """End something when the server stops, or now if it has. The caller removes it from ``to_end``."""

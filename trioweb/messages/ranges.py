@@ -10,12 +10,13 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import copy
-import dataclasses
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any, Final, NamedTuple, Self, TypeAlias, Unpack, cast
+
+import msgspec
 
 from trioweb.ground.chunks import BYTES_LIKE, BYTES_TYPE, Encoder, encode_any
 from trioweb.ground.errors import ContentLengthError, HTTPError
@@ -157,7 +158,7 @@ class RangeResponse(Response):
             return self
         response = copy.copy(self)
         response.headers = Headers(self.headers)
-        response._stream = dataclasses.replace(
+        response._stream = msgspec.structs.replace(
             stream, source=response._content, maps=list(stream.maps), pulled=self._source is None
         )
         try:

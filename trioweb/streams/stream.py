@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from trioweb.ground.chunks import Encode
 from trioweb.ground.http.events import PING
@@ -14,8 +15,7 @@ ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, Non
 AtStop: TypeAlias = Literal["end", "finish"]
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """A body that is produced while it is sent: what to iterate, and how.
 
     Attributes:
@@ -46,7 +46,7 @@ class Stream:
     source: object
     encode: Encode | None = None
     tail: Callable[[], bytes] = bytes
-    maps: list[ChunkMap] = field(default_factory=list)
+    maps: list[ChunkMap] = msgspec.field(default_factory=list)
     buffer_size: int = 65536
     idle_timeout: float | None = None
     write_timeout: float | None = None
