@@ -110,7 +110,6 @@ class Arguments(msgspec.Struct):
         request_names: the parameters that take the request.
         nursery_names: the parameters that take the request's nursery.
         passes_all: its arguments are exactly the path parameters, unchanged.
-        needs_no_input: its arguments are these and the request.
         drops: path parameters that it does not take.
         path: path parameters that are converted to their annotation.
         inputs: inputs from query, headers and cookies.
@@ -124,7 +123,6 @@ class Arguments(msgspec.Struct):
     request_names: tuple[str, ...] = ()
     nursery_names: tuple[str, ...] = ()
     passes_all: bool = False
-    needs_no_input: bool = False
     drops: frozenset[str] = frozenset()
     path: list[Input] = msgspec.field(default_factory=list)
     inputs: list[Input] = msgspec.field(default_factory=list)
@@ -144,44 +142,39 @@ class Arguments(msgspec.Struct):
         """They need the request or its nursery, or something that is closed after the response."""
         return bool(self.form or self.provided or self.request_names or self.nursery_names)
 
-    def bind(self, params: PathParams, connection: Connection | None) -> Mapping[str, object]:
+    def bind(
+        self, params: PathParams, connection: Connection | None, faults: list[Fault] | None = None
+    ) -> dict[str, object]:
         """The arguments that need no waiting.
 
         Args:
             params: the path parameters.
             connection: the request; may be ``None`` if only path parameters are taken.
+            faults: takes what is missing or invalid, which is raised unless this is given.
 
         Raises:
             InputError: if inputs are missing or invalid.
             HTTPError: 400 if the query string cannot be decoded.
         """
-        if self.passes_all:
-            return params
-        if self.needs_no_input:
-            return {**params, **dict.fromkeys(self.request_names, connection)}
-        faults: list[Fault] = []
-        arguments = self._bind(params, connection, faults)
-        if faults:
-            raise InputError(faults)
-        return arguments
-
-    def _bind(self, params: PathParams, connection: Connection | None, faults: list[Fault]) -> dict[str, object]:
+        wrong: list[Fault] = [] if faults is None else faults
         arguments: dict[str, object] = dict(params)
         for name in self.drops:
             del arguments[name]
         for found in self.path:
-            found.read(params, arguments, faults)
+            found.read(params, arguments, wrong)
         if self.inputs and connection is not None:
             sources: dict[str, Values] = {}  # each is parsed once, and not for each input
             for found in self.inputs:
                 where = found.where
                 if where not in sources:
                     sources[where] = _SOURCES[where](connection)
-                found.read(sources[where], arguments, faults)
+                found.read(sources[where], arguments, wrong)
         for name in self.request_names:
             arguments[name] = connection
         for name in self.nursery_names:
             arguments[name] = connection and connection.nursery
+        if wrong and faults is None:
+            raise InputError(wrong)
         return arguments
 
     async def fill(self, params: PathParams, connection: Connection) -> Mapping[str, object]:
@@ -197,7 +190,7 @@ class Arguments(msgspec.Struct):
             Exception: whatever a dependency raised.
         """
         faults: list[Fault] = []
-        bound = {id(each): each._bind(params, connection, faults) for each in self.everything}
+        bound = {id(each): each.bind(params, connection, faults) for each in self.everything}
         if faults:
             for each in self.everything:
                 await each._read_body(bound[id(each)], connection, faults)

@@ -60,6 +60,8 @@ class Shape(msgspec.Struct, frozen=True):
         fields: of an object: the shapes of the fields by their encoded names.
         rest: of a ``dict``: the shape of its values.
         incomplete: msgspec leaves fields of a value unset: see ``ground.values``.
+        box: a Struct whose only field, ``value``, is of the type: msgspec looks at a type again each time, but at a
+            Struct once.
     """
 
     annotation: Annotation
@@ -73,24 +75,28 @@ class Shape(msgspec.Struct, frozen=True):
     fields: dict[str, Shape] | None = None
     rest: Shape | None = None
     incomplete: bool = False
+    box: Any = None
 
     def pick(self, values: Values, name: str) -> object:
-        """The raw value of ``name``, or ``ABSENT``."""
+        """The raw value of ``name``; ``None`` if there is none."""
         if self.many:
-            found = [self._plain(value) for value in values.getlist(name) if not self._is_blank(value)]
-            return found or ABSENT
+            return [value for value in values.getlist(name) if not self._is_blank(value)] or None
         value = values.get(name)
-        if value is None or ((value == "" or value.__class__ is UploadFile) and self._is_blank(value)):
-            return ABSENT
-        return self._plain(value)
+        return None if (value == "" or value.__class__ is UploadFile) and self._is_blank(value) else value
 
     def _is_blank(self, value: Any) -> bool:
         if value.__class__ is UploadFile:
             return not value.filename and not value.size
         return value == "" and not self.keeps_blank
 
-    def _plain(self, value: Any) -> object:
-        if value.__class__ is str and value not in self.choices:
+    def rewritten(self, value: Any) -> object:
+        """A raw value in the syntax of msgspec, which has refused it as it is."""
+        if isinstance(value, dict):
+            known, rest = self.fields or {}, self.rest or _AS_IT_IS
+            return {name: known.get(name, rest).rewritten(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self.rewritten(each) for each in value]
+        if isinstance(value, str) and value not in self.choices:
             for rewrite in self.rewrites:
                 if (written := rewrite(value)) != value:
                     return written
@@ -103,11 +109,10 @@ class Shape(msgspec.Struct, frozen=True):
 
     def pick_all(self, values: Values) -> dict[str, object]:
         """The raw values of all fields of an object."""
-        known = self.fields or {}
-        rest = self.rest or _AS_IT_IS
-        found = {name: rest.pick(values, name) for name in dict.fromkeys(values) if name not in known}
-        found.update({name: shape.pick(values, name) for name, shape in known.items()})
-        return {name: value for name, value in found.items() if value is not ABSENT}
+        known, rest = self.fields or {}, self.rest or _AS_IT_IS
+        found = {name: rest.pick(values, name) for name in values if name not in known}
+        found |= {name: shape.pick(values, name) for name, shape in known.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 _AS_IT_IS: Final = Shape(object)
@@ -135,26 +140,23 @@ class Input(msgspec.Struct, frozen=True):
 
     def read(self, values: Values, arguments: dict[str, object], faults: list[Fault]) -> None:
         """Convert the value in ``values`` and put it into ``arguments``, or append to ``faults``."""
-        value: object
-        if self.key:
-            value = self.shape.pick(values, self.key)
-            if value is ABSENT:
-                self.leave_out(arguments, faults)
-                return
-        else:
-            value = self.shape.pick_all(values)
-        annotation = self.shape.annotation
-        if annotation is str and value.__class__ is str:  # the most frequent type: without msgspec
+        shape = self.shape
+        value = shape.pick(values, self.key) if self.key else shape.pick_all(values)
+        if value is None:
+            self.leave_out(arguments, faults)
+        elif shape.annotation is str and value.__class__ is str:  # the most frequent type: without msgspec
             arguments[self.name] = value
-            return
-        if self.where == "form" and self.key and (wrong := self._wrong_kind(value)):
+        elif self.where == "form" and self.key and (wrong := self._wrong_kind(value)):
             faults.append({"loc": [self.where, self.key], "msg": wrong})
-            return
-        try:
-            converted: object = msgspec.convert(value, annotation, strict=False)
-            arguments[self.name] = complete(converted) if self.shape.incomplete else converted
-        except (msgspec.ValidationError, RecursionError) as error:
-            faults.append(fault_of(error, (self.where, self.key) if self.key else (self.where,)))
+        else:
+            try:
+                try:
+                    converted: Any = msgspec.convert({"value": value}, shape.box, strict=False).value
+                except msgspec.ValidationError:
+                    converted = msgspec.convert(shape.rewritten(value), shape.annotation, strict=False)
+                arguments[self.name] = complete(converted) if shape.incomplete else converted
+            except (msgspec.ValidationError, RecursionError) as error:
+                faults.append(fault_of(error, (self.where, self.key) if self.key else (self.where,)))
 
     def _wrong_kind(self, value: object) -> str:
         first = value[0] if isinstance(value, list) else value
@@ -245,6 +247,7 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         fields=fields,
         rest=rest,
         incomplete=not depth and leaves_out(info),
+        box=None if depth else msgspec.defstruct("Box", [("value", annotation)]),
     )
 
 

@@ -122,8 +122,7 @@ class Planner:
         plan.drops = frozenset(self._path) & bound_names(function) if takes_rest else frozenset(self._path) - taken
         if takes_rest or plan.request_names:
             self._left &= set() if plan.request_names else plan.drops
-        plan.needs_no_input = not (plan.waits or plan.drops or plan.path or plan.inputs or plan.nursery_names)
-        plan.passes_all = plan.needs_no_input and not plan.request_names
+        plan.passes_all = not (plan.waits or plan.takes_request or plan.drops or plan.path or plan.inputs)
         within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
         plan.everything = (plan, *within.values())
         self._stack.pop()

@@ -144,7 +144,7 @@ def parse_query(query: bytes) -> MultiDict[str]:
     text = query.decode("ascii") if query.isascii() else quote_from_bytes(query, safe=_ASCII)
     fields = text.split("&")
     if len(fields) <= MAX_QUERY_FIELDS and "%" not in text and "+" not in text:  # most: there is nothing to decode
-        return MultiDict([(name, value) for name, _, value in (field.partition("=") for field in fields if field)])
+        return MultiDict([(name, value) for field in fields if field for name, _, value in [field.partition("=")]])
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError:
