@@ -6,16 +6,17 @@ they are written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, TypedDict
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 import trio
 
-from trioweb.ground.errors import HTTPError, renewed
+from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.multidict import MultiDict
-from trioweb.ground.http.multiparts import MultipartReader, PartHead, boundary_of
-from trioweb.messages.body import BodyStream
+from trioweb.ground.http.multiparts import MultipartReader, PartHead
+from trioweb.messages.body import BodyStream, Parsed
 from trioweb.messages.limits import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, MAX_PART_LINE, MAX_PART_LINES, check_size
 from trioweb.messages.parts import decode_part
 from trioweb.messages.uploads import SPOOL_SIZE, Spool, UploadFile
@@ -72,38 +73,29 @@ class FormData(MultiDict[str | UploadFile]):
     __slots__ = ()
 
 
-class FormReader:
+class FormReader(Parsed[tuple[str, str | UploadFile]]):
     """Reads a multipart form. ``read`` can be called again after a cancellation, and goes on where it stopped.
 
     Args:
         body: the body.
-        content_type: names the boundary.
+        boundary: from the content type.
         max_body_size: the most bytes of the body.
         limits: the limits of the fields and files.
-
-    Raises:
-        HTTPError: 400 if the content type has no boundary.
     """
 
-    def __init__(self, body: BodyStream, content_type: str, max_body_size: int, limits: FormLimits) -> None:
+    def __init__(self, body: BodyStream, boundary: str, max_body_size: int, limits: FormLimits) -> None:
+        super().__init__(body)
         self.spool = Spool()
         """The bytes of the files; the request closes it."""
-        self._body = body
         self._limits = limits
         self._max_size = max_body_size
-        self._reader = MultipartReader(
-            boundary_of(content_type),
-            limits.max_fields + limits.max_files,
-            limits.max_part_line,
-            limits.max_part_lines,
-        )
+        most = limits.max_fields + limits.max_files
+        self._reader = MultipartReader(boundary, most, limits.max_part_line, limits.max_part_lines)
         self._lock = trio.Lock()
-        self._pairs: list[tuple[str, str | UploadFile]] = []
+        self._form: FormData | None = None
         self._head: PartHead | None = None
         self._pieces: list[bytes] = []
         self._part_size = self._size = self._fields = self._files = 0
-        self._form: FormData | None = None
-        self._failure: HTTPError | None = None
 
     async def read(self) -> FormData:
         """Read to the end.
@@ -114,35 +106,26 @@ class FormReader:
             OSError: if the temporary file cannot be written.
         """
         async with self._lock:
-            if self._failure is not None:
-                raise renewed(self._failure)
-            while self._form is None:
-                try:
-                    await self._advance()
-                except HTTPError as failure:
-                    self._failure = renewed(failure)
-                    raise
-            return self._form
+            while True:
+                if self.spool.pending_size > SPOOL_SIZE:
+                    await self.spool.flush()
+                if not await self._advance():
+                    self._form = FormData(self._items) if self._form is None else self._form
+                    return self._form
 
-    async def _advance(self) -> None:
-        if self.spool.pending_size > SPOOL_SIZE:
-            await self.spool.flush()
-        data = await self._body.read()
+    def _parse(self, data: bytes) -> Iterator[tuple[str, str | UploadFile]]:
         self._size += len(data)
         if self._size > self._max_size:
             raise HTTPError(413, f"The request body is larger than {self._max_size} bytes.")
-        if data:
-            for event in self._reader.feed(data):
-                if isinstance(event, PartHead):
-                    self._begin(event)
-                elif event is None:
-                    self._end()
-                else:
-                    self._take(event)
-        else:
-            if self._size:  # an empty body is a form without fields: some clients send the type with every request
-                self._reader.end()
-            self._form = FormData(self._pairs)
+        for event in self._reader.feed(data):
+            if isinstance(event, PartHead):
+                self._begin(event)
+            elif event is not None:
+                self._take(event)
+            elif self._head is not None:
+                yield self._head.name, self._value(self._head)
+        if not data and self._size:  # an empty body is a form without fields: some send the type with every request
+            self._reader.end()
 
     def _begin(self, head: PartHead) -> None:
         self._head, self._part_size = head, 0
@@ -166,17 +149,14 @@ class FormReader:
                 raise HTTPError(413, f"A field of the form is larger than {self._limits.max_field_size} bytes.")
             self._pieces.append(data)
 
-    def _end(self) -> None:
-        head, size = self._head, self._part_size
-        if head is None:
-            return
-        value: str | UploadFile
-        if head.filename is None:
-            value = decode_part(b"".join(self._pieces), head)
-            self._pieces.clear()
-        else:
-            value = UploadFile(self.spool, self.spool.size - size, size, head.filename, head.content_type)
-        self._pairs.append((head.name, value))
+    def _value(self, head: PartHead) -> str | UploadFile:
+        """The field, or file, that has ended."""
+        size = self._part_size
+        if head.filename is not None:
+            return UploadFile(self.spool, self.spool.size - size, size, head.filename, head.content_type)
+        text = decode_part(b"".join(self._pieces), head)
+        self._pieces.clear()
+        return text
 
 
 def parse_urlencoded(body: bytes, limits: FormLimits) -> FormData:

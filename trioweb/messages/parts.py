@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
-from trioweb.ground.errors import HTTPError, renewed
+from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.charsets import CHARSETS
 from trioweb.ground.http.multiparts import Event, MultipartReader, PartHead
-from trioweb.messages.body import BodyStream
+from trioweb.messages.body import BodyStream, Parsed
 from trioweb.messages.uploads import save_to
 
 
@@ -98,21 +97,18 @@ class Part:
         return f"<Part {self.name!r} {self.filename!r} {self.content_type}>"
 
 
-class Parts:
+class Parts(Parsed[Event]):
     """The parts of a form in order, once. The unread rest of a part is skipped when the next one is requested.
 
     After a cancellation the iteration can go on where it stopped.
     """
 
-    __slots__ = ("_body", "_events", "_failure", "_limit", "_reader", "_whole", "current")
+    __slots__ = ("_limit", "_reader", "current")
 
     def __init__(self, body: BodyStream, reader: MultipartReader, max_body_size: int) -> None:
-        self._body = body
+        super().__init__(body)
         self._reader = reader
         self._limit = max_body_size
-        self._events: deque[Event] = deque()
-        self._failure: HTTPError | None = None
-        self._whole = False
         self.current: Part | None = None
         """The part that is being read."""
 
@@ -121,7 +117,7 @@ class Parts:
 
     async def __anext__(self) -> Part:
         while await self._arrives():
-            event = self._events.popleft()
+            event = self._items.popleft()
             if isinstance(event, PartHead):
                 self.current = Part(event, self, self._limit)
                 return self.current
@@ -132,26 +128,14 @@ class Parts:
         """The next bytes of the current part, ``None`` at its end."""
         if not await self._arrives():
             return None
-        event = self._events.popleft()
+        event = self._items.popleft()
         assert not isinstance(event, PartHead)  # noqa: S101 - the parser ends a part before the next one begins
         return event
 
-    async def _arrives(self) -> bool:
-        """Wait for an event; ``False`` after the end of the form."""
-        while not self._events:
-            if self._failure is not None:
-                raise renewed(self._failure)
-            if self._whole:
-                return False
-            try:
-                data = await self._body.read()
-                self._events.extend(self._reader.feed(data))  # keeps the events before an error, which is raised later
-                if not data:
-                    self._whole = True
-                    self._reader.end()
-            except HTTPError as failure:
-                self._failure = renewed(failure)
-        return True
+    def _parse(self, data: bytes) -> Iterator[Event]:
+        yield from self._reader.feed(data)
+        if not data:
+            self._reader.end()
 
 
 def decode_part(data: bytes, head: PartHead) -> str:

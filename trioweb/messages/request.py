@@ -267,15 +267,12 @@ class Request(Connection):
         if self._form is None:
             kind = media_type_of(self)
             if kind == URLENCODED_TYPE:
-                options = FormLimits(**limits)
-                self._form = parse_urlencoded(await self.body(), options)
+                self._form = parse_urlencoded(await self.body(), FormLimits(**limits))
             elif kind == FORM_TYPE:
                 if self._reader is None:
                     self._refuse_beyond(self._announced())
-                    content_type = self.headers["content-type"]
-                    options = FormLimits(**limits)
-                    boundary_of(content_type)  # may raise: before the body is marked as streamed
-                    self._reader = FormReader(self._stream("form()"), content_type, self._limit, options)
+                    boundary, options = boundary_of(self.headers["content-type"]), FormLimits(**limits)
+                    self._reader = FormReader(self._stream("form()"), boundary, self._limit, options)
                 self._form = await self._reader.read()
             else:
                 raise wrong_type(kind, FORM_TYPE, URLENCODED_TYPE)
