@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trioweb.messages.uploads import BATCH, PIECE, PIECES, SPOOL_SIZE, Spool, UploadFile, save_to
+from trioweb.messages.uploads import BATCH, PIECE, SPOOL_SIZE, Spool, UploadFile, save_to
 
 
 async def filled(*pieces: bytes) -> Spool:
@@ -154,7 +154,7 @@ def umask() -> int:
 
 async def test_many_small_chunks(tmp_path: Path) -> None:
     """More chunks than one system call takes are all written, in their order."""
-    pieces = [b"%d," % number for number in range(PIECES * 2 + 7)]
+    pieces = [b"%d," % number for number in range(2055)]
     await save_to(tmp_path / "saved", chunks_then(None, *pieces))
     assert (tmp_path / "saved").read_bytes() == b"".join(pieces)
     spool = await filled(*pieces)

@@ -254,12 +254,8 @@ async def test_a_reader_that_is_left(path: Path) -> None:
     await chunks.aclose()
     assert descriptors(path) == 0
 
-    class Slow:
+    class Slow(Readable):
         closed = 0
-        descriptor = -1
-
-        def read_ready(self, *_: object) -> int | None:
-            return None
 
         def read(self, *_: object) -> bytes:
             trio.from_thread.run_sync(scope.cancel)

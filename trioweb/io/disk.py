@@ -16,7 +16,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -38,25 +38,25 @@ _NO_WAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-class Readable(Protocol):
+class Readable:
     """A file that can be read at any position. ``read`` and ``close`` block: call them in a worker thread."""
 
-    @property
-    def descriptor(self) -> int:
-        """The descriptor of a file that the system can send by itself; negative if there is none."""
-        ...
+    __slots__ = ()
 
-    def read_ready(self, position: int, into: memoryview) -> int | None:
+    descriptor = -1
+    """The descriptor of a file that the system can send by itself; negative if there is none."""
+
+    def read_ready(self, position: int, into: memoryview) -> int | None:  # noqa: ARG002
         """Read what needs no wait. Returns the number of bytes; ``None`` if a thread must read. Does not block."""
-        ...
+        return None
 
     def read(self, position: int, count: int) -> bytes:
         """Read at most ``count`` bytes; none at the end of the file."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close it. Safe to call twice."""
-        ...
+        raise NotImplementedError
 
 
 class Facts(NamedTuple):
@@ -79,7 +79,7 @@ class Facts(NamedTuple):
         return cls(status.st_size, tag, status.st_mtime)
 
 
-class DiskFile:
+class DiskFile(Readable):
     """A descriptor of a regular file."""
 
     __slots__ = ("_waits", "descriptor")
@@ -116,17 +116,13 @@ class DiskFile:
         self.close()  # in a response that was never sent
 
 
-class ObjectFile:
+class ObjectFile(Readable):
     """A seekable file object, whose position nothing else uses."""
 
-    __slots__ = ("_file", "descriptor")
+    __slots__ = ("_file",)
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self.descriptor = -1
-
-    def read_ready(self, position: int, into: memoryview) -> int | None:
-        """See ``Readable``: a file object may wait."""
 
     def read(self, position: int, count: int) -> bytes:
         """See ``Readable``."""

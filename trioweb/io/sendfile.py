@@ -10,10 +10,11 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import os
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
+from trioweb.io.tcp import Socket
 from trioweb.io.threads import in_thread, thread_work
 
 MOST_AT_ONCE: Final = 4194304
@@ -25,15 +26,7 @@ AHEAD: Final = 1048576
 _fadvise = getattr(os, "posix_fadvise", None)
 
 
-class HasFileno(Protocol):
-    """A socket."""
-
-    def fileno(self) -> int:
-        """The descriptor; negative if it is closed."""
-        ...
-
-
-async def send_file(sock: HasFileno, file: int, position: int, count: int) -> int:
+async def send_file(sock: Socket, file: int, position: int, count: int) -> int:
     """Send a part of a file, as far as the socket's buffer has room. Waits until it has some.
 
     If this is cancelled, nothing was sent.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -22,15 +22,6 @@ FILE_THREADS: Final = 32
 """The limit of threads in a process that look files up or read a block; more wait for a moment."""
 
 
-class Worker(Protocol):
-    """A thread that may wait for the event loop: a ``ThreadEnd``, whose folder is above this one."""
-
-    @property
-    def waits_in(self) -> int | None:
-        """The identifier of the thread, while it waits for the loop."""
-        ...
-
-
 class ThreadWork:
     """The threads of one trio run."""
 
@@ -40,7 +31,7 @@ class ThreadWork:
         self.files = trio.CapacityLimiter(FILE_THREADS)
         """For files alone: handlers that use all of trio's own threads do not delay files."""
         self._memory = memoryview(b"")
-        self._workers: set[Worker] = set()
+        self._workers: set[Callable[[], int | None]] = set()
 
     def memory(self, size: int) -> memoryview:
         """A buffer to read into without a thread; copy the data out of it before another task runs."""
@@ -49,17 +40,17 @@ class ThreadWork:
         return self._memory[:size]
 
     @contextmanager
-    def known(self, worker: Worker) -> Iterator[None]:
-        """While a thread works, let ``waiting`` include it."""
-        self._workers.add(worker)
+    def known(self, waits_in: Callable[[], int | None]) -> Iterator[None]:
+        """While a thread works, let ``waiting`` include it: while ``waits_in`` returns its identifier."""
+        self._workers.add(waits_in)
         try:
             yield
         finally:
-            self._workers.discard(worker)
+            self._workers.discard(waits_in)
 
     def waiting(self) -> set[int]:
         """The identifiers of the threads that wait for the event loop."""
-        return {thread for worker in self._workers if (thread := worker.waits_in) is not None}
+        return {thread for waits_in in self._workers if (thread := waits_in()) is not None}
 
 
 _work: trio.lowlevel.RunVar[ThreadWork] = trio.lowlevel.RunVar("trioweb threads")

@@ -23,8 +23,6 @@ SPOOL_SIZE: Final = 2**20
 """Bytes of a form's files that are held in memory; more are written to a temporary file, as many at a time."""
 PIECE: Final = 2**18
 """Bytes of a chunk when an uploaded file is iterated."""
-PIECES: Final = 1024
-"""Buffers in one system call: the limit of Linux. They are not joined, which would copy them."""
 BATCH: Final = 2**20
 """Bytes that one hop to a worker thread writes when an upload is saved."""
 
@@ -66,8 +64,8 @@ class Spool:
     def _write(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the request
-        # With an offset: a write that is repeated after it failed halfway, on a full disk, overwrites the same bytes.
-        _write_all(self._file, self._pending, self._written)
+        self._file.seek(self._written)  # a write that failed halfway, on a full disk, is repeated from the same place
+        _write_all(self._file, self._pending)
         self._written += self.pending_size
         self._pending.clear()
         self.pending_size = 0
@@ -182,15 +180,7 @@ class UploadFile:
 
 
 async def save_to(path: str | os.PathLike[str], chunks: AsyncIterable[bytes]) -> int:
-    """Write chunks to a file under another name and then rename it. Devices and pipes are written to directly.
-
-    Returns:
-        The number of bytes.
-
-    Raises:
-        OSError: if the file cannot be written.
-        Exception: whatever ``chunks`` raised.
-    """
+    """See ``UploadFile.save``. Devices and pipes are written to directly; what ``chunks`` raises is raised."""
     file, unfinished, final = await in_thread(_open, os.fspath(path))
     written, pending, size = 0, list[bytes](), 0
     try:
@@ -219,17 +209,10 @@ def _open(path: str) -> tuple[IO[bytes], str | None, str]:
     return open(unfinished, "xb", buffering=0), unfinished, final  # noqa: PTH123
 
 
-def _write_all(file: IO[bytes], pieces: list[bytes], offset: int | None = None) -> None:
-    fd = file.fileno()
-    for begin in range(0, len(pieces), PIECES):
-        rest: list[bytes | memoryview] = list(pieces[begin : begin + PIECES])
-        while rest:
-            count = os.writev(fd, rest) if offset is None else os.pwritev(fd, rest, offset)
-            offset = None if offset is None else offset + count
-            while rest and count >= len(rest[0]):
-                count -= len(rest.pop(0))
-            if count:
-                rest[0] = memoryview(rest[0])[count:]
+def _write_all(file: IO[bytes], pieces: list[bytes]) -> None:
+    rest = memoryview(b"".join(pieces))
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _finish(file: IO[bytes], pieces: list[bytes], unfinished: str | None, final: str) -> None:

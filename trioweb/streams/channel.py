@@ -267,7 +267,6 @@ class ThreadEnd:
                 self._condition.wait()
             self._blocked = None
 
-    @property
     def waits_in(self) -> int | None:
         """The identifier of the thread, while it waits for the sender to make room."""
         return self._blocked if self._channel.waiting > self._channel.limit and not self._over else None

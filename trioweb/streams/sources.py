@@ -104,7 +104,7 @@ async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, enc
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_when_cancelled, end)
             try:
-                with work.known(end):
+                with work.known(end.waits_in):
                     await in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
             except Exception as error:
                 failure = error

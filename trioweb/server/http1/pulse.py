@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from trioweb.ground.pace import AUTO, Pace
-from trioweb.io.tcp import TCPSocket, bytes_taken
+from trioweb.io.tcp import Socket, bytes_taken
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import CAN_POLL, Poller
@@ -132,7 +132,7 @@ class Writes:
 
     __slots__ = ("_cut", "_pace", "_pulse", "_sock", "_waiting", "_watched")
 
-    def __init__(self, pulse: Pulse, sock: TCPSocket, cut: Callable[[], None]) -> None:
+    def __init__(self, pulse: Pulse, sock: Socket, cut: Callable[[], None]) -> None:
         self._pulse = pulse
         self._sock = sock
         self._cut = cut
