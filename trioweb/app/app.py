@@ -24,7 +24,7 @@ from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers.endpoint import RouteOptions, plan, plan_websocket
+from trioweb.handlers.endpoint import RouteOptions, plan
 from trioweb.handlers.layers import as_middleware
 from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.transport import PLAIN, Transport, own_transport
@@ -244,9 +244,8 @@ class App(Router):
         template = parse_template(route.path, self._converters)
         options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
         if route.is_websocket:
-            endpoint = plan_websocket(route.handler, route.where, template.parameters, route.options)
-        else:
-            endpoint = plan(route.handler, route.where, template.parameters, options)
+            options = route.options
+        endpoint = plan(route.handler, route.where, template.parameters, options, websocket=route.is_websocket)
         table = self._dispatcher.sockets if route.is_websocket else self._dispatcher.table
         table.add(template, route.methods, endpoint, endpoint.label)
         self._names.add(route.name, template)

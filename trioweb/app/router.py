@@ -10,7 +10,7 @@ import msgspec
 from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers.endpoint import WEBSOCKET, RouteOptions, inherit, plan, plan_websocket
+from trioweb.handlers.endpoint import WEBSOCKET, RouteOptions, inherit, plan
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.signatures import label_of, name_of
 from trioweb.messages.limits import check_limit
@@ -198,11 +198,9 @@ class Router:
     def _register(self, route: Route) -> None:
         # Report errors here, at the decorator; only converters are not known before the app includes this router.
         template = parse_template(route.path, None)
-        if route.is_websocket:
-            plan_websocket(route.handler, route.where, template.parameters, route.options)
-        else:
+        if not route.is_websocket:
             route = msgspec.structs.replace(route, options=inherit(self._defaults, route.options))
-            plan(route.handler, route.where, template.parameters, route.options)
+        plan(route.handler, route.where, template.parameters, route.options, websocket=route.is_websocket)
         self._adopt(route)
 
     def _adopt(self, route: Route) -> None:

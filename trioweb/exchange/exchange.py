@@ -24,6 +24,7 @@ from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.io.outbox import SLICE, check_status, checked_headers, sendable
 from trioweb.io.transport import PLAIN, DirectTransport, own_transport
+from trioweb.messages.connection import Connection
 from trioweb.messages.response import BODILESS, Response
 
 Rest = Callable[[], Awaitable[None]]
@@ -136,9 +137,12 @@ class Exchange(Finishing):
         if self.found is not None:
             return found(self)
         if endpoint.light:
-            if endpoint.waits and self._own.cancels is None:
+            if not endpoint.waits:  # of a request only its line and fields are read
+                read = Connection(self.scope, self.policy.app, self.params) if endpoint.reads else None
+                return endpoint.call(self.params, read)
+            if self._own.cancels is None:
                 self.inbox.timer = self._scope  # cheaper than a scope around each read of the body
-            return endpoint.call(self.params, self.the_request() if endpoint.reads else None)
+            return endpoint.call(self.params, self.the_request())
         if endpoint.timeout is None and self._own.resumes(self.send):
             return self.resumable(self._own, self.called())
         return self.call_endpoint()

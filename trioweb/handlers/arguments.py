@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -218,7 +218,7 @@ class Arguments(msgspec.Struct):
         return arguments
 
     async def _read_body(self, arguments: dict[str, object], connection: Connection, faults: list[Fault]) -> None:
-        request = cast("Request", connection)  # the planner refuses a body for a WebSocket
+        request: Request = connection  # type: ignore[assignment]  # the planner refuses a body for a WebSocket
         if self.form:
             nothing = media_type_of(request) not in _FORMS and not await request.body()
             values = FormData() if nothing else await request.form()

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias, TypedDict, cast
+from typing import Any, Final, TypeAlias, TypedDict
 
 import msgspec
 
@@ -123,7 +123,7 @@ class Endpoint(msgspec.Struct):
             InputError: if inputs are missing or invalid.
         """
         if self.waits:
-            return self._call_filled(params, cast("Connection", connection))
+            return self._call_filled(params, connection)  # type: ignore[arg-type]
         arguments = params if self.passes_all else self.arguments.bind(params, connection)
         if self.kind is Kind.COROUTINE:  # most handlers: without a call in between
             return self.handler(**arguments)  # type: ignore[no-any-return]
@@ -144,40 +144,26 @@ async def _value(value: object) -> object:
     return value
 
 
-def plan(handler: Function, where: str, path_params: Mapping[str, Converter], options: RouteOptions) -> Endpoint:
+def plan(
+    handler: Function,
+    where: str,
+    path_params: Mapping[str, Converter],
+    options: RouteOptions,
+    *,
+    websocket: bool = False,
+) -> Endpoint:
     """Plan the calls of a handler.
 
     Raises:
-        RouteError: if the handler is not callable, or has a parameter without a source.
+        RouteError: if the handler is not callable, or for a WebSocket no ``async def``; or has a parameter without a
+            source.
         ValueError: if an option is not a valid limit.
     """
-    if not callable(handler):
+    if websocket:
+        _check_websocket(handler, where)
+    elif not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    return _plan(handler, where, kind_of(handler), Planner(where, path_params), options)
-
-
-def plan_websocket(
-    handler: Function, where: str, path_params: Mapping[str, Converter], options: RouteOptions
-) -> Endpoint:
-    """Plan the calls of a WebSocket's handler.
-
-    Raises:
-        RouteError: if the handler is not an ``async def``, or has a parameter without a source.
-    """
-    if (
-        not callable(handler)
-        or kind_of(handler) is Kind.GENERATOR
-        or not inspect.iscoroutinefunction(innermost(handler))
-    ):
-        name = label_of(handler) if callable(handler) else type(handler).__qualname__
-        raise RouteError(
-            f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not"
-        )
-    return _plan(handler, where, Kind.COROUTINE, Planner(where, path_params, websocket=True), options)
-
-
-def _plan(handler: Function, where: str, kind: Kind, planner: Planner, options: RouteOptions) -> Endpoint:
-    arguments = planner.plan(handler)
+    arguments = Planner(where, path_params, websocket=websocket).plan(handler)
     timeout, max_body_size = options.get("timeout"), options.get("max_body_size")
     min_rate: MinRate = options.get("min_rate", AUTO)
     check_seconds(f"{where}: timeout", timeout)
@@ -188,7 +174,7 @@ def _plan(handler: Function, where: str, kind: Kind, planner: Planner, options: 
         handler,
         label_of(handler),
         where,
-        kind,
+        Kind.COROUTINE if websocket else kind_of(handler),
         arguments,
         options.get("streaming", False),
         options.get("cancel_on_disconnect"),
@@ -202,6 +188,15 @@ def _plan(handler: Function, where: str, kind: Kind, planner: Planner, options: 
         takes_nursery=any(each.nursery_names for each in arguments.everything),
         middleware=as_middlewares(where, options.get("middleware", ())),
     )
+
+
+def _check_websocket(handler: object, where: str) -> None:
+    name = type(handler).__qualname__
+    if callable(handler):
+        if kind_of(handler) is not Kind.GENERATOR and inspect.iscoroutinefunction(innermost(handler)):
+            return
+        name = label_of(handler)
+    raise RouteError(f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not")
 
 
 def to_response(value: Any, label: str, streaming: bool) -> Response:

@@ -169,7 +169,7 @@ class Inbox:
         while not self.gone:
             if (
                 self._reads
-            ):  # a reader gets the disconnect itself; two tasks that take turns would cost a switch for each piece
+            ):  # a reader gets the disconnect; two tasks that take turns would cost a switch for each piece
                 self._reads = 0
                 await trio.sleep(GLANCE_SECONDS)
                 continue
@@ -262,7 +262,11 @@ class Inbox:
     def _accept(self, message: Message) -> None:
         if message["type"] == "http.request":
             body = message.get("body", b"")
-            self._take(body)
+            if self._discarding:
+                self._discarded += max(len(body), SMALLEST)
+            elif body:
+                self._chunks.append(body)
+                self._held += max(len(body), SMALLEST)
             self._arrived += len(body)
             self.complete = not message.get("more_body", False) or self._arrived == self.expected
             if self.complete and self.timer is not None:
@@ -270,13 +274,6 @@ class Inbox:
                 self.timer = None
         else:
             self.gone = self._disconnected = True
-
-    def _take(self, body: bytes) -> None:
-        if self._discarding:
-            self._discarded += max(len(body), SMALLEST)
-        elif body:
-            self._chunks.append(body)
-            self._held += max(len(body), SMALLEST)
 
 
 def _in_channel(receive: Receive) -> Message | None:

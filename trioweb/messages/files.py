@@ -54,7 +54,10 @@ class FileResponse(RangeResponse):
         self.path = os.fspath(path)
         if media_type is None:
             media_type = guess_type(filename or self.path)
-        self._set_up_ranges(None, None, filename, media_type, content_disposition_type, status_code, headers, options)
+        super().__init__(None, None, filename, media_type, content_disposition_type, status_code, headers, **options)
+
+    def _take_source(self, source: object) -> None:
+        """Take none: the file is opened for its request."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status_code} {self.headers.get('content-type', '')}, {self.path!r}>"

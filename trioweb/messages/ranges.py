@@ -87,42 +87,12 @@ class RangeResponse(Response):
         headers: HeaderSource | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
-        file: Readable | None = None
-        call: RangeSource | None = None
-        if isinstance(source, BYTES_LIKE):
-            data = bytes(source)
-            call, size = lambda start, stop: [data[start:stop]], len(data)
-        elif callable(getattr(source, "seek", None)) and callable(getattr(source, "read", None)):
-            # Of a trio async file, read the file that it wraps: each read is one hop to a thread in both cases.
-            file = ObjectFile(getattr(source, "wrapped", source))
-        elif not callable(source):
-            raise TypeError(
-                f"RangeResponse cannot read {type(source).__qualname__} from any position: give a function "
-                "(start, stop) that returns the chunks between them, bytes, or a file object that can seek"
-            )
-        elif size is None:
-            raise TypeError("RangeResponse cannot tell the size of what a function gives: give size=... in bytes")
-        else:
-            call = cast("RangeSource", source)
+        self._source: RangeSource | None = None
+        self._size = size
+        self._file: Readable | None = None
+        self._take_source(source)
         if size is not None and (not isinstance(size, int) or size < 0):
             raise ValueError(f"size must be a number of bytes, got {size!r}")
-        self._set_up_ranges(call, size, filename, media_type, content_disposition_type, status_code, headers, options)
-        self._file = file
-
-    def _set_up_ranges(
-        self,
-        source: RangeSource | None,
-        size: int | None,
-        filename: str | None,
-        media_type: str | None,
-        content_disposition_type: str,
-        status_code: int,
-        headers: HeaderSource | None,
-        options: StreamOptions,
-    ) -> None:
-        self._source = source
-        self._size = size
-        self._file = None
         self._plan: Plan | None = None
         self._first = b""
         self._whole_type: str | None = None
@@ -133,6 +103,23 @@ class RangeResponse(Response):
     def __repr__(self) -> str:
         size = "" if self._size is None else f", of {self._size} bytes"
         return f"<{type(self).__name__} {self.status_code} {self.headers.get('content-type', '')}{size}>"
+
+    def _take_source(self, source: object) -> None:
+        if isinstance(source, BYTES_LIKE):
+            data = bytes(source)
+            self._source, self._size = lambda start, stop: [data[start:stop]], len(data)
+        elif callable(getattr(source, "seek", None)) and callable(getattr(source, "read", None)):
+            # Of a trio async file, read the file that it wraps: each read is one hop to a thread in both cases.
+            self._file = ObjectFile(getattr(source, "wrapped", source))
+        elif not callable(source):
+            raise TypeError(
+                f"RangeResponse cannot read {type(source).__qualname__} from any position: give a function "
+                "(start, stop) that returns the chunks between them, bytes, or a file object that can seek"
+            )
+        elif self._size is None:
+            raise TypeError("RangeResponse cannot tell the size of what a function gives: give size=... in bytes")
+        else:
+            self._source = cast("RangeSource", source)
 
     # Preparing
 

@@ -141,7 +141,8 @@ class Request(Connection):
                 )
             inbox = self._origin.inbox
             announced = self._announced()
-            self._refuse_beyond(max(announced, len(self._gathered)))
+            if announced > self._limit or self._gathered:
+                self._refuse_beyond(max(announced, len(self._gathered)))
             inbox.expected = announced or None
             while chunk := await inbox.read():
                 if inbox.drained and not self._gathered and len(chunk) <= self._limit:  # all in one chunk: no copy

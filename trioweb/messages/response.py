@@ -233,8 +233,8 @@ def bytes_response(body: bytes, media_type: str) -> Response:
     response.status_code = 200
     response._body = body
     response._stream = None
-    response.headers = headers = Headers()
-    headers.raw += (_KNOWN_TYPES[media_type], (b"content-length", b"%d" % len(body)))
+    response.headers = headers = Headers.__new__(Headers)
+    headers.raw = [_KNOWN_TYPES[media_type], (b"content-length", b"%d" % len(body))]
     return response
 
 
