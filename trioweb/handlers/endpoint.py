@@ -70,7 +70,7 @@ def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
 
 
 class Endpoint(msgspec.Struct):
-    """A handler with the options of its route.
+    """A handler with the options of its route: see ``RouteOptions`` for those that are not described here.
 
     Attributes:
         handler: the user's function.
@@ -78,18 +78,12 @@ class Endpoint(msgspec.Struct):
         where: the route, for messages.
         kind: how to call it.
         arguments: the sources of its arguments.
-        streaming: an iterable that it returns is streamed.
-        cancel_on_disconnect: a client that leaves before the response cancels it; ``None`` for the method's default.
-        timeout: seconds for the handler and its response; ``None`` for no limit.
-        max_body_size: bytes of a body that is read whole; ``None`` for the app's.
-        min_rate: bytes a second that its client must send or receive; ``AUTO`` for the app's.
         light: it needs no nursery: it takes neither that nor the request, no form and no dependency, and has no
             timeout.
         reads: it has inputs besides path parameters.
         passes_all: as in ``Arguments``.
         waits: as in ``Arguments``.
         takes_nursery: it, or one of its dependencies, has a parameter for the request's nursery.
-        middleware: the route's middleware, outermost first; it runs inside the app's.
     """
 
     handler: Function

@@ -173,7 +173,7 @@ class Inbox:
                 self._reads = 0
                 await trio.sleep(GLANCE_SECONDS)
                 continue
-            if self._room():
+            if self._discarded <= DISCARD_LIMIT if self._discarding else self._held < READ_AHEAD:
                 if not (self.complete and self.polls):
                     await self._pull()
                     continue
@@ -231,11 +231,6 @@ class Inbox:
         self._given_up = True
         if self._wait is not None:
             self._wait.cancel()
-
-    def _room(self) -> bool:
-        if self._discarding:
-            return self._discarded <= DISCARD_LIMIT
-        return self._held < READ_AHEAD
 
     async def _change(self) -> None:
         """Wait for a change of any attribute."""

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from trioweb.io.disk import Facts, ObjectFile, Readable, open_regular
 
@@ -29,8 +29,19 @@ _MISSING: Final = frozenset({
 """Errors which say that there is no such file."""
 
 
-class Tree(Protocol):
-    """Files by name: a ``Directory`` or a ``Package``."""
+def is_missing(error: OSError) -> bool:
+    """Whether an error says that there is no such file."""
+    return error.errno in _MISSING or isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
+
+
+class Directory:
+    """A directory on disk. It is opened again for each file, so that it may be replaced."""
+
+    __slots__ = ("_follow", "_root")
+
+    def __init__(self, root: str, follow: bool) -> None:
+        self._root = root
+        self._follow = follow
 
     def open(self, names: Sequence[str], *, read: bool, variant: str = "") -> tuple[Readable | None, Facts]:
         """Open a regular file.
@@ -44,45 +55,6 @@ class Tree(Protocol):
             IsADirectoryError: if it is not a regular file, or the tree itself.
             OSError: if it does not exist, or cannot be read.
         """
-        ...
-
-
-def is_missing(error: OSError) -> bool:
-    """Whether an error says that there is no such file."""
-    return error.errno in _MISSING or isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
-
-
-def open_tree(source: str | os.PathLike[str] | Traversable, *, follow_symlinks: bool) -> Tree:
-    """The tree at a path, or of ``importlib.resources.files(...)``.
-
-    Raises:
-        NotADirectoryError: if there is no such directory.
-        TypeError: if ``source`` is neither.
-    """
-    tree: Tree
-    if isinstance(source, (str, os.PathLike)):
-        path = os.path.abspath(os.fspath(source))  # noqa: PTH100 - the functions below take text
-        there, tree = os.path.isdir(path), Directory(path, follow_symlinks)  # noqa: PTH112
-    elif isinstance(source, Traversable):
-        there, tree = source.is_dir(), Package(source, follow_symlinks)
-    else:
-        raise TypeError(f"StaticFiles takes a directory or importlib.resources.files(...), got {source!r}")
-    if not there:
-        raise NotADirectoryError(f"StaticFiles({str(source)!r}): there is no such directory")
-    return tree
-
-
-class Directory:
-    """A directory on disk. It is opened again for each file, so that it may be replaced."""
-
-    __slots__ = ("_follow", "_root")
-
-    def __init__(self, root: str, follow: bool) -> None:
-        self._root = root
-        self._follow = follow
-
-    def open(self, names: Sequence[str], *, read: bool, variant: str = "") -> tuple[Readable | None, Facts]:
-        """See ``Tree``."""
         if not names:
             raise IsADirectoryError(self._root)
         file: Readable | None
@@ -132,7 +104,7 @@ class Package:
         self._known: dict[tuple[str, ...], Facts] = {}  # of existing files only
 
     def open(self, names: Sequence[str], *, read: bool, variant: str = "") -> tuple[Readable | None, Facts]:
-        """See ``Tree``."""
+        """See ``Directory.open``."""
         place = self._root
         for name in names:
             if not place.is_dir():
@@ -164,6 +136,30 @@ class Package:
         if not read:
             file.close()
         return file if read else None, self._known[names]
+
+
+Tree: TypeAlias = Directory | Package
+"""Files by name."""
+
+
+def open_tree(source: str | os.PathLike[str] | Traversable, *, follow_symlinks: bool) -> Tree:
+    """The tree at a path, or of ``importlib.resources.files(...)``.
+
+    Raises:
+        NotADirectoryError: if there is no such directory.
+        TypeError: if ``source`` is neither.
+    """
+    tree: Tree
+    if isinstance(source, (str, os.PathLike)):
+        path = os.path.abspath(os.fspath(source))  # noqa: PTH100 - the functions below take text
+        there, tree = os.path.isdir(path), Directory(path, follow_symlinks)  # noqa: PTH112
+    elif isinstance(source, Traversable):
+        there, tree = source.is_dir(), Package(source, follow_symlinks)
+    else:
+        raise TypeError(f"StaticFiles takes a directory or importlib.resources.files(...), got {source!r}")
+    if not there:
+        raise NotADirectoryError(f"StaticFiles({str(source)!r}): there is no such directory")
+    return tree
 
 
 def _hash(file: ObjectFile, variant: str) -> Facts:

@@ -94,18 +94,7 @@ def parse_tags(value: str) -> list[str] | None:
     """The entity tags in a list, none if it is malformed; ``None`` for ``*``, which matches any."""
     if value.strip(" \t") == "*":
         return None
-    tags: list[str] = []
-    at = 0
-    while True:
-        while at < len(value) and value[at] in ", \t":
-            at += 1
-        if at == len(value):
-            return tags
-        found = _TAG.match(value, at)
-        if found is None:
-            return []
-        tags.append(found[0])
-        at = found.end()
+    return [] if _TAG.sub("", value).strip(", \t") else _TAG.findall(value)
 
 
 def _date_of(request: Headers, name: str) -> int | None:

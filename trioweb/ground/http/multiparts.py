@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    content_disposition_unquote,
+)
 
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.charsets import charset_of
@@ -28,8 +34,6 @@ _BOUNDARY: Final = re.compile(rf"[\x20-\x7e]{{0,{MAX_BOUNDARY - 1}}}[\x21-\x7e]"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN: Final = re.compile(r'form-data; name="([^"\\%]*+)"(?:; filename="([^"\\%]*+)")?')
 """A disposition without escapes, as browsers usually send it."""
-_BROWSERS: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
-"""How browsers escape names (the HTML standard, "multipart form data")."""
 
 
 class PartHead(NamedTuple):
@@ -171,7 +175,7 @@ class MultipartReader:
                     raise self._malformed(f"the {key} of a part is not in the charset that it says") from None
             if plain is None:
                 raise self._malformed(f"the {key} of a part is in a charset that is not known here: send UTF-8")
-        return None if plain is None else _unquoted_name(plain)
+        return None if plain is None else content_disposition_unquote(plain)  # type: ignore[no-untyped-call]
 
     def _malformed(self, reason: str) -> HTTPError:
         return HTTPError(400, f"The request body is not a multipart form, at part {self._parts}: {reason}.")
@@ -190,22 +194,6 @@ def boundary_of(content_type: str) -> str:
     if not _BOUNDARY.fullmatch(boundary):
         raise HTTPError(400, "The content type multipart/form-data names no boundary, or one that cannot be.")
     return boundary
-
-
-def _unquoted_name(text: str) -> str:
-    """A name without quotes and escapes.
-
-    Browsers write ``%22`` for a quotation mark and do not escape backslashes: so a backslash is an escape only in a
-    name that has one before a quotation mark, as other clients send it.
-    """
-    if text[:1] == '"':
-        if '\\"' in text[1:-1]:
-            return unquoted(text)
-        text = text[1:-1]
-    if "%" in text:
-        for code, character in _BROWSERS:
-            text = text.replace(code, character)
-    return text
 
 
 def last_component(name: str) -> str:

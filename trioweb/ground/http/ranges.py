@@ -43,22 +43,14 @@ def parse_range(value: str, size: int, most: int = MAX_RANGES) -> list[Span] | N
         The spans; an empty list if no range can be satisfied, which is a 416; ``None`` if the header must be ignored:
         its unit is unknown, it is malformed, it has too many ranges, or the representation is empty.
     """
-    unit, equals, listed = value.partition("=")
-    if not equals or unit.lower() != "bytes" or not size or listed.count(",") >= most:
+    unit, _, listed = value.partition("=")
+    if unit.lower() != "bytes" or not size or listed.count(",") >= most:
         return None
-    spans: list[Span] = []
-    valid = False
-    for item in listed.split(","):
-        text = item.strip(" \t")
-        if not text:  # empty elements of a list are ignored (RFC 9110, section 5.6.1)
-            continue
-        valid = True
-        bounds = _bounds(text, size)
-        if bounds is None:
-            return None
-        if bounds.length > 0:
-            spans.append(bounds)
-    return _merged(spans) if valid else None
+    # Empty elements of a list are ignored (RFC 9110, section 5.6.1).
+    spans = [_bounds(text, size) for item in listed.split(",") if (text := item.strip(" \t"))]
+    if not spans or None in spans:
+        return None
+    return _merged([span for span in spans if span is not None and span.length > 0])
 
 
 def _bounds(text: str, size: int) -> Span | None:
