@@ -27,14 +27,11 @@ _FOREIGN: Final = frozenset({"annotated_types", "fastapi", "pydantic"})
 
 
 def resolved(annotation: Annotation, names: Names) -> Annotation:
-    """Resolve an annotation.
+    """An annotation without strings, type aliases (PEP 695) and new types.
 
     Args:
         annotation: as it was written: an object, a string, or an object that contains strings.
         names: the globals of the function or class that it belongs to.
-
-    Returns:
-        The annotation without strings, type aliases (PEP 695) and new types.
 
     Raises:
         Exception: whatever evaluating a string raises: a ``NameError`` if it uses an undefined name.

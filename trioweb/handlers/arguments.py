@@ -49,11 +49,7 @@ class BodyInput(msgspec.Struct):
 
     @classmethod
     def plan(cls, found: Input, media_type: str | None, decode: Decode, where: str) -> BodyInput:
-        """Decide how to read the body.
-
-        Raises:
-            RouteError: if the media type is invalid, or the parameter's type cannot be decoded from it.
-        """
+        """Decide how to read the body; a ``RouteError`` if the type cannot be decoded from the media type."""
         kind = (media_type or "").lower()
         annotation = found.shape.annotation
         if media_type is not None and not _MEDIA_TYPE.fullmatch(kind):
@@ -72,9 +68,7 @@ class BodyInput(msgspec.Struct):
         """Read the body into ``arguments``; append what is invalid to ``faults``.
 
         Raises:
-            HTTPError: 400 if the body is not JSON or not a form, 415 for another content type, 413 and 408 as
-                ``request.body``.
-            ClientDisconnected: if the client left before the body was complete.
+            HTTPError: 400 if the body is not JSON or not a form, 415 for another content type; and as ``request.body``.
         """
         kind = media_type_of(request)
         is_form = kind in _FORMS and self.found.shape.takes_form and self.media_type in ("", kind)
@@ -185,9 +179,7 @@ class Arguments(msgspec.Struct):
 
         Raises:
             InputError: if inputs are missing or invalid.
-            HTTPError: 400, 408, 413 or 415 if the body cannot be read.
-            ClientDisconnected: if the client left before the body was complete.
-            Exception: whatever a dependency raised.
+            Exception: whatever ``BodyInput.read`` or a dependency raised.
         """
         faults: list[Fault] = []
         bound = {id(each): each.bind(params, connection, faults) for each in self.everything}
@@ -203,9 +195,6 @@ class Arguments(msgspec.Struct):
         Args:
             bound: the other arguments of this function and its dependencies, by the ``id`` of their ``Arguments``.
             connection: the request.
-
-        Raises:
-            Exception: as ``fill``.
         """
         arguments = bound[id(self)]
         for name, dependency in self.provided.items():
@@ -270,11 +259,7 @@ class Dependency(msgspec.Struct):
     is_async: bool = False
 
     async def value(self, bound: Mapping[int, dict[str, object]], connection: Connection) -> object:
-        """The value for this request; the function is called only once.
-
-        Raises:
-            Exception: whatever the function raised.
-        """
+        """The value for this request; the function is called only once."""
         resources = connection._resources
         if self.key not in resources.values:
             arguments = await self.arguments.complete(bound, connection)

@@ -200,12 +200,7 @@ class Duplex:
         return not self.gone
 
     async def receive(self) -> Data:
-        """Wait for the next message. A cancellation loses nothing.
-
-        Raises:
-            WebSocketDisconnect: if the WebSocket is closed, and all earlier messages were received.
-            RuntimeError: if it is not accepted.
-        """
+        """Wait for the next message: see ``WebSocket.receive``."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._held:
             if self.state is CLOSED or self._disconnected or self.timed_out or self._stopped:
@@ -221,12 +216,7 @@ class Duplex:
     # Out
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
-        """Accept the handshake.
-
-        Raises:
-            WebSocketDisconnect: if the peer has disconnected.
-            RuntimeError: if it was accepted or denied before.
-        """
+        """Accept the handshake: see ``WebSocket.accept``."""
         await self._pass_on(
             "accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": sendable(headers, "2", 200)}
         )
@@ -244,14 +234,7 @@ class Duplex:
         await self._pass_on("deny", *messages)
 
     async def send(self, data: Data | bytearray | memoryview) -> None:
-        """Send a message. Returns when the server has written what its own ``send`` has buffered.
-
-        A cancellation before it is sent, or while others are, sends nothing; a later one waits until it is sent.
-
-        Raises:
-            WebSocketDisconnect: if the peer has disconnected, or the WebSocket was closed, but not by the handler.
-            RuntimeError: if it is not accepted, or was closed by the handler.
-        """
+        """Send a message: see ``WebSocket.send``. Returns when the server has written what ``send`` has buffered."""
         key = "text" if isinstance(data, str) else "bytes"
         await self._pass_on("send", {"type": "websocket.send", key: data if isinstance(data, str) else bytes(data)})
 

@@ -29,13 +29,8 @@ _fadvise = getattr(os, "posix_fadvise", None)
 async def send_file(sock: Socket, file: int, position: int, count: int) -> int:
     """Send a part of a file, as far as the socket's buffer has room. Waits until it has some.
 
-    If this is cancelled, nothing was sent.
-
-    Args:
-        sock: the socket of a connection without TLS, to which no other task writes.
-        file: the descriptor of a regular file.
-        position: the start of the part.
-        count: its bytes.
+    If this is cancelled, nothing was sent. The socket is that of a connection without TLS, to which no other task
+    writes.
 
     Returns:
         The number of sent bytes, at most ``MOST_AT_ONCE``; 0 at the end of the file, if the system cannot do this, or

@@ -74,14 +74,7 @@ class FormData(MultiDict[str | UploadFile]):
 
 
 class FormReader(Parsed[tuple[str, str | UploadFile]]):
-    """Reads a multipart form. ``read`` can be called again after a cancellation, and goes on where it stopped.
-
-    Args:
-        body: the body.
-        boundary: from the content type.
-        max_body_size: the most bytes of the body.
-        limits: the limits of the fields and files.
-    """
+    """Reads a multipart form. ``read`` can be called again after a cancellation, and goes on where it stopped."""
 
     def __init__(self, body: BodyStream, boundary: str, max_body_size: int, limits: FormLimits) -> None:
         super().__init__(body)
@@ -98,13 +91,7 @@ class FormReader(Parsed[tuple[str, str | UploadFile]]):
         self._part_size = self._size = self._fields = self._files = 0
 
     async def read(self) -> FormData:
-        """Read to the end.
-
-        Raises:
-            HTTPError: 400 if the body is not a form, 413 if it is beyond a limit.
-            ClientDisconnected: if the client left before the form was complete.
-            OSError: if the temporary file cannot be written.
-        """
+        """Read to the end. Raises as ``Request.form`` does, and ``OSError`` if the temporary file cannot be written."""
         async with self._lock:
             while True:
                 if self.spool.pending_size > SPOOL_SIZE:

@@ -68,18 +68,7 @@ class StreamOptions(TypedDict, total=False):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """An app's limits, for all requests and streams without limits of their own. ``None`` is no limit.
-
-    Attributes:
-        max_body_size: bytes of a request body that is read whole.
-        body_timeout: seconds in which a client may send nothing of a body that the handler waits for.
-        timeout: seconds from the handler's start to the end of its response.
-        buffer_size: bytes that wait in a stream, besides one chunk.
-        idle_timeout: seconds in which a stream's producer may yield nothing.
-        write_timeout: seconds in which a client may receive nothing of a response.
-        max_duration: seconds for a whole stream.
-        min_rate: bytes a second that a client must send of a body that the handler waits for, and receive of a
-            response: 240 unless given, and no limit in a direction whose timeout is ``None``.
+    """An app's limits, for all requests and streams without limits of their own: see ``App``. ``None`` is no limit.
 
     Raises:
         ValueError: if a limit is invalid.
@@ -107,11 +96,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def make_stream(source: object, encode: Encode | None, options: StreamOptions) -> Stream:
-    """A stream with these options, and defaults for the others.
-
-    Raises:
-        TypeError: as ``check_options``, as is ``ValueError``.
-    """
+    """A stream with these options, and defaults for the others. Raises as ``check_options`` does."""
     check_options(options)
     stream = Stream(source, encode, buffer_size=BUFFER_SIZE, write_timeout=WRITE_TIMEOUT, given=tuple(options))
     for name, value in options.items():
@@ -138,11 +123,7 @@ def check_options(options: StreamOptions) -> None:
 
 
 def check_limit(name: str, value: object) -> None:
-    """Check a value by the name of its limit; other names pass.
-
-    Raises:
-        ValueError: if the buffer is too small for a chunk, a time is not above zero, or a size is below zero.
-    """
+    """Check a value by the name of its limit; other names pass. Raises as the functions below do."""
     if name == "buffer_size" and (not isinstance(value, int) or value < SMALLEST_BUFFER):
         raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {value!r}")
     if name == "max_body_size":

@@ -98,12 +98,7 @@ def format_cookie(
     samesite: SameSite | None = "lax",
     partitioned: bool = False,
 ) -> str:
-    """The value of a ``set-cookie`` header (RFC 6265bis, section 4.1; ``Partitioned`` as browsers do).
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if browsers would reject the cookie, or ignore one of its attributes.
-    """
+    """The value of a ``set-cookie`` header (RFC 6265bis, section 4.1): see ``Response.set_cookie``."""
     text = f"{_checked_name(key)}={_quote(key, value)}"
     _check_prefix(key, path, domain, secure, httponly)
     if len(text) - 1 > MAX_COOKIE:
