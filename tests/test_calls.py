@@ -57,17 +57,17 @@ class Shape(NamedTuple):
 
 
 SHAPES: Final = {
-    "takes nothing": Shape("/", 57, 179),
-    "takes a query parameter": Shape("/query?limit=7", 76, 198),
-    "takes the request": Shape("/request", 101, 189),
-    "awaits once": Shape("/awaits", 236, 240),
-    "takes what a dependency gives": Shape("/dependency", 109, 197),
-    "behind one middleware": Shape("/", 67, 189, 1),
-    "behind three middlewares": Shape("/", 69, 191, 3),
-    "takes the request, behind one middleware": Shape("/request", 141, 232, 1),
-    "typed JSON": Shape("/order", 123, 224),
-    "stream": Shape("/stream", 681, 432),
-    "stream, takes the request": Shape("/request/stream", 736, 465),
+    "takes nothing": Shape("/", 56, 170),
+    "takes a query parameter": Shape("/query?limit=7", 65, 179),
+    "takes the request": Shape("/request", 100, 180),
+    "awaits once": Shape("/awaits", 232, 230),
+    "takes what a dependency gives": Shape("/dependency", 107, 187),
+    "behind one middleware": Shape("/", 66, 180, 1),
+    "behind three middlewares": Shape("/", 68, 182, 3),
+    "takes the request, behind one middleware": Shape("/request", 140, 223, 1),
+    "typed JSON": Shape("/order", 117, 204),
+    "stream": Shape("/stream", 676, 424),
+    "stream, takes the request": Shape("/request/stream", 731, 457),
 }
 
 

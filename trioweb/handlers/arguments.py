@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -29,6 +30,8 @@ from trioweb.messages.forms import URLENCODED_TYPE, FormData
 from trioweb.messages.request import Request, media_type_of, wrong_type
 from trioweb.messages.uploads import UploadFile
 
+Source: TypeAlias = Callable[[Any], Values]
+"""Gives the values of a connection: those of its query, for instance."""
 _JSON: Final = "application/json"
 _FORMS: Final = frozenset({FORM_TYPE, URLENCODED_TYPE})
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
@@ -107,6 +110,7 @@ class Arguments(msgspec.Struct):
         drops: path parameters that it does not take.
         path: path parameters that are converted to their annotation.
         inputs: inputs from query, headers and cookies.
+        sources: the same, each group with the function that gives its values, so that they are parsed once.
         form: inputs from fields of a form.
         files: of these, parameters that take the bytes of a file.
         body: the input that takes the whole body.
@@ -120,6 +124,7 @@ class Arguments(msgspec.Struct):
     drops: frozenset[str] = frozenset()
     path: list[Input] = msgspec.field(default_factory=list)
     inputs: list[Input] = msgspec.field(default_factory=list)
+    sources: list[tuple[Source, list[Input]]] = msgspec.field(default_factory=list)
     form: list[Input] = msgspec.field(default_factory=list)
     files: set[str] = msgspec.field(default_factory=set)
     body: BodyInput | None = None
@@ -156,13 +161,10 @@ class Arguments(msgspec.Struct):
             del arguments[name]
         for found in self.path:
             found.read(params, arguments, wrong)
-        if self.inputs and connection is not None:
-            sources: dict[str, Values] = {}  # each is parsed once, and not for each input
-            for found in self.inputs:
-                where = found.where
-                if where not in sources:
-                    sources[where] = _SOURCES[where](connection)
-                found.read(sources[where], arguments, wrong)
+        for source, inputs in self.sources:
+            values = source(connection)
+            for found in inputs:
+                found.read(values, arguments, wrong)
         for name in self.request_names:
             arguments[name] = connection
         for name in self.nursery_names:
@@ -229,7 +231,12 @@ def _query(connection: Connection) -> Values:
     return connection.query
 
 
-_SOURCES: Final[Mapping[str, Callable[[Connection], Values]]] = {
+def sources_of(inputs: list[Input]) -> list[tuple[Source, list[Input]]]:
+    """Inputs with the functions that give their values, in their order."""
+    return [(_SOURCES[where], list(found)) for where, found in groupby(inputs, attrgetter("where"))]
+
+
+_SOURCES: Final[Mapping[str, Source]] = {
     "query": _query, "header": attrgetter("headers"), "cookie": attrgetter("cookies"),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from trioweb.ground.annotations import Annotation, is_union
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
-from trioweb.handlers.arguments import Arguments, BodyInput, Dependency
+from trioweb.handlers.arguments import Arguments, BodyInput, Dependency, sources_of
 from trioweb.handlers.inputs import Shape, input_of, shape_of
 from trioweb.handlers.markers import (
     Body,
@@ -123,6 +123,7 @@ class Planner:
         if takes_rest or plan.request_names:
             self._left &= set() if plan.request_names else plan.drops
         plan.passes_all = not (plan.waits or plan.takes_request or plan.drops or plan.path or plan.inputs)
+        plan.sources = sources_of(plan.inputs)
         within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
         plan.everything = (plan, *within.values())
         self._stack.pop()

@@ -97,7 +97,8 @@ class Inbox:
             return b""
         chunk = self._chunks.pop(0)
         self._held -= max(len(chunk), SMALLEST)
-        self._wake()
+        if self._changed is not None:
+            self._changed.unpark_all()
         return chunk
 
     @property
