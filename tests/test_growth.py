@@ -30,13 +30,12 @@ from trioweb.ground.errors import HTTPError
 from trioweb.ground.escapes import escape, escape_controls
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http import cookies, ranges
-from trioweb.ground.http.charsets import CHARSETS, charset_of
 from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.conditions import parse_date, parse_tags
 from trioweb.ground.http.events import EventParser, ServerSentEvent
 from trioweb.ground.http.headers import Headers, content_disposition, vary_on
 from trioweb.ground.http.multiparts import MultipartReader, boundary_of, last_component
-from trioweb.ground.http.parameters import parse_parameters, unquoted
+from trioweb.ground.http.parameters import CHARSETS, charset_of, parse_parameters, unquoted
 from trioweb.ground.http.paths import parse_path
 from trioweb.ground.http.urls import make_url, parse_query
 from trioweb.ground.lines import LineSplitter
@@ -373,7 +372,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "boundary": Parser(_text(lambda text: boundary_of("multipart/form-data;" + text)), (*PARAMETERS, b"boundary="),
         ("ground.http.multiparts._BOUNDARY",)),
     "charset": Parser(_text(lambda text: CHARSETS.fullmatch(charset_of(";" + text) or text)), (*PARAMETERS,
-        b"charset=", b"iso-8859-", b"utf-"), ("ground.http.charsets.CHARSETS",)),
+        b"charset=", b"iso-8859-", b"utf-"), ("ground.http.parameters.CHARSETS",)),
     "parameters": Parser(_text(lambda text: parse_parameters(";" + text)), PARAMETERS,
         ("ground.http.parameters._PARAMETER",)),
     "quoted text": Parser(_text(lambda text: unquoted('"' + text + '"')), PARAMETERS,

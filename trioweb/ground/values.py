@@ -32,7 +32,7 @@ def json_decoder(annotation: Annotation) -> Decode:
         TypeError: if the annotation is not a type that JSON can be decoded into.
     """
     if annotation is None:
-        return _decode_any
+        annotation = Any
     try:
         return _kept_decoder(annotation)
     except TypeError:  # it cannot be hashed, or is no type: then this raises again
@@ -199,5 +199,4 @@ def complete(value: T) -> T:
     return value
 
 
-_decode_any = msgspec.json.Decoder().decode
 _kept_decoder = lru_cache(KEPT)(_checked_decoder)

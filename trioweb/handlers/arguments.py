@@ -84,7 +84,7 @@ class BodyInput(msgspec.Struct):
             arguments[self.found.name] = await request.text() if self.found.shape.annotation is str else content
         elif is_form:
             self.found.read(content, arguments, faults)
-        elif _is_json(kind):
+        elif kind == _JSON or _is_json(kind):
             try:
                 arguments[self.found.name] = decode_json(self.decode, content, "The request body", ("body",))
             except InputError as error:

@@ -15,7 +15,11 @@ from trioweb.ground.annotations import Annotation, is_foreign, is_union, means_n
 from trioweb.ground.http.headers import is_token
 
 
-class Query(msgspec.Struct, frozen=True):
+class _Named(msgspec.Struct, frozen=True):
+    alias: str | None = None
+
+
+class Query(_Named, frozen=True):
     """From the query string: the default for plain values.
 
     A ``Struct``, a dataclass or a ``TypedDict`` takes all its fields.
@@ -24,27 +28,21 @@ class Query(msgspec.Struct, frozen=True):
         alias: the name in the query string; the parameter's own unless given.
     """
 
-    alias: str | None = None
 
-
-class Header(msgspec.Struct, frozen=True):
+class Header(_Named, frozen=True):
     """From a header.
 
     Attributes:
         alias: the header's name; the parameter's own with hyphens for underscores unless given.
     """
 
-    alias: str | None = None
 
-
-class Cookie(msgspec.Struct, frozen=True):
+class Cookie(_Named, frozen=True):
     """From a cookie.
 
     Attributes:
         alias: the cookie's name; the parameter's own unless given.
     """
-
-    alias: str | None = None
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -62,7 +60,7 @@ class Body(msgspec.Struct, frozen=True):
     media_type: str | None = None
 
 
-class Form(msgspec.Struct, frozen=True):
+class Form(_Named, frozen=True):
     """From a field of a form, multipart or URL-encoded.
 
     A ``Struct``, a dataclass or a ``TypedDict`` takes all of the form as its fields.
@@ -71,17 +69,13 @@ class Form(msgspec.Struct, frozen=True):
         alias: the field's name; the parameter's own unless given.
     """
 
-    alias: str | None = None
 
-
-class File(msgspec.Struct, frozen=True):
+class File(_Named, frozen=True):
     """A file in a form. ``UploadFile`` and ``list[UploadFile]`` need no marker; ``bytes`` reads it into memory.
 
     Attributes:
         alias: the field's name; the parameter's own unless given.
     """
-
-    alias: str | None = None
 
 
 class Provide(msgspec.Struct, frozen=True):

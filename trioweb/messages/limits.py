@@ -41,7 +41,6 @@ MAX_PART_LINES: Final = 16
 """Header lines of a part; RFC 7578 defines three. The headers of a part have at most 128 KiB."""
 
 _OF_STREAMS: Final = ("buffer_size", "idle_timeout", "write_timeout", "max_duration")
-_SECONDS: Final = ("timeout", "body_timeout", "idle_timeout", "write_timeout", "max_duration")
 
 
 class StreamOptions(TypedDict, total=False):
@@ -128,7 +127,7 @@ def check_limit(name: str, value: object) -> None:
         raise ValueError(f"buffer_size must be at least {SMALLEST_BUFFER} bytes, got {value!r}")
     if name == "max_body_size":
         check_size(name, value)
-    if name in _SECONDS:
+    if name.endswith(("timeout", "duration")):
         check_seconds(name, value)
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.charsets import CHARSETS
 from trioweb.ground.http.multiparts import Event, MultipartReader, PartHead
+from trioweb.ground.http.parameters import CHARSETS
 from trioweb.messages.body import BodyStream, Parsed
 from trioweb.messages.uploads import save_to
 

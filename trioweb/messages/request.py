@@ -11,8 +11,8 @@ from trioweb.ground.annotations import Annotation
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams, Scope
-from trioweb.ground.http.charsets import CHARSETS, charset_of
 from trioweb.ground.http.multiparts import FORM_TYPE, MultipartReader, boundary_of
+from trioweb.ground.http.parameters import CHARSETS, charset_of
 from trioweb.ground.values import json_decoder
 from trioweb.io.inbox import Inbox
 from trioweb.io.transport import Transport

@@ -21,8 +21,7 @@ from multipart import (
 )
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.charsets import charset_of
-from trioweb.ground.http.parameters import parse_parameters, unquoted
+from trioweb.ground.http.parameters import charset_of, parse_parameters, unquoted
 
 FORM_TYPE: Final = "multipart/form-data"
 MAX_BOUNDARY: Final = 255

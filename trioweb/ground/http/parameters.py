@@ -1,4 +1,4 @@
-"""Parse the parameters after a field's value, as in ``text/html; charset=utf-8`` (RFC 9110, section 5.6.6).
+"""Parse the parameters after a field's value, as in ``text/html; charset=utf-8`` (RFC 9110, section 5.6.6); charsets.
 
 Clients often leave out quotes: an unquoted value ends at the next semicolon, whatever it contains. Rule that this
 module alone enforces: text is parsed once from left to right, and anything that is not a parameter is an error.
@@ -9,6 +9,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+CHARSETS: Final = re.compile(
+    r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[03-6])|windows-125[0-8]|cp125[0-8]|koi8-[ru]"
+    r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5",
+    re.IGNORECASE,
+)
+"""The charsets of the web. Python has more codecs, which are not charsets or are slow, and it caches unknown names."""
 _PARAMETER: Final = re.compile(
     r';[ \t]*+(?:([^\s;="]++)[ \t]*+(?:=[ \t]*+("(?:[^"\\]|\\.)*+"[ \t]*+|[^";][^;]*+|))?)?(?=;|\Z)', re.DOTALL
 )
@@ -40,3 +46,13 @@ def parse_parameters(value: str) -> dict[str, str]:
 def unquoted(text: str) -> str:
     """A parameter's value without quotes and escapes (RFC 9110, section 5.6.4)."""
     return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] == '"' else text
+
+
+def charset_of(content_type: str) -> str | None:
+    """The charset that a content type names, or ``None``."""
+    if ";" not in content_type:
+        return None
+    try:
+        return unquoted(parse_parameters(content_type).get("charset", "")).strip("'") or None
+    except ValueError:
+        return None
