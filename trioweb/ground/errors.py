@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final, TypedDict
 
@@ -170,7 +171,7 @@ def taken(error: Exception) -> Exception:
     """``unwrap`` a caught error, and clear the frames that only the group has passed."""
     inner = unwrap(error)
     if inner is not error:
-        _clear(error.__traceback__, set(_frames(inner.__traceback__)))
+        _clear(error.__traceback__, {frame for frame, _ in walk_tb(inner.__traceback__)})
     return inner
 
 
@@ -195,16 +196,10 @@ def forget(error: BaseException | None) -> None:
             each.__traceback__ = each.__cause__ = each.__context__ = None
 
 
-def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
-    while trace is not None:
-        yield trace.tb_frame
-        trace = trace.tb_next
-
-
 def _clear(trace: TracebackType | None, spared: Container[FrameType] = ()) -> None:
     """Clear the finished frames of a traceback, and their callers: trio's frames hold the exceptions they caught."""
     seen: set[FrameType] = set()
-    for frame in _frames(trace):
+    for frame, _ in walk_tb(trace):
         clear_ended(frame, seen, spared)
 
 

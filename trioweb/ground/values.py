@@ -8,14 +8,14 @@ happen. It also does not set a dataclass's field that was not sent: the attribut
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, Final, TypeAlias, TypeVar, get_origin
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation, is_foreign, means_nothing, parts_of, resolved
+from trioweb.ground.annotations import Annotation, is_foreign, is_union, means_nothing, parts_of, resolved
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], Any]
@@ -48,7 +48,7 @@ def _checked_decoder(annotation: Annotation) -> Decode:
 def decoder_of(annotation: Annotation) -> Decode:
     """A decoder from JSON to a type that ``type_of`` has accepted."""
     decode: Decode = msgspec.json.Decoder(annotation).decode
-    if not leaves_out(types_of.type_info(annotation)):
+    if not leaves_out(annotation):
         return decode
     return lambda data: complete(decode(data))
 
@@ -66,13 +66,13 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
     for part in parts_of(annotation):
         for note in filter(is_foreign, getattr(part, "__metadata__", ())):
             raise TypeError(means_nothing(note))
-        cls = get_origin(part) or part
-        if isinstance(cls, type) and cls not in made_elsewhere and (reason := _refusal(cls)):
-            raise TypeError(reason)
+        cls = _class_of(part)
+        if isinstance(cls, type) and cls not in made_elsewhere:
+            if reason := _refusal(cls):
+                raise TypeError(reason)
+            if isinstance(types_of.type_info(cls), types_of.CustomType):
+                raise TypeError(f"nothing that a client sends can be made into {cls.__qualname__}")
     info = types_of.type_info(annotation)
-    for found in _types_in(info):
-        if isinstance(found, types_of.CustomType) and found.cls not in made_elsewhere:
-            raise TypeError(f"nothing that a client sends can be made into {found.cls.__qualname__}")
     msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
     return info
 
@@ -149,34 +149,18 @@ def _has_hash(value: object) -> bool:
     return True
 
 
-def leaves_out(info: types_of.Type) -> bool:
+def leaves_out(annotation: Annotation) -> bool:
     """Whether msgspec may leave fields of a value of a type unset: see the top of this module."""
-    return any(isinstance(found, types_of.DataclassType) and _has_defaults(found) for found in _types_in(info))
+    return any(
+        isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__dictoffset__ != 0
+        and any(default is not dataclasses.MISSING for _, default in _defaults(cls))
+        for cls in map(_class_of, parts_of(annotation))
+    )  # fmt: skip
 
 
-def _types_in(info: types_of.Type) -> Iterator[types_of.Type]:
-    """A type and all types within it, each once."""
-    seen: set[int] = set()
-    ahead = [info]
-    while ahead:
-        found = ahead.pop()
-        if id(found) not in seen:  # a type may contain itself
-            seen.add(id(found))
-            yield found
-            ahead += _within(found)
-
-
-def _has_defaults(info: types_of.DataclassType) -> bool:
-    cls: type = get_origin(info.cls) or info.cls
-    return cls.__dictoffset__ != 0 and any(field.default is not msgspec.NODEFAULT for field in info.fields)
-
-
-def _within(info: types_of.Type) -> Iterable[types_of.Type]:
-    found = [getattr(info, name, None) for name in ("type", "item_type", "key_type", "value_type")]
-    found += getattr(info, "types", ())  # of a union
-    found += getattr(info, "item_types", ())  # of a tuple
-    found += [field.type for field in getattr(info, "fields", ())]
-    return [each for each in found if isinstance(each, types_of.Type)]
+def _class_of(annotation: Annotation) -> Annotation:
+    origin: Annotation = get_origin(annotation)  # of a union, or of Annotated, it may be a class of typing's own
+    return annotation if is_union(annotation) or origin in (None, Annotated) else origin
 
 
 def complete(value: T) -> T:

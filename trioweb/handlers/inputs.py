@@ -246,7 +246,7 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         choices=frozenset().union(*(_choices(item) for item in flat)),
         fields=fields,
         rest=rest,
-        incomplete=not depth and leaves_out(info),
+        incomplete=not depth and leaves_out(annotation),
         box=None if depth else msgspec.defstruct("Box", [("value", annotation)]),
     )
 

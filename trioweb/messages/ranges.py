@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from inspect import isawaitable
-from typing import Any, Final, NamedTuple, Self, TypeAlias, Unpack, cast
+from typing import Any, Final, Self, TypeAlias, Unpack, cast
 
 import msgspec
 
@@ -22,7 +22,7 @@ from trioweb.ground.chunks import BYTES_LIKE, BYTES_TYPE, Encoder, encode_any
 from trioweb.ground.errors import ContentLengthError, HTTPError
 from trioweb.ground.http.conditions import Verdict, evaluate, parse_date, range_holds, weakened
 from trioweb.ground.http.headers import Headers, HeaderSource, content_disposition
-from trioweb.ground.http.ranges import Span, content_range, frame_parts, parse_range
+from trioweb.ground.http.ranges import Plan, Span, content_range, frame_parts, parse_range
 from trioweb.io.disk import ObjectFile, Readable, close_file, in_file_thread, read_spans
 from trioweb.messages.limits import StreamOptions, make_stream
 from trioweb.messages.response import BODILESS, Response
@@ -35,14 +35,6 @@ RangeSource: TypeAlias = Callable[[int, int], Chunks | Awaitable[Chunks]]
 
 _WITHOUT_BODY: Final = ("content-length", "content-type", "content-encoding", "content-language", "accept-ranges")
 """Headers about a body, which a 304 does not have (RFC 9110, section 15.4.5)."""
-
-
-class Plan(NamedTuple):
-    """The spans of the source that are sent, and their framing if there are several."""
-
-    spans: list[Span]
-    heads: Sequence[bytes] = ()
-    tail: bytes = b""
 
 
 class RangeResponse(Response):
@@ -215,12 +207,10 @@ class RangeResponse(Response):
         if len(spans) == 1:
             self._plan = Plan(spans)
             self.headers["content-range"] = content_range(spans[0], size)
-            self.headers["content-length"] = str(spans[0].length)
-            return
-        parts = frame_parts(spans, size, self._whole_type, secrets.token_hex(16))
-        self._plan = Plan(spans, parts.heads, parts.tail)
-        self.headers["content-type"] = parts.media_type
-        self.headers["content-length"] = str(parts.length)
+        else:
+            self._plan = frame_parts(spans, size, self._whole_type, secrets.token_hex(16))
+            self.headers["content-type"] = str(self._plan.media_type)
+        self.headers["content-length"] = str(self._plan.length)
 
     def map_stream(self, function: ChunkMap) -> None:
         """See ``Response.map_stream``. The whole content is mapped: a 206 becomes a 200 again."""
@@ -244,7 +234,7 @@ class RangeResponse(Response):
         stream = self._stream
         assert self._plan is not None  # noqa: S101 - a response is prepared before it is sent
         assert stream is not None  # noqa: S101
-        spans, heads, tail = self._plan
+        spans, _, heads, tail = self._plan
         if self._source is None:
             first, self._first = self._first, b""  # freed after the first write, not after a slow download
             if self._file is None:  # all of it was read when the file was opened

@@ -136,19 +136,17 @@ def _check_prefix(key: str, path: str | None, domain: str | None, secure: bool, 
     prefix = _prefix_of(key)
     if prefix is None:
         return
-    wanted = {}
-    if not secure:
-        wanted["secure"] = "True"
-    if prefix in _HTTP_ONLY and not httponly:
-        wanted["httponly"] = "True"
-    if prefix in _OF_ONE_HOST and path != "/":
-        wanted["path"] = '"/"'
-    if prefix in _OF_ONE_HOST and domain is not None:
-        wanted["domain"] = "None"
-    if wanted:
+    of_host = prefix in _OF_ONE_HOST
+    wanted = {
+        "secure=True": not secure,
+        "httponly=True": prefix in _HTTP_ONLY and not httponly,
+        'path="/"': of_host and path != "/",
+        "domain=None": of_host and domain is not None,
+    }
+    if any(wanted.values()):
         raise ValueError(
             f"browsers throw the cookie {key!r} away as it is: with {key[: len(prefix)]!r} before its name write "
-            + ", ".join(f"{name}={setting}" for name, setting in wanted.items())
+            + ", ".join(text for text, missing in wanted.items() if missing)
         )
 
 

@@ -91,23 +91,28 @@ def content_range(span: Span, size: int) -> str:
     return f"bytes {span.start}-{span.stop - 1}/{size}"
 
 
-class Multipart(NamedTuple):
-    """The framing of several ranges in one body, ``multipart/byteranges`` (RFC 9110, section 14.6).
+class Plan(NamedTuple):
+    """What is sent of a representation: a span, or several as ``multipart/byteranges`` (RFC 9110, section 14.6).
 
     Attributes:
-        media_type: with the boundary.
-        heads: the bytes before each part.
+        spans: in the order in which they are sent.
+        media_type: with the boundary; ``None`` for one span.
+        heads: the bytes before each span.
         tail: the bytes after the last.
-        length: bytes of the whole body.
     """
 
-    media_type: str
-    heads: list[bytes]
-    tail: bytes
-    length: int
+    spans: Sequence[Span]
+    media_type: str | None = None
+    heads: Sequence[bytes] = ()
+    tail: bytes = b""
+
+    @property
+    def length(self) -> int:
+        """The number of bytes."""
+        return sum(map(len, self.heads)) + sum(span.length for span in self.spans) + len(self.tail)
 
 
-def frame_parts(spans: Sequence[Span], size: int, media_type: str | None, boundary: str) -> Multipart:
+def frame_parts(spans: Sequence[Span], size: int, media_type: str | None, boundary: str) -> Plan:
     """Frame spans of a representation.
 
     Args:
@@ -117,11 +122,10 @@ def frame_parts(spans: Sequence[Span], size: int, media_type: str | None, bounda
         boundary: a token that does not occur in the representation.
     """
     kind = "" if media_type is None else f"content-type: {media_type}\r\n"
-    framed: list[bytes] = []
-    for index, span in enumerate(spans):
-        before = "\r\n" if index else ""
-        head = f"{before}--{boundary}\r\n{kind}content-range: {content_range(span, size)}\r\n\r\n"
-        framed.append(head.encode("latin-1"))
+    heads = [
+        f"\r\n--{boundary}\r\n{kind}content-range: {content_range(span, size)}\r\n\r\n".encode("latin-1")
+        for span in spans
+    ]
+    heads[0] = heads[0].removeprefix(b"\r\n")
     tail = f"\r\n--{boundary}--\r\n".encode()
-    length = sum(map(len, framed)) + sum(span.length for span in spans) + len(tail)
-    return Multipart(f"multipart/byteranges; boundary={boundary}", framed, tail, length)
+    return Plan(spans, f"multipart/byteranges; boundary={boundary}", heads, tail)
