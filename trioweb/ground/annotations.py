@@ -6,10 +6,10 @@ spelling of an annotation means the same.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
@@ -158,24 +158,28 @@ def fields_of(cls: type) -> dict[str, Annotation]:
     Raises:
         Exception: whatever evaluating one of them raises.
     """
-    names = _field_names(cls)
+    names = defaults_of(cls)
     if not names:
         return {}
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: _expanded(hint, ()) for name, hint in hints.items() if name in names}
 
 
-def _field_names(cls: type) -> frozenset[str]:
-    """The fields of a Struct, dataclass, attrs class, ``NamedTuple`` or ``TypedDict``."""
+def defaults_of(cls: Annotation) -> Mapping[str, object]:
+    """The fields of a Struct, dataclass, attrs class, ``NamedTuple`` or ``TypedDict``, and their defaults.
+
+    A field without a default has ``dataclasses.MISSING``, or whatever its class has for that.
+    """
     if issubclass(cls, msgspec.Struct):
-        return frozenset(cls.__struct_fields__)
-    if dataclasses.is_dataclass(cls):
-        return frozenset(field.name for field in dataclasses.fields(cls))
+        names, defaults = cls.__struct_fields__, cls.__struct_defaults__
+        return dict.fromkeys(names, MISSING) | dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    if is_dataclass(cls):
+        return {field.name: field.default for field in fields(cls)}
     if (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
-        return frozenset(attribute.name for attribute in attributes)
+        return {attribute.name: attribute.default for attribute in attributes}
     if issubclass(cls, tuple):
-        return frozenset(getattr(cls, "_fields", ()))
-    return frozenset(getattr(cls, "__annotations__", ())) if typing.is_typeddict(cls) else frozenset()
+        return dict.fromkeys(getattr(cls, "_fields", ()), MISSING) | getattr(cls, "_field_defaults", {})
+    return dict.fromkeys(getattr(cls, "__annotations__", ()), MISSING) if typing.is_typeddict(cls) else {}
 
 
 def _names_of_module(name: str | None) -> Names:

@@ -8,14 +8,14 @@ happen. It also does not set a dataclass's field that was not sent: the attribut
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation, is_foreign, is_union, means_nothing, parts_of, resolved
+from trioweb.ground.annotations import Annotation, defaults_of, is_foreign, is_union, means_nothing, parts_of, resolved
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], Any]
@@ -83,7 +83,7 @@ def _refusal(cls: Annotation) -> str:
     if hasattr(cls, "__pydantic_validator__"):
         return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
     own, constructor, fixed, line = False, "__init__", [], cls.__mro__
-    if shared := [field for field, default in _defaults(cls) if not _has_hash(default)]:
+    if shared := [field for field, default in defaults_of(cls).items() if not _has_hash(default)]:
         return (
             f"the default of {name}.{shared[0]} would be one for all requests: write default_factory=... (factory=... "
             "for attrs), or None"
@@ -128,18 +128,6 @@ def _skipped(cls: Annotation) -> str:
     return "" if sets is object or frozen or of_attrs else "__setattr__"
 
 
-def _defaults(cls: Annotation) -> Iterable[tuple[str, object]]:
-    """The fields of a class, and what each is where nothing was sent: whatever that class has for it."""
-    if dataclasses.is_dataclass(cls):
-        return [(field.name, field.default) for field in dataclasses.fields(cls)]
-    if (attributes := getattr(cls, "__attrs_attrs__", None)) is not None:
-        return [(attribute.name, attribute.default) for attribute in attributes]
-    if issubclass(cls, msgspec.Struct):
-        names = cls.__struct_fields__
-        return list(zip(names[len(names) - len(cls.__struct_defaults__) :], cls.__struct_defaults__, strict=True))
-    return list(getattr(cls, "_field_defaults", {}).items()) if issubclass(cls, tuple) else ()
-
-
 def _has_hash(value: object) -> bool:
     """Whether it has one, as what can be changed has not: so ``dataclasses`` tells, too."""
     try:
@@ -153,7 +141,7 @@ def leaves_out(annotation: Annotation) -> bool:
     """Whether msgspec may leave fields of a value of a type unset: see the top of this module."""
     return any(
         isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__dictoffset__ != 0
-        and any(default is not dataclasses.MISSING for _, default in _defaults(cls))
+        and any(default is not dataclasses.MISSING for default in defaults_of(cls).values())
         for cls in map(_class_of, parts_of(annotation))
     )  # fmt: skip
 

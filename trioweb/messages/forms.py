@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, TypedDict
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 import trio
@@ -16,6 +15,7 @@ import trio
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.http.multiparts import MultipartReader, PartHead
+from trioweb.ground.http.urls import unescaped
 from trioweb.messages.body import BodyStream, Parsed
 from trioweb.messages.limits import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, MAX_PART_LINE, MAX_PART_LINES, check_size
 from trioweb.messages.parts import decode_part
@@ -159,7 +159,7 @@ def parse_urlencoded(body: bytes, limits: FormLimits) -> FormData:
         if len(field) > limits.max_field_size * 6 + 1:  # name and value, every byte percent-encoded
             raise HTTPError(413, f"A field of the form is larger than {limits.max_field_size} bytes.")
         if field:
-            name, _, value = field.replace(b"+", b" ").partition(b"=")
+            name, _, value = field.partition(b"=")
             pairs.append((_decoded(name, limits), _decoded(value, limits)))
     if len(pairs) > limits.max_fields:
         raise HTTPError(413, f"The form has more than {limits.max_fields} fields.")
@@ -167,8 +167,7 @@ def parse_urlencoded(body: bytes, limits: FormLimits) -> FormData:
 
 
 def _decoded(text: bytes, limits: FormLimits) -> str:
-    if b"%" in text:
-        text = unquote_to_bytes(text)
+    text = unescaped(text)
     if len(text) > limits.max_field_size:
         raise HTTPError(413, f"A field of the form is larger than {limits.max_field_size} bytes.")
     try:
