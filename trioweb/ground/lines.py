@@ -51,11 +51,7 @@ class LineSplitter:
                 raise self._too_long()
 
     def end(self) -> Iterator[bytes]:
-        """The last line, if it has no end.
-
-        Raises:
-            HTTPError: 413 if the line is too long.
-        """
+        """The last line, if it has no end. Raises as ``feed`` does."""
         if self._pieces:
             yield from self.feed(b"\n")
 

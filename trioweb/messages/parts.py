@@ -58,13 +58,12 @@ class Part:
             ClientDisconnected: if the client left before the form was complete.
         """
         limit = self._limit if max_size is None else max_size
-        pieces, size = [], 0
-        async for data in self:
-            size += len(data)
-            if size > limit:
+        data = bytearray()
+        async for piece in self:
+            data += piece
+            if len(data) > limit:
                 raise HTTPError(413, f"A part of the form is larger than {limit} bytes.")
-            pieces.append(data)
-        return b"".join(pieces)
+        return bytes(data)
 
     async def text(self, max_size: int | None = None) -> str:
         """Read the rest of the part as text, in the charset of its content type, by default UTF-8.

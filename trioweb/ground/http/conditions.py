@@ -46,23 +46,20 @@ def evaluate(request: Headers, etag: str | None, modified: int | None) -> Verdic
         etag: the entity tag of the representation.
         modified: when the representation was last modified, in seconds since the epoch.
     """
-    wanted = request.getlist("if-match")
-    if wanted:
-        if not _any_matches(wanted, etag, strong=True):
-            return Verdict.FAILED
-    elif modified is not None:
-        since = _date_of(request, "if-unmodified-since")
-        if since is not None and modified > since:
-            return Verdict.FAILED
-    known = request.getlist("if-none-match")
-    if known:
-        if _any_matches(known, etag, strong=False):
-            return Verdict.NOT_MODIFIED
-    elif modified is not None:
-        since = _date_of(request, "if-modified-since")
-        if since is not None and modified <= since:
-            return Verdict.NOT_MODIFIED
+    if _is_same(request, "if-match", "if-unmodified-since", etag, modified) is False:
+        return Verdict.FAILED
+    if _is_same(request, "if-none-match", "if-modified-since", etag, modified):
+        return Verdict.NOT_MODIFIED
     return Verdict.PROCEED
+
+
+def _is_same(request: Headers, tags: str, date: str, etag: str | None, modified: int | None) -> bool | None:
+    """Whether the representation is one that the client names by tags, else by a date; ``None`` if it names none."""
+    if named := request.getlist(tags):
+        return _any_matches(named, etag, strong=tags == "if-match")
+    dates = request.getlist(date)
+    since = parse_date(dates[0]) if len(dates) == 1 else None
+    return None if modified is None or since is None else modified <= since
 
 
 def range_holds(request: Headers, etag: str | None, modified: int | None, now: float) -> bool:
@@ -95,11 +92,6 @@ def parse_tags(value: str) -> list[str] | None:
     if value.strip(" \t") == "*":
         return None
     return [] if _TAG.sub("", value).strip(", \t") else _TAG.findall(value)
-
-
-def _date_of(request: Headers, name: str) -> int | None:
-    values = request.getlist(name)
-    return parse_date(values[0]) if len(values) == 1 else None
 
 
 def parse_date(text: str, now: float | None = None) -> int | None:
