@@ -58,7 +58,7 @@ class Shape(NamedTuple):
 
 SHAPES: Final = {
     "takes nothing": Shape("/", 56, 170),
-    "takes a query parameter": Shape("/query?limit=7", 65, 179),
+    "takes a query parameter": Shape("/query?limit=7", 64, 178),
     "takes the request": Shape("/request", 100, 180),
     "awaits once": Shape("/awaits", 232, 230),
     "takes what a dependency gives": Shape("/dependency", 107, 187),

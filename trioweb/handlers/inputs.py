@@ -141,7 +141,9 @@ class Input(msgspec.Struct, frozen=True):
     def read(self, values: Values, arguments: dict[str, object], faults: list[Fault]) -> None:
         """Convert the value in ``values`` and put it into ``arguments``, or append to ``faults``."""
         shape = self.shape
-        value = shape.pick(values, self.key) if self.key else shape.pick_all(values)
+        value = None if shape.many else values.get(self.key)
+        if not (value and self.key and value.__class__ is str):  # most are: then there is nothing to pick
+            value = shape.pick(values, self.key) if self.key else shape.pick_all(values)
         if value is None:
             self.leave_out(arguments, faults)
         elif shape.annotation is str and value.__class__ is str:  # the most frequent type: without msgspec

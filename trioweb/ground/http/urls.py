@@ -139,14 +139,18 @@ def parse_query(query: bytes) -> MultiDict[str]:
     Raises:
         HTTPError: 400 if there are more than ``MAX_QUERY_FIELDS`` fields.
     """
-    if query.count(b"&") >= MAX_QUERY_FIELDS:
+    text = query.decode("latin-1")
+    fields = text.split("&")
+    if len(fields) > MAX_QUERY_FIELDS:
         raise HTTPError(400, f"The query string has more than {MAX_QUERY_FIELDS} fields.")
-    if b"%" in query or b"+" in query or not query.isascii():
-        pairs = [field.partition(b"=") for field in query.split(b"&") if field]
-        decoded = ([unescaped(part).decode("utf-8", "replace") for part in pair] for pair in pairs)
-        return MultiDict([(name, value) for name, _, value in decoded])
-    fields = query.decode("ascii").split("&")  # most: there is nothing to decode
-    return MultiDict([(name, value) for field in fields if field for name, _, value in [field.partition("=")]])
+    pairs = [(name, value) for field in fields if field for name, _, value in [field.partition("=")]]
+    if "%" in text or "+" in text or not text.isascii():  # in most there is nothing to decode
+        pairs = [(_decoded(name), _decoded(value)) for name, value in pairs]
+    return MultiDict(pairs)
+
+
+def _decoded(text: str) -> str:
+    return unescaped(text.encode("latin-1")).decode("utf-8", "replace")
 
 
 def unescaped(part: bytes) -> bytes:
