@@ -65,6 +65,7 @@ class Server:
         self._events = directory / "events.log"
         self._events.touch()
         self._log = directory / "server.log"
+        self._noted = self._printed = 0
         env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
         env["PYTHONUNBUFFERED"] = "1"  # as in a terminal: what is printed is seen at once
         env["TRIOWEB_H2C"] = "true"  # which Hypercorn upgrades to as well
@@ -82,12 +83,16 @@ class Server:
     @property
     def output(self) -> str:
         """What it has printed so far."""
-        return self._log.read_text()
+        return self._log.read_bytes()[self._printed :].decode()
 
     @property
     def events(self) -> list[str]:
         """What the app has noted so far, a line each."""
-        return self._events.read_text().splitlines()
+        return self._events.read_bytes()[self._noted :].decode().splitlines()
+
+    def forget(self) -> None:
+        """Look only at what it prints, and its app notes, from now on."""
+        self._noted, self._printed = self._events.stat().st_size, self._log.stat().st_size
 
     def wait_until_ready(self) -> None:
         """Wait for an answer: a worker listens before it has imported its app."""
@@ -287,6 +292,7 @@ class H2Client:
         self._connection = H2Connection(H2Configuration(header_encoding="utf-8"))
         self._connection.initiate_connection()
         self._flush()
+        self.begun: set[int] = set()
         self.received: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.reset: dict[int, int] = {}
@@ -303,9 +309,10 @@ class H2Client:
         return stream
 
     def pump(self, until: str, stream: int, *, open_windows: bool = True, seconds: float = PATIENCE) -> None:
-        """Read frames until a stream has data, "ended" or was "reset"; "time" reads for ``seconds``."""
+        """Read frames until a stream has "begun", has "data", "ended" or was "reset"; "time" reads for ``seconds``."""
         end = time.monotonic() + seconds
         conditions: dict[str, Callable[[], bool]] = {
+            "begun": lambda: stream in self.begun,
             "data": lambda: bool(self.received[stream]),
             "ended": lambda: stream in self.ended,
             "reset": lambda: stream in self.reset,
@@ -377,8 +384,10 @@ class H2Client:
         return self._connection.receive_data(data)
 
     def _take(self, event: Event, open_windows: bool) -> None:
-        if isinstance(event, ResponseReceived) and any(str(value) == "gzip" for _, value in event.headers):
-            self.coded[event.stream_id] = zlib.decompressobj(31).decompress
+        if isinstance(event, ResponseReceived):
+            self.begun.add(event.stream_id)
+            if any(str(value) == "gzip" for _, value in event.headers):
+                self.coded[event.stream_id] = zlib.decompressobj(31).decompress
         if isinstance(event, DataReceived):
             decode = self.coded.get(event.stream_id)
             self.received[event.stream_id] += event.data if decode is None else decode(event.data)

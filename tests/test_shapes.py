@@ -69,7 +69,7 @@ async def stands_still(count: Callable[[], int]) -> None:
     with trio.fail_after(PATIENCE):
         while before == 0 or before != count():
             before = count()
-            await trio.sleep(0.05)
+            await trio.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -668,7 +668,7 @@ async def test_a_yield_is_an_await(app: App, shape: Shape, site: Any, what: str)
     given = 0
 
     async def fail() -> None:
-        await trio.sleep(0.3)
+        await trio.sleep(0.1)
         raise KeyError("child")
 
     async def stream() -> AsyncIterator[bytes]:
@@ -682,7 +682,7 @@ async def test_a_yield_is_an_await(app: App, shape: Shape, site: Any, what: str)
                         yield b"[%06d]" % given * 1250
             assert caught.group_contains(KeyError)
         else:
-            scopes.append(trio.CancelScope(deadline=trio.current_time() + 0.3 if what == "deadline" else math.inf))
+            scopes.append(trio.CancelScope(deadline=trio.current_time() + 0.1 if what == "deadline" else math.inf))
             with scopes[0]:
                 while True:
                     given += 1

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-import re
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
 
 import trio
 
 from tests.notes import note
+from tests.state import state
 from trioweb import App, EventStreamResponse, Request, Response, ServerSentEvent, StreamingResponse
 
 app = App()
@@ -26,26 +20,7 @@ DOWNLOAD_SIZE = 8 * 2**20
 # What the worker holds
 
 
-@app.get("/state")
-async def state() -> dict[str, Any]:
-    """Tell the worker's tasks by name, its open descriptors, and the memory that it holds in KiB."""
-    root = trio.lowlevel.current_root_task()
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what is free is no growth
-    status = Path("/proc/self/status").read_text()
-    return {
-        "pid": os.getpid(),
-        "tasks": Counter(_names_below(root)) if root is not None else {},
-        "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # noqa: PTH208 - less the one of the list
-        "memory": int(re.findall(r"VmRSS:\s+(\d+)", status)[0]),
-    }
-
-
-def _names_below(task: trio.lowlevel.Task) -> Iterator[str]:
-    for nursery in task.child_nurseries:
-        for child in nursery.child_tasks:
-            yield child.name
-            yield from _names_below(child)
+app.get("/state")(state)
 
 
 @app.get("/stacks")

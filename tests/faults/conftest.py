@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import RUNNERS, Server, read_all
+from tests.servers import RUNNERS, Server
+from tests.state import Load, get_state, settle
 
 TARGET = "tests.faults.app:app"
 FAULT_WORDS = ("Traceback", "ERROR", "rror:")
-IDLE = "hypercorn.trio.tcp_server.TCPServer._idle_timeout"
-CONNECTION = "trio._highlevel_serve_listeners._run_handler"
 RECOVERY = 8.0
 """Seconds in which a server must be back to what it was; far beyond what it takes."""
-
-
-def get_state(server: Server, path: str = "/state") -> Any:
-    """What a worker says that it holds."""
-    with server.request(path, headers="Connection: close\r\n") as client:
-        head, _, body = read_all(client).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200"), head
-    return json.loads(body)
-
-
-@dataclass
-class Load:
-    """What a worker holds: its tasks and its open descriptors, without the connections that are idle."""
-
-    tasks: dict[str, int]
-    descriptors: int
-
-    @classmethod
-    def of(cls, server: Server) -> Load:
-        """What it holds now."""
-        state = get_state(server)
-        tasks, descriptors = dict(state["tasks"]), state["descriptors"]
-        # Hypercorn keeps a connection that is idle until its time is up, though its client may have left.
-        idle = tasks.pop(IDLE, 0)
-        if idle:
-            tasks[CONNECTION] = tasks.get(CONNECTION, 0) - idle
-        return cls(tasks, descriptors - idle)
-
-    def beyond(self, other: Load) -> dict[str, int]:
-        """What there is more of, by name."""
-        counts = {**self.tasks, "open descriptors": self.descriptors}
-        base = {**other.tasks, "open descriptors": other.descriptors}
-        return {name: count - base.get(name, 0) for name, count in counts.items() if count > base.get(name, 0)}
 
 
 RECORD = re.compile(r"^(?=\[?\d{4}-\d\d-\d\d )", re.MULTILINE)
@@ -100,18 +63,6 @@ class Recovery:
             assert not [record for record in errors if not any(text in record for text in self._allowed)], self.logged
         else:
             assert not any(word in self.logged for word in FAULT_WORDS), self.logged
-
-
-def settle(server: Server) -> Load:
-    """What a server holds that has nothing to do: the same twice, a moment apart."""
-    last = Load.of(server)
-    for _ in range(100):
-        time.sleep(0.01)
-        now = Load.of(server)
-        if now == last:
-            break
-        last = now
-    return last
 
 
 @pytest.fixture(scope="module", params=sorted(RUNNERS))

@@ -29,8 +29,9 @@ from h2.events import DataReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 from tests.faults.clients import GARBAGE
-from tests.faults.conftest import TARGET, Load, get_state, settle
+from tests.faults.conftest import TARGET
 from tests.servers import RUNNERS, Server
+from tests.state import Load, get_state, settle
 
 CLIENTS = 24
 """Clients at a time."""

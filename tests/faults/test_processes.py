@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.faults.conftest import TARGET, get_state, settle
+from tests.faults.conftest import TARGET
 from tests.servers import PATIENCE, Server, read_all, read_until
+from tests.state import get_state, settle
 
 
 def test_no_more_descriptors(start_server: StartServer, runner: str) -> None:

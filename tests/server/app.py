@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from tests.notes import LOG, note
+from tests.state import state
 from trioweb import (
     App,
     EventStreamResponse,
@@ -22,6 +23,7 @@ from trioweb import (
 )
 
 app = App()
+app.get("/state")(state)
 
 BLOCK = b"x" * 65536
 

@@ -11,9 +11,11 @@ import msgspec
 import trio
 
 from tests.notes import note
+from tests.state import state
 from trioweb import App, Form, HTMLResponse, HTTPError, Query, Request, Router, UploadFile
 
 app = App(max_body_size=1_000_000, body_timeout=0.5)
+app.get("/state")(state)
 
 
 class Item(msgspec.Struct):

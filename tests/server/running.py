@@ -54,10 +54,10 @@ async def read_until(client: trio.abc.ReceiveStream, end: bytes) -> bytes:
     return received
 
 
-async def settle() -> None:
+async def settle(moment: float = 0.01) -> None:
     """Wait until nobody has anything to do, what goes over the loopback included."""
     for _ in range(3):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked(moment)
 
 
 @asynccontextmanager

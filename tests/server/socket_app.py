@@ -8,11 +8,13 @@ from pathlib import Path
 
 import trio
 
+from tests.state import state
 from trioweb import App, HTTPError, WebSocket, WebSocketDisconnect
 
 LOG = Path(os.environ.get("EVENT_LOG", os.devnull))
 
 app = App(write_timeout=1)
+app.get("/state")(state)
 
 
 def note(text: str) -> None:

@@ -23,9 +23,9 @@ CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 
 @pytest.fixture
-def server(start_server: StartServer) -> Iterator[Server]:
+def server(lend_server: StartServer) -> Iterator[Server]:
     """A server for bodies, which may have logged no error in the end."""
-    server = start_server("tests.server.inputs_app:app")
+    server = lend_server("tests.server.inputs_app:app")
     yield server
     assert not any(word in server.output for word in FAULT_WORDS), server.output
 

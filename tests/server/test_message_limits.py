@@ -19,7 +19,7 @@ from tests.server.test_websocket import CONNECT, dial, raw
 from tests.servers import PATIENCE, H2Client, Server
 from trioweb.server.hypercorn.websockets import MessageQueue
 
-LIMIT = 1 << 20
+LIMIT = 1 << 19
 """Bytes of a message in these tests."""
 GROWTH = 24 << 10
 """KiB by which a server may grow: some messages of the limit, copied once or twice. What is sent is 8 times as much."""
@@ -30,10 +30,10 @@ FRAMES = 150_000
 
 
 @pytest.fixture
-def server(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(lend_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The app of the WebSocket tests, with a small limit. It runs unmeasured: millions of bytes come one by one."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    return start_server("tests.server.socket_app:app", "--websocket-max-message-size", str(LIMIT), runner="trioweb")
+    return lend_server("tests.server.socket_app:app", "--websocket-max-message-size", str(LIMIT), runner="trioweb")
 
 
 def header(opcode: int, length: int, *, end: bool = True, compressed: bool = False) -> bytes:
@@ -71,7 +71,7 @@ def messages(opcode: int, length: int) -> Iterator[bytes]:
 def push(client: socket.socket, pieces: Iterator[bytes], *, until: bytes | None = None) -> bytes:
     """Send until the server takes nothing more, or all is sent; then what has come by now, or comes up to ``until``."""
     sent = 0
-    client.settimeout(1 if until is None else PATIENCE)
+    client.settimeout(0.3 if until is None else PATIENCE)
     try:
         for piece in pieces:
             client.sendall(piece)
@@ -174,7 +174,7 @@ def test_over_http2(server: Server) -> None:
     client = H2Client(server)
     before = server.memory
     stream = client.request("/echo", "CONNECT", CONNECT, end=False)
-    client.pump("time", stream, seconds=0.3)
+    client.pump("begun", stream)
     client.upload(stream, header(2, 64 << 20))
     for _ in range(400):
         client.upload(stream, bytes(60_000))

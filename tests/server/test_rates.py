@@ -26,6 +26,8 @@ from trioweb.ground.pace import BURST, GRACE
 __all__ = ["certificate", "log"]
 
 Clock = trio.testing.MockClock
+SENT = 0.002
+"""Seconds of the real clock in which what was sent arrives: no buffer of the system's is full."""
 END = 11
 """Seconds by which who is too slow has been left."""
 
@@ -110,12 +112,12 @@ class Held:
                 await ws.send(message)
 
 
-async def pass_time(clock: Clock, seconds: int) -> None:
+async def pass_time(clock: Clock, seconds: int, moment: float = 0.01) -> None:
     """Let time pass, in steps in which all that is due is done."""
     for _ in range(seconds):
-        await settle()
+        await settle(moment)
         clock.jump(1)
-    await settle()
+    await settle(moment)
 
 
 def take(client: trio.SocketStream, count: int = 65536) -> bytes:
@@ -134,7 +136,7 @@ async def drip(clock: Clock, client: trio.SocketStream, piece: bytes, seconds: i
             await client.send_all(piece)
         except trio.BrokenResourceError:
             break
-        await pass_time(clock, 1)
+        await pass_time(clock, 1, SENT)
         received += take(client)
         if received:
             break
@@ -193,7 +195,7 @@ async def test_a_body_that_is_slow_and_fast_enough(mock_clock: Clock, http: str,
     async with serving(Held().app, http=http) as running, await running.connect() as client:
         await client.send_all(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
         for _ in range(40 // pause):
-            await pass_time(mock_clock, pause)
+            await pass_time(mock_clock, pause, SENT)
             await client.send_all(bytes(250 * pause))
         assert (await read_until(client, b"10000")).startswith(b"HTTP/1.1 200 ")
 

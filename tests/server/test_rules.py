@@ -17,12 +17,10 @@ WAYS = [("app", "hypercorn"), ("layered_app", "hypercorn"), ("layered_app", "tri
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
-def server(request: pytest.FixtureRequest, start_server: StartServer) -> Server:
-    """A server of the test's own: of the app, and of the same behind two function middlewares and compression, whose
-    clients decode.
-    """
+def server(request: pytest.FixtureRequest, lend_server: StartServer) -> Server:
+    """A server of the app, and of the same behind two function middlewares and compression, whose clients decode."""
     app, runner = request.param
-    server = start_server(f"tests.server.{app}:app", runner=runner)
+    server = lend_server(f"tests.server.{app}:app", runner=runner)
     server.decodes = app == "layered_app"
     return server
 
