@@ -1,5 +1,5 @@
-"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``coverage``, ``newest``, ``lowest``, ``pin``,
-``docs``, ``start``, ``soak``, ``lint``, ``types``, ``bench``, ``release``.
+"""What can be done with a checkout: ``nox -s demo``, ``tests``, ``newest``, ``lowest``, ``pin``, ``docs``, ``start``,
+``soak``, ``lint``, ``types``, ``bench``, ``release``.
 
 What sessions install is pinned in ``tests/constraints.txt``, so that they do next year what they do today. ``pin``
 renews that, and ``newest`` tells beforehand whether it will pass.
@@ -34,11 +34,13 @@ TOOLS = ("build", "hatchling", "nox", "pre-commit", "ruff>=0.17", "twine", *CHEC
 PRODUCT = ("reload", "h3", "compression", "sessions", "testing")
 """The extras of the project that are for its users: their lower bounds are tested, as those of its dependencies are."""
 
-ABOUT_PROCESSES = ("tests/docs", "tests/examples", "tests/faults", "tests/memory/test_servers.py", "tests/server")
+ABOUT_PROCESSES = (
+    "tests/benchmarks", "tests/docs", "tests/examples", "tests/faults", "tests/memory/test_servers.py", "tests/server"
+)  # fmt: skip
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
-SIDE_BY_SIDE = ("--numprocesses=2", "--dist=loadfile")
-"""Two processes share the tests, a file each at a time: those with servers wait for most of their time."""
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile")
+"""Three processes share the tests, a file each at a time, also on two cores: those with servers mostly wait."""
 
 
 def find_pythons() -> list[str]:
@@ -74,26 +76,24 @@ def install(session: nox.Session, *packages: str) -> None:
     session.install("-c", str(PINNED), "--no-build-isolation", *packages)
 
 
-def run_tests(session: nox.Session, *, measured: bool = False) -> None:
+def run_tests(session: nox.Session, *under: str) -> None:
     """Run all tests on the newest Python that is there, and nearly all on others; arguments go to pytest."""
     left_out = [] if session.python == PYTHONS[-1] else [f"--ignore={path}" for path in ABOUT_PROCESSES]
-    under = ["coverage", "run"] if measured else ["python"]
-    session.run(*under, "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
+    session.run(*(under or ("python",)), "-m", "pytest", *(session.posargs or (*SIDE_BY_SIDE, *left_out)))
 
 
 @nox.session(python=BOTH_ENDS)
 def tests(session: nox.Session) -> None:
-    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest."""
-    install(session, ".[test]")
-    run_tests(session)
+    """Run all tests on the newest Python that is there, and nearly all on the oldest; arguments go to pytest.
 
-
-@nox.session(python=PYTHONS[-1:])
-def coverage(session: nox.Session) -> None:
-    """Measure which lines and branches all tests run: not fewer than ``pyproject.toml`` says."""
+    All of them on the newest are measured: they run not fewer lines and branches than ``pyproject.toml`` says.
+    """
     install(session, ".[test]")
+    if session.posargs or session.python != PYTHONS[-1]:
+        run_tests(session)
+        return
     session.run("coverage", "erase")
-    run_tests(session, measured=True)
+    run_tests(session, "coverage", "run")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ StartServer = Callable[..., Server]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER_PATIENCE = 60_000
 """Milliseconds after which a page that does not do what a test waits for has failed it."""
+SHOWN = ("benchmarks", "docs", "examples")
+"""Folders of tests whose processes need not measure what they run: other tests have run all of it."""
 OWN = ("tests", "trioweb")
 """What is there always: that it cannot be imported is an error."""
 
@@ -45,10 +48,26 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return module
 
 
+def pytest_sessionfinish() -> None:
+    """Keep what a process has measured: one that takes long to end is killed by who has started it."""
+    coverage = sys.modules.get("coverage")
+    if coverage is not None and (measured := coverage.Coverage.current()):
+        measured.save()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Know the option of pytest-timeout, also where that is not installed."""
     if importlib.util.find_spec("pytest_timeout") is None:
         parser.addini("timeout", "the same, and nothing is done with it")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have no processes measure coverage that show what others have shown."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name in SHOWN:
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(params=SHAPES)

@@ -14,7 +14,7 @@ from tests.state import Load, get_state, settle
 
 TARGET = "tests.faults.app:app"
 FAULT_WORDS = ("Traceback", "ERROR", "rror:")
-RECOVERY = 8.0
+RECOVERY = 20.0
 """Seconds in which a server must be back to what it was; far beyond what it takes."""
 
 

@@ -252,6 +252,10 @@ def test_a_stop_during_the_start(workers: str) -> None:
         cwd=ROOT, env={**os.environ, "EVENT_LOG": os.devnull, "NEVER_START": "1"},
         stderr=subprocess.PIPE,
     )  # fmt: skip
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end = time.monotonic() + PATIENCE
+    while workers == "2" and not children.read_text() and time.monotonic() < end:
+        time.sleep(0.01)
     time.sleep(1.5)  # it imports, and then hangs; wherever it is, it is to stop
     process.terminate()
     assert process.wait(PATIENCE) in ((0,) if workers == "2" else (0, -signal.SIGTERM))
