@@ -461,14 +461,26 @@ async def test_a_generator_that_swallows_its_end(app: App, shape: Shape, site: A
         finally:
             ended.set()
 
+    async def pass_on(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            yield chunk
+
+    async def mapped() -> Response:
+        response = StreamingResponse(stream())
+        response.map_stream(pass_on)
+        return response
+
     shape.add(app, stream)
+    shape.add(app, mapped, "/mapped")
     async with site(app) as here:
-        talk = await here.send(shape)
-        await talk.until(b"x")
-        await talk.leave()
-        await happens(ended)
-        await here.quiet()
-    assert (swallowed, errors(caplog)) == (5, [])
+        for path in ("/", "/mapped"):
+            ended, swallowed = trio.Event(), 0
+            talk = await here.send(shape, path)
+            await talk.until(b"x")
+            await talk.leave()
+            await happens(ended)
+            await here.quiet()
+            assert (swallowed, errors(caplog)) == (5, [])
 
 
 async def test_what_is_raised_in_a_clean_up_is_logged(app: App, shape: Shape, site: Any, caplog: Log) -> None:
