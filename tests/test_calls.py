@@ -161,7 +161,6 @@ async def calls_of(ask: Ask) -> int:
 
 async def _fewest(ask: Ask) -> int:
     counts = []
-    gc.collect()
     for _ in range(REPEATS):
         await trio.testing.wait_all_tasks_blocked()
         with Calls() as calls:
