@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import shutil
 import sys
@@ -46,6 +47,12 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     """Have tests run that need no more than is installed: those in ``tests/ground`` need next to nothing."""
     module: Module = Module.from_parent(parent, path=module_path)
     return module
+
+
+def pytest_collection_finish() -> None:
+    """Have no collection look through what is there before the first test: twelve thousand tests, above all."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

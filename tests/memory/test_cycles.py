@@ -127,7 +127,6 @@ def uncollected() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
-    gc.unfreeze()
     if enabled:
         gc.enable()
 
