@@ -13,7 +13,7 @@ from trioweb import App, HTTPError, WebSocket, WebSocketDisconnect
 
 LOG = Path(os.environ.get("EVENT_LOG", os.devnull))
 
-app = App(write_timeout=1)
+app = App(write_timeout=0.5)
 app.get("/state")(state)
 
 

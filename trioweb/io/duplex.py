@@ -120,11 +120,12 @@ class Duplex:
                 if self._size < READ_AHEAD or self._discards:
                     await self._pull()
                     continue
-                # `receive` would give the disconnect after more messages, for which there is no room: ask the server.
-                with trio.move_on_after(LOOK_SECONDS):
-                    await self._changed.park()
+                # `receive` would give the disconnect after more messages, for which there is no room: ask the server,
+                # first of all, since a short write timeout may end the wait.
                 if self.transport.has_left():
                     self._leave()
+                with trio.move_on_after(LOOK_SECONDS):
+                    await self._changed.park()
             return
         if self._write_timeout is not None and self._since + self._write_timeout <= trio.current_time():
             self.timed_out = not self.gone
