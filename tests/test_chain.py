@@ -543,6 +543,69 @@ async def test_a_task_of_the_request_that_fails_is_answered_outside(app: App) ->
     assert (answer.status, answer.body) == (409, b"known")
 
 
+async def test_a_task_that_fails_as_the_last_middleware_returns(app: App) -> None:
+    """The same where no middleware waits any more: the stream that has begun is closed, whichever comes first."""
+    log: list[str] = []
+
+    @app.middleware
+    async def mw(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        await request.state.failing.wait()
+        return response
+
+    @app.get("/")
+    async def root(request: Request) -> AsyncIterator[str]:
+        request.state.failing = trio.Event()
+
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            request.state.failing.set()
+            raise Known
+
+        request.nursery.start_soon(fail)
+        try:
+            yield "x"
+            await trio.sleep_forever()
+        finally:
+            log.append("closed")
+
+    with trio.fail_after(5):
+        async with running(app):
+            for _ in range(20):  # trio shuffles the tasks
+                exchange = Exchange("GET", "/")
+                await exchange.run(app)
+                assert exchange.status == 500 or not exchange.complete
+    assert log == ["closed"] * 20
+
+
+async def test_a_task_that_fails_ends_the_stream_of_an_error_handler(app: App) -> None:
+    """What an error handler streams is broken off by its nursery, also behind a middleware."""
+    app.middleware(marking("mw", []))
+
+    @app.error_handler(Exception)
+    async def on_fault(request: Request, error: Exception) -> StreamingResponse:
+        async def fail() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            raise Known
+
+        async def chunks() -> AsyncIterator[str]:
+            yield "x"
+            await trio.sleep_forever()
+
+        request.nursery.start_soon(fail)
+        return StreamingResponse(chunks())
+
+    @app.get("/")
+    async def root(request: Request) -> None:
+        raise ZeroDivisionError
+
+    with trio.fail_after(5):
+        async with running(app):
+            exchange = Exchange("GET", "/")
+            await exchange.run(app)
+    assert not exchange.complete
+
+
 async def test_a_task_that_an_error_handler_starts_and_that_fails_is_answered_outside(app: App) -> None:
     """The same where the handler itself needs no nursery; what the middlewares say after that comes too late."""
     log: list[str] = []

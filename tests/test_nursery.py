@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import pytest
 import trio
+import trio.testing
 
-from tests.asgi import ask, running
+from tests.asgi import Exchange, ask, running
 from trioweb import App, HTTPError, Provide, Request, Response, StreamingResponse
 from trioweb.middleware import CallNext
 
@@ -123,3 +124,39 @@ async def test_a_request_s_nursery_can_start_a_task_and_wait_for_it() -> None:
 
     async with running(app):
         assert (await ask(app, "/")).body == b"started"
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+async def test_a_task_that_fails_while_its_request_is_cancelled_is_logged(
+    middleware: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that leaves cancels the request's tasks; what one of them then fails with is not lost."""
+    app = App()
+    if middleware:
+        app.middleware(passing)
+
+    @app.get("/")
+    async def root(request: Request) -> None:
+        async def work() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("while it cleans up")
+
+        request.nursery.start_soon(work)
+        await trio.sleep_forever()
+
+    async with running(app), trio.open_nursery() as nursery:
+        exchange = Exchange("GET", "/")
+        nursery.start_soon(exchange.run, app)
+        await trio.testing.wait_all_tasks_blocked()
+        exchange.leave()
+    [record] = caplog.records
+    assert record.getMessage().endswith("root failed")
+    assert record.exc_info is not None
+    assert record.exc_info[0] is KeyError
+
+
+async def passing(request: Request, call_next: CallNext) -> Response:
+    """A middleware that changes nothing."""
+    return await call_next(request)

@@ -14,7 +14,7 @@ from trioweb.app.names import RouteNames
 from trioweb.app.router import Route, Router
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
-from trioweb.exchange.call import NO_ROUTE, Call
+from trioweb.exchange.call import Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
 from trioweb.exchange.conversation import Conversation
 from trioweb.exchange.exchange import Exchange
@@ -24,7 +24,7 @@ from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers.endpoint import RouteOptions, plan
+from trioweb.handlers.endpoint import RouteOptions, no_route, plan
 from trioweb.handlers.layers import as_middleware
 from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.transport import PLAIN, Transport, own_transport
@@ -291,9 +291,8 @@ class App(Router):
                 await target.serve(scope, receive, send)
                 return None
             else:
-                exchange = Exchange(
-                    self._policy, NO_ROUTE, {}, scope, receive, send, cast("Response | Exception", target)
-                )
+                endpoint = no_route(cast("Response | Exception", target))
+                exchange = Exchange(self._policy, endpoint, {}, scope, receive, send)
             del target  # an exception's traceback may refer to this frame
             return await exchange.run()
         if kind == "lifespan":
@@ -319,8 +318,7 @@ class App(Router):
         try:
             target = self._dispatcher.find_socket(scope)
         except Exception as error:
-            await Conversation(Call(self._policy, NO_ROUTE, {}, scope, receive, send, error)).run()
-            return
+            target = no_route(error), {}
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
         else:

@@ -1,32 +1,42 @@
-"""One call of the app: a request or WebSocket, its endpoint, and what their parts share."""
+"""One call of the app: a request or WebSocket, its endpoint, and what their parts share.
+
+Rules that this module alone enforces:
+
+* The nursery is made on first use: most handlers have none.
+* A failure in the nursery ends what runs: ``Call.interruptible`` says how.
+* A timeout of the handler covers the stream that it returns.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar, cast
 
 import trio
 
-from trioweb.exchange.policy import Policy, Registered, report
-from trioweb.ground.errors import HTTPError
+from trioweb.exchange.policy import Policy, Registered, log, report
+from trioweb.exchange.room import Room, Start
+from trioweb.ground.errors import HTTPError, StreamTimeout, forget
 from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.handlers.endpoint import Endpoint
-from trioweb.handlers.signatures import Kind
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import ENDED, Outbox
-from trioweb.io.transport import GIVEN_RATE, Transport, own_transport
+from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, own_transport
+from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.request import Request
-from trioweb.messages.response import Response
+from trioweb.messages.response import Response, stream_of
+from trioweb.streams.closing import close_unused
+from trioweb.streams.stream import Stream
 
 T = TypeVar("T")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled if the client disconnects: they change nothing (RFC 9110, section 9.2.1)."""
-
 _NOTHING: Final[dict[object, object]] = {}
-NO_ROUTE: Final = Endpoint(lambda: None, "the app", "no route", Kind.COROUTINE)
-"""The endpoint of a request without a route."""
 
 
 class Call:
@@ -39,25 +49,36 @@ class Call:
         scope: ASGI's.
         receive: ASGI's.
         send: ASGI's.
-        found: without a route, the response or error to answer with: a redirect, or a 404 for instance.
+        own: the transport of trioweb's server, the test kit, or a mounting app; for other servers that of plain ASGI.
+        request: the request; ``None`` until it is asked for.
         values: the values of the dependencies so far, by their keys: each dependency is called once.
+        host: starts tasks that may outlive the request; ``None`` for the app's nursery.
+        room: hosts the nursery; ``None`` until that is asked for.
+        open: the nursery may be used: a handler, an error handler or a stream runs.
+        interruptible: ends the current handler, middleware or stream if the nursery fails. Must not block.
+        cancel_scope: around middleware and handler, or an error handler: a disconnect cancels it.
+        due: when the route's timeout expires, by trio's clock.
+        opened: the responses with open files, closed when the request ends.
         reported: the error that was reported last.
         failed: the error handlers that have failed: none of them is called again.
     """
 
-    __slots__ = (
-        "_inbox", "endpoint", "failed", "found", "params", "policy", "receive", "reported", "scope", "send", "values",
-    )  # fmt: skip
+    # Defaults in the class: most requests set none of these, and setting each in `__init__` takes time.
+    request: Request | None = None
+    values = _NOTHING
+    host: Start | None = None
+    room: Room | None = None
+    open = False
+    interruptible: Callable[[], object] | None = None
+    cancel_scope: trio.CancelScope
+    due = math.inf
+    opened: tuple[RangeResponse, ...] = ()
+    reported: Exception | None = None
+    failed: tuple[Registered, ...] = ()
+    _inbox: Inbox | None = None
 
     def __init__(
-        self,
-        policy: Policy,
-        endpoint: Endpoint,
-        params: PathParams,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        found: Response | Exception | None = None,
+        self, policy: Policy, endpoint: Endpoint, params: PathParams, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self.policy = policy
         self.endpoint = endpoint
@@ -65,11 +86,9 @@ class Call:
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.found = found
-        self.reported: Exception | None = None
-        self.failed: tuple[Registered, ...] = ()
-        self.values: dict[object, object] = _NOTHING
-        self._inbox: Inbox | None = None
+        self.own = own_transport(scope) or PLAIN
+
+    # The client
 
     @property
     def inbox(self) -> Inbox:
@@ -79,10 +98,9 @@ class Call:
             inbox = self._inbox = Inbox(self.receive)
             inbox.timeout = self.policy.limits.body_timeout
             inbox.min_rate = self.rate_for(inbox.timeout)
-            own = own_transport(self.scope)
-            if own is not None:
-                inbox.at_hand = own.receive_nowait
-                own.paces_body()
+            if self.own is not PLAIN:
+                inbox.at_hand = self.own.receive_nowait
+                self.own.paces_body()
         return inbox
 
     def rate_for(self, timeout: float | None) -> float | None:
@@ -96,21 +114,6 @@ class Call:
             if rate != AUTO:
                 return cast("float | None", rate)
         return None if timeout is None else MIN_RATE
-
-    def make_request(self) -> Request:
-        """Make the request for the handler, with the body limit of its route, else of its app."""
-        limit = self.endpoint.max_body_size
-        most = self.policy.limits.max_body_size if limit is None else limit
-        return Request(self.scope, self.policy.app, self.params, self, most)
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """See ``Origin``. A ``Call`` that is not handled has no nursery."""
-        raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
-
-    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
-        """See ``Provider``. A ``Call`` that is not handled has no dependencies."""
-        raise NotImplementedError
 
     def find_transport(self) -> Transport:
         """See ``Origin``."""
@@ -132,19 +135,167 @@ class Call:
         chosen = self.endpoint.cancel_on_disconnect
         return self.scope["method"] in SAFE if chosen is None else chosen
 
+    def left(self) -> None:
+        """See ``Watcher``: cancel what runs."""
+        self.cancel_scope.cancel()
+
+    def look(self) -> float:
+        """See ``Watcher``."""
+        return math.inf
+
+    # The request
+
+    def the_request(self) -> Request:
+        """The request, made on first use, with the body limit of its route, else of its app."""
+        if self.request is None:
+            limit = self.endpoint.max_body_size
+            most = self.policy.limits.max_body_size if limit is None else limit
+            self.request = Request(self.scope, self.policy.app, self.params, self, most)
+        return self.request
+
+    def timed_out(self, *, started: bool) -> HTTPError | StreamTimeout:
+        """The error of a request that exceeds its route's timeout, before or after its response has started."""
+        endpoint = self.endpoint
+        if started:
+            return StreamTimeout(f"{endpoint.where} took longer than its timeout of {endpoint.timeout} s")
+        log(logging.WARNING, self.scope, f"{endpoint.label} took longer than its timeout of {endpoint.timeout} s")
+        return HTTPError(503, "It took too long to answer this request.")
+
+    def cap(self, stream: Stream) -> None:
+        """Limit a stream to the rest of the route's timeout."""
+        if self.due < math.inf:
+            left = self.due - trio.current_time()
+            stream.max_duration = left if stream.max_duration is None else min(left, stream.max_duration)
+
+    def judged(self, failure: Exception, *, started: bool) -> Exception:
+        """The failure of a stream: the route's timeout if the stream was limited by it."""
+        late = isinstance(failure, StreamTimeout) and failure is not self.reported and trio.current_time() >= self.due
+        return self.timed_out(started=started) if late else failure
+
+    async def prepared(self, response: Response) -> Response:
+        """Prepare a file or range for its request, once; any other response is ready.
+
+        Raises:
+            HTTPError: if the request's conditions do not hold, or the file does not exist.
+            OSError: if the file cannot be opened.
+        """
+        if isinstance(response, RangeResponse) and not any(response is each for each in self.opened):
+            request = self.the_request()
+            response = await response.prepare(request.method, request.headers)
+            self.opened += (response,)
+        return response
+
+    async def close_files(self, spared: Response | None = None) -> None:
+        """Close the files of the responses that were prepared, but for one response."""
+        opened, self.opened = self.opened, tuple(each for each in self.opened if each is spared)
+        for each in opened:
+            if each is not spared:
+                await each.aclose()
+
+    # The nursery
+
+    @property
+    def start(self) -> Start:
+        """Starts a task that may outlive the request."""
+        if self.host is not None:
+            return self.host
+        nursery = self.policy.nursery
+        if nursery is None:
+            raise RuntimeError("the app's lifespan has ended")
+        return nursery.start_own
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """See ``Request.nursery``."""
+        if not self.open:
+            raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
+        return self.open_room().nursery
+
+    def open_room(self) -> Room:
+        """The host of the nursery, made on first use. Does not block."""
+        if self.room is None:
+            self.room = Room(self.start, self._interrupt)
+        return self.room
+
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter a context manager, to exit after the response: see ``Room.enter``."""
+        return await self.open_room().enter(manager)
+
+    def _interrupt(self) -> None:
+        if self.interruptible is not None:
+            self.interruptible()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the nursery has failed, or the user has cancelled it: then it has ended early."""
+        return self.room is not None and self.room.interrupted
+
+    async def cut_short(self, response: Response | None) -> Exception | None:
+        """Close a nursery that has ended early under a handler, or before its response was sent.
+
+        Returns:
+            The failure of the nursery, or an error if it was cancelled under a handler or stream: then the response is
+            closed. ``None`` for a response in one piece, which can be sent.
+        """
+        failure = await self.close_room(None)
+        if failure is None and response is not None and response.body is not None:
+            return None
+        try:
+            await close_unsent(response)
+            return failure or self.endpoint.cut_short()
+        finally:
+            del failure
+
+    async def close_room(self, failure: Exception | None) -> Exception | None:
+        """Close the nursery, if there is one, for a request with this failure: see ``Room.close``."""
+        room, self.room = self.room, None
+        if room is None:
+            return failure
+        closing = room.close(failure)
+        del failure
+        return await closing
+
+    async def cancel_room(self) -> None:
+        """Cancel the nursery, and close it; a failure of its tasks is logged. The caller holds a shield."""
+        self.dismiss()
+        failure = await self.close_room(None)
+        if failure is not None:
+            self.report(None, failure)
+        forget(failure)
+
+    def dismiss(self) -> None:
+        """Cancel the nursery without interrupting the request. Does not block."""
+        if self.room is not None:
+            self.room.dismiss()
+
+    # Errors
+
     def expects(self, error: Exception) -> bool:
         """Whether an exception is a response rather than a fault: see ``Policy.is_expected``."""
         return self.policy.is_expected(error, self.failed)
 
-    def report(self, outbox: Outbox | None, failure: Exception) -> None:
-        """Log an error once, with how much of the response was sent; no disconnect, and before that no HTTP error."""
+    def report(self, outbox: Outbox | None, failure: Exception, label: str | None = None) -> None:
+        """Log an error once; no disconnect, and before the response has started no HTTP error.
+
+        Args:
+            outbox: knows how much of the response was sent; ``None`` if none of it was.
+            failure: the error.
+            label: what has failed, if it is not the handler.
+        """
         if failure is self.reported:
             return
         self.reported = failure
         if outbox is None or not outbox.started:
             if not isinstance(failure, HTTPError):
-                report(failure, self.scope, f"{self.endpoint.label} failed")
+                report(failure, self.scope, f"{label or self.endpoint.label} failed")
         elif outbox.state is ENDED:
             report(failure, self.scope, f"failed after its response of {outbox.sent} bytes was sent")
         else:
             report(failure, self.scope, f"the response was broken off after {outbox.sent} bytes")
+
+
+async def close_unsent(response: Response | None) -> None:
+    """Close the stream of a response that is not sent, unless it has begun."""
+    stream = None if response is None else stream_of(response)
+    if stream is not None and not stream.begun:
+        await close_unused(stream.source)

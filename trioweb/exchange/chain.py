@@ -16,8 +16,10 @@ from typing import cast
 
 import trio
 
+from trioweb.exchange.answers import answer_error
+from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
-from trioweb.exchange.handling import Handling, answer_error, found
+from trioweb.exchange.handling import call_in_scope
 from trioweb.ground.errors import clear_ended, taken, unwrap
 from trioweb.handlers.endpoint import to_response
 from trioweb.handlers.layers import Middleware
@@ -31,12 +33,12 @@ from trioweb.streams.sources import is_channel
 class Chain:
     """Runs the middlewares of one request."""
 
-    __slots__ = ("_called", "_exchange", "_failed_frame", "_middleware", "_streams", "delivery")
+    __slots__ = ("_call", "_called", "_failed_frame", "_middleware", "_streams", "delivery")
 
-    def __init__(self, exchange: Handling) -> None:
-        self._exchange = exchange
-        self._middleware: tuple[Middleware, ...] = exchange.policy.middleware + exchange.endpoint.middleware
-        self._streams: list[Response] | None = None  # streaming responses that were returned, to close those not sent
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._middleware: tuple[Middleware, ...] = call.policy.middleware + call.endpoint.middleware
+        self._streams: list[Response] = []  # streaming responses that were returned, to close those not sent
         self._called = False  # the handler was
         self._failed_frame: FrameType | None = None
         self.delivery: Delivery | None = None
@@ -50,7 +52,7 @@ class Chain:
         """
         response: Response | None = None
         try:
-            response = await self.call_next(0, self._exchange.the_request())
+            response = await self.call_next(0, self._call.the_request())
             return response
         finally:
             if self._failed_frame is not None:
@@ -61,8 +63,8 @@ class Chain:
 
     async def call_next(self, index: int, request: Request) -> Response:
         """Return the response of the middleware of this index."""
-        exchange = self._exchange
-        if request is not exchange.request:
+        call = self._call
+        if request is not call.request:
             _check(request)
         middleware = self._middleware[index]
         index += 1
@@ -71,14 +73,14 @@ class Chain:
             value = await middleware(request, following)
             response: Response = value
             if value.__class__ is not Response:
-                response = await exchange.prepared(to_response(value, label_of(middleware), streaming=False))
+                response = await call.prepared(to_response(value, label_of(middleware), streaming=False))
         except Exception as error:
             self._clear_frames(error)
             failure = unwrap(error)
-            if not exchange.expects(failure):
+            if not call.expects(failure):
                 del failure
                 raise
-            answering = self._answer_expected(failure)
+            answering = self._answer(failure)
             del failure
         else:
             if response._stream is not None:
@@ -87,32 +89,30 @@ class Chain:
         return await answering  # outside of the block: else Python sets its error as the context of the next one
 
     async def _call_handler(self, request: Request) -> Response:
-        exchange = self._exchange
-        endpoint = exchange.endpoint
-        if request is not exchange.request:
+        call = self._call
+        endpoint = call.endpoint
+        if request is not call.request:
             _check(request)
-        if self._called:  # a second call: close the first response, and the nursery, before there is another
-            with trio.CancelScope(shield=True):
-                await self._close_unsent(None)
-                exchange.dismiss()
-                await exchange.close_room(None)
+        if self._called:  # a second call: close all of the first before there is another response
+            await self._cancel()
         self._called = True
         try:
-            if exchange.found is not None:
-                response = await found(exchange)
-            elif endpoint.light:
-                value = await endpoint.call(exchange.params, request if endpoint.reads else None)
+            if endpoint.light:
+                value = await endpoint.call(call.params, request if endpoint.reads else None)
                 response = to_response(value, endpoint.label, endpoint.streaming)
             else:
-                response = await exchange.call_endpoint()
+                response = await call_in_scope(call)
             if response.body is None:
                 response = await self._begin(response)
         except Exception as error:
             self._clear_frames(error)
-            failed = self._fail(taken(error))
+            answering = self._answer(taken(error))
+        except BaseException:  # a cancellation
+            await self._cancel()
+            raise
         else:
             return response
-        return await failed  # outside of the block: else Python sets its error as the context of the next one
+        return await answering  # outside of the block: else Python sets its error as the context of the next one
 
     def _clear_frames(self, error: Exception | None) -> None:
         """Clear the ended frames of the previous failure, and remember the frame of this one.
@@ -126,67 +126,66 @@ class Chain:
 
     async def _begin(self, response: Response) -> Response:
         """Make the first chunk of a stream, so that its failure is known, and its content type."""
-        response = await self._exchange.prepared(response)
+        response = await self._call.prepared(response)
         stream = stream_of(response)
         if stream is not None:
             self._remember(response)
-            self.delivery = Delivery(self._exchange)
+            self.delivery = Delivery(self._call)
             await self.delivery.begin(response)
             if not self.delivery.has_begun(stream):
                 self.delivery = None
         return response
 
-    async def _fail(self, failure: Exception) -> Response:
-        """Answer an expected failure of the handler; close the nursery and raise any other."""
-        if self._exchange.expects(failure):
-            answering = self._answer_expected(failure)
-            del failure
-            return await answering
-        closing = self._exchange.close_room(failure)
-        del failure
-        ended = await closing
-        try:
-            raise cast("Exception", ended)
-        finally:
-            del ended
-
-    async def _answer_expected(self, failure: Exception) -> Response:
-        """Answer an expected failure, after closing the streams and the request's nursery."""
-        exchange = self._exchange
+    async def _cancel(self) -> None:
+        """Close the handler's response and nursery."""
         with trio.CancelScope(shield=True):
             await self._close_unsent(None)
-        ended = await exchange.close_room(failure)
-        answering = answer_error(exchange, cast("Exception", ended), outermost=False)
-        del failure, ended
+            await self._call.cancel_room()
+
+    async def _answer(self, failure: Exception) -> Response:
+        """Close the streams and the request's nursery, and answer the failure.
+
+        Raises:
+            Exception: if it is not expected.
+        """
+        with trio.CancelScope(shield=True):
+            await self._close_unsent(None)
+        closing = self._call.close_room(failure)
+        del failure
+        failure = cast("Exception", await closing)
+        del closing
+        try:
+            if not self._call.expects(failure):
+                raise failure
+            answering = answer_error(self._call, failure, outermost=False)
+        finally:
+            del failure
         response, _ = await answering
         return response
 
     def _remember(self, response: Response) -> None:
         """Remember a streaming response, to close it if it is not sent."""
-        if stream_of(response) is not None and not any(response is seen for seen in self._streams or ()):
-            self._streams = [*(self._streams or ()), response]
+        if not any(response is seen for seen in self._streams):
+            self._streams.append(response)
 
     async def _close_unsent(self, answer: Response | None) -> None:
         """Close the responses other than ``answer``, with their streams and files. The caller holds a shield."""
-        exchange = self._exchange
+        call = self._call
         sent = None if answer is None else stream_of(answer)
         while self._streams:
             stream = stream_of(self._streams.pop())
             if stream is None or (sent is not None and stream.source is sent.source):
                 continue
             if is_channel(stream.source):
-                exchange.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
+                call.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
             if self.delivery is not None and self.delivery.has_begun(stream):
                 await self.delivery.discard()
                 self.delivery = None
             else:
                 await close_unused(stream.source)
             if is_channel(stream.source):
-                await exchange.close_room(None)
-        for response in list(exchange.opened or ()):
-            if response is not answer and exchange.opened is not None:
-                exchange.opened.remove(response)
-                await response.aclose()
+                await call.close_room(None)
+        await call.close_files(answer)
 
 
 def _check(request: object) -> None:

@@ -17,14 +17,13 @@ from typing import Final
 
 import trio
 
+from trioweb.exchange.answers import answer_error
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import ErrorHandler, call_error_handler, is_departure, report, split_cancelled
-from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, chained, forget, taken, unwrap
+from trioweb.exchange.policy import is_departure, report, split_cancelled
+from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, forget, taken, unwrap
 from trioweb.ground.http.closing import FAULT, GOING_AWAY, NORMAL
-from trioweb.handlers.endpoint import to_response
 from trioweb.io.duplex import CLOSED, CONNECTING, DENIED, Duplex
 from trioweb.messages.resources import Resources
-from trioweb.messages.response import Response
 from trioweb.messages.websocket import WebSocket
 
 CLOSING_SECONDS: Final = 2.0
@@ -67,9 +66,7 @@ class Conversation:
                 nursery.start_soon(self._duplex.watch)
                 try:
                     self._call.policy.end_on_stop(self)
-                    found, self._call.found = self._call.found, None
-                    ending = self._end(found if isinstance(found, Exception) else await self._handle())
-                    del found
+                    ending = self._end(await self._handle())
                     await ending
                 finally:
                     self._call.policy.to_end.discard(self)
@@ -167,14 +164,14 @@ class Conversation:
 
     async def _close(self, failure: Exception | None) -> None:
         duplex = self._duplex
-        expected = duplex.state is CONNECTING and failure is not None and self._call.expects(failure)
-        if failure is not None and not expected:
-            report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
         if duplex.state is CONNECTING:
             denying = self._deny(failure)
             del failure
             await denying
-        elif duplex.state is not DENIED:
+            return
+        if failure is not None:
+            report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+        if duplex.state is not DENIED:
             await duplex.close(FAULT if failure is not None and not is_departure(failure) else NORMAL, "", ended=True)
             with trio.move_on_after(CLOSING_SECONDS):
                 await duplex.over()
@@ -195,49 +192,19 @@ class Conversation:
         return failure
 
     async def _deny(self, failure: Exception | None) -> None:
+        """Answer the handshake, by an error handler as for a request, or by the default response."""
+        call = self._call
         if failure is None or is_departure(failure):
             return
-        answering = self._answer(failure)
+        call.request = _handshake(call).the_request()
+        answering = answer_error(call, failure, outermost=True)
         del failure
-        answer = await answering
-        if self._call.scope.get("http_version", "1.1")[0] == "1":
+        answer, _ = await answering
+        if call.scope.get("http_version", "1.1")[0] == "1":
             answer.headers["connection"] = "close"  # the server cannot read another request after a handshake
-        able = "websocket.http.response" in (self._call.scope.get("extensions") or {})
+        able = "websocket.http.response" in (call.scope.get("extensions") or {})
         with suppress(WebSocketDisconnect):
             await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)
-
-    async def _answer(self, failure: Exception) -> Response:
-        """The response that refuses a handshake: by an error handler, as for a request, or the default."""
-        call = self._call
-        known = not call.expects(failure)  # already logged
-        try:
-            while (found := call.policy.handler_for(failure, call.failed)) is not None:
-                answer = await self._call_error_handler(*found, failure)
-                if isinstance(answer, Response):
-                    return answer
-                call.failed += (found,)
-                known = known and answer is failure
-                failure = chained(answer, failure)
-                del answer
-                if not (known or call.expects(failure)):
-                    report(failure, call.scope, f"{found[1]} failed")
-                    known = True
-            return call.policy.default_answer(failure, call.scope)
-        finally:
-            forget(failure)
-            del failure
-
-    async def _call_error_handler(self, handler: ErrorHandler, label: str, failure: Exception) -> Response | Exception:
-        """Call an error handler. Returns its response, or its failure."""
-        try:
-            calling = call_error_handler(handler, _handshake(self._call).make_request(), failure)
-            del failure  # a handler may raise it: its traceback would refer to this frame
-            response = to_response(await calling, label, streaming=False)
-        except Exception as error:
-            return unwrap(error)
-        if response.body is None:
-            return TypeError(f"{label} answered a handshake with a stream: give it a body in one piece")
-        return response
 
 
 def _handshake(call: Call) -> Call:

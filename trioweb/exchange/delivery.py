@@ -14,7 +14,6 @@ import math
 import trio
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.handling import Handling
 from trioweb.exchange.policy import is_departure, together
 from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import TASK as WATCH
@@ -44,7 +43,7 @@ class Delivery:
     _unread: UnreadBody
     _watch: ClientWatch
 
-    def __init__(self, handling: Handling) -> None:
+    def __init__(self, handling: Call) -> None:
         self._request = handling
         self._begun: Producer | None = None
         self._response: Response | None = None  # until its head is sent

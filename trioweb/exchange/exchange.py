@@ -15,15 +15,17 @@ from typing import Any, cast
 
 import trio
 
+from trioweb.exchange.call import Call
 from trioweb.exchange.chain import Chain
-from trioweb.exchange.finishing import Finishing
-from trioweb.exchange.handling import found
+from trioweb.exchange.delivery import Delivery
+from trioweb.exchange.finishing import Finishing, Outcome, give_up, watched
+from trioweb.exchange.handling import call_handler, call_in_scope
 from trioweb.exchange.inline import is_simple, send_inline
-from trioweb.exchange.whole import failed_to_send
+from trioweb.exchange.policy import report, split_cancelled
 from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.handlers.endpoint import to_response
-from trioweb.io.outbox import SLICE, check_status, checked_headers, sendable
-from trioweb.io.transport import PLAIN, DirectTransport, own_transport
+from trioweb.io.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
+from trioweb.io.transport import DirectTransport
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import BODILESS, Response
 
@@ -31,24 +33,32 @@ Rest = Callable[[], Awaitable[None]]
 """The rest of a request's work, without references to what it does not need: it may take hours."""
 
 
-class Exchange(Finishing):
+class Exchange(Call):
     """Answers one request: see ``run``."""
+
+    _delivery: Delivery | None = None  # has made the first chunk of a stream, for middleware
+    _held: list[Outcome] | None = None  # after `_interrupt_call`: the outcome, for `_resume`
 
     def run(self) -> Coroutine[object, object, Rest | None]:
         """Answer the request. Returns what is left to await, if anything: the caller drops its other references first.
 
         A cancellation from outside cancels middleware and handler, and aborts a stream; it never reaches ``send``.
         """
-        return self._run_alone() if self.policy.nursery is None else self._run()
+        if self.policy.nursery is None and self.host is None:
+            return self._run_alone()
+        if self.own.cancels is None:
+            return self._run_in_scope()
+        self.cancel_scope = self.own.cancels
+        return self._run()
 
     async def _run_alone(self) -> None:
         """As ``run``, if the app's lifespan does not run: this task then hosts the nursery."""
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                self._own_start = nursery.start_soon
+                self.host = nursery.start_soon
                 try:
-                    rest = await self._run()
+                    rest = await self.run()
                     if rest is not None:
                         serving = rest()
                         del rest  # it refers to the request's failure
@@ -60,26 +70,19 @@ class Exchange(Finishing):
         finally:
             del failure  # its traceback refers to this frame
 
-    def _run(self) -> Coroutine[object, object, Rest | None]:
-        self._own = own = own_transport(self.scope) or PLAIN
-        if own.cancels is None:
-            return self._run_in_scope()
-        self._scope = own.cancels
-        return self._begin()
-
     async def _run_in_scope(self) -> Rest | None:
         # Shielded from the start: the first step of a coroutine cannot be cancelled, and most handlers have only one.
-        with trio.CancelScope(shield=True) as self._scope:
-            return await self._begin()
+        with trio.CancelScope(shield=True) as self.cancel_scope:
+            return await self._run()
         if not self.may_have_body:
             return None
-        late = self._scope.deadline <= trio.current_time()
+        late = self.cancel_scope.deadline <= trio.current_time()
         return self._rest(self.inbox.overdue() if late else ClientDisconnected("the client left before its response"))
 
-    async def _begin(self) -> Rest | None:  # noqa: PLR0912 - every request passes here: a call less is worth it
+    async def _run(self) -> Rest | None:  # noqa: C901, PLR0912 - every request passes here: a call less is worth it
         """Run middleware and handler, and send a small response. Returns what is left to await for another outcome."""
         endpoint = self.endpoint
-        outcome: Response | Exception | None = None
+        outcome: Outcome = None
         sending = False
         try:
             coroutine = self._respond()
@@ -89,7 +92,7 @@ class Exchange(Finishing):
             except StopIteration as done:
                 value = done.value
             else:
-                value = await self._watched(coroutine, trap, self._scope)
+                value = await watched(self, coroutine, trap)
             del coroutine
             response = value if value.__class__ is Response else to_response(value, endpoint.label, endpoint.streaming)
             value = None
@@ -101,7 +104,7 @@ class Exchange(Finishing):
                 if self.request is not None:  # free its body while the response is sent
                     self.open, self.request = False, None
                 headers, body = small
-                rest = self._own.respond(self.send, response.status_code, headers, body)
+                rest = self.own.respond(self.send, response.status_code, headers, body)
                 if rest is not None:
                     self.policy.writes.add(self, self)
                     try:
@@ -110,58 +113,84 @@ class Exchange(Finishing):
                         self.policy.writes.now.pop(self, None)
         except Exception as error:
             if sending:
-                await failed_to_send(taken(error), self)
+                await self._clean_up(taken(error))
             else:
                 outcome = taken(error)
-        except BaseException as ended:  # cancelled: from outside, or by a disconnect
-            if not self.interrupted:
+        except BaseException as ended:  # cancelled: from outside, by a disconnect, or by `_interrupt_call`
+            if self._held is None:
                 with trio.CancelScope(shield=True):
-                    await self.give_up(ended)
-            raise
+                    await give_up(self, ended, delivery=self._take_delivery())
+                raise
+            outcome = split_cancelled(ended)[1]
+        finally:
+            self.interruptible = None
         try:
-            return None if outcome is None else self._rest(outcome)
+            if self._held is None:
+                return None if outcome is None else self._rest(outcome)
+            self._held.append(outcome)
         finally:
             del outcome  # a failure's traceback may refer to this frame
+        await trio.lowlevel.checkpoint()  # raises Cancelled: that goes out to the server, which resumes
+        raise AssertionError("the server has not cancelled the call")
 
     def _rest(self, outcome: Response | Exception) -> Rest:
         """What is left to await: sends a response, or answers a failure."""
-        if isinstance(outcome, Response) and self._delivery is None and is_simple(self, outcome, self._own):
-            return send_inline(self, outcome, cast("DirectTransport", self._own))
-        return partial(self.finish, outcome)
+        if (
+            isinstance(outcome, Response)
+            and self._delivery is None
+            and (self.room is None or not self.room.interrupted)
+            and is_simple(self, outcome, self.own)
+        ):
+            return send_inline(self, outcome, cast("DirectTransport", self.own))
+        return partial(Finishing(self, self._take_delivery()).run, outcome)
+
+    def _interrupt_call(self) -> None:
+        """The nursery has failed: have the server cancel this call of the app, and then await ``_resume``."""
+        self.interruptible, self._held = None, []
+        self.own.resume_with(self._resume)
+
+    async def _resume(self) -> None:
+        finishing = Finishing(self, self._take_delivery())
+        await finishing.run(self._held.pop() if self._held else None)
+
+    def _take_delivery(self) -> Delivery | None:
+        delivery, self._delivery = self._delivery, None  # it refers to this object: no reference cycle may be left
+        return delivery
 
     def _respond(self) -> Coroutine[object, object, Any]:
         """The coroutine that returns the response: the middleware, or what the handler's signature needs."""
         endpoint = self.endpoint
         if self.policy.middleware or endpoint.middleware:
             return self._call_middleware()
-        if self.found is not None:
-            return found(self)
         if endpoint.light:
             if not endpoint.waits:  # of a request only its line and fields are read
                 read = Connection(self.scope, self.policy.app, self.params) if endpoint.reads else None
                 return endpoint.call(self.params, read)
-            if self._own.cancels is None:
-                self.inbox.timer = self._scope  # cheaper than a scope around each read of the body
+            if self.own.cancels is None:
+                self.inbox.timer = self.cancel_scope  # cheaper than a scope around each read of the body
             return endpoint.call(self.params, self.the_request())
-        if endpoint.timeout is None and self._own.resumes(self.send):
-            return self.resumable(self._own, self.called())
-        return self.call_endpoint()
+        if endpoint.timeout is None and self.own.resumes(self.send):
+            self.interruptible = self._interrupt_call
+            return call_handler(self)
+        return call_in_scope(self)
 
     async def _call_middleware(self) -> Response:
         """Run the middleware. It is cancelled if the request's nursery fails after the handler has returned."""
         chain = Chain(self)
         response: Response | None = None
-        if self.endpoint.light:  # it has no nursery, except in an error handler
-            response = await chain.run()
-        elif self._own.resumes(self.send):
-            response = await self.resumable(self._own, chain.run())
-        else:
-            with trio.CancelScope() as self.middleware_scope:
+        try:
+            if self.endpoint.light:  # it has no nursery, except in an error handler
+                return await chain.run()
+            if self.own.resumes(self.send):
+                self.interruptible = self._interrupt_call
+                return await chain.run()
+            with trio.CancelScope() as scope:
+                self.interruptible = scope.cancel
                 response = await chain.run()
-            self.middleware_scope = None
-        if response is None or (self.room is not None and self.room.interrupted):
-            raise await self.closed_with(None)
-        self._delivery = chain.delivery
+        finally:
+            self._delivery = chain.delivery
+        if response is None:
+            raise cast("Exception", await self.cut_short(None))
         return response
 
     def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
@@ -183,3 +212,10 @@ class Exchange(Finishing):
         if self.scope["method"] == "HEAD" or status in BODILESS:
             return sendable(headers, "1.1", status), b""
         return checked_headers(headers, "1.1", status, len(body)), body
+
+    async def _clean_up(self, failure: Exception) -> None:
+        """Clean up after a small response that could not be sent."""
+        if isinstance(failure, CLIENT_LEFT):
+            await self.find_transport().drop()
+        else:
+            report(failure, self.scope, "sending the response failed")

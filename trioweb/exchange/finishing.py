@@ -1,9 +1,10 @@
-"""The end of a request: sends its response, or what error handlers return for a failure, and closes its nursery.
+"""The end of a request: sends a response, or what error handlers return for a failure, and closes its nursery.
 
 Rules that this module alone enforces:
 
 * Until the response starts a disconnect of the client cancels handlers of safe methods; a stream that has started is
   cancelled for any method; after the whole response, nothing is cancelled.
+* The nursery of a failed request is cancelled and closed before the error handler is called.
 * After its head a response that fails is aborted and logged: there is no second one.
 """
 
@@ -16,237 +17,201 @@ from typing import TypeVar, cast
 
 import trio
 
+from trioweb.exchange.answers import answer_error, mark_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
-from trioweb.exchange.handling import Handling, answer_error
-from trioweb.exchange.policy import Registered, is_departure, mark_error, split_cancelled
+from trioweb.exchange.policy import Registered, is_departure, split_cancelled
 from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import watch_departure
 from trioweb.exchange.whole import is_small, send_small
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
+from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, DirectTransport, Transport
-from trioweb.messages.response import Response, stream_of
-from trioweb.streams.closing import close_unused
+from trioweb.messages.response import Response
 
 T = TypeVar("T")
+Outcome = Response | Exception | None
+"""What a request comes to: ``None`` if its nursery has ended early, and with it the handler."""
 
 
-class Finishing(Handling):
-    """A request whose response is to be sent."""
+class Finishing:
+    """Sends the response to one request, or what error handlers return for a failure.
 
-    outbox: Outbox
-    """Sends the response, unless it is small."""
-    unread: UnreadBody
-    _own: Transport
-    _scope: trio.CancelScope
-    _delivery: Delivery | None = None
+    Args:
+        call: the request.
+        delivery: has made the first chunk of a stream, for middleware.
+    """
 
-    # The client, while middleware or handler wait
+    __slots__ = ("_call", "_delivery", "_outbox", "_unread")
 
-    async def _watched(self, coroutine: Coroutine[object, object, T], trap: object, scope: trio.CancelScope) -> T:
-        """Await the rest of a coroutine, whose first step has given ``trap``. A disconnect cancels ``scope``."""
-        own, scope.shield = self._own, False
-        watching: trio.CancelScope | None = None
-        direct = False
-        if self.cancels_handler:
-            direct = isinstance(own, DirectTransport) and own.is_direct(self.send)
-            if direct:
-                own.watch(self)  # type: ignore[attr-defined]
-            else:
-                watching = trio.CancelScope()
-                if self.may_have_body:  # `receive` gives the disconnect after the body, which may stay unread
-                    self._ask_server()
-                self.start(watch_departure, self.inbox, watching, scope.cancel)
-        try:
-            value = await _resumed(coroutine, trap)
-        finally:
-            if direct:
-                own.watch(None)  # type: ignore[attr-defined]
-            elif watching is not None:
-                watching.cancel()
-        # A disconnect in the last step has cancelled the scope: raise it here, since a cancelled scope is no shield.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        scope.shield = self._own.cancels is None
-        return value
+    def __init__(self, call: Call, delivery: Delivery | None = None) -> None:
+        self._call = call
+        self._delivery = delivery
+        self._outbox = outbox = Outbox(call.send, call.scope["http_version"])
+        outbox.transport = call.find_transport()
+        _ask_server(call.inbox, outbox.transport)
+        self._unread = UnreadBody(call.inbox, expected=call.may_have_body)
+        if self._unread.expected:
+            outbox.before_end = self._unread.read_rest
 
-    def left(self) -> None:
-        """See ``Watcher``."""
-        self._scope.cancel()
-
-    def look(self) -> float:
-        """See ``Watcher``."""
-        return math.inf
-
-    # What `run` has not sent
-
-    async def finish(self, outcome: Response | Exception | None) -> None:
+    async def run(self, outcome: Outcome) -> None:
         """Send a response, or what error handlers return for a failure. Returns when it is sent and the nursery closed.
+
+        Each call here gets the only reference to a response or failure, whose body or frames can then be freed while a
+        stream runs for hours.
 
         Raises:
             Exception: if the response was aborted, and the server has no other way to be told.
         """
-        failure: Exception | None = None
-        self._connect()
         try:
-            try:
-                sending = self._send(outcome)
-                del outcome  # the coroutine alone refers to it, since a stream may run for hours
-                failure = await sending
-                del sending
-            except BaseException as ended:
-                with trio.CancelScope(shield=True):
-                    await self.give_up(ended)
-                raise
-            ending = self.end(failure, self.outbox)
-            failure = None
-            await ending
-        finally:
-            forget(failure)
-            failure = None
+            sending = self._send(outcome)
+            del outcome
+            ending = end(self._call, await sending, self._outbox)
+            del sending
+        except BaseException as ended:
+            with trio.CancelScope(shield=True):
+                await give_up(self._call, ended, self._outbox, self._delivery)
+            raise
+        await ending
 
-    async def _send(self, outcome: Response | Exception | None) -> Exception | None:
-        """Send a response, or what error handlers return for its failure. Returns the failure that is to be logged.
-
-        Each call gets the only reference to a response or failure, whose body or frames can then be freed meanwhile.
-        """
-        asked: Registered | bool = False
+    async def _send(self, outcome: Outcome) -> Exception | None:
+        """Send a response, or what error handlers return for its failure. Returns the failure that is to be logged."""
+        call = self._call
+        by: Registered | None = None  # the error handler that has made the response
+        is_default = False
         failure: Exception | None = None
         try:
             while True:
                 if isinstance(outcome, Exception):
                     failure, outcome = outcome, None
-                elif outcome is not None:
+                else:
                     delivering = self._deliver(outcome)
                     outcome = None
                     failure = await delivering
                     del delivering
-                if failure is None or self.outbox.started or self.inbox.gone or is_departure(failure):
+                if failure is None or self._outbox.started or call.inbox.gone or is_departure(failure) or is_default:
                     return failure
-                if asked is True:  # the default answer cannot be sent
-                    return failure
-                self.failed += (asked,) if asked else ()
+                call.failed += (by,) if by is not None else ()
                 answering = self._answer(failure)
                 failure = None
-                outcome, asked = await answering
+                outcome, by = await answering
+                is_default = by is None
                 del answering
         finally:
             del failure, outcome
 
-    def _connect(self) -> None:
-        self.outbox = outbox = Outbox(self.send, self.scope["http_version"])
-        outbox.transport = self.find_transport()
-        self._ask_server()
-        self.unread = UnreadBody(self.inbox, expected=self.may_have_body)
-        if self.unread.expected:
-            outbox.before_end = self.unread.read_rest
-
-    def _ask_server(self) -> None:
-        """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
-        transport = self.find_transport()
-        self.inbox.has_left, self.inbox.polls = transport.has_left, not transport.tells_departure
-
-    async def _deliver(self, response: Response) -> Exception | None:
+    async def _deliver(self, response: Response | None) -> Exception | None:
         """Send a response. Returns its failure."""
+        call, outbox = self._call, self._outbox
         try:
-            response = await self.prepared(response)
-            if self.room is not None and self.room.interrupted and (failure := await self.what_interrupts(response)):
-                if (stream := stream_of(response)) is not None and not stream.begun:
-                    await close_unused(stream.source)
-                return failure
+            if response is not None:
+                response = await call.prepared(response)
+            if response is None or call.interrupted:
+                if self._delivery is not None:
+                    await self._delivery.discard()
+                failure = await call.cut_short(response)
+                if failure is not None or response is None:
+                    return failure
             # A server may block in `send` until its messages are received, which a delivery's watch does; a small write
             # has none.
-            unread = self.unread.expected and not self.inbox.complete
-            if self._delivery is None and is_small(self, response) and not unread:
-                sending = send_small(self, response, self.outbox, self.unread)
+            unread = self._unread.expected and not call.inbox.complete
+            if self._delivery is None and is_small(call, response) and not unread:
+                sending = send_small(call, response, outbox, self._unread)
             else:
-                sending = (self._delivery or Delivery(self)).deliver(response, self.outbox, self.unread)
+                sending = (self._delivery or Delivery(call)).deliver(response, outbox, self._unread)
             del response
             await sending
-            if not (self.outbox.started or self.inbox.gone):  # the nursery has ended the stream before its first chunk
-                return await self.closed_with(None)
+            if not (outbox.started or call.inbox.gone):  # the nursery has ended the stream before its first chunk
+                return await call.cut_short(None)
         except Exception as error:
             return taken(error)
         finally:
-            self._delivery = self.interruptible = None
+            self._delivery = call.interruptible = None
         return None
 
-    async def _answer(self, failure: Exception) -> tuple[Response | Exception, Registered | bool]:
-        """Close the nursery and call the error handler. Returns the response and the handler, or ``True`` for none."""
-        closing = self.close_room(failure)
+    async def _answer(self, failure: Exception) -> tuple[Response | Exception, Registered | None]:
+        """Close the nursery and call the error handler. Returns the response and the handler."""
+        call = self._call
+        closing = call.close_room(failure)
         del failure
-        ended = await closing
-        failure = cast("Exception", ended)
-        del ended
-        self.due = math.inf  # the route's timeout does not apply to error handlers
-        self.open = True
-        try:
-            with trio.CancelScope() as self._scope:
-                answering = answer_error(self, failure, outermost=True)
-                try:
-                    trap = answering.send(None)
-                except StopIteration as done:
-                    response, by = done.value
-                else:
-                    response, by = await self._watched(answering, trap, self._scope)
-                if self.request is not None:
-                    mark_error(self.request, response)
-                return response, by
-            return ClientDisconnected("the client left before its response"), True
-        except Exception as error:
-            return taken(error), True
-        finally:
-            del failure
+        answering = answer_error(call, cast("Exception", await closing), outermost=True)
+        del closing
+        call.due = math.inf  # the route's timeout does not apply to error handlers
+        with trio.CancelScope() as call.cancel_scope:
+            try:
+                trap = answering.send(None)
+            except StopIteration as done:
+                response, by = done.value
+            else:
+                response, by = await watched(call, answering, trap)
+            if call.request is not None:
+                mark_error(call.request, response)
+            return response, by
+        return ClientDisconnected("the client left before its response"), None
 
-    async def end(self, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
-        """See ``Handling``. ``left``: the client has disconnected, so that the tasks in the nursery are cancelled.
 
-        Raises:
-            Exception: as ``finish``.
-        """
-        try:
-            if left or (self.cancels_handler and (self.inbox.gone or outbox.gone) and outbox.state is not ENDED):
-                self.dismiss()
-            ended = await self.close_room(failure)
-            failure = cast("Exception | None", ended)
-            del ended
-            self.open = False
-            while self.opened:
-                await self.opened.pop().aclose()
-            if failure is not None:
-                self.report(outbox, failure)  # before the client sees the abort
-            if outbox.state is not ENDED:
-                await _abort(self, outbox)
-                _raise_to_server(failure, outbox)
-        finally:
-            forget(failure)
-            failure = self.reported = None
-            await self._release()
+async def end(call: Call, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
+    """Close the nursery, report a failure, and release the connection, after a response or in its place.
 
-    async def give_up(self, ended: BaseException) -> None:
-        """See ``Handling``: after a disconnect, or a cancellation from outside."""
-        if self._delivery is not None:  # first: its generator may use the dependencies
-            await self._delivery.discard()
-            self._delivery = None
-        closed = await self.close_room(ended)
-        cancelled, failure = split_cancelled(ended, closed if isinstance(closed, Exception) else None)
-        try:
-            if failure is not None:
-                self.report(getattr(self, "outbox", None), failure)  # set by `finish`
-        finally:
-            forget(failure)
-            self.reported = None
-            del cancelled, failure, closed, ended
-        while self.opened:
-            await self.opened.pop().aclose()
-        await self._release()
+    Args:
+        call: the request.
+        failure: its failure.
+        outbox: has sent its response, or a part of it.
+        left: the client has disconnected, so that the tasks in the nursery are cancelled.
 
-    async def _release(self) -> None:
-        request, self.request = self.request, None
-        self.interruptible = None
-        self.values = {}
-        if request is not None:
-            await request._aclose()
+    Raises:
+        Exception: as ``Finishing.run``.
+    """
+    try:
+        if left or (call.cancels_handler and (call.inbox.gone or outbox.gone) and outbox.state is not ENDED):
+            call.dismiss()
+        closing = call.close_room(failure)
+        failure = None
+        failure = await closing
+        del closing
+        call.open = False
+        await call.close_files()
+        if failure is not None:
+            call.report(outbox, failure)  # before the client sees the abort
+        if outbox.state is not ENDED:
+            await _abort(call, outbox)
+            _raise_to_server(failure, outbox)
+    finally:
+        forget(failure)
+        failure = None
+        await _release(call)
+
+
+async def give_up(
+    call: Call, ended: BaseException, outbox: Outbox | None = None, delivery: Delivery | None = None
+) -> None:
+    """Close the nursery and the response of a request that was cancelled. The caller holds a shield.
+
+    Args:
+        call: the request.
+        ended: the cancellation, maybe in a group with failures.
+        outbox: has sent a part of its response.
+        delivery: has made the first chunk of a stream.
+    """
+    if delivery is not None:  # first: its generator may use the dependencies
+        await delivery.discard()
+    await call.cancel_room()
+    failure = split_cancelled(ended)[1]
+    if failure is not None:
+        call.report(outbox, failure)
+    forget(failure)
+    del failure, ended
+    await call.close_files()
+    await _release(call)
+
+
+async def _release(call: Call) -> None:
+    request, call.request = call.request, None
+    call.reported = call.interruptible = None
+    call.values = {}
+    if request is not None:
+        await request._aclose()
 
 
 async def _abort(call: Call, outbox: Outbox) -> None:
@@ -273,6 +238,40 @@ def _raise_to_server(failure: Exception | None, outbox: Outbox) -> None:
             raise failure
     finally:
         del failure  # its traceback refers to this frame
+
+
+def _ask_server(inbox: Inbox, transport: Transport) -> None:
+    """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
+    inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
+
+
+async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: object) -> T:
+    """Await the rest of a coroutine, whose first step has given ``trap``. A disconnect cancels the call's scope."""
+    own, scope = call.own, call.cancel_scope
+    scope.shield = False
+    watching: trio.CancelScope | None = None
+    direct: DirectTransport | None = None
+    if call.cancels_handler:
+        if isinstance(own, DirectTransport) and own.is_direct(call.send):
+            direct = own
+            direct.watch(call)
+        else:
+            watching = trio.CancelScope()
+            if call.may_have_body:  # `receive` gives the disconnect after the body, which may stay unread
+                _ask_server(call.inbox, call.find_transport())
+            call.start(watch_departure, call.inbox, watching, scope.cancel)
+    try:
+        value = await _resumed(coroutine, trap)
+    finally:
+        if direct is not None:
+            direct.watch(None)
+        elif watching is not None:
+            watching.cancel()
+    if call.room is None:  # else the response is not sent in this scope
+        # A disconnect in the last step has cancelled the scope: raise it here, since a cancelled scope is no shield.
+        await trio.lowlevel.checkpoint_if_cancelled()
+    scope.shield = own.cancels is None
+    return value
 
 
 @types.coroutine

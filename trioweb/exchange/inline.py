@@ -11,8 +11,9 @@ from typing import cast
 
 import trio
 
+from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import complete_head
-from trioweb.exchange.handling import Handling
+from trioweb.exchange.finishing import Finishing, end, give_up
 from trioweb.exchange.policy import Policy, report
 from trioweb.exchange.whole import is_bodiless
 from trioweb.ground.errors import ClientDisconnected, forget, taken
@@ -31,7 +32,7 @@ class Reply:
 
     __slots__ = ("_response", "handling")
 
-    def __init__(self, handling: Handling, response: Response) -> None:
+    def __init__(self, handling: Call, response: Response) -> None:
         self.handling = handling
         self._response = response
 
@@ -41,7 +42,7 @@ class Reply:
         return self._response.status_code, self._response.headers.raw
 
 
-def is_simple(handling: Handling, response: Response, own: Transport) -> bool:
+def is_simple(handling: Call, response: Response, own: Transport) -> bool:
     """Whether a response is a stream that the request's task can send alone."""
     stream = stream_of(response)
     return (
@@ -55,7 +56,7 @@ def is_simple(handling: Handling, response: Response, own: Transport) -> bool:
     )
 
 
-def send_inline(handling: Handling, response: Response, own: DirectTransport) -> Callable[[], Awaitable[None]]:
+def send_inline(handling: Call, response: Response, own: DirectTransport) -> Callable[[], Awaitable[None]]:
     """Return what sends a stream that ``is_simple``; it refers to the request only if there is something to close."""
     stream = stream_of(response)
     assert stream is not None  # noqa: S101 - by `is_simple`
@@ -73,7 +74,7 @@ def send_inline(handling: Handling, response: Response, own: DirectTransport) ->
     return partial(_send, inline, handling.policy, handling.scope, handling)
 
 
-async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: Handling | None) -> None:
+async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: Call | None) -> None:
     """Send a stream. Returns when it is sent and its generator has ended.
 
     A cancellation from outside cancels the generator, and aborts the response.
@@ -102,7 +103,7 @@ async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: 
     except BaseException as ended:
         if handling is not None:
             with trio.CancelScope(shield=True):
-                await handling.give_up(ended)
+                await give_up(handling, ended, outbox)
         raise
     finally:
         policy.to_end.discard(inline)
@@ -117,14 +118,14 @@ async def _send(inline: InlineStream, policy: Policy, request: Scope, handling: 
     await trio.lowlevel.checkpoint_if_cancelled()
 
 
-async def _conclude(inline: InlineStream, handling: Handling | None, failure: Exception | None, *, left: bool) -> None:
+async def _conclude(inline: InlineStream, handling: Call | None, failure: Exception | None, *, left: bool) -> None:
     if handling is not None and handling.room is not None and handling.room.interrupted:
         left = False
         if not inline.outbox.started:
-            failure = await handling.closed_with(None)
+            failure = await handling.cut_short(None)
     if failure is not None and not inline.outbox.started:
-        answering = cast("Reply", inline.opening).handling.finish(failure)
+        answering = Finishing(cast("Reply", inline.opening).handling).run(failure)
         del failure  # an error handler may raise it again: its traceback would refer to this frame
         await answering
     elif handling is not None:
-        await handling.end(failure, inline.outbox, left=left)
+        await end(handling, failure, inline.outbox, left=left)

@@ -19,7 +19,7 @@ from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.ground.traces import format_trace
 from trioweb.handlers.layers import Middleware
-from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of, takes
+from trioweb.handlers.signatures import label_of, takes
 from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import Application
@@ -163,13 +163,13 @@ def together(failure: Exception | None, others: Exception | None) -> Exception |
     return ExceptionGroup("a handler and tasks in its nursery have failed", [failure, *members])
 
 
-def split_cancelled(ended: BaseException, failure: Exception | None = None) -> tuple[BaseException, Exception | None]:
+def split_cancelled(ended: BaseException) -> tuple[BaseException, Exception | None]:
     """Split what has ended a request into the cancellation, to raise, and the failure, to report."""
     if isinstance(ended, BaseExceptionGroup):
         cancelled, rest = ended.split(trio.Cancelled)
         if cancelled is not None and isinstance(rest, Exception):
-            return cancelled, together(failure, rest)
-    return ended, failure
+            return cancelled, unwrap(rest)
+    return ended, None
 
 
 def report(failure: Exception, scope: Scope, text: str) -> None:
@@ -183,24 +183,3 @@ def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -
     """Log a text with the method and target of a request."""
     target = escape((scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"))
     log_fault(level, "%s %s: %s", escape(scope.get("method", "WEBSOCKET")), target, text, error=failure)
-
-
-def mark_error(request: Request, response: Response) -> None:
-    """Let middlewares change a response that is made outside of them: see ``Request.mark_errors``."""
-    for mark in reversed(request._marks or ()):
-        try:
-            mark(response)
-        except Exception as error:
-            report(error, request.scope, f"{label_of(mark)}, which marks errors, failed")
-
-
-async def call_error_handler(handler: ErrorHandler, request: Request, error: Exception) -> Any:
-    """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
-    kind = kind_of(handler)
-    held = [error]  # emptied before the call: a handler may raise the error, whose traceback would refer to this frame
-    del error
-    if kind is Kind.COROUTINE:
-        return await handler(request, held.pop())
-    if kind is Kind.GENERATOR:
-        return handler(request, held.pop())
-    return await call_in_thread(lambda: handler(request, held.pop()))

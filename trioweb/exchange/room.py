@@ -124,42 +124,42 @@ class Room:
                 del failure
         return value  # type: ignore[no-any-return]
 
-    async def close(self, ended: BaseException | None) -> BaseException | None:
+    async def close(self, failure: Exception | None) -> Exception | None:
         """Exit the dependencies, then close the nursery, after the request's response was sent or aborted.
 
         Waits for the tasks in the nursery, which a failure of the request cancels. A cancellation cancels them too, and
         waits for their end.
 
         Args:
-            ended: the request's failure, which is raised in the dependencies, or what has cancelled the request.
+            failure: the request's, which is raised in the dependencies.
 
         Returns:
-            ``ended``, or the exception that replaces it, grouped with the failures of tasks.
+            The failure, or the exception that replaces it, grouped with the failures of tasks.
         """
-        if isinstance(ended, Exception):
-            self._raises = ended
-        elif ended is not None:
-            self.cancel_scope.cancel()
+        self._raises = failure
+        failed = failure is not None
+        del failure
         self._released.set()
         self._changed.unpark_all()
         try:
-            # The tasks of a failed request are cancelled and end soon: a cancellation must not replace its failure.
-            with trio.CancelScope(shield=ended is not None):
+            if not failed:
                 await self._ended.wait()
         except trio.Cancelled:
             self.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
             raise
         finally:
+            if not self._ended.is_set():
+                # The tasks of a failed request are cancelled and end soon: a cancellation must not replace its failure.
+                with trio.CancelScope(shield=True):
+                    await self._ended.wait()
             self._interrupt = None
             unraised, self._raises = self._raises, None  # if `_serve` was cancelled before it could raise it
-            failure, self._failure = together(unraised, self._failure), None
+            failures, self._failure = (unraised, self._failure), None
             del unraised
         try:
-            return failure if ended is None or isinstance(ended, Exception) else ended
+            return together(*failures)
         finally:
-            del ended, failure  # their tracebacks may refer to this frame
+            del failures  # their tracebacks may refer to this frame
 
     def dismiss(self) -> None:
         """Cancel the tasks without interrupting the request; dependencies are exited after ``close``."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 import trio
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import report
 from trioweb.exchange.unread import UnreadBody
-from trioweb.io.outbox import CLIENT_LEFT, SLICE, Outbox, checked_headers
+from trioweb.io.outbox import SLICE, Outbox, checked_headers
 from trioweb.messages.response import BODILESS, Response, stream_of
 
 
@@ -45,14 +44,6 @@ def is_small(call: Call, response: Response) -> bool:
     """
     is_message = stream_of(response) is None and len(response.body or b"") <= SLICE
     return is_message and call.policy.nursery is not None and call.scope["http_version"][0] == "1"
-
-
-async def failed_to_send(failure: object, call: Call) -> None:
-    """Clean up after a small response that could not be sent."""
-    if isinstance(failure, CLIENT_LEFT):
-        await call.find_transport().drop()
-    elif isinstance(failure, Exception):
-        report(failure, call.scope, "sending the response failed")
 
 
 async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:

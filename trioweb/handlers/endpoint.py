@@ -193,6 +193,17 @@ def _check_websocket(handler: object, where: str) -> None:
     raise RouteError(f"{where}: the handler of a WebSocket must be an async def, and without a yield: {name} is not")
 
 
+def no_route(outcome: Response | Exception) -> Endpoint:
+    """The endpoint of a request without a route: it returns a response, such as a redirect, or raises an error."""
+
+    async def answer() -> Response:
+        if isinstance(outcome, Response):
+            return outcome
+        raise outcome
+
+    return Endpoint(answer, "the app", "no route", Kind.COROUTINE, light=True)
+
+
 def to_response(value: Any, label: str, streaming: bool) -> Response:
     """The response for a handler's value. Files are not opened yet.
 
