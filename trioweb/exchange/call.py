@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import Final, TypeVar, cast
 
 import trio
@@ -134,6 +134,10 @@ class Call:
         """Whether the handler is cancelled if the client disconnects before the response starts."""
         chosen = self.endpoint.cancel_on_disconnect
         return self.scope["method"] in SAFE if chosen is None else chosen
+
+    def make_scope(self, *, shield: bool = False) -> AbstractContextManager[trio.CancelScope]:
+        """A scope that a disconnect can cancel; if the server has one around the request, that: a scope takes 9 us."""
+        return trio.CancelScope(shield=shield) if self.own.cancels is None else nullcontext(self.own.cancels)
 
     def left(self) -> None:
         """See ``Watcher``: cancel what runs."""

@@ -66,8 +66,7 @@ class Conversation:
                 nursery.start_soon(self._duplex.watch)
                 try:
                     self._call.policy.end_on_stop(self)
-                    ending = self._end(await self._handle())
-                    await ending
+                    await self._end(await self._handle())
                 finally:
                     self._call.policy.to_end.discard(self)
                     self._nursery = None  # a stop of the server has nothing to end any more
@@ -155,26 +154,22 @@ class Conversation:
 
     async def _end(self, failure: Exception | None) -> None:
         """Log a failure, and close the WebSocket with its code, or answer the handshake."""
+        duplex = self._duplex
         failure = self._outcome(failure)
         try:
-            await self._close(failure)
+            if duplex.state is CONNECTING:
+                await self._deny(failure)
+                return
+            if failure is not None:
+                report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+            if duplex.state is not DENIED:
+                code = NORMAL if failure is None or is_departure(failure) else FAULT
+                await duplex.close(code, "", ended=True)
+                with trio.move_on_after(CLOSING_SECONDS):
+                    await duplex.over()
         finally:
             forget(failure)
             del failure  # an exception's traceback may have this frame
-
-    async def _close(self, failure: Exception | None) -> None:
-        duplex = self._duplex
-        if duplex.state is CONNECTING:
-            denying = self._deny(failure)
-            del failure
-            await denying
-            return
-        if failure is not None:
-            report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
-        if duplex.state is not DENIED:
-            await duplex.close(FAULT if failure is not None and not is_departure(failure) else NORMAL, "", ended=True)
-            with trio.move_on_after(CLOSING_SECONDS):
-                await duplex.over()
 
     def _outcome(self, failure: Exception | None) -> Exception | None:
         """The failure of the WebSocket: the handler's, a write timeout, or a handshake without an answer."""

@@ -15,10 +15,9 @@ import trio
 
 from trioweb.exchange.call import Call
 from trioweb.exchange.policy import is_departure, together
-from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import TASK as WATCH
 from trioweb.exchange.watch import ClientWatch, watch_departure
-from trioweb.exchange.whole import is_bodiless, send_whole
+from trioweb.exchange.whole import UnreadBody, is_bodiless, send_whole
 from trioweb.ground.chunks import EVENTS_TYPE
 from trioweb.ground.errors import StreamTimeout, taken
 from trioweb.ground.http.headers import RawHeaders

@@ -21,9 +21,8 @@ from trioweb.exchange.answers import answer_error, mark_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.policy import Registered, is_departure, split_cancelled
-from trioweb.exchange.unread import UnreadBody
 from trioweb.exchange.watch import watch_departure
-from trioweb.exchange.whole import is_small, send_small
+from trioweb.exchange.whole import UnreadBody, is_small, send_small
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import ENDED, Outbox
@@ -138,7 +137,7 @@ class Finishing:
         answering = answer_error(call, cast("Exception", await closing), outermost=True)
         del closing
         call.due = math.inf  # the route's timeout does not apply to error handlers
-        with trio.CancelScope() as call.cancel_scope:
+        with call.make_scope() as call.cancel_scope:
             try:
                 trap = answering.send(None)
             except StopIteration as done:

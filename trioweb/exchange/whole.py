@@ -8,10 +8,8 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import trio
-
 from trioweb.exchange.call import Call
-from trioweb.exchange.unread import UnreadBody
+from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import SLICE, Outbox, checked_headers
 from trioweb.messages.response import BODILESS, Response, stream_of
 
@@ -19,6 +17,39 @@ from trioweb.messages.response import BODILESS, Response, stream_of
 def is_bodiless(call: Call, response: Response) -> bool:
     """Whether a response has no body, by the request's method or the response's status."""
     return call.scope["method"] == "HEAD" or response.status_code in BODILESS
+
+
+class UnreadBody:
+    """The rest of a request's body that its handler has not read, if one is ``expected`` at all.
+
+    Some clients stop sending when they have the whole response; others lose it, if the connection is reset while they
+    send.
+    """
+
+    __slots__ = ("_inbox", "_waited", "expected")
+
+    def __init__(self, inbox: Inbox, *, expected: bool) -> None:
+        self._inbox = inbox
+        self._waited = False  # `read_rest` has
+        self.expected = expected
+
+    async def read_rest(self) -> bool:
+        """Read and drop the rest before the end of a response, for a limited time, so that the client is not reset.
+
+        Returns whether all of it was read, or the client has disconnected.
+        """
+        inbox = self._inbox
+        if self.expected and not (inbox.complete or self._waited):
+            self._waited = True
+            inbox.discard()
+            await inbox.discarded()
+            inbox.discard(unbounded=True)
+        return inbox.complete or inbox.gone
+
+    async def stop(self) -> None:
+        """After the end of a response: let the server stop reading the body."""
+        if self.expected and not self._inbox.complete:
+            await self._inbox.over()
 
 
 async def send_whole(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
@@ -49,11 +80,11 @@ def is_small(call: Call, response: Response) -> bool:
 async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:
     """As ``send_whole``, for a response that ``is_small``: without a nursery, watched by the sweep."""
     writes = call.policy.writes
-    with trio.CancelScope(shield=True) as shield:
-        writes.add(shield, call)
+    with call.make_scope(shield=True):
+        writes.add(outbox, call)
         try:
             sending = send_whole(call, response, outbox, unread)
             del response
             await sending
         finally:
-            writes.now.pop(shield, None)
+            writes.now.pop(outbox, None)
