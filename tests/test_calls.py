@@ -59,15 +59,15 @@ class Shape(NamedTuple):
 SHAPES: Final = {
     "takes nothing": Shape("/", 56, 170),
     "takes a query parameter": Shape("/query?limit=7", 64, 178),
-    "takes the request": Shape("/request", 100, 180),
+    "takes the request": Shape("/request", 100, 177),
     "awaits once": Shape("/awaits", 232, 230),
-    "takes what a dependency gives": Shape("/dependency", 107, 187),
-    "behind one middleware": Shape("/", 66, 180, 1),
-    "behind three middlewares": Shape("/", 68, 182, 3),
-    "takes the request, behind one middleware": Shape("/request", 140, 223, 1),
+    "takes what a dependency gives": Shape("/dependency", 107, 185),
+    "behind one middleware": Shape("/", 66, 179, 1),
+    "behind three middlewares": Shape("/", 68, 181, 3),
+    "takes the request, behind one middleware": Shape("/request", 140, 221, 1),
     "typed JSON": Shape("/order", 117, 204),
-    "stream": Shape("/stream", 676, 424),
-    "stream, takes the request": Shape("/request/stream", 731, 457),
+    "stream": Shape("/stream", 675, 423),
+    "stream, takes the request": Shape("/request/stream", 730, 453),
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import trio
 
@@ -79,11 +79,10 @@ class Exchange(Call):
         late = self.cancel_scope.deadline <= trio.current_time()
         return self._rest(self.inbox.overdue() if late else ClientDisconnected("the client left before its response"))
 
-    async def _run(self) -> Rest | None:  # noqa: C901, PLR0912 - every request passes here: a call less is worth it
+    async def _run(self) -> Rest | None:
         """Run middleware and handler, and send a small response. Returns what is left to await for another outcome."""
         endpoint = self.endpoint
         outcome: Outcome = None
-        sending = False
         try:
             coroutine = self._respond()
             try:
@@ -96,26 +95,13 @@ class Exchange(Call):
             del coroutine
             response = value if value.__class__ is Response else to_response(value, endpoint.label, endpoint.streaming)
             value = None
-            small = self._small(response)
-            if small is None:
+            rest = self._send_small(response)
+            if rest is False:
                 outcome = response
-            else:
-                sending = True
-                if self.request is not None:  # free its body while the response is sent
-                    self.open, self.request = False, None
-                headers, body = small
-                rest = self.own.respond(self.send, response.status_code, headers, body)
-                if rest is not None:
-                    self.policy.writes.add(self, self)
-                    try:
-                        await rest
-                    finally:
-                        self.policy.writes.now.pop(self, None)
+            elif rest is not None:
+                await self._finish_small(rest)
         except Exception as error:
-            if sending:
-                await self._clean_up(taken(error))
-            else:
-                outcome = taken(error)
+            outcome = taken(error)
         except BaseException as ended:  # cancelled: from outside, by a disconnect, or by `_interrupt_call`
             if self._held is None:
                 with trio.CancelScope(shield=True):
@@ -193,8 +179,12 @@ class Exchange(Call):
             raise cast("Exception", await self.cut_short(None))
         return response
 
-    def _small(self, response: Response) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
-        """The headers and body of a response that needs no ``Outbox``; ``None`` for any other."""
+    def _send_small(self, response: Response) -> Awaitable[None] | Literal[False] | None:
+        """Send a response that needs no ``Outbox``, as far as the client receives it now.
+
+        Returns:
+            What sends the rest of it, or ``None`` if there is none; ``False`` for a response that needs an ``Outbox``.
+        """
         body = response.body
         if (
             body is None
@@ -206,16 +196,28 @@ class Exchange(Call):
             or (self.may_have_body and not (self._inbox is not None and self._inbox.complete))
             or self.scope["http_version"][0] != "1"  # a write may wait for a flow-control window: see `is_small`
         ):
-            return None
+            return False
         status, headers = response.status_code, response.headers.raw
         check_status(status)
         if self.scope["method"] == "HEAD" or status in BODILESS:
-            return sendable(headers, "1.1", status), b""
-        return checked_headers(headers, "1.1", status, len(body)), body
-
-    async def _clean_up(self, failure: Exception) -> None:
-        """Clean up after a small response that could not be sent."""
-        if isinstance(failure, CLIENT_LEFT):
-            await self.find_transport().drop()
+            headers, body = sendable(headers, "1.1", status), b""
         else:
-            report(failure, self.scope, "sending the response failed")
+            headers = checked_headers(headers, "1.1", status, len(body))
+        rest = self.own.respond(self.send, status, headers, body)
+        if self.request is not None:  # free its body while the rest is sent
+            self.open, self.request = False, None
+        return rest
+
+    async def _finish_small(self, rest: Awaitable[None]) -> None:
+        """Send the rest of a small response, watched by the sweep."""
+        writes = self.policy.writes
+        writes.add(self, self)
+        try:
+            await rest
+        except Exception as error:
+            if isinstance(taken(error), CLIENT_LEFT):
+                await self.find_transport().drop()
+            else:
+                report(taken(error), self.scope, "sending the response failed")
+        finally:
+            writes.now.pop(self, None)
