@@ -284,17 +284,15 @@ class App(Router):
             if target.__class__ is tuple:  # a route's handler, the most frequent case: tested without a call
                 found: Found = target  # type: ignore[assignment]
                 endpoint, params = found
-                exchange = Exchange(self._policy, endpoint, params, scope, receive, send)
-            elif isinstance(target, Mount) and self._policy.middleware:
-                exchange = Exchange(self._policy, target.endpoint, {}, scope, receive, send)
-            elif isinstance(target, Mount):
+            elif not isinstance(target, Mount):
+                endpoint, params = no_route(cast("Response | Exception", target)), {}
+            elif self._policy.middleware:
+                endpoint, params = target.endpoint, {}
+            else:
                 await target.serve(scope, receive, send)
                 return None
-            else:
-                endpoint = no_route(cast("Response | Exception", target))
-                exchange = Exchange(self._policy, endpoint, {}, scope, receive, send)
             del target  # an exception's traceback may refer to this frame
-            return await exchange.run()
+            return await Exchange(self._policy, endpoint, params, scope, receive, send).run()
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
             await serve_lifespan(self._life(transport), transport, receive, send)

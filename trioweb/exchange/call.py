@@ -259,12 +259,12 @@ class Call:
         del failure
         return await closing
 
-    async def cancel_room(self) -> None:
-        """Cancel the nursery, and close it; a failure of its tasks is logged. The caller holds a shield."""
+    async def cancel_room(self, outbox: Outbox | None = None) -> None:
+        """Cancel the nursery, and close it; a failure of its tasks is reported. The caller holds a shield."""
         self.dismiss()
         failure = await self.close_room(None)
         if failure is not None:
-            self.report(None, failure)
+            self.report(outbox, failure)
         forget(failure)
 
     def dismiss(self) -> None:

@@ -126,7 +126,7 @@ class Finishing:
         except Exception as error:
             return taken(error)
         finally:
-            self._delivery = call.interruptible = None
+            self._delivery = None
         return None
 
     async def _answer(self, failure: Exception) -> tuple[Response | Exception, Registered | None]:
@@ -195,7 +195,8 @@ async def give_up(
     """
     if delivery is not None:  # first: its generator may use the dependencies
         await delivery.discard()
-    await call.cancel_room()
+    await call.cancel_room(outbox)
+    call.open = False
     failure = split_cancelled(ended)[1]
     if failure is not None:
         call.report(outbox, failure)

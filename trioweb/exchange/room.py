@@ -152,7 +152,6 @@ class Room:
                 # The tasks of a failed request are cancelled and end soon: a cancellation must not replace its failure.
                 with trio.CancelScope(shield=True):
                     await self._ended.wait()
-            self._interrupt = None
             unraised, self._raises = self._raises, None  # if `_serve` was cancelled before it could raise it
             failures, self._failure = (unraised, self._failure), None
             del unraised
@@ -192,8 +191,7 @@ class Room:
             self._failure = together(failure, others)
             failure = others = None
             self._waiting.clear()
-            if self._interrupt is not None and not self._released.is_set():
-                self._interrupted()
+            self._interrupted()
             self._ended.set()
             self._changed.unpark_all()
 
