@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import ErrorHandler, Registered, report
+from trioweb.exchange.policy import ErrorHandler, report
 from trioweb.ground.errors import chained, forget, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of
@@ -13,16 +13,17 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 
-async def answer_error(call: Call, failure: Exception, *, outermost: bool) -> tuple[Response, Registered | None]:
+async def answer_error(call: Call, failure: Exception, *, outermost: bool) -> tuple[Response, bool]:
     """Answer a failure by its error handler; if that fails, by the error handler of the new failure.
 
     Args:
         call: the request, or a WebSocket before its handshake is answered.
         failure: its failure.
-        outermost: no middleware is outside: a failure that is not expected is reported and answered, not raised.
+        outermost: no middleware is outside: a failure that is not expected is reported and answered, not raised; and if
+            the response cannot be sent, its error handler is not called again.
 
     Returns:
-        The response, and the error handler; ``None`` for the default response.
+        The response, and whether it is the default one.
 
     Raises:
         Exception: if the failure is not expected, unless ``outermost``.
@@ -37,16 +38,19 @@ async def answer_error(call: Call, failure: Exception, *, outermost: bool) -> tu
                 call.report(None, failure, label)
             found = policy.handler_for(failure, call.failed)
             if found is None:
-                return policy.default_answer(failure, call.scope), None
+                return policy.default_answer(failure, call.scope), True
             handler, label = found
             try:
                 response = to_response(await _ask(handler, call.the_request(), failure), label, streaming=False)
                 if response.body is None and call.scope["type"] == "websocket":
                     raise TypeError(f"{label} answered a handshake with a stream: give it a body in one piece")
-                return await call.prepared(response), found
+                response = await call.prepared(response)
             except Exception as error:
                 call.failed += (found,)
                 failure = chained(taken(error), failure)
+            else:
+                call.failed += (found,) if outermost else ()
+                return response, False
     finally:
         forget(failure)
         del failure

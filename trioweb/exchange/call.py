@@ -60,7 +60,7 @@ class Call:
         due: when the route's timeout expires, by trio's clock.
         opened: the responses with open files, closed when the request ends.
         reported: the error that was reported last.
-        failed: the error handlers that have failed: none of them is called again.
+        failed: the error handlers that have failed, or that have answered last: none of them is called again.
     """
 
     # Defaults in the class: most requests set none of these, and setting each in `__init__` takes time.

@@ -20,7 +20,7 @@ import trio
 from trioweb.exchange.answers import answer_error, mark_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
-from trioweb.exchange.policy import Registered, is_departure, split_cancelled
+from trioweb.exchange.policy import is_departure, split_cancelled
 from trioweb.exchange.watch import watch_departure
 from trioweb.exchange.whole import UnreadBody, is_small, send_small
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
@@ -77,7 +77,6 @@ class Finishing:
     async def _send(self, outcome: Outcome) -> Exception | None:
         """Send a response, or what error handlers return for its failure. Returns the failure that is to be logged."""
         call = self._call
-        by: Registered | None = None  # the error handler that has made the response
         is_default = False
         failure: Exception | None = None
         try:
@@ -91,11 +90,9 @@ class Finishing:
                     del delivering
                 if failure is None or self._outbox.started or call.inbox.gone or is_departure(failure) or is_default:
                     return failure
-                call.failed += (by,) if by is not None else ()
                 answering = self._answer(failure)
                 failure = None
-                outcome, by = await answering
-                is_default = by is None
+                outcome, is_default = await answering
                 del answering
         finally:
             del failure, outcome
@@ -129,8 +126,8 @@ class Finishing:
             self._delivery = None
         return None
 
-    async def _answer(self, failure: Exception) -> tuple[Response | Exception, Registered | None]:
-        """Close the nursery and call the error handler. Returns the response and the handler."""
+    async def _answer(self, failure: Exception) -> tuple[Response | Exception, bool]:
+        """Close the nursery and call the error handler. Returns the response, and whether it is the default one."""
         call = self._call
         closing = call.close_room(failure)
         del failure
@@ -141,13 +138,13 @@ class Finishing:
             try:
                 trap = answering.send(None)
             except StopIteration as done:
-                response, by = done.value
+                response, is_default = done.value
             else:
-                response, by = await watched(call, answering, trap)
+                response, is_default = await watched(call, answering, trap)
             if call.request is not None:
                 mark_error(call.request, response)
-            return response, by
-        return ClientDisconnected("the client left before its response"), None
+            return response, is_default
+        return ClientDisconnected("the client left before its response"), True
 
 
 async def end(call: Call, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:

@@ -57,7 +57,7 @@ class AppNursery:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         if trio.lowlevel.current_task() is self._lifespan_task:
             return await self._own.start(async_fn, *args, name=name)
-        return await self._nursery.start(self._logged_after_start, async_fn, args, name=name or async_fn)
+        return await self._nursery.start(self._logged, async_fn, args, name=name or async_fn)
 
     @property
     def cancel_scope(self) -> trio.CancelScope:
@@ -73,28 +73,23 @@ class AppNursery:
     def _nursery(self) -> trio.Nursery:
         return self._background or self._own
 
-    async def _logged(self, async_fn: AsyncFunction, args: tuple[object, ...]) -> None:
-        try:
-            await async_fn(*args)
-        except Exception as error:
-            self._log(async_fn, error)
-
-    async def _logged_after_start(
-        self, async_fn: AsyncFunction, args: tuple[object, ...], *, task_status: trio.TaskStatus[object]
+    async def _logged(
+        self,
+        async_fn: AsyncFunction,
+        args: tuple[object, ...],
+        *,
+        task_status: trio.TaskStatus[object] | None = None,
     ) -> None:
-        status = _Started(task_status)
+        status = None if task_status is None else _Started(task_status)
         try:
-            await async_fn(*args, task_status=status)
-        except Exception as error:
-            if not status.called:
+            await (async_fn(*args) if status is None else async_fn(*args, task_status=status))
+        except Exception as group:
+            if status is not None and not status.called:
                 raise
-            self._log(async_fn, error)
-
-    def _log(self, async_fn: Callable[..., object], group: Exception) -> None:
-        error = unwrap(group)
-        name = getattr(async_fn, "__qualname__", repr(async_fn))
-        log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
-        self._transport.failed(error)
+            error = unwrap(group)
+            name = getattr(async_fn, "__qualname__", repr(async_fn))
+            log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
+            self._transport.failed(error)
 
 
 class _Started:
