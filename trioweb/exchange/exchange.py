@@ -18,7 +18,8 @@ import trio
 from trioweb.exchange.call import Call
 from trioweb.exchange.chain import Chain
 from trioweb.exchange.delivery import Delivery
-from trioweb.exchange.finishing import Finishing, Outcome, give_up, watched
+from trioweb.exchange.ending import give_up
+from trioweb.exchange.finishing import Finishing, Outcome, watched
 from trioweb.exchange.handling import call_handler, call_in_scope
 from trioweb.exchange.inline import is_simple, send_inline
 from trioweb.exchange.policy import report, split_cancelled
@@ -104,8 +105,7 @@ class Exchange(Call):
             outcome = taken(error)
         except BaseException as ended:  # cancelled: from outside, by a disconnect, or by `_interrupt_call`
             if self._held is None:
-                with trio.CancelScope(shield=True):
-                    await give_up(self, ended, delivery=self._take_delivery())
+                await self._give_up(ended)
                 raise
             outcome = split_cancelled(ended)[1]
         finally:
@@ -118,6 +118,13 @@ class Exchange(Call):
             del outcome  # a failure's traceback may refer to this frame
         await trio.lowlevel.checkpoint()  # raises Cancelled: that goes out to the server, which resumes
         raise AssertionError("the server has not cancelled the call")
+
+    async def _give_up(self, ended: BaseException) -> None:
+        with trio.CancelScope(shield=True):
+            delivery = self._take_delivery()
+            if delivery is not None:  # first: its generator may use the dependencies
+                await delivery.discard()
+            await give_up(self, ended)
 
     def _rest(self, outcome: Response | Exception) -> Rest:
         """What is left to await: sends a response, or answers a failure."""

@@ -1,11 +1,11 @@
-"""The end of a request: sends a response, or what error handlers return for a failure, and closes its nursery.
+"""Sends the response to a request that is not small, or what error handlers return for its failure.
 
 Rules that this module alone enforces:
 
 * Until the response starts a disconnect of the client cancels handlers of safe methods; a stream that has started is
   cancelled for any method; after the whole response, nothing is cancelled.
 * The nursery of a failed request is cancelled and closed before the error handler is called.
-* After its head a response that fails is aborted and logged: there is no second one.
+* After its head a response that fails has ended: there is no second one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import trio
 from trioweb.exchange.answers import answer_error, mark_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
-from trioweb.exchange.policy import is_departure, split_cancelled
+from trioweb.exchange.ending import end, give_up
+from trioweb.exchange.policy import is_departure
 from trioweb.exchange.watch import watch_departure
 from trioweb.exchange.whole import UnreadBody, is_small, send_small
-from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, taken
+from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.io.inbox import Inbox
-from trioweb.io.outbox import ENDED, Outbox
-from trioweb.io.transport import PLAIN, DirectTransport, Transport
+from trioweb.io.outbox import Outbox
+from trioweb.io.transport import DirectTransport, Transport
 from trioweb.messages.response import Response
 
 T = TypeVar("T")
@@ -70,7 +71,9 @@ class Finishing:
             del sending
         except BaseException as ended:
             with trio.CancelScope(shield=True):
-                await give_up(self._call, ended, self._outbox, self._delivery)
+                if self._delivery is not None:  # first: its generator may use the dependencies
+                    await self._delivery.discard()
+                await give_up(self._call, ended, self._outbox)
             raise
         await ending
 
@@ -145,96 +148,6 @@ class Finishing:
                 mark_error(call.request, response)
             return response, is_default
         return ClientDisconnected("the client left before its response"), True
-
-
-async def end(call: Call, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
-    """Close the nursery, report a failure, and release the connection, after a response or in its place.
-
-    Args:
-        call: the request.
-        failure: its failure.
-        outbox: has sent its response, or a part of it.
-        left: the client has disconnected, so that the tasks in the nursery are cancelled.
-
-    Raises:
-        Exception: as ``Finishing.run``.
-    """
-    try:
-        if left or (call.cancels_handler and (call.inbox.gone or outbox.gone) and outbox.state is not ENDED):
-            call.dismiss()
-        closing = call.close_room(failure)
-        failure = None
-        failure = await closing
-        del closing
-        call.open = False
-        await call.close_files()
-        if failure is not None:
-            call.report(outbox, failure)  # before the client sees the abort
-        if outbox.state is not ENDED:
-            await _abort(call, outbox)
-            _raise_to_server(failure, outbox)
-    finally:
-        forget(failure)
-        failure = None
-        await _release(call)
-
-
-async def give_up(
-    call: Call, ended: BaseException, outbox: Outbox | None = None, delivery: Delivery | None = None
-) -> None:
-    """Close the nursery and the response of a request that was cancelled. The caller holds a shield.
-
-    Args:
-        call: the request.
-        ended: the cancellation, maybe in a group with failures.
-        outbox: has sent a part of its response.
-        delivery: has made the first chunk of a stream.
-    """
-    if delivery is not None:  # first: its generator may use the dependencies
-        await delivery.discard()
-    await call.cancel_room(outbox)
-    call.open = False
-    failure = split_cancelled(ended)[1]
-    if failure is not None:
-        call.report(outbox, failure)
-    forget(failure)
-    del failure, ended
-    await call.close_files()
-    await _release(call)
-
-
-async def _release(call: Call) -> None:
-    request, call.request = call.request, None
-    call.reported = call.interruptible = None
-    call.values = {}
-    if request is not None:
-        await request._aclose()
-
-
-async def _abort(call: Call, outbox: Outbox) -> None:
-    """Abort a response that did not end: nothing in the server may wait for its end, or for a reader of the body."""
-    with trio.CancelScope(shield=True):
-        await outbox.break_off()
-        call.inbox.gone |= await outbox.transport.drop()
-    if call.inbox.gone and call.may_have_body:
-        # On the lost connection the server may be blocked on its full queue for this request, and all others with it.
-        await call.inbox.drain()
-
-
-def _raise_to_server(failure: Exception | None, outbox: Outbox) -> None:
-    """Raise why a response was aborted, if the server has no other way to be told that it was.
-
-    Raises:
-        Exception: the failure.
-    """
-    try:
-        if isinstance(failure, BrokenOff):
-            failure = cast("Exception | None", failure.__cause__)
-        silent = outbox.started and outbox.transport is PLAIN
-        if silent and failure is not None and not is_departure(failure):
-            raise failure
-    finally:
-        del failure  # its traceback refers to this frame
 
 
 def _ask_server(inbox: Inbox, transport: Transport) -> None:

@@ -13,7 +13,8 @@ import trio
 
 from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import complete_head
-from trioweb.exchange.finishing import Finishing, end, give_up
+from trioweb.exchange.ending import end, give_up
+from trioweb.exchange.finishing import Finishing
 from trioweb.exchange.policy import Policy, report
 from trioweb.exchange.whole import is_bodiless
 from trioweb.ground.errors import ClientDisconnected, forget, taken
