@@ -100,14 +100,15 @@ class TestClient(httpx.AsyncClient):
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         hold_clock()
-        self._life = Life(self._app_transport.state, raise_app_exceptions=self._raises)
+        transport = self._app_transport
+        self._life = Life(transport.state, transport.stopping, raise_app_exceptions=self._raises)
         self._nursery.start_soon(self._life.run, self._app)
         try:
             await self._life.start()
         except BaseException:
             await self._close_nursery()
             raise
-        self._app_transport.nursery = self._nursery
+        transport.nursery = self._nursery
         return self
 
     async def __aexit__(
@@ -227,6 +228,5 @@ class TestClient(httpx.AsyncClient):
         scheme = "wss" if request.url.scheme == "https" else "ws"
         transport = self._app_transport
         scope = transport.scope_of(request, type="websocket", scheme=scheme, subprotocols=subprotocols or [])
-        return WebSocketSession.open(
-            self._app, scope, self._seconds, transport.stopping, raise_app_exceptions=self._raises
-        )
+        session = WebSocketSession(scope, transport.stopping, self._seconds, raise_app_exceptions=self._raises)
+        return session.open(self._app)

@@ -1,4 +1,4 @@
-"""The server's side of one request, in process.
+"""One request, in process: the server's side for the app, and the body of the response as httpx reads it.
 
 Rules that this module alone enforces:
 
@@ -10,48 +10,50 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, Callable
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, cast
 
 import httpx
 import trio
 
-from trioweb.ground.errors import unwrap
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
-from trioweb.io.transport import Transport
+from trioweb.testing.appcall import AppCall
 from trioweb.testing.strict import ASGIViolation, HTTPRules
 
 SENDS_AFTER_LEAVING: Final = 10_000
 """Messages that an app may send after the disconnect before it gets an error."""
+SMALLEST: Final = 512
+"""Bytes that each message counts at least: 64 MiB are at most some 131,000 messages."""
+TURNS: Final = 50
+"""Checkpoints in which the app may return before the test sees the end of the body: dependencies that need no wait are
+closed in them.
+"""
 
 
-class Conversation(Transport):
-    """One request, from the app's call to its return. It is the scope's extension ``"trioweb"``."""
+class Conversation(AppCall, httpx.AsyncByteStream):
+    """One request. Its iteration is the body of the response; closing it before the end disconnects the client."""
 
     def __init__(
-        self, scope: MutableScope, body: AsyncIterable[bytes], stopping: trio.Event, *, raise_app_exceptions: bool
+        self, scope: MutableScope, request: httpx.Request, stopping: trio.Event, *, raise_app_exceptions: bool
     ) -> None:
-        self.scope = {**scope, "extensions": {"trioweb": self}}
-        self.done = trio.Event()
-        """The app has returned."""
+        seconds = (request.extensions.get("timeout") or {}).get("read")
+        super().__init__(scope, stopping, seconds, raise_app_exceptions=raise_app_exceptions)
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.sent = 0
+        self.taken = 0
         """Bytes of the body that the client has read."""
         self.complete = False
         """The closing message was sent."""
-        self.error: Exception | None = None
-        """The app's error, until it is raised in the test."""
-        self._raises = raise_app_exceptions
+        self.limit = math.inf
+        """Bytes that the client reads at most."""
+        self._request = request
+        self._counted = 0
         self._failed_early = False  # before the status, which may then be a 500
         self._rules = HTTPRules(scope["method"])
-        self._body = body
-        self._stopping = stopping
         self._left = trio.Event()
         self._half_closed = False  # the request's body has ended
         self._departed = False  # as the app sees it
         self._sends_after_leaving = 0
-        self._news = trio.lowlevel.ParkingLot()
         self._to_app, self._from_client = trio.open_memory_channel[bytes](0)
         self._to_client, self._from_app = trio.open_memory_channel[bytes](0)
 
@@ -61,20 +63,16 @@ class Conversation(Transport):
         """Call the app. Its error is kept, not raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upload)
-            try:
-                await app(self.scope, self._receive, self._send)
-            except Exception as error:
-                self.failed(unwrap(error))
-            finally:
-                self.done.set()
-                self._to_client.close()
-                self._news.unpark_all()
-                nursery.cancel_scope.cancel()
+            await super().run(app)
+            nursery.cancel_scope.cancel()
+
+    def _returned(self) -> None:
+        self._to_client.close()
 
     async def _upload(self) -> None:
         # In a task of its own, so that the test's generator is started, resumed and closed in one task.
         try:
-            async for chunk in self._body:
+            async for chunk in cast("AsyncIterator[bytes]", self._request.stream):
                 if chunk:
                     await self._to_app.send(chunk)
             self._to_app.close()  # only here: the app takes a closed channel for the end of the body
@@ -123,18 +121,12 @@ class Conversation(Transport):
                 await self._to_client.send(data)
             except trio.BrokenResourceError:  # the client disconnected while this waited
                 return
-            self.sent += len(data)
         if not message.get("more_body", False):
             self.complete = True
             self._to_client.close()
             self._news.unpark_all()
 
     # See Transport
-
-    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
-        """Wait for ``TestClient.announce_stop``."""
-        await self._stopping.wait()
-        on_stop(math.inf)
 
     async def abort(self) -> None:
         """End the body here: reading it raises."""
@@ -146,17 +138,11 @@ class Conversation(Transport):
         self._from_app.close()
 
     def failed(self, error: Exception) -> None:
-        """Keep an error for the test."""
-        self._failed_early = self._failed_early or not self.status
-        self.error = self.error or error
-        self._news.unpark_all()
+        """See ``AppCall``."""
+        super().failed(error)
+        self._failed_early = self._failed_early or bool(self.error and not self.status)
 
     # The client's side
-
-    @property
-    def where(self) -> str:
-        """The request, for error messages."""
-        return f"{self.scope['method']} {self.scope['path']}"
 
     def leave(self) -> None:
         """Disconnect. Safe to call twice; without effect after the end of the response. Does not block."""
@@ -170,29 +156,53 @@ class Conversation(Transport):
         self._half_closed = self._departed = True
         self._news.unpark_all()
 
-    def take_error(self) -> Exception | None:
-        """The app's error, once, if it is to be raised in the test."""
-        error, self.error = self.error, None
-        return error if self._raises or isinstance(error, ASGIViolation) else None
-
     async def wait_for_head(self) -> None:
-        """Wait until the status is known.
+        """Wait until the status is known. An error, a cancellation or a timeout disconnects the client.
 
         Raises:
             Exception: the app's error before that.
+            httpx.ReadTimeout: if it does not come in time.
             httpx.RemoteProtocolError: if the app returned without a response.
         """
-        while not self.status and not self.done.is_set() and not (self._failed_early and self._raises):
-            await self._news.park()
-        if self.status and not (self._failed_early and self._raises):
-            return
-        error = self.take_error()
-        self.leave()
-        if error is not None:
-            raise error
-        raise httpx.RemoteProtocolError(f"{self.where}: the app returned without a response")
+        try:
+            await self.in_time(self._wait_for_head(), "the app sent no response")
+        except BaseException:
+            self.leave()
+            raise
 
-    async def read(self) -> bytes | None:
+    async def _wait_for_head(self) -> None:
+        while not (self.status or self.done.is_set() or self._failed_early):
+            await self._news.park()
+        if self._failed_early or not self.status:
+            raise self.take_error() or httpx.RemoteProtocolError(f"{self.where}: the app returned without a response")
+
+    async def wait_for_end(self) -> None:
+        """Wait until the app has returned."""
+        await self.in_time(self.done.wait(), "the app did not return")
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self.in_time(self._read(), f"nothing came after {self.taken} bytes")
+        if chunk is None:
+            for _ in range(TURNS):
+                if self.done.is_set():
+                    break
+                await trio.lowlevel.checkpoint()
+            raise StopAsyncIteration
+        self.taken += len(chunk)
+        self._counted += max(len(chunk), SMALLEST)
+        if self._counted > self.limit:
+            self.leave()
+            raise httpx.ReadError(
+                f"{self.where}: no end after {self.taken} bytes: read it with client.stream(...), or give TestClient a "
+                "larger max_buffered",
+                request=self._request,
+            )
+        return chunk
+
+    async def _read(self) -> bytes | None:
         """The next message's body; ``None`` at the end of a complete response.
 
         Raises:
@@ -206,9 +216,16 @@ class Conversation(Transport):
                 return None
         # The app's error may come after the end of the body: some frameworks raise it again after the 500.
         await self.done.wait()
-        error = self.take_error()
-        if error is not None:
-            raise error
+        self.raise_error()
         if self.complete:
             return None
-        raise httpx.RemoteProtocolError(f"{self.where}: the response was broken off after {self.sent} bytes")
+        raise httpx.RemoteProtocolError(f"{self.where}: the response was broken off after {self.taken} bytes")
+
+    async def aclose(self) -> None:
+        """Disconnect, unless the response has ended, and wait until the app has returned."""
+        if not (self.complete or self.done.is_set()):
+            self.leave()
+            await self.wait_for_end()
+
+    def _late(self, message: str) -> Exception:
+        return httpx.ReadTimeout(message, request=self._request)

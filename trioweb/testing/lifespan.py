@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from trioweb.ground.errors import unwrap
-from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message
-from trioweb.io.transport import Transport
+from trioweb.ground.http.asgi import LifespanState, Message
+from trioweb.testing.appcall import AppCall
 
 
 class LifespanFailed(Exception):
@@ -24,32 +23,15 @@ class LifespanFailed(Exception):
     """
 
 
-class Life(Transport):
-    """An app's lifespan, run in a task. It is the scope's extension ``"trioweb"``."""
+class Life(AppCall):
+    """An app's lifespan, run in a task."""
 
-    def __init__(self, state: LifespanState, *, raise_app_exceptions: bool) -> None:
-        self.error: Exception | None = None
-        self._raises = raise_app_exceptions
-        self._scope = {
-            "type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state,
-            "extensions": {"trioweb": self},
-        }  # fmt: skip
-        self._news = trio.lowlevel.ParkingLot()
-        self._asked = "nothing"
+    def __init__(self, state: LifespanState, stopping: trio.Event, *, raise_app_exceptions: bool) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+        super().__init__(scope, stopping, None, raise_app_exceptions=raise_app_exceptions)
+        self._asked = False
         self._answered = ""
         self._stop = trio.Event()
-        self._over = False
-
-    async def run(self, app: ASGIApp) -> None:
-        """Call the app. Its error is kept, not raised; an app without a lifespan may raise at once."""
-        try:
-            await app(self._scope, self._receive, self._send)
-        except Exception as error:
-            if self._answered and not self._answered.endswith(".failed"):
-                self.failed(unwrap(error))
-        finally:
-            self._over = True
-            self._news.unpark_all()
 
     async def start(self) -> None:
         """Wait until the app has started.
@@ -57,9 +39,9 @@ class Life(Transport):
         Raises:
             Exception: the app's error.
         """
-        while not self._answered and not self._over:
+        while not self._answered and not self.done.is_set():
             await self._news.park()
-        self._raise()
+        self.raise_error()
 
     async def stop(self) -> None:
         """Have the app stop, and wait for it.
@@ -68,32 +50,24 @@ class Life(Transport):
             Exception: the app's error, also an earlier one.
         """
         self._stop.set()
-        while not self._over:
-            await self._news.park()
-        self._raise()
+        await self.done.wait()
+        self.raise_error()
 
-    def failed(self, error: Exception) -> None:
-        """Keep an error for the test: any other than ``LifespanFailed`` only with ``raise_app_exceptions``."""
-        if self._raises or isinstance(error, LifespanFailed):
-            self.error = self.error or error
-        self._news.unpark_all()
+    def _raised(self, error: Exception) -> None:
+        if self._answered and not self._answered.endswith(".failed"):  # an app without a lifespan may raise at once
+            self.failed(error)
 
-    def _raise(self) -> None:
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
-
-    async def _receive(self) -> dict[str, str]:
-        if self._asked == "nothing":
-            self._asked = "startup"
-            await trio.lowlevel.checkpoint()
-        else:
+    async def _receive(self) -> Message:
+        if self._asked:
             await self._stop.wait()
+        else:
+            self._asked = True
+            await trio.lowlevel.checkpoint()
         return {"type": "lifespan.shutdown" if self._stop.is_set() else "lifespan.startup"}
 
     async def _send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
         self._answered = message["type"]
         if self._answered.endswith(".failed"):
-            self.failed(LifespanFailed(message.get("message", self._answered)))
+            self.error = self.error or LifespanFailed(message.get("message", self._answered))
         self._news.unpark_all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final, TypeVar, cast
 from urllib.parse import unquote
@@ -18,16 +17,9 @@ T = TypeVar("T")
 
 MAX_BUFFERED: Final = 64 * 2**20
 """Bytes of a response that a call without ``stream`` buffers: so an endless response raises an error."""
-SMALLEST: Final = 512
-"""Bytes that each message counts at least: 64 MiB are at most some 131,000 messages."""
 
 BUFFERED: Final = "trioweb.buffered"
 """The extension of requests whose responses are buffered."""
-
-TURNS: Final = 50
-"""Checkpoints in which the app may return before the test sees the end of the body: dependencies that need no wait are
-closed in them.
-"""
 
 
 class ASGITransport(httpx.AsyncBaseTransport):
@@ -50,40 +42,32 @@ class ASGITransport(httpx.AsyncBaseTransport):
             httpx.ReadTimeout: if the head does not come within the read timeout, by trio's clock.
             Exception: the app's error before the head.
         """
-        conversation = Conversation(
-            self.scope_of(request, type="http", method=request.method, scheme=request.url.scheme),
-            cast("AsyncIterator[bytes]", request.stream),
-            self.stopping,
-            raise_app_exceptions=self._raises,
-        )
-        seconds = (request.extensions.get("timeout") or {}).get("read")
-        stream = BodyStream(conversation, request, math.inf if seconds is None else seconds)
+        scope = self.scope_of(request, type="http", method=request.method, scheme=request.url.scheme)
+        conversation = Conversation(scope, request, self.stopping, raise_app_exceptions=self._raises)
         if request.extensions.get(BUFFERED) or self.nursery is None:
-            stream.limit = self._max_buffered
-        if self.nursery is not None:
-            self.nursery.start_soon(self._run, conversation)
-            await stream.wait_for_head()
-            return Response(
-                conversation.status,
-                headers=conversation.headers,
-                stream=stream,
-                request=request,
-                extensions={"conversation": conversation},
-            )
-        return await self._to_the_end(conversation, stream, request)
+            conversation.limit = self._max_buffered
+        if self.nursery is None:
+            return await self._to_the_end(conversation, request)
+        self.nursery.start_soon(self._run, conversation)
+        await conversation.wait_for_head()
+        return Response(
+            conversation.status,
+            headers=conversation.headers,
+            stream=conversation,
+            request=request,
+            extensions={"conversation": conversation},
+        )
 
-    async def _to_the_end(
-        self, conversation: Conversation, stream: BodyStream, request: httpx.Request
-    ) -> httpx.Response:
+    async def _to_the_end(self, conversation: Conversation, request: httpx.Request) -> httpx.Response:
         hold_clock()
         chunks: list[bytes] = []
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conversation.run, self._app)
             try:
-                await stream.wait_for_head()
-                chunks = [chunk async for chunk in stream]
-                await stream.in_time(conversation.done)
+                await conversation.wait_for_head()
+                chunks = [chunk async for chunk in conversation]
+                await conversation.wait_for_end()
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -112,73 +96,6 @@ class ASGITransport(httpx.AsyncBaseTransport):
             "state": self.state.copy(),
             **own,
         }
-
-
-class BodyStream(httpx.AsyncByteStream):
-    """A response's body as httpx reads it. Closing it before the end disconnects the client."""
-
-    def __init__(self, conversation: Conversation, request: httpx.Request, seconds: float) -> None:
-        self.limit: float = math.inf
-        self._conversation = conversation
-        self._request = request
-        self._seconds = seconds
-        self._counted = 0
-
-    async def wait_for_head(self) -> None:
-        """Wait for the head. A cancellation or a timeout disconnects the client."""
-        try:
-            with trio.move_on_after(self._seconds):
-                await self._conversation.wait_for_head()
-                return
-        except BaseException:
-            self._conversation.leave()
-            raise
-        self._conversation.leave()
-        raise self._timeout("the app sent no response")
-
-    async def in_time(self, event: trio.Event) -> None:
-        """Wait for an event, at most for the read timeout."""
-        with trio.move_on_after(self._seconds):
-            await event.wait()
-            return
-        raise self._timeout("the app did not return")
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await self._read()
-        if chunk is None:
-            for _ in range(TURNS):
-                if self._conversation.done.is_set():
-                    break
-                await trio.lowlevel.checkpoint()
-            raise StopAsyncIteration
-        self._counted += max(len(chunk), SMALLEST)
-        if self._counted > self.limit:
-            self._conversation.leave()
-            raise httpx.ReadError(
-                f"{self._conversation.where}: no end after {self._conversation.sent} bytes: read it with "
-                "client.stream(...), or give TestClient a larger max_buffered",
-                request=self._request,
-            )
-        return chunk
-
-    async def _read(self) -> bytes | None:
-        with trio.move_on_after(self._seconds):
-            return await self._conversation.read()
-        raise self._timeout(f"nothing came after {self._conversation.sent} bytes")
-
-    async def aclose(self) -> None:
-        """Disconnect, unless the response has ended, and wait until the app has returned."""
-        conversation = self._conversation
-        if conversation.complete or conversation.done.is_set():
-            return
-        conversation.leave()
-        await self.in_time(conversation.done)
-
-    def _timeout(self, what: str) -> httpx.ReadTimeout:
-        return httpx.ReadTimeout(f"{self._conversation.where}: {what} for {self._seconds:g} s", request=self._request)
 
 
 class Response(httpx.Response):

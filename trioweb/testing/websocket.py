@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import trio
 
-from trioweb.ground.errors import unwrap
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
 from trioweb.ground.http.headers import Headers
-from trioweb.io.transport import Transport
+from trioweb.testing.appcall import AppCall
 from trioweb.testing.strict import ASGIViolation
 from trioweb.testing.tasks import at_work
 
@@ -71,7 +70,7 @@ class WebSocketClosed(Exception):
         self.reason = reason
 
 
-class WebSocketSession(Transport):
+class WebSocketSession(AppCall):
     """The client's side of a WebSocket, opened by ``client.websocket``.
 
     ::
@@ -88,19 +87,15 @@ class WebSocketSession(Transport):
     """
 
     def __init__(
-        self, scope: MutableScope, seconds: float | None, stopping: trio.Event, *, raise_app_exceptions: bool
+        self, scope: MutableScope, stopping: trio.Event, seconds: float | None, *, raise_app_exceptions: bool
     ) -> None:
+        scope = {**scope, "extensions": {"websocket.http.response": {}}}
+        super().__init__(scope, stopping, seconds, raise_app_exceptions=raise_app_exceptions)
         self.subprotocol: str | None = None
         self.headers = Headers()
-        self._scope = {**scope, "extensions": {"websocket.http.response": {}, "trioweb": self}}
-        self._seconds = float("inf") if seconds is None else seconds
-        self._stopping = stopping
-        self._raises = raise_app_exceptions
         self._state = "connecting"
         self._denial = WebSocketDenied(403)
         self._closed: WebSocketClosed | None = None
-        self._error: Exception | None = None
-        self._news = trio.lowlevel.ParkingLot()
         self._to_app, self._from_client = trio.open_memory_channel[Message](0)
         self._to_client, self._from_app = trio.open_memory_channel[str | bytes](0)
         self._connect_sent = False
@@ -108,45 +103,34 @@ class WebSocketSession(Transport):
 
     def __repr__(self) -> str:
         state = self._state if self._closed is None else f"closed with code {self._closed.code}"
-        return f"<WebSocketSession {self._scope['path']}, {state}>"
+        return f"<WebSocketSession {self.where}, {state}>"
 
-    @classmethod
     @asynccontextmanager
-    async def open(
-        cls,
-        app: ASGIApp,
-        scope: MutableScope,
-        seconds: float | None,
-        stopping: trio.Event,
-        *,
-        raise_app_exceptions: bool,
-    ) -> AsyncIterator[Self]:
-        """Open a WebSocket. The end of the block closes it, and waits until the app has returned.
+    async def open(self, app: ASGIApp) -> AsyncIterator[Self]:
+        """Open it. The end of the block closes it, and waits until the app has returned.
 
         Raises:
             WebSocketDenied: if the app refused it.
             Exception: the app's error.
         """
-        self = cls(scope, seconds, stopping, raise_app_exceptions=raise_app_exceptions)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._run, app)
+            nursery.start_soon(self.run, app)
             try:
-                await self._wait_for_answer()
+                await self.in_time(self._wait_for_answer(), "the app neither accepted nor denied the WebSocket")
                 yield self
                 await self.close()
             except BaseException as error:
                 failure = error
                 self._leave(1006)
             with trio.move_on_after(self._seconds) as scope_of_end:
-                while self._state != "over":
-                    await self._news.park()
+                await self.done.wait()
             if scope_of_end.cancelled_caught:
                 failure = failure or trio.TooSlowError(
-                    f"the app goes on although its WebSocket {self._scope['path']} is closed: {at_work(nursery)}"
+                    f"the app goes on although its WebSocket {self.where} is closed: {at_work(nursery)}"
                 )
             nursery.cancel_scope.cancel()
-        failure = failure or self._error
+        failure = failure or self.error
         if failure is not None:
             raise failure
 
@@ -174,12 +158,10 @@ class WebSocketSession(Transport):
             TimeoutError: if no message comes in time.
             Exception: the app's error.
         """
-        with trio.move_on_after(self._seconds):
-            try:
-                return await self._from_app.receive()
-            except trio.EndOfChannel:
-                raise self._why_closed() from None
-        raise TimeoutError(f"{self._scope['path']}: no message came for {self._seconds:g} s")
+        try:
+            return await self.in_time(self._from_app.receive(), "no message came")
+        except trio.EndOfChannel:
+            raise self._why_closed() from None
 
     async def receive_json(self) -> Any:
         """Wait for the next message, and decode it from JSON."""
@@ -200,55 +182,39 @@ class WebSocketSession(Transport):
         self._leave(code, reason)
 
     def _leave(self, code: int, reason: str = "") -> None:
-        if self._closed is None:
-            self._closed = WebSocketClosed(code, reason)
+        self._close_with(code, reason)
         self._from_app.close()
         self._to_app.close()
-        self._news.unpark_all()
+
+    def _close_with(self, code: int, reason: str) -> WebSocketClosed:
+        """How it was closed: by the first call."""
+        self._closed = self._closed or WebSocketClosed(code, reason)
+        return self._closed
 
     def _why_closed(self) -> Exception:
-        error, self._error = self._error, None
-        return error or self._closed or WebSocketClosed(1006, "")
+        return self.take_error() or self._close_with(1006, "")
 
     async def _wait_for_answer(self) -> None:
-        with trio.move_on_after(self._seconds):
-            while self._state in ("connecting", "denied"):
-                await self._news.park()
-            if self._accepted:
-                return
-            error, self._error = self._error, None
-            raise error or self._denial
-        raise TimeoutError(f"{self._scope['path']}: the app neither accepted nor denied the WebSocket")
+        while self._state in ("connecting", "denied") and not self.done.is_set():
+            await self._news.park()
+        if not self._accepted:
+            raise self.take_error() or self._denial
 
     # The app's side
 
-    async def _run(self, app: ASGIApp) -> None:
-        try:
-            await app(self._scope, self._receive, self._send)
-        except Exception as error:
-            if self._state != "closed" or not isinstance(error, OSError):
-                self._error = self._error or unwrap(error)  # the client hears only of the close code
-        finally:
-            self._state = "over"
-            self._closed = self._closed or WebSocketClosed(1006, "the app returned")
-            self._to_client.close()
-            self._from_client.close()
-            self._news.unpark_all()
+    def _raised(self, error: Exception) -> None:
+        if self._state != "closed" or not isinstance(error, OSError):
+            self.error = self.error or error  # the client hears only of the close code
 
-    def failed(self, error: Exception) -> None:
-        """Keep an error for the test, if it wants to see errors of the app."""
-        if self._raises:
-            self._error = self._error or error
+    def _returned(self) -> None:
+        self._close_with(1006, "the app returned")
+        self._to_client.close()
+        self._from_client.close()
 
     def release(self, shield: trio.CancelScope | None) -> None:
         """See ``Transport``."""
         if shield is not None:
             shield.cancel()
-
-    async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
-        """See ``Transport``."""
-        await self._stopping.wait()
-        on_stop(float("inf"))
 
     async def _receive(self) -> Message:
         if self._state == "connecting" and not self._connect_sent:
@@ -266,7 +232,7 @@ class WebSocketSession(Transport):
         kind = message.get("type")
         if kind not in _APP_MAY_SEND[self._state]:
             error = ASGIViolation(f"the app sent {kind!r} to a WebSocket that is {self._state}")
-            self._error = self._error or error
+            self.failed(error)
             raise error
         if kind == "websocket.accept":
             self._state, self._accepted = "open", True
@@ -277,7 +243,7 @@ class WebSocketSession(Transport):
             await self._deliver(data if data is not None else message["bytes"])
         elif kind == "websocket.close":
             self._state = "closed"
-            self._closed = self._closed or WebSocketClosed(message.get("code", 1000), message.get("reason") or "")
+            self._close_with(message.get("code", 1000), message.get("reason") or "")
             self._to_client.close()
         elif kind == "websocket.http.response.start":
             self._state, self._denial = "denied", WebSocketDenied(message["status"])
