@@ -10,14 +10,6 @@ from hypercorn.config import Sockets as Sockets  # noqa: PLC0414 - for the rest 
 
 from trioweb.ground.pace import AUTO, MinRate
 
-HEAD_TIMEOUT: Final = 10.0
-"""Seconds from the first byte of a request, or from the start of a connection, to the end of the request's head."""
-BODY_TIMEOUT: Final = 120.0
-"""Seconds without a byte of a request body while the app waits for it. The app's own limit should be shorter."""
-SSL_HANDSHAKE_TIMEOUT: Final = 10.0
-"""Seconds for a TLS handshake, from the start of a connection."""
-TCP_KEEP_ALIVE: Final = 60
-"""Seconds without a packet after which the system sends TCP keep-alive probes."""
 SPARE_DESCRIPTORS: Final = 0.25
 """The fraction of a process's descriptors that is reserved for files, databases and pipes."""
 
@@ -41,14 +33,14 @@ class ServerConfig(Config):
 
     http: str = "auto"
     h2c: bool = False
-    head_timeout: float | None = HEAD_TIMEOUT
-    body_timeout: float | None = BODY_TIMEOUT
+    head_timeout: float | None = 10.0
+    body_timeout: float | None = 120.0
     min_rate: MinRate = AUTO
     max_connections: int | None = None
     max_requests_in_flight: int | None = None
-    tcp_keep_alive: int = TCP_KEEP_ALIVE
+    tcp_keep_alive: int = 60
     reload_dirs: list[str] = ["."]  # noqa: RUF012 - as in Hypercorn: replaced, never changed
-    ssl_handshake_timeout = SSL_HANDSHAKE_TIMEOUT  # Hypercorn's is 60 s
+    ssl_handshake_timeout = 10.0  # Hypercorn's is 60 s
     # With Hypercorn's 1,000 HTTP/2 connections close in the middle of streams, and the app is not told.
     keep_alive_max_requests = 2**31
     worker_class = "trio"
