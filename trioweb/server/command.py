@@ -30,14 +30,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         config = parse(arguments, os.environ)
         if handed is not None:
-            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - the supervisor need not load it
+            from trioweb.server.process.process import serve  # noqa: PLC0415 - the supervisor need not load it
 
             found = json.loads(handed)
-            return serve_as_worker(config, listening.take_over(config, found), socket.socket(fileno=found["line"]))
+            return serve(config, listening.take_over(config, found), socket.socket(fileno=found["line"]))
         if config.use_reloader:
-            from trioweb.server.process.reload import require_watchfiles  # noqa: PLC0415 - only with --reload
-
-            require_watchfiles()
+            import watchfiles  # noqa: F401, PLC0415 - an extra
         set_up(config)
         return _serve(config, arguments)
     except ModuleNotFoundError as error:
@@ -56,15 +54,11 @@ def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
     try:
         if pid_file is not None:
             pid_file.write_text(str(own))
-        if config.workers == 0:
-            from trioweb.server.process.process import serve_here  # noqa: PLC0415 - as above
+        first = None if config.workers == 0 else launch(sockets, arguments) if config.use_reloader else fork()
+        if not isinstance(first, tuple):
+            from trioweb.server.process.process import serve  # noqa: PLC0415 - as above
 
-            return serve_here(config, sockets)
-        first = launch(sockets, arguments) if config.use_reloader else fork()
-        if isinstance(first, socket.socket):
-            from trioweb.server.process.process import serve_as_worker  # noqa: PLC0415 - as above
-
-            return serve_as_worker(config, sockets, first)
+            return serve(config, sockets, first)
         import trio  # noqa: PLC0415 - loaded while the worker starts
 
         from trioweb.server.process.supervisor import Supervisor  # noqa: PLC0415

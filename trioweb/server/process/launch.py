@@ -18,7 +18,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from trioweb.server.config import Sockets
 from trioweb.server.process.sockets import hand_over
@@ -30,37 +30,8 @@ HANDED: Final = "TRIOWEB_WORKER"
 """The environment variable that passes descriptors to a worker, as JSON."""
 
 
-class Process:
-    """A child process.
-
-    Attributes:
-        pid: its id.
-        returncode: its exit status, or the negative number of a signal; ``None`` until ``poll`` has seen its end.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        """Look whether it has ended. Does not block."""
-        if self.returncode is None:
-            ended, status = os.waitpid(self.pid, os.WNOHANG)
-            if ended:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-
-class Launched(NamedTuple):
-    """A worker's process, and the supervisor's socket to it."""
-
-    process: Process
-    line: socket.socket
+Launched: TypeAlias = tuple[int, socket.socket]
+"""A worker's process id, and the supervisor's socket to it."""
 
 
 def fork() -> Launched | socket.socket:
@@ -73,7 +44,7 @@ def fork() -> Launched | socket.socket:
         ours.close()
         return theirs
     theirs.close()
-    return Launched(Process(pid), ours)
+    return pid, ours
 
 
 def launch(sockets: Sockets, arguments: Sequence[str]) -> Launched:
@@ -96,7 +67,7 @@ def launch(sockets: Sockets, arguments: Sequence[str]) -> Launched:
     except BaseException:
         ours.close()
         raise
-    return Launched(Process(pid), ours)
+    return pid, ours
 
 
 def _python() -> list[str]:

@@ -31,7 +31,6 @@ class Lifespan:
         self._config = config
         self._state = state
         self._put, self._take = trio.open_memory_channel[Message](2)
-        self._running = True
         self._stopped = trio.Event()
         self.failure: LifespanError | None = None
         self.started = trio.Event()
@@ -48,7 +47,6 @@ class Lifespan:
             if cancelled is not None:
                 raise cancelled from None
         finally:
-            self._running = False
             self.started.set()
             self._stopped.set()
 
@@ -71,19 +69,33 @@ class Lifespan:
         else:
             await self._config.log.error("the app's lifespan failed; it is not cleaned up", exc_info=error)
 
-    async def start(self) -> None:
-        """Wait for the app's start-up: ``failure`` is set if it takes longer than ``startup_timeout``."""
-        await self._ask("startup", self.started, self._config.startup_timeout)
+    async def start(self, stop: trio.Event) -> None:
+        """Wait for the app's start-up, or for ``stop``: ``failure`` is set if it takes longer than
+        ``startup_timeout``.
+        """
+        await self._ask("startup", self._config.startup_timeout, self.started, stop)
 
     async def stop(self) -> None:
         """Wait for the app's shutdown, if its lifespan runs, within ``shutdown_timeout``."""
-        if self._running:
-            await self._ask("shutdown", self._stopped, self._config.shutdown_timeout)
+        if not self._stopped.is_set():
+            await self._ask("shutdown", self._config.shutdown_timeout, self._stopped)
 
-    async def _ask(self, stage: str, done: trio.Event, seconds: float) -> None:
+    async def _ask(self, stage: str, seconds: float, *events: trio.Event) -> None:
         self._put.send_nowait({"type": f"lifespan.{stage}"})
-        with trio.move_on_after(seconds):
-            await done.wait()
-        if not done.is_set():
+        with trio.move_on_after(seconds) as waiting:
+            await first_of(*events)
+        if waiting.cancelled_caught:
             late = f"the app's lifespan took longer than {seconds:g} s for its {stage}: see --{stage}-timeout"
             self.failure = self.failure or LifespanError(late)
+
+
+async def first_of(*events: trio.Event) -> None:
+    """Wait until one of the events is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)

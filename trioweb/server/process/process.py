@@ -7,7 +7,6 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -35,42 +34,21 @@ of half a second each. Requests leave no reference cycles of this package. But t
 a user's nursery in which a task still waits, with all that the task holds; so young collections must not be rarer than
 Python's: a thousand objects are about ten such requests.
 """
+_logger: Final = logging.getLogger("hypercorn.error")
 _DEFAULT: Final = gc.get_threshold()
 
 
-def serve_as_worker(config: ServerConfig, sockets: Sockets, line: socket.socket) -> int:
-    """Be a supervisor's worker. Returns the process's exit status.
+def serve(config: ServerConfig, sockets: Sockets, line: socket.socket | None = None) -> int:
+    """Serve in this process. Returns its exit status.
 
     Args:
         config: the configuration.
-        sockets: the supervisor's.
-        line: the socket to the supervisor.
+        sockets: listening sockets.
+        line: the socket to the supervisor, if there is one.
     """
-    # Only the supervisor stops it: a terminal sends Ctrl+C and hang-up to all of its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def tell(word: bytes) -> None:
-        with suppress(OSError):  # the supervisor has ended: see `_stop_without_supervisor`
-            line.send(word)
-
-    return _serve(config, sockets, tell, line)
-
-
-def serve_here(config: ServerConfig, sockets: Sockets) -> int:
-    """Serve in this process, without a supervisor. Returns the process's exit status."""
-    where = " and ".join(addresses(sockets))
-
-    def announce(word: bytes) -> None:
-        if word == READY:
-            logging.getLogger("hypercorn.error").info(
-                "trioweb serves %s at %s (Ctrl+C stops it)", config.application_path, where
-            )
-
-    return _serve(config, sockets, announce, None)
-
-
-def _serve(config: ServerConfig, sockets: Sockets, tell: Callable[[bytes], None], line: socket.socket | None) -> int:
+    if line is not None:  # only the supervisor stops it: a terminal sends Ctrl+C and hang-up to all of its processes
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         set_up(config)
         app = load_app(config.application_path, config.wsgi_max_body_size)
@@ -78,23 +56,25 @@ def _serve(config: ServerConfig, sockets: Sockets, tell: Callable[[bytes], None]
         complain(str(error))
         return CANNOT_START
     except Exception as error:
-        logging.getLogger("hypercorn.error").error(  # noqa: TRY400 - only the frames from the user's code on
+        _logger.error(  # noqa: TRY400 - only the frames from the user's code on
             "importing %s failed\n%s", config.application_path, format_trace(error).rstrip()
         )
         return CANNOT_START
     if gc.get_threshold() == _DEFAULT:  # else the app has set its own
         gc.set_threshold(*COLLECTIONS)
     gc.freeze()  # what start-up has made stays; without a collection now, which would take a twentieth of the start
-    return trio.run(_main, app, config, sockets, tell, line)
+    return trio.run(_main, app, config, sockets, line)
 
 
-async def _main(
-    app: ASGIApp,
-    config: ServerConfig,
-    sockets: Sockets,
-    tell: Callable[[bytes], None],
-    line: socket.socket | None,
-) -> int:
+async def _main(app: ASGIApp, config: ServerConfig, sockets: Sockets, line: socket.socket | None) -> int:
+    def tell(word: bytes) -> None:
+        if line is not None:
+            with suppress(OSError):  # the supervisor has ended: see `_stop_without_supervisor`
+                line.send(word)
+        elif word == READY:
+            where = " and ".join(addresses(sockets))
+            _logger.info("trioweb serves %s at %s (Ctrl+C stops it)", config.application_path, where)
+
     worker = Worker(app, config, sockets)
     async with trio.open_nursery() as nursery:
         if line is None:

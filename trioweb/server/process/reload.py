@@ -11,21 +11,12 @@ from pathlib import Path
 import trio
 
 
-def require_watchfiles() -> None:
-    """Check that files can be watched.
-
-    Raises:
-        ModuleNotFoundError: if watchfiles is not installed.
-    """
-    import watchfiles  # noqa: F401, PLC0415 - an extra, for development
-
-
 async def report_changes(directories: Sequence[str], send: trio.MemorySendChannel[str]) -> None:
     """Send the path of a changed file for each batch of changes, until cancelled.
 
     A worker thread watches. It ends soon after the cancellation, which does not wait for it.
     """
-    import watchfiles  # noqa: PLC0415
+    import watchfiles  # noqa: PLC0415 - an extra, for development
 
     stop = threading.Event()
 

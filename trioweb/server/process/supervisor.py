@@ -20,7 +20,8 @@ from typing import Final
 import trio
 
 from trioweb.server.config import ServerConfig, Sockets
-from trioweb.server.process.launch import CANNOT_START, FAILED, OK, READY, Launched, Process, launch
+from trioweb.server.process.launch import CANNOT_START, FAILED, OK, READY, Launched, launch
+from trioweb.server.process.lifespan import first_of
 from trioweb.server.process.reload import report_changes
 from trioweb.server.process.sockets import addresses
 
@@ -38,7 +39,8 @@ class _Worker:
     """A worker's process.
 
     Attributes:
-        process: the process.
+        pid: its id.
+        status: its exit status, or the negative number of a signal; ``None`` until ``poll`` has seen its end.
         ready: set when it serves.
         drained: set when its last connection has ended.
         ended: set when the process has ended.
@@ -46,8 +48,9 @@ class _Worker:
         killed: it was killed.
     """
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.status: int | None = None
         self.started = trio.current_time()
         self.ready = trio.Event()
         self.drained = trio.Event()
@@ -55,18 +58,36 @@ class _Worker:
         self.retired = False
         self.killed = False
 
+    def poll(self) -> bool:
+        """Whether the process has ended. Does not block."""
+        if self.status is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if not self.poll():
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.killed = True
+        self.send_signal(signal.SIGKILL)
+
     @property
     def failed(self) -> bool:
         """It has ended by an error, or unasked by a signal."""
         expected = (OK, -signal.SIGTERM) if self.retired else (OK,)  # SIGTERM kills it during its start-up
-        return self.killed or self.process.returncode not in expected
+        return self.killed or self.status not in expected
 
     @property
     def end(self) -> str:
         """How it has ended, for messages."""
-        status = self.process.returncode or 0
+        status = self.status or 0
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return f"worker {self.process.pid} {how}"
+        return f"worker {self.pid} {how}"
 
 
 class Supervisor:
@@ -113,11 +134,11 @@ class Supervisor:
 
     async def _try(self, worker: _Worker) -> bool:
         """Wait for the first worker. Returns whether it serves."""
-        await _first_of(worker.ready, worker.ended)
+        await first_of(worker.ready, worker.ended)
         if worker.ready.is_set() or self._stopping.is_set():
             await self._announce()
             return True
-        self._status = worker.process.returncode or FAILED
+        self._status = worker.status or FAILED
         if self._status != CANNOT_START:  # else it has logged the reason
             await self._log.error("%s before it served", worker.end)
             self._status = FAILED
@@ -162,7 +183,7 @@ class Supervisor:
         """Wait before a worker that has crashed is replaced."""
         if self._config.use_reloader:
             await self._log.error("%s: waiting for a change", reason)
-            await _first_of(self._changed, self._stopping)
+            await first_of(self._changed, self._stopping)
             return
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (crashes - 1))
         await self._log.error("%s: another one starts in %g s", reason, pause)
@@ -174,9 +195,10 @@ class Supervisor:
         return self._adopt(launch(self._sockets, self._arguments))
 
     def _adopt(self, launched: Launched) -> _Worker:
-        worker = _Worker(launched.process)
+        pid, line = launched
+        worker = _Worker(pid)
         self._workers.add(worker)
-        self._nursery.start_soon(self._listen, worker, trio.socket.from_stdlib_socket(launched.line))
+        self._nursery.start_soon(self._listen, worker, trio.socket.from_stdlib_socket(line))
         if self._stopping.is_set():
             self._retire(worker)
         return worker
@@ -189,7 +211,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Find the processes that have ended."""
         for worker in list(self._workers):
-            if worker.process.poll() is not None:
+            if worker.poll():
                 self._workers.discard(worker)
                 if worker.retired and worker.failed:
                     self._status = FAILED
@@ -200,21 +222,20 @@ class Supervisor:
     def _retire(self, worker: _Worker) -> None:
         if not worker.retired:
             worker.retired = True
-            worker.process.send_signal(signal.SIGTERM)
+            worker.send_signal(signal.SIGTERM)
             self._nursery.start_soon(self._stop_in_time, worker)
 
     async def _stop_in_time(self, worker: _Worker) -> None:
         """Kill a worker that was told to stop, if it exceeds its timeouts."""
         with trio.move_on_after(self._config.graceful_timeout + LENIENCY):
-            await _first_of(worker.drained, worker.ended)
+            await first_of(worker.drained, worker.ended)
         if worker.drained.is_set():
             with trio.move_on_after(self._config.shutdown_timeout + LENIENCY):
                 await worker.ended.wait()
         if not worker.ended.is_set():
-            worker.killed = True
-            worker.process.send_signal(signal.SIGKILL)
+            worker.kill()
             what = "clean-up" if worker.drained.is_set() else "requests"
-            await self._log.error("worker %d was killed: its %s took longer than they may", worker.process.pid, what)
+            await self._log.error("worker %d was killed: its %s took longer than they may", worker.pid, what)
 
     async def _handle_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         asked = 0
@@ -231,10 +252,9 @@ class Supervisor:
                 self._stopping.set()
                 for worker in list(self._workers):
                     if asked > 2:
-                        worker.killed = True
-                        worker.process.send_signal(signal.SIGKILL)
+                        worker.kill()
                     elif worker.retired:
-                        worker.process.send_signal(signal.SIGTERM)  # a second one skips the graceful timeout
+                        worker.send_signal(signal.SIGTERM)  # a second one skips the graceful timeout
                     else:
                         self._retire(worker)
 
@@ -246,7 +266,7 @@ class Supervisor:
                 if old is None or old.ended.is_set() or self._stopping.is_set():
                     continue  # its successor will be a new one anyway
                 new = self._launch()
-                await _first_of(new.ready, new.ended)
+                await first_of(new.ready, new.ended)
                 if not new.ready.is_set():
                     if not self._stopping.is_set():
                         await self._log.error("%s before it served: the workers stay as they are", new.end)
@@ -268,15 +288,3 @@ class Supervisor:
                 await worker.ended.wait()
             self._changed.set()
             self._changed = trio.Event()
-
-
-async def _first_of(*events: trio.Event) -> None:
-    """Wait until one of the events is set."""
-    async with trio.open_nursery() as nursery:
-
-        async def wait(event: trio.Event) -> None:
-            await event.wait()
-            nursery.cancel_scope.cancel()
-
-        for event in events:
-            nursery.start_soon(wait, event)

@@ -91,7 +91,7 @@ class Worker:
         lifespan = Lifespan(self._app, self._config, state)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_lifespan, lifespan)
-            await self._start_up(lifespan)
+            await lifespan.start(self._stop)
             if lifespan.failure is None and lifespan.started.is_set():
                 await self._serve_connections(state, on_ready)
                 on_drained()
@@ -104,18 +104,6 @@ class Worker:
         await lifespan.run()
         if lifespan.failure is not None:
             self.stop()  # gracefully: requests may not need what has failed
-
-    async def _start_up(self, lifespan: Lifespan) -> None:
-        # A stop during the start-up ends the wait, also if the start-up hangs.
-        async with trio.open_nursery() as nursery:
-
-            async def give_up() -> None:
-                await self._stop.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(give_up)
-            await lifespan.start()
-            nursery.cancel_scope.cancel()
 
     async def _serve_connections(self, state: LifespanState, on_ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as connections:
