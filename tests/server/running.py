@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from hypercorn.logging import Logger
 
 from trioweb.server.config import ServerConfig
+from trioweb.server.logs.logs import ServerLogger
 from trioweb.server.process import sockets as listening
 from trioweb.server.process.worker import Worker
 
@@ -64,7 +64,7 @@ async def settle(moment: float = 0.01) -> None:
 async def serving(app: Any, **options: Any) -> AsyncIterator[Running]:
     """Serve an app on a free port until the block ends; then, or when a test says so, the worker stops."""
     config = ServerConfig()
-    config.logger_class = Logger
+    config.logger_class = ServerLogger
     config.bind = ["127.0.0.1:0"]
     for name, value in options.items():
         assert hasattr(config, name), name

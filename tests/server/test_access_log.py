@@ -20,7 +20,6 @@ from trioweb import App, HTTPError, Request, Response, StreamingResponse, WebSoc
 from trioweb.ground.escapes import CUT, MAX_FIELD
 from trioweb.middleware import RequestID
 from trioweb.server.logs.entries import ACCESS_FORMAT
-from trioweb.server.logs.logs import ServerLogger
 
 HANDSHAKE = (
     "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -77,7 +76,7 @@ async def logging_to(
 ) -> AsyncIterator[Running]:
     """Serve an app, and log its requests."""
     options |= {"accesslog": logging.getLogger("tests.access"), "access_log_format": form, "h2c": http == "2"}
-    async with serving(app, logger_class=ServerLogger, http="h11" if http == "h11" else "auto", **options) as running:
+    async with serving(app, http="h11" if http == "h11" else "auto", **options) as running:
         yield running
 
 

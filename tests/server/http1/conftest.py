@@ -18,6 +18,7 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.http1.poller import Poller
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
+from trioweb.server.logs.logs import ServerLogger
 from trioweb.server.process import sockets as listening
 from trioweb.server.process.worker import Worker
 
@@ -115,6 +116,7 @@ async def serving(app: App, tls: tuple[str, ssl.SSLContext] | None = None, **opt
     config = ServerConfig()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = logging.getLogger("hypercorn.error")
+    config.logger_class = ServerLogger
     if tls is not None:
         config.certfile = config.keyfile = tls[0]
     for name, value in options.items():

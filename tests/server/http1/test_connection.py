@@ -719,7 +719,7 @@ async def test_headers_of_the_server_can_be_left_out() -> None:
 
 
 async def test_the_access_log_tells_of_every_request(caplog: pytest.LogCaptureFixture) -> None:
-    """Each request is a line: whole responses, refusals by the server, and clients that left with a dash."""
+    """Each request is a line: whole responses, refusals by the server, and requests whose client has left."""
     logger = logging.getLogger("test.access")
     caplog.set_level(logging.INFO)
 
@@ -735,7 +735,8 @@ async def test_the_access_log_tells_of_every_request(caplog: pytest.LogCaptureFi
             return
         await hello(scope, receive, send)
 
-    async with serving(app, accesslog=logger, access_log_format="%(m)s %(Uq)s %(s)s %(b)s") as site:
+    form = "%(m)s %(Uq)s %(s)s %(b)s%(note)s"
+    async with serving(app, accesslog=logger, access_log_format=form) as site:
         for path in (b"/a?b", b"/fail", b"/leave", b"/large"):
             client = await site.connect()
             await client.send(GET.replace(b"/ ", path + b" "))
@@ -748,7 +749,12 @@ async def test_the_access_log_tells_of_every_request(caplog: pytest.LogCaptureFi
             while len([record for record in caplog.records if record.name == "test.access"]) < 4:
                 await trio.sleep(0.01)
     lines = [record.getMessage() for record in caplog.records if record.name == "test.access"]
-    assert lines == ["GET /a?b 200 -", "GET /fail 500 67", "GET /leave - -", "GET /large - -"]
+    assert lines == [
+        "GET /a?b 200 -",
+        "GET /fail 500 67",
+        "GET /leave - -, the client left",
+        "GET /large 200 -, the client left",
+    ]
 
 
 async def test_the_scope_says_all_that_asgi_asks_for(tls: Tls) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import trio
-
-from trioweb.ground.http.asgi import Scope
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import Response
-from trioweb.server.logs.entries import BROKEN, COMPLETE, LEFT, SLOW, Ending, refused_scope
-from trioweb.server.logs.logs import log_request
+from trioweb.server.logs.entries import BROKEN, COMPLETE, LEFT, SLOW, refused_scope
+from trioweb.server.logs.records import AccessRecord
 
 
-class ConnectionAccess:
-    """Logs the requests of a connection.
+class ConnectionAccess(AccessRecord):
+    """Logs the requests of a connection, one after the other.
 
     Args:
         config: the server's configuration.
@@ -21,45 +18,27 @@ class ConnectionAccess:
         secure: it is under TLS.
     """
 
-    __slots__ = ("_began", "_client", "_config", "_scheme", "_scope")
+    __slots__ = ("_client", "_scheme")
 
     def __init__(self, config: ServerConfig, client: tuple[str, int] | None, *, secure: bool) -> None:
-        self._config = config
+        super().__init__(config)
         self._client = client
         self._scheme = "https" if secure else "http"
-        self._scope: Scope | None = None  # of the current request
-        self._began = trio.current_time()
-
-    def begin(self, scope: Scope | None = None) -> None:
-        """A request begins: its head has come; or, without a scope, the first bytes of it."""
-        self._scope = scope
-        self._began = trio.current_time()
 
     async def end(self, cycle: Cycle, *, left: bool, slow: bool) -> None:
-        """Log the current request: its response has ended, or never will. A second call does nothing.
+        """Log the current request.
 
         Args:
             cycle: the request and its response.
             left: the client has disconnected.
             slow: it was disconnected for taking too little.
         """
-        scope, self._scope = self._scope, None
-        if scope is None:
-            return
         outcome = COMPLETE
         if cycle.ended_at is None:
             outcome = SLOW if slow else LEFT if left and not cycle.broken_off else BROKEN
-        await self._log(scope, cycle.response, outcome, cycle.ended_at)
+        await self.log(cycle.response.status or None, list(cycle.response.headers), outcome, cycle.ended_at)
 
     async def refuse(self, response: Response, head: bytes) -> None:
         """Log a request that was refused because of its head, given that or the beginning of it."""
-        scope = refused_scope(head.partition(b"\r\n")[0], self._client, self._scheme)
-        await self._log(scope, response, COMPLETE, None)
-
-    async def _log(self, scope: Scope, response: Response, outcome: str, ended_at: float | None) -> None:
-        now = trio.current_time()
-        seconds = (now if ended_at is None else ended_at) - self._began
-        self._began = now  # of the next pipelined request
-        ending = Ending(response.status or None, list(response.headers), outcome, seconds)
-        with trio.CancelScope(shield=True):
-            await log_request(self._config, scope, ending)
+        self._scope = refused_scope(head.partition(b"\r\n")[0], self._client, self._scheme)
+        await self.log(response.status or None, list(response.headers), COMPLETE)

@@ -23,7 +23,7 @@ from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.pulse import Pulse, Writes
 from trioweb.server.http1.wire import Wire
 from trioweb.server.hypercorn.context import Context
-from trioweb.server.logs.logs import wants_access_log
+from trioweb.server.logs.logs import request_logger
 from trioweb.server.refusals import refusal
 from trioweb.server.streams import LINGER_SECONDS
 
@@ -57,7 +57,7 @@ class Line:
         self.pulse = pulse
         self.stopping = False
         """The server stops: the current response is the last."""
-        self.logs = wants_access_log(config)
+        self.logs = request_logger(config) is not None
         """Requests are logged."""
         self.due = math.inf
         """When the pulse calls ``overdue``, by trio's clock."""

@@ -7,14 +7,14 @@ from typing import Any
 
 import trio
 
-from trioweb.ground.http.asgi import Message, MutableScope, Receive, Send
+from trioweb.ground.http.asgi import Message, MutableScope, Receive
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.gate import Gate
-from trioweb.server.hypercorn.records import AccessRecord
+from trioweb.server.hypercorn.records import CallRecord
 from trioweb.server.hypercorn.view import ResponseView
-from trioweb.server.logs.logs import ServerLogger, wants_access_log
+from trioweb.server.logs.logs import request_logger
 from trioweb.server.refusals import BUSY, LATE_BODY
 
 
@@ -32,41 +32,35 @@ class Calls:
 
     def __init__(self, gate: Gate, config: ServerConfig) -> None:
         self._gate = gate
-        self._given_rate = config.min_rate
-        self._body_timeout = config.body_timeout
         # An app of this package checks the rate itself: only it knows when it waits for the body.
         unlimited = gate.is_ours or (config.body_timeout is None and config.min_rate == AUTO)
         self._body_rate = None if unlimited else gate.min_rate
-        self._logger = config.log if isinstance(config.log, ServerLogger) and wants_access_log(config) else None
+        self._config = config
+        self._logs = request_logger(config) is not None
 
-    async def __call__(self, scope: MutableScope, receive: Receive, send: Send, *_: object) -> None:
+    async def __call__(self, scope: MutableScope, receive: Receive, send: Any, *_: object) -> None:
         """Call the app for a request, and log it. ``send`` is the method of a stream, which can also refuse it."""
-        if self._logger is None:
-            await self._admit(scope, receive, send)
-            return
-        record = AccessRecord(self._logger, scope, send)
+        record = CallRecord(self._config, scope, send) if self._logs else None
         try:
-            await self._admit(scope, receive, send)
+            if not self._gate.enter():
+                await send.__self__.refuse(*BUSY)
+                return
+            try:
+                await self._serve(scope, receive, send)
+            finally:
+                self._gate.leave()
         finally:
-            await record.close(scope)
-
-    async def _admit(self, scope: MutableScope, receive: Receive, send: Any) -> None:
-        if not self._gate.enter():
-            await send.__self__.refuse(*BUSY)
-            return
-        try:
-            await self._serve(scope, receive, send)
-        finally:
-            self._gate.leave()
+            if record is not None:
+                await record.close()
 
     async def _serve(self, scope: MutableScope, receive: Receive, send: Any) -> None:
-        if self._given_rate != AUTO:
-            scope["extensions"][GIVEN_RATE] = self._given_rate
-        unlimited = self._body_timeout is None and self._body_rate is None
+        if self._config.min_rate != AUTO:
+            scope["extensions"][GIVEN_RATE] = self._config.min_rate
+        unlimited = self._config.body_timeout is None and self._body_rate is None
         if unlimited or scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._gate.app(scope, receive, send)
             return
-        body = _TimedBody(receive, self._body_timeout, self._body_rate)
+        body = _TimedBody(receive, self._config.body_timeout, self._body_rate)
         await self._gate.app(scope, body.receive, send)
         if body.late and ResponseView(send).is_unanswered:
             await send.__self__.refuse(*LATE_BODY)

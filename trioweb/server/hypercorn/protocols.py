@@ -28,8 +28,8 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.hypercorn.refusals import RequestStream, send_refusal
 from trioweb.server.hypercorn.websockets import WebSocketStream
-from trioweb.server.logs.entries import COMPLETE, Ending, refused_scope
-from trioweb.server.logs.logs import log_request
+from trioweb.server.logs.entries import COMPLETE, refused_scope
+from trioweb.server.logs.records import AccessRecord
 from trioweb.server.refusals import LATE_HEAD, refusal
 
 Stream: TypeAlias = HTTPStream | WSStream
@@ -156,7 +156,7 @@ class _H11(_Timestamped, H11Protocol):
         headers.append((b"connection", b"close"))
         if self.stream is None:
             scope = refused_scope(b"", self.client, "https" if self.ssl else "http")
-            await log_request(cast("ServerConfig", self.config), scope, Ending(status, headers, COMPLETE, 0.0))
+            await AccessRecord(cast("ServerConfig", self.config), scope).log(status, headers, COMPLETE)
         await send_refusal(super().stream_send, STREAM_ID, status, headers, body)
 
 

@@ -12,6 +12,8 @@ from trioweb.server.logs.logs import ServerLogger
 class ServerStatsdLogger(ServerLogger, StatsdLogger):
     """Logs requests, and counts them for statsd."""
 
+    counts = True
+
     async def write(self, scope: Scope, ending: Ending) -> None:
         """Log a request, and count it."""
         await super().write(scope, ending)

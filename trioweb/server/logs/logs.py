@@ -25,6 +25,9 @@ RECORD: Final = "trioweb.access"
 class ServerLogger(Logger):
     """Hypercorn's logger, whose access log is text or JSON, one line a request."""
 
+    counts = False
+    """It counts requests, also without an access log."""
+
     async def access(self, request: Scope, response: Mapping[str, Any] | None, request_time: float) -> None:
         """Called by Hypercorn's protocols when a request has ended, perhaps more than once.
 
@@ -36,7 +39,7 @@ class ServerLogger(Logger):
         status, headers = (None, []) if response is None else (response["status"], list(response.get("headers", ())))
         record = (request.get("extensions") or {}).get(RECORD)
         if record is not None:
-            await record.hear(request, status, headers)
+            await record.hear(status, headers)
         else:  # it was refused before the app was called
             await self.write(request, Ending(status, headers, LEFT if status is None else COMPLETE, request_time))
 
@@ -51,19 +54,7 @@ class ServerLogger(Logger):
         self.access_logger.info("%s", line)
 
 
-async def log_request(config: ServerConfig, scope: Scope, ending: Ending) -> None:
-    """Log a request that no protocol of Hypercorn's serves. Call it once for each."""
+def request_logger(config: ServerConfig) -> ServerLogger | None:
+    """The logger of requests; ``None`` if they are neither logged nor counted."""
     log = config.log
-    if isinstance(log, ServerLogger):
-        await log.write(scope, ending)
-    else:  # a test's logger; Hypercorn's types know no Mapping
-        request: Any = scope
-        summary: Any = {"status": ending.status, "headers": ending.headers} if ending.outcome == COMPLETE else None
-        await log.access(request, summary, ending.seconds)
-
-
-def wants_access_log(config: ServerConfig) -> bool:
-    """Whether requests are logged."""
-    log = config.log
-    silent = type(log) in (Logger, ServerLogger)  # do nothing without a log
-    return not silent or log.access_logger is not None
+    return log if isinstance(log, ServerLogger) and (log.counts or log.access_logger is not None) else None
