@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -138,7 +139,7 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(place: Path) -> AsyncIterator[tuple[Worker, Client]]:
+async def serving(place: Path, **options: Any) -> AsyncIterator[tuple[Worker, Client]]:
     """A worker that speaks HTTP/3, and a client that is connected."""
     authority = trustme.CA()
     path = place / "server.pem"
@@ -149,6 +150,8 @@ async def serving(place: Path) -> AsyncIterator[tuple[Worker, Client]]:
     config.quic_bind = ["127.0.0.1:0"]
     config.certfile = config.keyfile = str(path)
     config.graceful_timeout = 0.5
+    for name, value in options.items():
+        setattr(config, name, value)
     sockets = listening.listen(config)
     worker = Worker(app, config, sockets)
     client = Client(sockets.quic_sockets[0].getsockname()[1], authority.cert_pem.bytes())
@@ -171,6 +174,13 @@ async def test_requests_are_answered(tmp_path: Path) -> None:
         assert await client.get("/") == (b"200", b"hello over HTTP/3")
         assert await client.get("/ticks") == (b"200", b"0,1,2,")
         assert (await client.get("/nowhere"))[0] == b"404"
+
+
+async def test_a_request_beyond_the_limit(tmp_path: Path) -> None:
+    """Beyond max_requests_in_flight a request gets a 503 over HTTP/3, too."""
+    async with serving(tmp_path, max_requests_in_flight=0) as (_, client):
+        status, body = await client.get("/")
+    assert (status, json.loads(body)["status"]) == (b"503", 503)
 
 
 async def test_a_stream_leaves_as_it_is_made(tmp_path: Path) -> None:

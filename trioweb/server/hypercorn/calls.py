@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import trio
 
-from trioweb.ground.http.asgi import Message, MutableScope, Receive
+from trioweb.ground.http.asgi import Message, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.records import CallRecord
+from trioweb.server.hypercorn.refusals import END_SECONDS
 from trioweb.server.hypercorn.view import ResponseView
 from trioweb.server.logs.logs import request_logger
-from trioweb.server.refusals import BUSY, LATE_BODY
+from trioweb.server.refusals import BUSY, LATE_BODY, refusal
 
 
 class Calls:
@@ -38,12 +38,12 @@ class Calls:
         self._config = config
         self._logs = request_logger(config) is not None
 
-    async def __call__(self, scope: MutableScope, receive: Receive, send: Any, *_: object) -> None:
-        """Call the app for a request, and log it. ``send`` is the method of a stream, which can also refuse it."""
+    async def __call__(self, scope: MutableScope, receive: Receive, send: Send, *_: object) -> None:
+        """Call the app for a request, and log it."""
         record = CallRecord(self._config, scope, send) if self._logs else None
         try:
             if not self._gate.enter():
-                await send.__self__.refuse(*BUSY)
+                await _refuse(scope, send, *BUSY)
                 return
             try:
                 await self._serve(scope, receive, send)
@@ -53,7 +53,7 @@ class Calls:
             if record is not None:
                 await record.close()
 
-    async def _serve(self, scope: MutableScope, receive: Receive, send: Any) -> None:
+    async def _serve(self, scope: MutableScope, receive: Receive, send: Send) -> None:
         if self._config.min_rate != AUTO:
             scope["extensions"][GIVEN_RATE] = self._config.min_rate
         unlimited = self._config.body_timeout is None and self._body_rate is None
@@ -63,7 +63,17 @@ class Calls:
         body = _TimedBody(receive, self._config.body_timeout, self._body_rate)
         await self._gate.app(scope, body.receive, send)
         if body.late and ResponseView(send).is_unanswered:
-            await send.__self__.refuse(*LATE_BODY)
+            await _refuse(scope, send, *LATE_BODY)
+
+
+async def _refuse(scope: Scope, send: Send, status: int, reason: str) -> None:
+    headers, body = refusal(status, reason)
+    if scope["http_version"].startswith("1"):
+        headers.append((b"connection", b"close"))
+    kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
+    with trio.move_on_after(END_SECONDS):
+        await send({"type": f"{kind}.start", "status": status, "headers": headers})
+        await send({"type": f"{kind}.body", "body": body})
 
 
 class _TimedBody:

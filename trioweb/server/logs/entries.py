@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -93,6 +94,47 @@ def as_entry(scope: Scope, ending: Ending) -> dict[str, object]:
     }
 
 
+def _path_and_query(scope: Scope) -> str | None:
+    query = _text(scope["query_string"])
+    path: str | None = scope["path"]
+    return path and path + (f"?{query}" if query else "")
+
+
+def _line(scope: Scope, target: str | None) -> str:
+    return f"{scope.get('method', 'GET') or '-'} {target or '-'} {scope.get('http_version', 'ws') or '-'}"
+
+
+def _phrase(status: int | None) -> str | None:
+    try:
+        return None if status is None else HTTPStatus(status).phrase
+    except ValueError:
+        return f"<???{status}???>"
+
+
+_ATOMS: Final[dict[str, Callable[[Scope, Ending], object]]] = {
+    "h": lambda scope, _: ":".join(map(str, scope["client"])) if scope.get("client") else None,
+    "id": lambda scope, _: _request_id(scope),
+    "m": lambda scope, _: scope.get("method", "GET"),
+    "U": lambda scope, _: scope["path"],
+    "q": lambda scope, _: _text(scope["query_string"]),
+    "Uq": lambda scope, _: _path_and_query(scope),
+    "H": lambda scope, _: scope.get("http_version", "ws"),
+    "r": lambda scope, _: _line(scope, scope["path"]),
+    "R": lambda scope, _: _line(scope, _path_and_query(scope)),
+    "S": lambda scope, _: scope["scheme"],
+    "s": lambda _, ending: None if ending.status is None else str(ending.status),
+    "st": lambda _, ending: _phrase(ending.status),
+    "note": lambda _, ending: _NOTES[ending.outcome],
+    "t": lambda *_: time.strftime("[%d/%b/%Y:%H:%M:%S %z]"),
+    "T": lambda _, ending: int(ending.seconds),
+    "D": lambda _, ending: int(ending.seconds * 1_000_000),
+    "L": lambda _, ending: f"{ending.seconds:.6f}",
+    "p": lambda *_: f"<{os.getpid()}>",
+}
+_FIELDS: Final = {"b": "{content-length}o", "B": "{content-length}o", "f": "{referer}i", "a": "{user-agent}i"}
+"""Atoms that are headers."""
+
+
 class Atoms(dict[str, object]):
     """The atoms of a format: Hypercorn's, ``id`` and ``note``. Each is made on first use."""
 
@@ -102,7 +144,11 @@ class Atoms(dict[str, object]):
         self._ending = ending
 
     def __missing__(self, key: str) -> object:
-        value = self._field(key) if key.startswith("{") else self._atom(key)
+        key = _FIELDS.get(key, key)
+        if key.startswith("{"):
+            value: object = self._field(key)
+        else:
+            value = _ATOMS[key](self._scope, self._ending) if key in _ATOMS else None
         if value is None:
             return "-"
         return escape(value) if isinstance(value, str) else value
@@ -115,62 +161,6 @@ class Atoms(dict[str, object]):
         headers = self._ending.headers if kind == "o" else self._scope["headers"] if kind == "i" else ()
         wanted = name.lower().encode("latin-1", "replace")
         return _text(next((value for known, value in reversed(list(headers)) if known.lower() == wanted), None))
-
-    def _atom(self, key: str) -> object:  # noqa: C901, PLR0912 - a table
-        scope, ending = self._scope, self._ending
-        method = scope.get("method", "GET")
-        match key:
-            case "h":
-                return ":".join(map(str, scope["client"])) if scope.get("client") else None
-            case "id":
-                return _request_id(scope)
-            case "m":
-                return method
-            case "U":
-                return scope["path"]
-            case "q":
-                return _text(scope["query_string"])
-            case "Uq":
-                query = _text(scope["query_string"])
-                return scope["path"] and scope["path"] + (f"?{query}" if query else "")
-            case "H":
-                return scope.get("http_version", "ws")
-            case "r":
-                return f"{method or '-'} {scope['path'] or '-'} {self._atom('H') or '-'}"
-            case "R":
-                return f"{method or '-'} {self._atom('Uq') or '-'} {self._atom('H') or '-'}"
-            case "s":
-                return None if ending.status is None else str(ending.status)
-            case "st":
-                return _phrase(ending.status)
-            case "note":
-                return _NOTES[ending.outcome]
-            case "S":
-                return scope["scheme"]
-            case "b" | "B":
-                return self._field("{content-length}o")
-            case "f":
-                return self._field("{referer}i")
-            case "a":
-                return self._field("{user-agent}i")
-            case "t":
-                return time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
-            case "T":
-                return int(ending.seconds)
-            case "D":
-                return int(ending.seconds * 1_000_000)
-            case "L":
-                return f"{ending.seconds:.6f}"
-            case "p":
-                return f"<{os.getpid()}>"
-        return None
-
-
-def _phrase(status: int | None) -> str | None:
-    try:
-        return None if status is None else HTTPStatus(status).phrase
-    except ValueError:
-        return f"<???{status}???>"
 
 
 def check_format(text: str) -> None:
