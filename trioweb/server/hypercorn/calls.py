@@ -9,13 +9,12 @@ import trio
 from trioweb.ground.http.asgi import Message, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
-from trioweb.server.config import ServerConfig
-from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.records import CallRecord
 from trioweb.server.hypercorn.refusals import END_SECONDS
 from trioweb.server.hypercorn.view import ResponseView
 from trioweb.server.logs.logs import request_logger
 from trioweb.server.refusals import BUSY, LATE_BODY, refusal
+from trioweb.server.shared import Shared
 
 
 class Calls:
@@ -26,16 +25,15 @@ class Calls:
     then returns without a response, the client gets a 408.
 
     Args:
-        gate: the app and its limits.
-        config: the server's configuration.
+        shared: what all connections of a worker share.
     """
 
-    def __init__(self, gate: Gate, config: ServerConfig) -> None:
-        self._gate = gate
+    def __init__(self, shared: Shared) -> None:
+        self._gate = gate = shared.gate
+        self._config = config = shared.config
         # An app of this package checks the rate itself: only it knows when it waits for the body.
         unlimited = gate.is_ours or (config.body_timeout is None and config.min_rate == AUTO)
         self._body_rate = None if unlimited else gate.min_rate
-        self._config = config
         self._logs = request_logger(config) is not None
 
     async def __call__(self, scope: MutableScope, receive: Receive, send: Send, *_: object) -> None:

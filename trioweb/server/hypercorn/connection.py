@@ -54,9 +54,9 @@ class Connection:
     """
 
     def __init__(self, shared: Shared, stream: Stream, received: bytes) -> None:
-        gate, self._config, self._context, pulse, self._state = shared
+        _, self._config, self._context, pulse, self._state = shared
         self.stream = stream
-        self._app = Calls(gate, self._config)
+        self._app = Calls(shared)
         self._received = received
         self._socket = socket_of(stream)
         self._sending = trio.Lock()

@@ -8,44 +8,34 @@ from typing import Any
 from hypercorn.trio.udp_server import UDPServer
 from hypercorn.typing import ConnectionState
 
-from trioweb.ground.http.asgi import LifespanState
-from trioweb.server.config import ServerConfig
-from trioweb.server.gate import Gate
 from trioweb.server.hypercorn.calls import Calls
-from trioweb.server.hypercorn.context import Context
+from trioweb.server.shared import Shared
 
 
 class HTTP3:
     """Serves HTTP/3 on a socket.
 
     Args:
-        gate: the app and its limits.
-        config: the server's configuration.
-        context: what the connections of a worker share.
-        state: that of the app's lifespan.
+        shared: what all connections of a worker share.
         sock: the socket.
     """
 
-    def __init__(
-        self, gate: Gate, config: ServerConfig, context: Context, state: LifespanState, sock: socket.socket
-    ) -> None:
-        self._calls: Any = Calls(gate, config)
-        self._config = config
-        self._context: Any = context
-        self._state = state
+    def __init__(self, shared: Shared, sock: socket.socket) -> None:
+        self._shared = shared
         self._socket = sock
         self._server: UDPServer | None = None
 
     async def run(self) -> None:
         """Serve until the worker stops and the last request has ended."""
+        calls: Any = Calls(self._shared)
+        context: Any = self._shared.context
+        config, state = self._shared.config, ConnectionState(self._shared.state)
         while True:
-            self._server = UDPServer(
-                self._calls, self._config, self._context, ConnectionState(self._state), self._socket
-            )  # fmt: skip
+            self._server = UDPServer(calls, config, context, state, self._socket)
             try:
                 await self._server.run()
             except Exception:
-                await self._config.log.exception("serving HTTP/3 failed: its connections are lost, new ones are served")
+                await config.log.exception("serving HTTP/3 failed: its connections are lost, new ones are served")
             else:
                 return
             finally:

@@ -18,11 +18,10 @@ import trio
 from trioweb.ground.http.asgi import ASGIApp, LifespanState
 from trioweb.server.accepted import AcceptedConnection
 from trioweb.server.config import ServerConfig, Sockets
-from trioweb.server.gate import Gate
 from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.process.lifespan import Lifespan
-from trioweb.server.shared import Shared
+from trioweb.server.shared import Gate, Shared
 from trioweb.server.streams import PARTING_SECONDS
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Worker:
                 for sock in self._sockets.insecure_sockets:
                     listening.start_soon(self._accept, sock, None, shared, connections)
                 for sock in self._sockets.quic_sockets:
-                    connections.start_soon(self._open_quic(sock, state).run)
+                    connections.start_soon(self._open_quic(sock, shared).run)
                 listening.start_soon(self._stop_when_asked)
                 self.started = True
                 on_ready()
@@ -176,10 +175,10 @@ class Worker:
         self._connections.discard(connection)
         self._ended.unpark_all()
 
-    def _open_quic(self, sock: socket.socket, state: LifespanState) -> HTTP3:
+    def _open_quic(self, sock: socket.socket, shared: Shared) -> HTTP3:
         from trioweb.server.hypercorn.http3 import HTTP3  # noqa: PLC0415 - an extra
 
-        self._quic.append(HTTP3(self._gate, self._config, self._context, state, sock))
+        self._quic.append(HTTP3(shared, sock))
         return self._quic[-1]
 
     async def _warn_of(self, error: OSError) -> None:
