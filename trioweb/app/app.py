@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
 import trio
 
 from trioweb.app.dispatch import Dispatcher, Found, Mount, TrailingSlash, rooted
-from trioweb.app.names import RouteNames
 from trioweb.app.router import Route, Router
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
@@ -88,7 +87,6 @@ class App(Router):
         limits = Limits(max_body_size, *times, min_rate)
         self._policy = Policy(self, debug, limits, WritesInFlight(write_timeout))
         self._converters: dict[str, Converter] = dict(CONVERTERS)
-        self._names = RouteNames()
         self._managers: list[Manager] = []
         self._stack = Stack(self._begin)
         self._stopping = Stopping(self._policy)
@@ -222,7 +220,7 @@ class App(Router):
             LookupError: if no route has this name and these parameters.
             ValueError: if the route would not match the path.
         """
-        return self._names.path(name, params)
+        return self._dispatcher.path(name, params)
 
     def test_client(self, **options: Any) -> TestClient:
         """A client for tests, in the same process: see ``trioweb.testing.TestClient``.
@@ -246,9 +244,7 @@ class App(Router):
         if route.is_websocket:
             options = route.options
         endpoint = plan(route.handler, route.where, template.parameters, options, websocket=route.is_websocket)
-        table = self._dispatcher.sockets if route.is_websocket else self._dispatcher.table
-        table.add(template, route.methods, endpoint, endpoint.label)
-        self._names.add(route.name, template)
+        self._dispatcher.add(route.name, template, route.methods, endpoint)
         self._adopt(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

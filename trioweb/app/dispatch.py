@@ -6,6 +6,7 @@ The order is: routes; mounts; a route that differs by its trailing slash; the mo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -16,6 +17,7 @@ from trioweb.exchange.mounted import as_handler
 from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.routes import RouteTable
+from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import WEBSOCKET, Endpoint, plan
 from trioweb.messages.response import RedirectResponse, Response
 
@@ -75,6 +77,17 @@ class Dispatcher:
         self.table: RouteTable[Endpoint] = RouteTable()
         self.sockets: RouteTable[Endpoint] = RouteTable()
         self.mounts: list[Mount] = []
+        self._templates: dict[str, list[Template]] = {}
+
+    def add(self, name: str, template: Template, methods: frozenset[str], endpoint: Endpoint) -> None:
+        """Register a route, or a route of WebSockets. Several may have the same name.
+
+        Raises:
+            RouteError: if it matches the same requests as another.
+        """
+        table = self.sockets if WEBSOCKET in methods else self.table
+        table.add(template, methods, endpoint, endpoint.label)
+        self._templates.setdefault(name, []).append(template)
 
     def mount(self, path: str, app: ASGIApp) -> None:
         """Register a mount.
@@ -100,6 +113,22 @@ class Dispatcher:
         endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
         self.mounts.append(Mount(prefix, app, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
+
+    def path(self, name: str, params: Mapping[str, object]) -> str:
+        """The path of the route of this name that has these parameters.
+
+        Raises:
+            LookupError: if there is none.
+            ValueError: if the route would not match the path.
+        """
+        templates = self._templates.get(name, [])
+        for template in templates:
+            if template.parameters.keys() == params.keys():
+                return template.format(params)
+        if not templates:
+            raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(self._templates)) or 'none'}")
+        wanted = " or ".join(f"({', '.join(template.parameters)})" for template in templates)
+        raise LookupError(f"the route {name!r} takes {wanted}, got ({', '.join(params)})")
 
     def look_up(self, scope: Scope) -> Serving:
         """What serves a scope, for messages: the route, else the request's method and path."""
@@ -133,7 +162,7 @@ class Dispatcher:
         path = _path_of(scope)
         found = self.sockets.find(WEBSOCKET, path)
         if found is None and self._trailing_slash == "same":
-            found = self.sockets.find(WEBSOCKET, path[:-1] if path.endswith("/") else path + "/")
+            found = self.sockets.find(WEBSOCKET, _other(path))
         if found is not None:
             return found
         for mount in self.mounts:
@@ -152,7 +181,7 @@ class Dispatcher:
         for mount in self.mounts:
             if mount.prefix and _is_below(path, mount.prefix):
                 return _enter(mount, scope, path)
-        other = path[:-1] if path.endswith("/") else path + "/"
+        other = _other(path)
         # A redirect to "//host" would lead to that host.
         if self._trailing_slash != "strict" and not path.startswith("//") and (allowed := self.table.allowed(other)):
             if self._trailing_slash == "redirect":
@@ -202,6 +231,11 @@ def rooted(scope: Scope) -> Scope:
 
 def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
+
+
+def _other(path: str) -> str:
+    """The path that differs by its trailing slash."""
+    return path[:-1] if path.endswith("/") else path + "/"
 
 
 def _is_garbled(scope: Scope) -> bool:
