@@ -11,26 +11,26 @@ import trio
 
 
 class Event:
-    """An event with the interface of Hypercorn's."""
+    """An event with the interface of Hypercorn's, around one of trio's."""
 
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self.own = trio.Event()
 
     async def clear(self) -> None:
         """Unset it."""
-        self._event = trio.Event()
+        self.own = trio.Event()
 
     async def wait(self) -> None:
         """Wait until it is set."""
-        await self._event.wait()
+        await self.own.wait()
 
     async def set(self) -> None:
         """Set it."""
-        self._event.set()
+        self.own.set()
 
     def is_set(self) -> bool:
         """Whether it is set."""
-        return self._event.is_set()
+        return self.own.is_set()
 
 
 class Context:

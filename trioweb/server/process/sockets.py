@@ -66,8 +66,9 @@ def _address(sock: socket.socket) -> str:
 
 def close(sockets: Sockets, config: ServerConfig) -> None:
     """Close the sockets, and remove the files of UNIX sockets."""
-    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
-        sock.close()
+    for group in vars(sockets).values():
+        for sock in group:
+            sock.close()
     for bind in (*config.bind, *config.insecure_bind):
         if bind.startswith("unix:"):
             with suppress(OSError):
@@ -76,19 +77,13 @@ def close(sockets: Sockets, config: ServerConfig) -> None:
 
 def hand_over(sockets: Sockets) -> dict[str, list[int]]:
     """The descriptors to pass to a worker, for ``take_over``."""
-    return {
-        "secure": [sock.fileno() for sock in sockets.secure_sockets],
-        "insecure": [sock.fileno() for sock in sockets.insecure_sockets],
-        "quic": [sock.fileno() for sock in sockets.quic_sockets],
-    }
+    return {kind: [sock.fileno() for sock in group] for kind, group in vars(sockets).items()}
 
 
 def take_over(config: ServerConfig, handed: Mapping[str, list[int]]) -> Sockets:
     """The sockets of descriptors that the supervisor has passed on."""
-    binds = {kind: [f"fd://{number}" for number in handed[kind]] for kind in ("secure", "insecure", "quic")}
-    if config.ssl_enabled:
-        config.bind, config.insecure_bind = binds["secure"], binds["insecure"]
-    else:
-        config.bind, config.insecure_bind = binds["insecure"], []
-    config.quic_bind = binds["quic"]
+    secure, insecure, config.quic_bind = (
+        [f"fd://{number}" for number in handed[f"{kind}_sockets"]] for kind in ("secure", "insecure", "quic")
+    )
+    config.bind, config.insecure_bind = (secure, insecure) if config.ssl_enabled else (insecure, [])
     return config.create_sockets()

@@ -62,7 +62,7 @@ class Worker:
         self._connections: set[AcceptedConnection] = set()
         self._quic: list[HTTP3] = []
         self._ended = trio.lowlevel.ParkingLot()  # tasks that wait for the end of a connection
-        self._stop = trio.Event()
+        self._stop = self._context.terminate.own
         self._hurry = trio.Event()
         self._warned = False
         self.started = False
@@ -119,7 +119,6 @@ class Worker:
                     listening.start_soon(self._accept, sock, None, shared, connections)
                 for sock in self._sockets.quic_sockets:
                     connections.start_soon(self._open_quic(sock, shared).run)
-                listening.start_soon(self._stop_when_asked)
                 self.started = True
                 on_ready()
                 await self._stop.wait()
@@ -133,10 +132,6 @@ class Worker:
             while any(quic.busy for quic in self._quic):  # noqa: ASYNC110
                 await trio.sleep(QUIC_LOOK)
             connections.cancel_scope.cancel()
-
-    async def _stop_when_asked(self) -> None:
-        await self._context.terminate.wait()
-        self.stop()
 
     async def _break_off_after(self, seconds: float, scope: trio.CancelScope) -> None:
         with trio.move_on_after(seconds):
