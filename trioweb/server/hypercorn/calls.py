@@ -9,9 +9,8 @@ import trio
 from trioweb.ground.http.asgi import Message, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.transport import GIVEN_RATE
-from trioweb.server.hypercorn.records import CallRecord
+from trioweb.server.hypercorn.records import CallRecord, ResponseView
 from trioweb.server.hypercorn.refusals import END_SECONDS
-from trioweb.server.hypercorn.view import ResponseView
 from trioweb.server.logs.logs import request_logger
 from trioweb.server.refusals import BUSY, LATE_BODY, refusal
 from trioweb.server.shared import Shared

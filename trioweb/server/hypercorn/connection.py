@@ -89,7 +89,7 @@ class Connection:
         server = address_of(self._socket.family, self._socket.getsockname())
         self._expect(self._config.head_timeout)
         async with trio.open_nursery() as nursery:
-            requests = Requests(nursery, self._config, lambda: self._socket.fileno() != -1)
+            requests = Requests(nursery, self._config, lambda: self.is_open)
             try:
                 self._protocol = Protocol(
                     lambda kind: kind(
@@ -112,6 +112,11 @@ class Connection:
         with trio.move_on_after(PARTING_SECONDS, shield=True):
             await requests.ended()
         self.break_off()
+
+    @property
+    def is_open(self) -> bool:
+        """The connection is not closed."""
+        return bool(self._socket.fileno() != -1)
 
     # Reading
 
