@@ -53,10 +53,6 @@ class Site(ABC):
             HTTPError: if nothing does.
         """
 
-    @abstractmethod
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope by itself, or mounted in an app of another framework."""
-
 
 class Dispatcher:
     """The routes and mounts of an app.

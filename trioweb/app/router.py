@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import msgspec
 
@@ -14,6 +14,8 @@ from trioweb.handlers.endpoint import WEBSOCKET, RouteOptions, inherit, plan
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.signatures import label_of, name_of
 from trioweb.messages.limits import check_limit
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -89,7 +91,6 @@ class Router:
         if unknown:
             known = ", ".join(RouteOptions.__annotations__)
             raise TypeError(f"{path!r}: a route has no option {min(unknown)!r}: there are {known}")
-        self._check_path(path)
         if isinstance(methods, str):
             raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
         upper = frozenset(method.upper() for method in methods)
@@ -97,13 +98,7 @@ class Router:
             raise RouteError(f"{path!r}: give at least one method")
         if WEBSOCKET in upper:
             raise RouteError(f"{path!r}: a WebSocket has no method: write @app.websocket({path!r})")
-
-        def register(handler: H) -> H:
-            name = options.get("name") or name_of(handler)
-            self._register(Route(self._prefix + path, upper, handler, name, options))
-            return handler
-
-        return register
+        return self._registers(path, upper, options.get("name"), options)
 
     def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Register a handler for ``GET``, and for ``HEAD`` unless that has a handler of its own."""
@@ -144,12 +139,16 @@ class Router:
         Raises:
             RouteError: if the route is not valid, or matches the same WebSockets as another.
         """
+        options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
+        return self._registers(path, frozenset({WEBSOCKET}), name, options)
+
+    def _registers(
+        self, path: str, methods: frozenset[str], name: str | None, options: RouteOptions
+    ) -> Callable[[F], F]:
         self._check_path(path)
 
-        def register(handler: W) -> W:
-            options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
-            own = name or name_of(handler)
-            self._register(Route(self._prefix + path, frozenset({WEBSOCKET}), handler, own, options))
+        def register(handler: F) -> F:
+            self._register(Route(self._prefix + path, methods, handler, name or name_of(handler), options))
             return handler
 
         return register

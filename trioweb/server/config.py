@@ -15,20 +15,9 @@ SPARE_DESCRIPTORS: Final = 0.25
 
 
 class ServerConfig(Config):
-    """Hypercorn's configuration with the limits of ``trioweb run``. It has all attributes of Hypercorn's documentation.
+    """Hypercorn's configuration with the limits of ``trioweb run``: ``options.OPTIONS`` says what each attribute is.
 
-    Attributes:
-        http: the implementation of HTTP/1.1: "auto" for the server's own, "h11" for Hypercorn's.
-        h2c: clients may upgrade cleartext HTTP/1.1 to HTTP/2.
-        head_timeout: seconds for the head of a request; ``None`` for no limit, also below.
-        body_timeout: seconds without a byte of a request body while the app waits for it.
-        min_rate: bytes per second that a client must send of a body, or take of a response, while the server waits for
-            it. Unless given, the app's, and 240 for apps of other frameworks.
-        max_connections: connections that a worker serves at once; more wait in the system's queue (``backlog``).
-            Three quarters of the process's descriptors unless given.
-        max_requests_in_flight: requests that a worker serves at once; more are answered with a 503.
-        tcp_keep_alive: seconds without a packet after which the system probes a connection; ``0`` for never.
-        reload_dirs: directories that ``use_reloader`` watches.
+    It has all attributes of Hypercorn's documentation.
     """
 
     http: str = "auto"
@@ -43,7 +32,6 @@ class ServerConfig(Config):
     ssl_handshake_timeout = 10.0  # Hypercorn's is 60 s
     # With Hypercorn's 1,000 HTTP/2 connections close in the middle of streams, and the app is not told.
     keep_alive_max_requests = 2**31
-    worker_class = "trio"
 
     @property
     def connection_limit(self) -> int:
