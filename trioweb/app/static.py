@@ -121,7 +121,10 @@ class _SiteFile(FileResponse):
             if not is_missing(error):
                 raise
             try:
-                self._say_missing(method, request)
+                if not self._site.html:
+                    raise
+                self.status_code = 404
+                self._become((NOT_FOUND,), method, request)
             except OSError:
                 raise HTTPError(404) from None
 
@@ -142,12 +145,6 @@ class _SiteFile(FileResponse):
             site.tree.open((*place.names, INDEX), read=False)
             answer = self._moved()
             self.status_code, self.headers, self._stream = answer.status_code, answer.headers, None
-
-    def _say_missing(self, method: str, request: Headers) -> None:
-        if not self._site.html:
-            raise FileNotFoundError
-        self.status_code = 404
-        self._become((NOT_FOUND,), method, request)
 
     def _become(self, names: tuple[str, ...], method: str, request: Headers) -> None:
         self._names = names

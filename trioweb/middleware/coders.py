@@ -6,7 +6,7 @@ import importlib.util
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from trioweb.streams.coding import Coder
 
@@ -24,11 +24,8 @@ ZSTD_WINDOW: Final = 18
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-class Coding(NamedTuple):
-    """A content coding: its name in ``content-encoding``, and a function that makes a coder."""
-
-    name: str
-    start: Callable[[], Coder]
+Start: TypeAlias = Callable[[], Coder]
+"""Makes the coder of a response."""
 
 
 class _Coder:
@@ -70,11 +67,11 @@ def _zstd(level: int) -> Coder:
     return _Coder(made.compress, partial(made.flush, zstandard.COMPRESSOBJ_FLUSH_BLOCK), made.flush)
 
 
-def available(gzip_level: int, brotli_quality: int, zstd_level: int) -> dict[str, Coding]:
-    """The installed codings by name, the preferred first."""
-    codings = [Coding("gzip", partial(_gzip, gzip_level))]
+def available(gzip_level: int, brotli_quality: int, zstd_level: int) -> dict[str, Start]:
+    """The installed codings by their names in ``content-encoding``, the preferred first."""
+    codings: dict[str, Start] = {"gzip": partial(_gzip, gzip_level)}
     if importlib.util.find_spec("brotli") is not None:
-        codings.insert(0, Coding("br", partial(_brotli, brotli_quality)))
+        codings = {"br": partial(_brotli, brotli_quality), **codings}
     if importlib.util.find_spec("zstandard") is not None:
-        codings.insert(0, Coding("zstd", partial(_zstd, zstd_level)))
-    return {coding.name: coding for coding in codings}
+        codings = {"zstd": partial(_zstd, zstd_level), **codings}
+    return codings

@@ -13,7 +13,7 @@ from trioweb.ground.http.headers import vary_on
 from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import BODILESS, Response, stream_of
-from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, Coding, available
+from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, available
 from trioweb.streams.coding import Coder
 
 MINIMUM_SIZE: Final = 512
@@ -89,7 +89,7 @@ class Compression:
                 vary_on(headers, "accept-encoding")
             return response
         wanted = preferred(request.headers.getlist("accept-encoding"), list(self._codings))
-        coding = self._codings[wanted[0]] if wanted else None
+        coding = wanted[0] if wanted else None
         if stream is not None:
             if request.method == "HEAD":
                 marked = self._mark(response, coding)
@@ -100,20 +100,20 @@ class Compression:
             return response
         marked = len(body or b"") >= self._minimum_size and self._mark(response, coding)
         if marked and coding is not None and body and request.method != "HEAD":
-            finish = coding.start().finish
+            finish = self._codings[coding]().finish
             response.body = finish(body) if len(body) < IN_THREAD else await trio.to_thread.run_sync(finish, body)
         return response
 
-    def _choose(self, response: Response, coding: Coding | None) -> Coder | None:
+    def _choose(self, response: Response, coding: str | None) -> Coder | None:
         """The coder of a stream, chosen when its head is about to be sent."""
         length, stream = response.headers.get("content-length", ""), stream_of(response)
         if "content-encoding" in response.headers or not self._mark(response, coding):
             return None
         if stream is not None and length.isdigit():
             stream.declared = int(length)
-        return None if coding is None else coding.start()
+        return None if coding is None else self._codings[coding]()
 
-    def _mark(self, response: Response, coding: Coding | None) -> bool:
+    def _mark(self, response: Response, coding: str | None) -> bool:
         """Set the headers that compression needs. Returns whether the response is compressed."""
         headers = response.headers
         if not self._types.fullmatch(headers.get("content-type", "").partition(";")[0].strip().lower()):
@@ -121,7 +121,7 @@ class Compression:
         vary_on(headers, "accept-encoding")
         if coding is None:
             return False
-        headers["content-encoding"] = coding.name
+        headers["content-encoding"] = coding
         for name in ("content-length", "accept-ranges"):
             headers.pop(name, None)
         if "etag" in headers:  # the same content, but not the same bytes

@@ -170,6 +170,7 @@ class Connection:
         frame would corrupt the other requests of the connection.
         """
         if isinstance(event, RawData):
+            gone = False
             async with self._sending:
                 self._writes.begin(self.min_rate)
                 try:
@@ -177,8 +178,6 @@ class Connection:
                         await self.stream.send_all(event.data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     gone = True
-                else:
-                    gone = False
                 finally:
                     self._writes.end()
             if gone:

@@ -99,11 +99,9 @@ async def _stop_on_signals(worker: Worker, *signals: signal.Signals) -> None:
     with trio.open_signal_receiver(*signals) as received:
         first = math.inf
         async for _ in received:
-            now = trio.current_time()
-            if first == math.inf:
-                worker.stop()
-                first = now
-            elif now - first > SAME_SIGNAL:
+            worker.stop()
+            first = min(first, trio.current_time())
+            if trio.current_time() - first > SAME_SIGNAL:
                 worker.hurry()
 
 
