@@ -13,7 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Final, TextIO
+from typing import Any, Final
 
 import trio
 
@@ -150,18 +150,10 @@ class CoroutineWatch:
             warnings.showwarning = self._before
         sys.set_coroutine_origin_tracking_depth(self._depth)
 
-    def _show(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def _show(self, message: Warning | str, *rest: Any, **options: Any) -> None:
         found = _FORGOTTEN.match(str(message))
         if found is None:
-            self._before(message, category, filename, lineno, file, line)
+            self._before(message, *rest, **options)
             return
         places = [Place(path, int(number), *rest) for path, number, *rest in _ORIGIN.findall(str(message))]
         users = [place for place in places if is_users(place.filename)] or places
