@@ -45,6 +45,8 @@ class Context:
     """
 
     event_class: Final = Event
+    sleep = staticmethod(trio.sleep)
+    time = staticmethod(trio.current_time)
 
     def __init__(self, max_requests: int | None) -> None:
         self.max_requests = max_requests
@@ -65,13 +67,3 @@ class Context:
             self.requests += 1
             if self.requests > self.max_requests:
                 await self.terminate.set()
-
-    @staticmethod
-    async def sleep(wait: float) -> None:
-        """Wait."""
-        await trio.sleep(wait)
-
-    @staticmethod
-    def time() -> float:
-        """The time."""
-        return trio.current_time()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import trio
 from hypercorn.app_wrappers import WSGIWrapper
 from hypercorn.typing import WSGIFramework
 
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp
 
 
 def as_asgi(app: WSGIFramework, max_body_size: int) -> ASGIApp:
     """A WSGI app as an ASGI app. It runs in worker threads, with whole request bodies in memory."""
     wrapped: Any = WSGIWrapper(app, max_body_size)
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await wrapped(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-
-    return call
+    return partial(wrapped, sync_spawn=trio.to_thread.run_sync, call_soon=trio.from_thread.run)
