@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.urls import parse_authority
@@ -39,18 +39,15 @@ class TrustedHosts:
         """Call the next for a trusted host."""
         hosts = request.headers.getlist("host")
         named = parse_authority(hosts[0]) if len(hosts) == 1 else None
-        if named is None or not self._trusts(named.host) or _has_other_host(request, self._trusts):
+        claimed = [named.host if named else ""]
+        if (request.scope.get("raw_path") or b"/")[:1] != b"/":  # a URL, whose host counts (RFC 9112, section 3.2.2)
+            claimed.append(request.url.hostname or "")
+        if not all(map(self._trusts, claimed)):
             raise HTTPError(400, "There is no such host here.")
         return await call_next(request)
 
     def _trusts(self, name: str) -> bool:
         return name in self._names or name.endswith(self._endings)
-
-
-def _has_other_host(request: Request, trusts: Callable[[str], bool]) -> bool:
-    """Whether the target is a URL, whose host counts for ``request.url`` (RFC 9112, 3.2.2), with an untrusted host."""
-    target = request.scope.get("raw_path") or b"/"
-    return target[:1] != b"/" and not trusts(request.url.hostname or "")
 
 
 def _is_wildcard(host: object) -> bool:
