@@ -14,17 +14,20 @@ import msgspec
 import pytest
 import trio
 
-from trioweb import HTTPError, JSONResponse, Provide, Request, Response
+from trioweb import App, HTTPError, JSONResponse, Provide, Request, Response
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, parse_template
 from trioweb.handlers.endpoint import Endpoint, plan, to_response
 from trioweb.handlers.signatures import Kind
+from trioweb.messages.connection import Connection
 from trioweb.messages.response import stream_of
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
 
 LABEL = "app.handler"
+PLAIN = Connection({"type": "http", "query_string": b"", "headers": []}, App(), {})
+"""A request without a query."""
 
 
 def planned(handler: Callable[..., Any], path: str = "/") -> Endpoint:
@@ -100,7 +103,7 @@ async def _noted(n: Annotated[int, "how many"]) -> None: ...
         (lambda n: n, "/{n}", ("5",), {"n": "5"}),
         (lambda **rest: rest, "/{a}/{b:int}", ("x", 1), {"a": "x", "b": 1}),
         (lambda *_, b: b, "/{b}", ("y",), {"b": "y"}),
-        (lambda b, request: (b, request), "/{a}/{b}", ("x", "y"), {"b": "y", "request": None}),
+        (lambda b, request: (b, request), "/{a}/{b}", ("x", "y"), {"b": "y", "request": PLAIN}),
     ],
 )
 def test_path_parameters_are_filled(
@@ -108,7 +111,7 @@ def test_path_parameters_are_filled(
 ) -> None:
     """Path parameters go by name, converted where their annotation says so; the request has those not asked for."""
     names = parse_template(path, CONVERTERS).parameters
-    assert planned(handler, path).arguments.bind(dict(zip(names, given, strict=True)), None) == filled
+    assert planned(handler, path).arguments.bind(dict(zip(names, given, strict=True)), PLAIN) == filled
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", "x"), ("n", "1.5"), ("color", "blue"), ("kind", "c"), ("key", "5")])
@@ -120,7 +123,7 @@ def test_a_path_parameter_that_does_not_fit(name: str, value: str) -> None:
     ) -> None: ...
 
     with pytest.raises(HTTPError, match=f"The request does not fit. path.{name}: ") as caught:
-        planned(handler, f"/{{{name}}}").arguments.bind({name: value}, None)
+        planned(handler, f"/{{{name}}}").arguments.bind({name: value}, PLAIN)
     assert caught.value.status == 422
 
 
@@ -247,7 +250,7 @@ async def test_how_handlers_are_called(handler: Callable[..., Any], kind: Kind, 
     """Functions, methods, objects, partials and decorated functions are called as what they are, under their names."""
     endpoint = planned(handler, "/{name}")
     assert endpoint.kind is kind
-    value = await endpoint.call({"name": "ada"}, None)
+    value = await endpoint.call({"name": "ada"}, PLAIN)
     if hasattr(value, "__anext__"):
         [value] = [chunk async for chunk in value]
     elif not isinstance(value, str):
