@@ -13,8 +13,8 @@ import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioweb.ground.errors import WebSocketDisconnect
-from trioweb.io.duplex import LOOK_SECONDS, RELEASE_SECONDS, Duplex
-from trioweb.io.transport import COUNTED, READ_AHEAD, Transport
+from trioweb.io.duplex import RELEASE_SECONDS, Duplex
+from trioweb.io.transport import COUNTED, LOOK_SECONDS, READ_AHEAD, Transport
 
 
 class Wire(Transport):

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, RUNNERS, Server, read_all, read_until, reset_connection
-from trioweb.handlers.sweep import LOOK_SECONDS
+from trioweb.io.transport import LOOK_SECONDS
 
 JSON = "Content-Type: application/json\r\n"
 BIG = 10_000_000

@@ -265,7 +265,7 @@ class App(Router):
                 del rest, scope, receive, send  # it may take hours
                 await serving
 
-    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[None]] | None:
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[object]] | None:
         """Serve a scope, or return a function that does: while it runs, no frame holds what dispatch needed."""
         kind = scope["type"]
         if scope.get("root_path") or scope.get("path", "/")[:1] != "/":

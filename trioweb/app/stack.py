@@ -13,7 +13,7 @@ from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.transport import PLAIN, own_transport
 
-Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[None]] | None]]
+Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[object]] | None]]
 """An ASGI app that may return a function for the rest of its work."""
 
 

@@ -17,7 +17,7 @@ from typing import Final, TypeVar, cast
 
 import trio
 
-from trioweb.exchange.policy import Policy, Registered, log, report
+from trioweb.exchange.policy import Policy, Registered, log, report, report_sent
 from trioweb.exchange.room import Room, Start
 from trioweb.ground.errors import HTTPError, StreamTimeout, forget
 from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
@@ -25,7 +25,7 @@ from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.handlers.endpoint import Endpoint
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.inbox import Inbox
-from trioweb.io.outbox import ENDED, Outbox
+from trioweb.io.outbox import Outbox
 from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, own_transport
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.request import Request
@@ -292,10 +292,8 @@ class Call:
         if outbox is None or not outbox.started:
             if not isinstance(failure, HTTPError):
                 report(failure, self.scope, f"{label or self.endpoint.label} failed")
-        elif outbox.state is ENDED:
-            report(failure, self.scope, f"failed after its response of {outbox.sent} bytes was sent")
         else:
-            report(failure, self.scope, f"the response was broken off after {outbox.sent} bytes")
+            report_sent(failure, self.scope, outbox)
 
 
 async def close_unsent(response: Response | None) -> None:

@@ -19,18 +19,17 @@ from trioweb.exchange.call import Call
 from trioweb.exchange.chain import Chain
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.ending import give_up
-from trioweb.exchange.finishing import Finishing, Outcome, watched
+from trioweb.exchange.finishing import Finishing, Outcome, finish, watched
 from trioweb.exchange.handling import call_handler, call_in_scope
-from trioweb.exchange.inline import is_simple, send_inline
 from trioweb.exchange.policy import report, split_cancelled
+from trioweb.exchange.streaming import is_simple, send_alone
 from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.io.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
-from trioweb.io.transport import DirectTransport
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import BODILESS, Response
 
-Rest = Callable[[], Awaitable[None]]
+Rest = Callable[[], Awaitable[object]]
 """The rest of a request's work, without references to what it does not need: it may take hours."""
 
 
@@ -134,7 +133,7 @@ class Exchange(Call):
             and (self.room is None or not self.room.interrupted)
             and is_simple(self, outcome, self.own)
         ):
-            return send_inline(self, outcome, cast("DirectTransport", self.own))
+            return send_alone(self, outcome, self.own, finish)
         return partial(Finishing(self, self._take_delivery()).run, outcome)
 
     def _interrupt_call(self) -> None:

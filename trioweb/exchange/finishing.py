@@ -11,8 +11,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar, cast
 
 import trio
@@ -27,8 +26,9 @@ from trioweb.exchange.whole import UnreadBody, is_small, send_small
 from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import Outbox
-from trioweb.io.transport import DirectTransport, Transport
+from trioweb.io.transport import Transport
 from trioweb.messages.response import Response
+from trioweb.streams.stepping import stepping
 
 T = TypeVar("T")
 Outcome = Response | Exception | None
@@ -103,6 +103,7 @@ class Finishing:
     async def _deliver(self, response: Response | None) -> Exception | None:
         """Send a response. Returns its failure."""
         call, outbox = self._call, self._outbox
+        failure: Exception | None = None
         try:
             if response is not None:
                 response = await call.prepared(response)
@@ -116,18 +117,21 @@ class Finishing:
             # has none.
             unread = self._unread.expected and not call.inbox.complete
             if self._delivery is None and is_small(call, response) and not unread:
-                sending = send_small(call, response, outbox, self._unread)
+                sending: Awaitable[Exception | None] = send_small(call, response, outbox, self._unread)
             else:
                 sending = (self._delivery or Delivery(call)).deliver(response, outbox, self._unread)
             del response
-            await sending
-            if not (outbox.started or call.inbox.gone):  # the nursery has ended the stream before its first chunk
-                return await call.cut_short(None)
+            failure = await sending
+            if failure is None and not (outbox.started or outbox.gone or call.inbox.gone):
+                failure = await call.cut_short(None)  # the nursery has ended the stream before its first chunk
         except Exception as error:
-            return taken(error)
+            failure = taken(error)
         finally:
             self._delivery = None
-        return None
+        try:
+            return failure
+        finally:
+            del failure
 
     async def _answer(self, failure: Exception) -> tuple[Response | Exception, bool]:
         """Close the nursery and call the error handler. Returns the response, and whether it is the default one."""
@@ -150,6 +154,11 @@ class Finishing:
         return ClientDisconnected("the client left before its response"), True
 
 
+def finish(call: Call, outcome: Outcome) -> Coroutine[object, object, None]:
+    """Send a response, or what error handlers return for a failure: see ``Finishing.run``."""
+    return Finishing(call).run(outcome)
+
+
 def _ask_server(inbox: Inbox, transport: Transport) -> None:
     """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
     inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
@@ -160,21 +169,20 @@ async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: obj
     own, scope = call.own, call.cancel_scope
     scope.shield = False
     watching: trio.CancelScope | None = None
-    direct: DirectTransport | None = None
+    direct = call.cancels_handler and own.is_direct(call.send)
     if call.cancels_handler:
-        if isinstance(own, DirectTransport) and own.is_direct(call.send):
-            direct = own
-            direct.watch(call)
+        if direct:
+            own.watch(call)
         else:
             watching = trio.CancelScope()
             if call.may_have_body:  # `receive` gives the disconnect after the body, which may stay unread
                 _ask_server(call.inbox, call.find_transport())
             call.start(watch_departure, call.inbox, watching, scope.cancel)
     try:
-        value = await _resumed(coroutine, trap)
+        value = await stepping(coroutine, trap=trap)
     finally:
-        if direct is not None:
-            direct.watch(None)
+        if direct:
+            own.watch(None)
         elif watching is not None:
             watching.cancel()
     if call.room is None:  # else the response is not sent in this scope
@@ -182,24 +190,3 @@ async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: obj
         await trio.lowlevel.checkpoint_if_cancelled()
     scope.shield = own.cancels is None
     return value
-
-
-@types.coroutine
-def _resumed(coroutine: Coroutine[object, object, T], trap: object) -> Generator[object, object, T]:
-    """Await the rest of a coroutine whose first step has given ``trap``: trio gets it, and the coroutine the result."""
-    reply = None
-    try:
-        while True:
-            try:
-                reply = yield trap
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as raised:
-                trap = coroutine.throw(raised)
-            else:
-                trap = coroutine.send(reply)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    finally:
-        del reply  # it may be an exception of trio's, whose traceback refers to this frame

@@ -21,6 +21,7 @@ from trioweb.ground.traces import format_trace
 from trioweb.handlers.layers import Middleware
 from trioweb.handlers.signatures import label_of, takes
 from trioweb.handlers.sweep import WritesInFlight
+from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import Application
 from trioweb.messages.limits import Limits
@@ -177,6 +178,14 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
     if not is_departure(failure):
         log(logging.ERROR, scope, text, failure)
         (own_transport(scope) or PLAIN).failed(failure)
+
+
+def report_sent(failure: Exception, scope: Scope, outbox: Outbox) -> None:
+    """As ``report``, after the response has started."""
+    if outbox.state is ENDED:
+        report(failure, scope, f"failed after its response of {outbox.sent} bytes was sent")
+    else:
+        report(failure, scope, f"the response was broken off after {outbox.sent} bytes")
 
 
 def log(level: int, scope: Scope, text: str, failure: Exception | None = None) -> None:

@@ -65,7 +65,6 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
     sending = outbox.whole(body)
     del body, response  # the exception of a lost client is in a reference cycle with trio's frames, and with this one
     await sending
-    await unread.stop()
 
 
 def is_small(call: Call, response: Response) -> bool:
@@ -86,5 +85,6 @@ async def send_small(call: Call, response: Response, outbox: Outbox, unread: Unr
             sending = send_whole(call, response, outbox, unread)
             del response
             await sending
+            await unread.stop()
         finally:
             writes.now.pop(outbox, None)

@@ -14,12 +14,10 @@ import trio
 
 from trioweb.ground.pace import Pace
 from trioweb.io.outbox import Outbox
-from trioweb.io.transport import Transport
+from trioweb.io.transport import LOOK_SECONDS, Transport
 
 LOOKS: Final = 4
 """Looks within the write timeout: a write is aborted after the timeout, at most one look later."""
-LOOK_SECONDS: Final = 0.5
-"""The most seconds between looks, for the least rate of clients."""
 
 
 class Writer(Protocol):
@@ -39,17 +37,16 @@ class Taking:
 
     Args:
         outbox: sends the response.
-        rate: returns the least bytes a second; ``None`` for no limit.
+        rate: the least bytes a second.
         on_slow: called once if the client is slower.
     """
 
-    __slots__ = ("_called", "_on_slow", "_outbox", "_pace", "_rate", "_waiting")
+    __slots__ = ("_called", "_on_slow", "_outbox", "_pace", "_waiting")
 
-    def __init__(self, outbox: Outbox, rate: Callable[[], float | None], on_slow: Callable[[], object]) -> None:
+    def __init__(self, outbox: Outbox, rate: float, on_slow: Callable[[], object]) -> None:
         self._outbox = outbox
         self._on_slow = on_slow
-        self._rate = rate
-        self._pace = Pace(None)
+        self._pace = Pace(rate)
         self._waiting = False  # the last look found a write in progress
         self._called = False
 
@@ -61,7 +58,6 @@ class Taking:
             self._waiting = False
         elif not self._waiting:
             self._waiting = True
-            self._pace.rate = self._rate()
             self._pace.start(since, taken)
         elif self._pace.look(now, taken, since):
             self._called = True

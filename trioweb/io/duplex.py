@@ -23,10 +23,8 @@ from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.outbox import CLIENT_LEFT, sendable
-from trioweb.io.transport import COUNTED, PLAIN, READ_AHEAD, Transport
+from trioweb.io.transport import COUNTED, LOOK_SECONDS, PLAIN, READ_AHEAD, Transport
 
-LOOK_SECONDS: Final = 0.5
-"""Seconds between checks whether the peer of a WebSocket has disconnected, while its messages wait to be read."""
 RELEASE_SECONDS: Final = 0.25
 """Seconds that a released ``send`` may take to return by itself; then it is cancelled."""
 

@@ -19,14 +19,12 @@ import trio
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.http.asgi import Message, Receive
 from trioweb.ground.pace import GRACE, Pace
-from trioweb.io.transport import READ_AHEAD
+from trioweb.io.transport import LOOK_SECONDS, READ_AHEAD
 
 DISCARD_LIMIT: Final = 8 * 2**20
 """Bytes of an unread request body that are read and dropped; for more the connection is closed."""
 DISCARD_SECONDS: Final = 2.0
 """Seconds that a response waits before its end for the rest of an unread body, so that the client is not reset."""
-LOOK_SECONDS: Final = 0.5
-"""Seconds between questions to a server whether the client has disconnected, while the body is not read."""
 GLANCE_SECONDS: Final = 0.02
 """Seconds without a read of the body after which ``departed`` reads ahead."""
 SMALLEST: Final = 64

@@ -4,7 +4,7 @@ Rules that this module alone enforces:
 
 * Messages are sent in the order of ``_NEXT``: one head, parts of the body, one end.
 * A ``content-length`` is kept: no byte more is sent, and no end after fewer.
-* Callers hold a shield: a cancellation in ``send`` would leave the server's connection in an undefined state.
+* Callers hold a ``shield``: a cancellation in ``send`` would leave the server's connection in an undefined state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import trio
 from trioweb.ground.errors import ClientDisconnected, ContentLengthError
 from trioweb.ground.http.asgi import Send
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.transport import PLAIN, DirectTransport, Transport
+from trioweb.io.transport import PLAIN, Transport
 
 CLIENT_LEFT: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 """What ``send`` may raise after a disconnect: an ``OSError`` by ASGI, an exception of trio's from inside a server."""
@@ -42,7 +42,7 @@ class Outbox:
     """Sends one response."""
 
     __slots__ = (
-        "_remaining", "_send", "_version", "before_end", "gone", "handed", "scope", "sending", "sending_since",
+        "_remaining", "_send", "_shield", "_version", "before_end", "gone", "handed", "sending", "sending_since",
         "sent", "state", "transport",
     )  # fmt: skip
 
@@ -64,8 +64,7 @@ class Outbox:
         """What the current ``send`` sends: "start", "body" or "end"; empty if there is none."""
         self.sending_since: float | None = None
         """When the current ``send`` began, by trio's clock."""
-        self.scope: trio.CancelScope | None = None
-        """The shield of a stream's sender, for ``release``."""
+        self._shield: trio.CancelScope | None = None
 
     @property
     def started(self) -> bool:
@@ -76,6 +75,11 @@ class Outbox:
     def fulfilled(self) -> bool:
         """All bytes of the declared length were sent: the client has the whole response."""
         return self._remaining == 0
+
+    def shield(self) -> trio.CancelScope:
+        """A scope to send in: it shields, unless the server's writes may be cancelled. ``release`` may cancel it."""
+        self._shield = trio.CancelScope(shield=self.transport.cancels is None)
+        return self._shield
 
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
         """Send the head, without headers that only the server may set. ``bodiless``: no body follows."""
@@ -142,7 +146,7 @@ class Outbox:
         self.sent += sent
         return sent
 
-    def offer(self, transport: DirectTransport, parts: list[bytes]) -> bool:
+    def offer(self, parts: list[bytes]) -> bool:
         """Send parts of a body without a declared length, as far as the client receives them now. Does not block.
 
         Returns:
@@ -156,7 +160,7 @@ class Outbox:
             return True
         self._begin("body")
         try:
-            taken = transport.offer(parts)
+            taken = self.transport.offer(parts)
         except CLIENT_LEFT as error:
             raise self._lost() from error
         self.sent += sum(map(len, parts))
@@ -164,14 +168,14 @@ class Outbox:
             self._done()
         return taken
 
-    async def flushed(self, transport: DirectTransport) -> None:
+    async def flushed(self) -> None:
         """Wait until all that was offered is sent.
 
         Raises:
             ClientDisconnected: if the client has disconnected.
         """
         try:
-            await transport.flushed()
+            await self.transport.flushed()
         except CLIENT_LEFT as error:
             raise self._lost() from error
         self._done()
@@ -241,7 +245,7 @@ class Outbox:
     def release(self) -> None:
         """Wake a ``send`` that waits for a client which has disconnected or receives nothing. Does not block."""
         if self.sending:
-            self.transport.release(self.scope if self.sending != "start" else None)
+            self.transport.release(self._shield if self.sending != "start" else None)
 
     def _advance(self, event: str) -> None:
         try:

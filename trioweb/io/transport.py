@@ -23,8 +23,22 @@ of text), or pipelined requests. Then the client has to wait.
 
 Hypercorn buffers ten more messages, each of at most ``websocket_max_message_size`` (16 MiB by default).
 """
+LOOK_SECONDS: Final = 0.5
+"""Seconds between looks at a client, where nothing tells that it has disconnected, or receives too slowly."""
 COUNTED: Final = 1024
 """The least bytes that a WebSocket's message counts: at most 64 messages are read ahead, however short they are."""
+
+
+class Watcher(Protocol):
+    """Is told of a client."""
+
+    def left(self) -> None:
+        """The client has disconnected. Does not block."""
+        ...
+
+    def look(self) -> float:
+        """Check time limits. Called soon, and then at the returned times, by trio's clock. Does not block."""
+        ...
 
 
 async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
@@ -151,26 +165,10 @@ class Transport:
     def failed(self, error: Exception) -> None:
         """Called with each error that is logged: a test client raises it."""
 
-
-class Watcher(Protocol):
-    """Is told of a client."""
-
-    def left(self) -> None:
-        """The client has disconnected. Does not block."""
-        ...
-
-    def look(self) -> float:
-        """Check time limits. Called soon, and then at the returned times, by trio's clock. Does not block."""
-        ...
-
-
-class DirectTransport(Transport):
-    """The connection of one request, on a server that needs no task to write to its client, or to watch it."""
-
-    __slots__ = ()
+    # Without a task
 
     def is_direct(self, send: Send) -> bool:  # noqa: ARG002
-        """Whether the methods below can be used for the request in its current state.
+        """Whether the server needs no task to write to its client, or to watch it: then use the methods below.
 
         ``send`` is that of the app's call: if it is not the server's own, a wrapper must see what is sent.
         """
@@ -202,8 +200,9 @@ class DirectTransport(Transport):
 
     def watch(self, watcher: Watcher | None) -> None:
         """Report the client to ``watcher``, or with ``None`` no longer. Does not block."""
+        raise NotImplementedError
 
-    def start(self, async_fn: Callable[[], Awaitable[None]]) -> None:
+    def start_task(self, async_fn: Callable[[], Awaitable[None]]) -> None:
         """Run a function in a task of its own, which may outlive the request, but not the server. Does not block."""
         raise NotImplementedError
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Awaitable
 from contextlib import nullcontext
 from time import perf_counter
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import trio
 
@@ -27,6 +27,8 @@ from trioweb.ground.errors import forget
 
 SMALLEST: Final = 64
 """The least bytes that a chunk counts."""
+PARTS: Final = 16
+"""Up to so many chunks are passed on as they are; more are joined first."""
 TURN: Final = 0.001
 """Seconds that a producer may run without a checkpoint."""
 
@@ -42,12 +44,20 @@ class Outcome(enum.Enum):
     INTERRUPTED = "interrupted"
 
 
+class Writer(Protocol):
+    """A ``Sender``, whose module imports this one."""
+
+    async def write(self) -> bool:
+        """Write all chunks; or return ``False`` at once, if a second task does. Raises only a cancellation."""
+        ...
+
+
 class ByteChannel:
     """Has one producer and one sender, both trio tasks, unless ``ThreadEnd`` gives the producer's end to a thread."""
 
     __slots__ = (
         "_guard", "_room", "_sender", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
-        "piece", "silent_since", "waiting", "wanted",
+        "piece", "waiting", "wanted", "writer",
     )  # fmt: skip
 
     def __init__(self, limit: int, piece: int | None = None) -> None:
@@ -67,8 +77,8 @@ class ByteChannel:
         """The sender takes nothing more."""
         self.nudged = False
         """The sender was woken by ``nudge``."""
-        self.silent_since: float | None = None
-        """When the sender began to wait for the next chunk, by trio's clock."""
+        self.writer: Writer | None = None
+        """Writes the chunks in the producer's own task, if there is no other sender."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
         # The task of the sender while it waits: smaller than a parking lot, since most of thousands of streams wait.
         self._sender: trio.lowlevel.Task | None = None
@@ -82,16 +92,15 @@ class ByteChannel:
 
         A cancellation, or the end of the stream, is raised; the chunk stays accepted.
         """
-        self._wake_sender()
+        if self._sender is not None:
+            self.wake_sender()
         if self.waiting > self.limit:
             await self._wait_for_room()
             await self._check_closed()
-            return
-        now = perf_counter()
-        if now - self._turn_at > TURN:
-            self._turn_at = now
+        if perf_counter() - self._turn_at > TURN:
             self.mark = 0
             await trio.lowlevel.checkpoint()
+            self._turn_at = perf_counter()
         else:
             self.mark = min(self.limit, 2 * self.waiting)
 
@@ -106,6 +115,11 @@ class ByteChannel:
 
     async def _wait_for_room(self) -> None:
         while self.waiting > self.limit and not self.closed:
+            if self.writer is not None:
+                began = self._turn_at
+                if await self.writer.write():
+                    self._turn_at = began  # `take` has set it, but no other task may have run
+                    continue
             if self._room is None:
                 self._room = trio.lowlevel.ParkingLot()
             await self._room.park()
@@ -119,7 +133,7 @@ class ByteChannel:
         """Append and wake the sender. Does not block: the caller has waited for room."""
         self.chunks.append(data)
         self.waiting += max(len(data), SMALLEST)
-        self._wake_sender()
+        self.wake_sender()
 
     def finish(self, outcome: Outcome, failure: Exception | None = None) -> None:
         """Set how the producer ended. Does not block; what was appended before is still taken."""
@@ -128,9 +142,10 @@ class ByteChannel:
             self.chunks.clear()
         else:
             self.failure = failure
-        self._wake_sender()
+        self.wake_sender()
 
-    def _wake_sender(self) -> None:
+    def wake_sender(self) -> None:
+        """Wake a task that has awaited ``sleep``. Does not block."""
         self.wanted = False
         if self._sender is not None:
             trio.lowlevel.reschedule(self._sender)
@@ -155,25 +170,31 @@ class ByteChannel:
             if not self.wanted:
                 return False
             self.mark = 0
-        if self.silent_since is None:
-            self.silent_since = trio.current_time()
         return True
 
     def nudge(self) -> None:
         """Wake a waiting sender without a chunk, to send a ping. Does not block."""
         self.nudged = True
-        self._wake_sender()
+        self.wake_sender()
 
     def take(self) -> bytes:
         """Take all chunks, joined, but at most twice ``piece`` bytes; ``b""`` if there are none. Does not block."""
         with self._guard as threaded:
             data = self._cut()
-            self.silent_since = None
             self._turn_at = perf_counter()
             self.mark = 0
             if self.waiting <= self.limit:
                 self._notify_room(threaded)
         return data
+
+    def take_parts(self) -> list[bytes]:
+        """As ``take``, without joining a few chunks."""
+        if len(self.chunks) > PARTS or self.waiting > 2 * self.limit:
+            return [self.take()]
+        parts = self.chunks[:]
+        self.chunks.clear()
+        self.take()
+        return cast("list[bytes]", parts)
 
     async def finished(self) -> None:
         """Wait for the end of the producer, for a sender that takes nothing more."""
@@ -190,7 +211,7 @@ class ByteChannel:
                 del failure
 
     def sleep(self) -> Awaitable[object]:
-        """Await what this returns to sleep until ``_wake_sender``. A cancellation loses nothing."""
+        """Await what this returns to sleep until ``wake_sender``. A cancellation loses nothing."""
         self._sender = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105 - saves a frame for each stream
 
@@ -255,7 +276,7 @@ class ThreadEnd:
             channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
             wanted, channel.wanted = channel.wanted, False
         if wanted:  # without the lock, or the sender would wait for it as soon as it wakes
-            self._token.run_sync_soon(channel._wake_sender)
+            self._token.run_sync_soon(channel.wake_sender)
         if waiting > channel.limit:
             self._wait_for_room()
         return not (self._stopped or channel.closed)

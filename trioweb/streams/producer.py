@@ -18,7 +18,6 @@ import trio
 
 from trioweb.ground.chunks import Encoder
 from trioweb.ground.errors import StreamTimeout, taken, unwrap
-from trioweb.ground.pace import due
 from trioweb.streams.channel import ByteChannel, Outcome
 from trioweb.streams.closing import close_generator, close_generators
 from trioweb.streams.driver import First, drive, encoded, first_chunk
@@ -36,17 +35,16 @@ class Producer:
     """
 
     __slots__ = (
-        "_begun", "_ended", "_handled", "_pinged", "_released", "_scope", "_timeout", "channel", "encoder",
+        "_begun", "_ended", "_handled", "_released", "_scope", "_timeout", "channel", "encoder",
         "interrupted", "on_end", "stream",
     )  # fmt: skip
 
-    def __init__(self, stream: Stream, where: str, channel: ByteChannel | None = None) -> None:
+    def __init__(self, stream: Stream, where: str) -> None:
         self.stream = stream
         stream.begun = True
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
         self._ended = False  # by `end`
-        self._pinged = -math.inf
         self.interrupted = False
         """It was cancelled by ``interrupt``."""
         self.on_end: Callable[[], None] | None = None
@@ -55,7 +53,7 @@ class Producer:
         self._begun: trio.Event | None = None  # the first chunk is there, or the producer has ended
         self._released: trio.Event | None = None  # `start`, after `begin`
         self.encoder = Encoder(where, stream.encode)
-        self.channel = channel or ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
+        self.channel = ByteChannel(0 if stream.buffered else stream.buffer_size, stream.buffer_size)
 
     @property
     def where(self) -> str:
@@ -79,39 +77,6 @@ class Producer:
         self.interrupted = True
         self._scope.cancel()
 
-    @property
-    def silent_since(self) -> float | None:
-        """When its sender began to wait for a chunk, by trio's clock; ``None`` while it does not wait."""
-        return self.channel.silent_since
-
-    def ping(self) -> None:
-        """Have the sender send ``Stream.ping_chunk``. Does not block."""
-        self.channel.nudge()
-
-    def check_silence(self, *, started: bool) -> float:
-        """End a silent producer after its ``idle_timeout``, or send a ping. Does not block.
-
-        Args:
-            started: the head was sent.
-
-        Returns:
-            When to call this again, by trio's clock.
-        """
-        stream, now, since = self.stream, trio.current_time(), self.silent_since
-        silent, since = since is not None, now if since is None else since
-        idle_due = due(since, stream.idle_timeout)
-        if silent and idle_due <= now:
-            self.cancel(self.silence())
-            return math.inf
-        if stream.ping is None or stream.maps:  # pings of a stream with maps go through them: `with_pings`
-            return idle_due
-        ping_due = due(max(since, self._pinged), stream.ping)
-        if silent and ping_due <= now:
-            if started:
-                self.ping()
-            self._pinged, ping_due = now, now + stream.ping
-        return min(idle_due, ping_due)
-
     def silence(self) -> StreamTimeout:
         """The error of a stream that exceeds its ``idle_timeout``."""
         return StreamTimeout(f"{self.where} gave nothing for its idle_timeout of {self.stream.idle_timeout} s")
@@ -124,9 +89,7 @@ class Producer:
         """
         self._begun, self._released = trio.Event(), trio.Event()
         nursery.start_soon(self.run, name=TASK)
-        self.channel.silent_since = trio.current_time()
         await self._begun.wait()
-        self.channel.silent_since = None
         self.channel.raise_failure()
 
     def start(self, nursery: trio.Nursery) -> None:

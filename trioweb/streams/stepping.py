@@ -1,4 +1,4 @@
-"""Runs a coroutine step by step inside a trio task, and calls a function before each of its waits.
+"""Runs a coroutine step by step inside a trio task, and can call a function before each of its waits.
 
 A coroutine waits by yielding a value, a trap, to trio's loop, and is resumed with a result. Both are passed on, so that
 trio sees one task, whose cancel scopes, nurseries and deadlines work as usual. Values that are no traps of trio, as
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 
 def _trap_of(wait: Coroutine[object, object, object]) -> Any:
@@ -28,17 +30,23 @@ _WAIT: Final = type(_trap_of(trio.lowlevel.wait_task_rescheduled(lambda _: trio.
 
 @types.coroutine
 def stepping(
-    coroutine: Coroutine[object, object, None], on_wait: Callable[[bool], None]
-) -> Generator[object, object, None]:
-    """Await a coroutine, and call ``on_wait`` before each of its waits, with whether it is only a checkpoint.
+    coroutine: Coroutine[object, object, T], on_wait: Callable[[bool], None] | None = None, trap: object = None
+) -> Generator[object, object, T]:
+    """Await a coroutine.
 
-    ``on_wait`` must neither block nor raise.
+    Args:
+        coroutine: it has not begun, or its first step has given ``trap``.
+        on_wait: called before each of its waits, with whether it is only a checkpoint. Must neither block nor raise.
+        trap: that of its first step.
     """
     reply = None
     try:
-        trap = coroutine.send(None)
+        if trap is None:
+            trap = coroutine.send(None)
         while True:
-            if trap is _CHECKPOINT:
+            if on_wait is None:
+                pass
+            elif trap is _CHECKPOINT:
                 on_wait(True)
             elif type(trap) is _WAIT:
                 on_wait(False)
@@ -48,7 +56,17 @@ def stepping(
                 trap = coroutine.throw(raised)
             else:
                 trap = coroutine.send(reply)
-    except StopIteration:
-        return
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
     finally:
         del reply  # it may be an exception of trio's, whose traceback refers to this frame
+
+
+def run_at_once(coroutine: Coroutine[object, object, None]) -> None:
+    """Run a coroutine that does not wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("this server keeps the head of a response waiting")

@@ -18,7 +18,7 @@ import trio
 from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.ground.pace import Pace
-from trioweb.io.transport import READ_AHEAD, DirectTransport, Watcher, send_whole
+from trioweb.io.transport import LOOK_SECONDS, READ_AHEAD, Transport, Watcher, send_whole
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.head import Head
@@ -27,8 +27,6 @@ from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
 from trioweb.server.refusals import LATE_BODY
 
-LOOK_SECONDS: Final = 0.5
-"""Seconds between checks for a disconnect once ``READ_AHEAD`` bytes are buffered."""
 WRITING: Final = "a response that waits for its client"
 """The name of the task that writes it."""
 
@@ -36,7 +34,7 @@ Scopes = tuple[trio.CancelScope, trio.CancelScope]
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Cycle(DirectTransport):
+class Cycle(Transport):
     """One request and its response.
 
     Args:
@@ -233,7 +231,7 @@ class Cycle(DirectTransport):
         reader = self._line.reader
         return not reader.complete and (self._expects or (reader.remaining or 0) > DRAINED)
 
-    # See Transport and DirectTransport
+    # See Transport
 
     async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
         """See ``Transport``."""
@@ -289,25 +287,25 @@ class Cycle(DirectTransport):
         return self._line.wire.has_left()
 
     def is_direct(self, send: Send) -> bool:
-        """See ``DirectTransport``: so it is if the request is complete, and the connection not under TLS."""
+        """See ``Transport``: so it is if the request is complete, and the connection not under TLS."""
         return send == self.send and self._line.reader.complete and self._line.wire.is_watched
 
     @property
     def pending(self) -> bool:
-        """See ``DirectTransport``."""
+        """See ``Transport``."""
         return bool(self._line.wire.rest)
 
     def offer(self, parts: list[bytes]) -> bool:
-        """See ``DirectTransport``."""
+        """See ``Transport``."""
         before, after = self._frame(sum(map(len, parts)), True)
         return self._line.wire.write_nowait([before, *parts, after])
 
     def flushed(self) -> Awaitable[None]:
-        """See ``DirectTransport``."""
+        """See ``Transport``."""
         return self._line.taken(self._line.wire.flushed())
 
     def watch(self, watcher: Watcher | None) -> None:
-        """See ``DirectTransport``."""
+        """See ``Transport``."""
         line = self._line
         if watcher is not None:
             line.due = watcher.look()
@@ -315,8 +313,8 @@ class Cycle(DirectTransport):
             line.due = line.pulse.now if self.response.state is DONE else math.inf
         line.wire.watch(watcher)
 
-    def start(self, async_fn: Callable[[], Awaitable[None]]) -> None:
-        """See ``DirectTransport``."""
+    def start_task(self, async_fn: Callable[[], Awaitable[None]]) -> None:
+        """See ``Transport``."""
         self._line.pulse.nursery.start_soon(async_fn, name=WRITING)
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
