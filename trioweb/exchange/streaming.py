@@ -28,6 +28,7 @@ from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import Transport
 from trioweb.messages.response import Response, stream_of
+from trioweb.streams.direct import DirectSender
 from trioweb.streams.producer import Producer
 from trioweb.streams.sender import Sender
 from trioweb.streams.sources import READY, is_async
@@ -105,8 +106,8 @@ def send_alone(handling: Call, response: Response, own: Transport, finish: Finis
     reply = Reply(handling, response, finish=finish)
     if handling.request is None and handling.room is None:
         request = {"method": handling.scope["method"], "raw_path": handling.scope["raw_path"]}
-        return partial(send_stream, Sender(producer, outbox, reply), handling.policy, request)
-    sender = Sender(producer, outbox, reply, handling.dismiss)
+        return partial(send_stream, DirectSender(producer, outbox, reply), handling.policy, request)
+    sender = DirectSender(producer, outbox, reply, handling.dismiss)
     handling.interruptible = sender.interrupt
     return partial(send_stream, sender, handling.policy, handling.scope, handling)
 
@@ -133,7 +134,7 @@ async def send_stream(
     outbox = sender.outbox
     failure: Exception | None = None
     try:
-        await (sender.run_alone() if nursery is None else sender.run(nursery))
+        await (sender.run(nursery) if nursery is not None else cast("DirectSender", sender).run_alone())
         if handling is not None and handling.room is not None and handling.room.interrupted:
             failure = await _failure_of_room(sender, handling)
     except Exception as error:

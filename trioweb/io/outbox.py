@@ -146,18 +146,17 @@ class Outbox:
         self.sent += sent
         return sent
 
-    def offer(self, parts: list[bytes]) -> bool:
+    def offer(self, parts: list[bytes]) -> None:
         """Send parts of a body without a declared length, as far as the client receives them now. Does not block.
 
-        Returns:
-            Whether all of it is sent; if not, call ``flushed`` next.
+        If the transport then has a ``pending`` rest, call ``flushed`` next.
 
         Raises:
             ClientDisconnected: if the client has disconnected.
         """
         self._advance("body")
         if self.gone:
-            return True
+            return
         self._begin("body")
         try:
             taken = self.transport.offer(parts)
@@ -166,7 +165,6 @@ class Outbox:
         self.sent += sum(map(len, parts))
         if taken:
             self._done()
-        return taken
 
     async def flushed(self) -> None:
         """Wait until all that was offered is sent.

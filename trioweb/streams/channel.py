@@ -45,7 +45,7 @@ class Outcome(enum.Enum):
 
 
 class Writer(Protocol):
-    """A ``Sender``, whose module imports this one."""
+    """A ``DirectSender``, whose module imports this one."""
 
     async def write(self) -> bool:
         """Write all chunks; or return ``False`` at once, if a second task does. Raises only a cancellation."""

@@ -1,17 +1,9 @@
-"""Sends a response, and ends it when its client leaves or a time limit is exceeded.
-
-A stream is sent in one way, by one of two numbers of tasks:
-
-* Where a write needs no wait (``Transport.is_direct``), the producer runs in the request's own task. ``stepping`` calls
-  ``Sender._flush`` before each of its waits, whatever it waits for. So an idle stream needs one task. A second one
-  writes what the client does not receive at once, and ends when all is written.
-* Where a write must be awaited, the request's task writes, shielded, and the producer runs in a task of its own.
+"""Sends a stream, and ends it when its client leaves or a time limit is exceeded.
 
 Rules that this module alone enforces:
 
 * The head is sent with the first chunk, so an error before that gets an ordinary error response.
-* When the producer waits, all of its chunks are sent, as far as the client receives them, without a timer. In a
-  producer that only passes checkpoints, the first one in each ``TURN`` counts as a wait.
+* All buffered chunks are sent as one message, without a timer.
 * The end is sent only if the producer has finished. Chunks that were accepted before an error are sent first.
 * A file needs no producer: the sender reads it, or has the system send it.
 * A disconnect or timeout of the client cancels the producer; it is never raised at a ``yield``.
@@ -22,8 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import aclosing
-from time import perf_counter
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import trio
 
@@ -33,12 +24,10 @@ from trioweb.ground.pace import due
 from trioweb.io.disk import Extent
 from trioweb.io.outbox import Outbox
 from trioweb.io.sending import Sending
-from trioweb.streams.channel import TURN, Outcome
-from trioweb.streams.closing import close_unused
+from trioweb.streams.channel import Outcome
 from trioweb.streams.coding import CodedOutbox
 from trioweb.streams.producer import Producer
 from trioweb.streams.sources import as_generator
-from trioweb.streams.stepping import run_at_once, stepping
 
 Opening: TypeAlias = Callable[[Producer, str | None], tuple[int, RawHeaders]]
 """Returns the status and headers, for a media type of the first chunk's type. Must not block."""
@@ -55,8 +44,7 @@ class Sender(Sending):
     """
 
     __slots__ = (
-        "_channel", "_flushed_at", "_out", "_pinged", "_silent_since", "_writer", "_writing", "opening", "producer",
-        "stream",
+        "_channel", "_out", "_pinged", "_silent_since", "opening", "producer", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -71,55 +59,16 @@ class Sender(Sending):
         """Gives the head; ``None`` after that."""
         self._out: Outbox | CodedOutbox = outbox
         self._silent_since = trio.current_time()  # by the producer; infinity while a chunk is sent
-        self._pinged = self._flushed_at = -math.inf
-        self._writing = False  # a task writes what the client does not receive at once
-        self._writer: trio.CancelScope | None = None  # around the second task
+        self._pinged = -math.inf
 
-    # The two numbers of tasks
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Send the stream, with the producer in ``nursery``; without its end if the client disconnects.
 
-    async def run_alone(self) -> None:
-        """Send the stream by this task, if writing needs no wait; without its end if the client disconnects.
-
-        A cancellation reaches the generator and the writes.
+        ``fail`` and ``interrupt`` end it: a cancellation may not reach ``send``.
 
         Raises:
             Exception: if the stream fails; if that was before its first chunk, the head is not sent.
         """
-        channel, transport = self._channel, self.outbox.transport
-        channel.writer = self
-        begun = False
-        try:
-            transport.watch(self)
-            if self.stream.head_first:
-                await self._send_head()
-            begun = True  # from here on the producer closes the source
-            await stepping(self.producer.run(), self._flush)
-            while self._writer is not None:
-                await channel.sleep()
-            if self.failure is None and not self.outbox.gone:
-                await self._send_all()
-        except ClientDisconnected as error:
-            if not self.outbox.gone:
-                raise
-            self.fail(error)
-        finally:
-            transport.watch(None)
-            channel.close()
-            channel.writer = None  # it refers to this object: no reference cycle may be left
-            if not begun:
-                channel.finish(Outcome.INTERRUPTED)
-                await close_unused(self.stream.source)
-            if self._writer is not None:
-                # The second task uses the connection, which the next request gets when this returns.
-                self._writer.cancel()
-                with trio.CancelScope(shield=True):
-                    while self._writer is not None:
-                        await channel.sleep()
-        if self.failure is not None:
-            raise self.failure from None
-
-    async def run(self, nursery: trio.Nursery) -> None:
-        """As ``run_alone``, with the producer in ``nursery``. It is shielded: ``fail`` or ``interrupt`` ends it."""
         producer = self.producer
         if self.stream.needs_producer:
             producer.start(nursery)
@@ -235,73 +184,7 @@ class Sender(Sending):
                     piece.start += await outbox.file(piece.file, piece.start, piece.stop - piece.start)
             await self._out.end()
 
-    # Chunks without a wait, while the producer runs
-
-    def _flush(self, only_a_turn: bool) -> None:
-        """Called before each wait of the producer: send the buffered chunks. Does not block, and raises nothing."""
-        channel = self._channel
-        if channel.closed or not (channel.chunks or self.outbox.transport.pending):
-            return
-        if self._writing or self._writer is not None:
-            return
-        now = perf_counter()
-        if only_a_turn and now - self._flushed_at < TURN:  # the producer goes on at once: collect more
-            return
-        self._flushed_at = now
-        self._send_now()
-
-    def _send_now(self, first: bytes = b"") -> None:
-        """Send some bytes, and the buffered chunks; a second task writes what the client does not receive at once."""
-        channel, transport = self._channel, self.outbox.transport
-        try:
-            if first:
-                self._offer([first])
-            while channel.chunks and not transport.pending:
-                self._offer(channel.take_parts())
-            self._silent_since = trio.current_time()
-            if transport.pending:
-                self._writer = trio.CancelScope()
-                transport.start_task(self._write_beside)
-        except Exception as error:
-            self.fail(error)
-
-    def _offer(self, parts: list[bytes]) -> bool:
-        """Send parts as far as the client receives them now. Returns whether that was all. Does not block."""
-        if not self.outbox.started:
-            run_at_once(self._send_head())  # a direct transport buffers the head
-        return self.outbox.offer(parts)
-
-    async def _write_beside(self) -> None:
-        """The second task: write what the client has not received, while the producer waits for something else."""
-        with cast("trio.CancelScope", self._writer):
-            await self.write()
-        self._writer = None
-        self._channel.wake_sender()
-
-    async def write(self) -> bool:
-        """See ``Writer``."""
-        if self._writing:
-            return False
-        outbox, channel = self.outbox, self._channel
-        self._writing = True
-        try:
-            while outbox.transport.pending or channel.chunks:
-                if outbox.transport.pending or not self._offer(channel.take_parts()):
-                    await outbox.flushed()
-        except Exception as error:
-            self.fail(error)
-        finally:
-            self._writing = False
-            self._silent_since = trio.current_time()
-        return True
-
     # What ends it
-
-    def fail(self, error: Exception) -> None:
-        """See ``Sending``. In a task of its own the producer may still be waited for."""
-        super().fail(error)
-        if self._channel.writer is not None:
-            self.producer.abandon()
 
     def interrupt(self) -> None:
         """See ``Sending``."""
@@ -321,9 +204,9 @@ class Sender(Sending):
         ping_due = due(max(since, self._pinged), stream.ping)
         if ping_due <= now:
             self._pinged, ping_due = now, now + stream.ping
-            if self.outbox.started and self._channel.writer is None:
-                self._channel.nudge()
-            elif self.outbox.started:
-                self._send_now(stream.ping_chunk)
-                self._silent_since = since  # a ping is no chunk of the producer
+            if self.outbox.started:
+                self._ping()
         return min(write_due, idle_due, ping_due)
+
+    def _ping(self) -> None:
+        self._channel.nudge()
