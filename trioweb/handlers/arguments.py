@@ -184,6 +184,12 @@ class Arguments(msgspec.Struct):
             Exception: whatever ``BodyInput.read`` or a dependency raised.
         """
         faults: list[Fault] = []
+        if not self.provided:  # nothing is called before the body is read
+            arguments = self.bind(params, connection, faults)
+            await self._read_body(arguments, connection, faults)
+            if faults:
+                raise InputError(faults)
+            return arguments
         bound = {id(each): each.bind(params, connection, faults) for each in self.everything}
         if faults:
             for each in self.everything:
