@@ -37,8 +37,8 @@ class Delivery:
 
     __slots__ = ("_begun", "_request")
 
-    def __init__(self, handling: Call) -> None:
-        self._request = handling
+    def __init__(self, call: Call) -> None:
+        self._request = call
         self._begun: Producer | None = None
 
     # For middleware: before the response is known that is sent
