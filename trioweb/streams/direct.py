@@ -105,10 +105,12 @@ class DirectSender(Sender):
 
     async def _write_beside(self) -> None:
         """The second task: write what the client has not received, while the producer waits for something else."""
-        with cast("trio.CancelScope", self._writer):
-            await self.write()
-        self._writer = None
-        self._channel.wake_sender()
+        try:
+            with cast("trio.CancelScope", self._writer):
+                await self.write()
+        finally:  # the server may cancel this task, too
+            self._writer = None
+            self._channel.wake_sender()
 
     async def write(self) -> bool:
         """See ``Writer``."""
