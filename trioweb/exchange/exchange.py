@@ -15,14 +15,14 @@ from typing import Any, Literal, cast
 
 import trio
 
+from trioweb.exchange.alone import is_simple, send_alone
 from trioweb.exchange.call import Call
 from trioweb.exchange.chain import Chain
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.ending import give_up
-from trioweb.exchange.finishing import Finishing, Outcome, finish, watched
+from trioweb.exchange.finishing import Finishing, Outcome, watched
 from trioweb.exchange.handling import call_handler, call_in_scope
 from trioweb.exchange.policy import report, split_cancelled
-from trioweb.exchange.streaming import is_simple, send_alone
 from trioweb.ground.errors import ClientDisconnected, taken
 from trioweb.handlers.endpoint import to_response
 from trioweb.io.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
@@ -133,7 +133,7 @@ class Exchange(Call):
             and (self.room is None or not self.room.interrupted)
             and is_simple(self, outcome, self.own)
         ):
-            return send_alone(self, outcome, self.own, finish)
+            return send_alone(self, outcome, self.own)
         return partial(Finishing(self, self._take_delivery()).run, outcome)
 
     def _interrupt_call(self) -> None:

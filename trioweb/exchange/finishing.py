@@ -154,11 +154,6 @@ class Finishing:
         return ClientDisconnected("the client left before its response"), True
 
 
-def finish(call: Call, outcome: Outcome) -> Coroutine[object, object, None]:
-    """Send a response, or what error handlers return for a failure: see ``Finishing.run``."""
-    return Finishing(call).run(outcome)
-
-
 def _ask_server(inbox: Inbox, transport: Transport) -> None:
     """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
     inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
@@ -169,8 +164,9 @@ async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: obj
     own, scope = call.own, call.cancel_scope
     scope.shield = False
     watching: trio.CancelScope | None = None
-    direct = call.cancels_handler and own.is_direct(call.send)
+    direct = False
     if call.cancels_handler:
+        direct = own.cancels is not None and own.is_direct(call.send)
         if direct:
             own.watch(call)
         else:

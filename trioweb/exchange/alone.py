@@ -1,0 +1,65 @@
+"""Sends a stream by the request's own task alone: see ``DirectSender``.
+
+Rules that this module alone enforces:
+
+* The task refers to the request only if there is something to close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from trioweb.exchange.call import Call
+from trioweb.exchange.ending import end
+from trioweb.exchange.finishing import Finishing
+from trioweb.exchange.streaming import Reply, produce, send_stream
+from trioweb.exchange.whole import is_bodiless
+from trioweb.ground.errors import forget
+from trioweb.io.outbox import Outbox
+from trioweb.io.transport import Transport
+from trioweb.messages.response import Response, stream_of
+from trioweb.streams.direct import DirectSender
+from trioweb.streams.sender import Sender
+from trioweb.streams.sources import READY, is_async
+
+
+def is_simple(call: Call, response: Response, own: Transport) -> bool:
+    """Whether a response is a stream that the request's task can send alone."""
+    stream = stream_of(response)
+    return (
+        stream is not None
+        and own.is_direct(call.send)
+        and (is_async(stream.source) or isinstance(stream.source, READY))
+        and not (stream.maps or stream.coding or stream.pulled or stream.buffered)
+        and not response.headers.has(b"content-length")
+        and not is_bodiless(call, response)
+    )
+
+
+def send_alone(call: Call, response: Response, own: Transport) -> Callable[[], Awaitable[object]]:
+    """Return what sends a stream that ``is_simple``; it refers to the request only if there is something to close."""
+    stream = stream_of(response)
+    assert stream is not None  # noqa: S101 - by `is_simple`
+    producer = produce(call, stream)
+    own.hold_to(call.rate_for(stream.write_timeout))
+    outbox = Outbox(call.send, call.scope["http_version"])
+    outbox.transport = own
+    reply = Reply(call, response)
+    if call.request is None and call.room is None:
+        request = {"method": call.scope["method"], "raw_path": call.scope["raw_path"]}
+        return partial(send_stream, DirectSender(producer, outbox, reply), call.policy, request, ending=_ending)
+    sender = DirectSender(producer, outbox, reply, call.dismiss)
+    call.interruptible = sender.interrupt
+    return partial(send_stream, sender, call.policy, call.scope, call, ending=_ending)
+
+
+def _ending(sender: Sender, call: Call | None, failure: Exception | None) -> Awaitable[None] | None:
+    """What is left to await after a stream that the request's task has sent alone."""
+    if failure is not None and not sender.outbox.started:
+        return Finishing(cast("Reply", sender.opening).call).run(failure)
+    if call is not None:
+        return end(call, failure, sender.outbox, left=sender.outbox.gone)
+    forget(failure)
+    return None
