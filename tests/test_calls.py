@@ -60,7 +60,7 @@ SHAPES: Final = {
     "takes nothing": Shape("/", 56, 170),
     "takes a query parameter": Shape("/query?limit=7", 64, 178),
     "takes the request": Shape("/request", 100, 177),
-    "awaits once": Shape("/awaits", 232, 230),
+    "awaits once": Shape("/awaits", 234, 230),
     "takes what a dependency gives": Shape("/dependency", 107, 185),
     "behind one middleware": Shape("/", 66, 179, 1),
     "behind three middlewares": Shape("/", 68, 181, 3),

@@ -194,7 +194,10 @@ class Conversation:
         call.request = _handshake(call).the_request()
         answering = answer_error(call, failure, outermost=True)
         del failure
-        answer, _ = await answering
+        try:
+            answer, _ = await answering
+        finally:
+            call.request = call.reported = None  # a traceback refers to frames that refer to the call
         if call.scope.get("http_version", "1.1")[0] == "1":
             answer.headers["connection"] = "close"  # the server cannot read another request after a handshake
         able = "websocket.http.response" in (call.scope.get("extensions") or {})
