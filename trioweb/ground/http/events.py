@@ -18,7 +18,7 @@ _json = msgspec.json.Encoder().encode
 class ServerSentEvent(msgspec.Struct, frozen=True):
     r"""One event of a ``text/event-stream``.
 
-    Args:
+    Attributes:
         data: the payload. A ``str`` is sent unchanged, each of its lines as a ``data:`` line; anything else as JSON.
         event: the type that ``addEventListener`` takes; browsers use ``"message"`` by default.
         id: the ``Last-Event-ID`` that a client sends when it reconnects.

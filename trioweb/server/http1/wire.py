@@ -137,9 +137,11 @@ class Wire(WritingEnd):
             trio.lowlevel.reschedule(task)
 
     def deserted(self) -> None:
-        """See ``poller.Listener``: counts as a disconnect for a watcher, which would not be told of one any more."""
+        """See ``poller.Listener``: counts as a disconnect for a watcher, which would not be told of one any more.
+
+        The connection is not broken: the server aborts the response, and logs that.
+        """
         if self.watcher is not None:
-            self.broken = True
             self.watcher.left()
 
     def read_nowait(self) -> bytes | None:
