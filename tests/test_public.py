@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers import ROOT
 
-PUBLIC = ("trioweb", "trioweb.middleware", "trioweb.streams", "trioweb.testing")
+PUBLIC = ("trioweb", "trioweb.middleware", "trioweb.openapi", "trioweb.streams", "trioweb.testing")
 NAMES = [f"{module}.{name}" for module in PUBLIC for name in importlib.import_module(module).__all__]
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The command line: ``trioweb run module:app``, ``trioweb routes module:app`` and ``trioweb new NAME``."""
+"""The command line: ``trioweb run module:app``, ``trioweb routes``, ``trioweb openapi`` and ``trioweb new NAME``."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("run", help="serve an app; trioweb run -h names the options", add_help=False)
     routes = commands.add_parser("routes", help="print an app's routes")
     routes.add_argument("target", metavar="module:app")
+    openapi = commands.add_parser("openapi", help="print the description of an app's API, as OpenAPI 3.2")
+    openapi.add_argument("target", metavar="module:app")
+    openapi.add_argument("--title", default="API", help="the name of the API (%(default)s)")
+    openapi.add_argument("--version", default="0.1.0", help="the version of the API (%(default)s)")
     new = commands.add_parser("new", help="start a project in a directory of its name")
     new.add_argument("directory", metavar="NAME", type=Path)
     parsed = parser.parse_args(given)
     try:
-        for line in _made(parsed.directory) if parsed.command == "new" else _route_lines(_load(parsed.target)):
+        for line in _lines(parsed):
             print(line)  # noqa: T201 - what the command is for
     except (NoAppError, ProjectError) as error:
         complain(str(error))
@@ -39,12 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _lines(parsed: argparse.Namespace) -> list[str]:
+    if parsed.command == "new":
+        return _made(parsed.directory)
+    app = _load(parsed.target)
+    return _route_lines(app) if parsed.command == "routes" else _document(app, parsed.title, parsed.version)
+
+
 def _load(target: str) -> App:
     from trioweb import App  # noqa: PLC0415 - the command that serves needs no framework before its app does
 
     app = find_app(target)
     if not isinstance(app, App):
-        raise NoAppError(f"{target!r} is not an App but {type(app).__qualname__}: only an App has routes to print")
+        raise NoAppError(f"{target!r} is not an App but {type(app).__qualname__}: only an App has routes")
     return app
 
 
@@ -56,6 +67,12 @@ def _route_lines(app: App) -> list[str]:
     rows = [(" ".join(sorted(route.methods)), route.path, route.name) for route in app.routes]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     return [f"{methods:{widths[0]}}  {path:{widths[1]}}  {name}" for methods, path, name in rows]
+
+
+def _document(app: App, title: str, version: str) -> list[str]:
+    import json  # noqa: PLC0415 - one command needs it
+
+    return json.dumps(app.openapi(title=title, version=version), indent=2, ensure_ascii=False).split("\n")
 
 
 if __name__ == "__main__":

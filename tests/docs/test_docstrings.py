@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import pytest
 
 import trioweb
+import trioweb.openapi
 from tests.testing.test_examples import PLACES
-from trioweb import App, RangeResponse, Request, Response
+from trioweb import App, Provide, RangeResponse, Request, Response
 from trioweb.testing import TestClient
 
 PACKAGE = Path(trioweb.__file__).parent
@@ -123,6 +124,21 @@ async def sessions() -> None:
         assert (await client.get("/who")).text == "ada"
 
 
+async def security() -> None:
+    """A route that uses the dependency is described with its scheme."""
+    app = App()
+    user = (await execute("trioweb.openapi.security.security", security=trioweb.openapi.security))["user"]
+
+    async def root(user: str) -> str:
+        return user
+
+    root.__annotations__["user"] = Annotated[str, Provide(user)]
+    app.get("/")(root)
+    assert app.openapi()["paths"]["/"]["get"]["security"] == [{"token": []}]
+    assert (await ask(app)).status_code == 401
+    assert (await ask(app, headers={"authorization": "Bearer secret"})).text == "ada"
+
+
 async def ranges() -> None:
     """It is a response of which a client may have parts."""
     response = await execute("trioweb.messages.ranges.RangeResponse", storage=None, key="a", length=10)
@@ -185,6 +201,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.messages.request.Request.mark_errors": marked_errors,
     "trioweb.messages.request.Request.parts": parts,
     "trioweb.messages.websocket.WebSocket": websocket,
+    "trioweb.openapi.security.security": security,
     "trioweb.testing": fixture,
 }
 

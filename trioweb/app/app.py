@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
 
 import trio
 
+from trioweb.app.described import Described
 from trioweb.app.dispatch import Dispatcher, Found, Mount, TrailingSlash, rooted
-from trioweb.app.router import Route, Router
+from trioweb.app.router import Route
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.call import Call
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from trioweb.testing import TestClient
 
 
-class App(Router):
+class App(Described):
     """A web application for trio, to be run by ``hypercorn -k trio module:app``.
 
     Args:
@@ -245,6 +246,7 @@ class App(Router):
             options = route.options
         endpoint = plan(route.handler, route.where, template.parameters, options, websocket=route.is_websocket)
         self._dispatcher.add(route.name, template, route.methods, endpoint)
+        self._planned.append((route, template, endpoint))
         self._adopt(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

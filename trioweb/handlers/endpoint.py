@@ -50,6 +50,13 @@ class RouteOptions(TypedDict, total=False):
         min_rate: bytes a second that a client must send of the body while the handler waits for it, and receive of the
             response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
         middleware: the route's middleware, outermost first; it runs inside that of routers and app.
+        summary: one line about it in the description of the API; the first of the handler's docstring unless given.
+        description: more about it; the rest of the docstring, up to its sections, unless given.
+        tags: the groups that it stands in there.
+        deprecated: clients should not call it any more.
+        responses: what else it answers, by the status: a sentence, the type of a JSON body, or the response as OpenAPI
+            writes one.
+        include_in_schema: whether it is described at all; it is unless this is ``False``.
     """
 
     name: str | None
@@ -59,6 +66,12 @@ class RouteOptions(TypedDict, total=False):
     max_body_size: int | None
     min_rate: float | None
     middleware: Sequence[Middleware]
+    summary: str
+    description: str
+    tags: Sequence[str]
+    deprecated: bool
+    responses: Mapping[int | str, object]
+    include_in_schema: bool
 
 
 def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:

@@ -129,6 +129,7 @@ class Input(msgspec.Struct, frozen=True):
         fallback: the value if nothing was sent: ``None``, a default that is copied for each request, or ``ABSENT`` to
             leave the argument out, so that the function's default is used.
         required: there is no fallback.
+        default: the parameter's default, for a description of the route; ``ABSENT`` if it has none.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Input(msgspec.Struct, frozen=True):
     shape: Shape
     fallback: object = ABSENT
     required: bool = True
+    default: object = ABSENT
 
     def read(self, values: Values, arguments: dict[str, object], faults: list[Fault]) -> None:
         """Convert the value in ``values`` and put it into ``arguments``, or append to ``faults``."""
@@ -195,7 +197,7 @@ def input_of(parameter: inspect.Parameter, where: str, key: str, shape: Shape, l
             f"{label} has a default that cannot be copied for each request ({type(error).__name__}: {error}): write "
             "None, and make it in the handler"
         ) from error
-    return Input(parameter.name, where, key, shape, fallback, required=False)
+    return Input(parameter.name, where, key, shape, fallback, False, parameter.default)
 
 
 def fallback_of(default: object) -> object:

@@ -70,6 +70,21 @@ def parameters_of(function: Function) -> Mapping[str, inspect.Parameter]:
     }
 
 
+def returns_of(function: Function) -> Annotation:
+    """The annotation of what a callable returns, resolved as those of its parameters.
+
+    Returns:
+        ``inspect.Parameter.empty`` where nothing is said, or it has no signature; ``Unresolved`` as for a parameter.
+    """
+    try:
+        written = _signature(function).return_annotation
+    except (TypeError, ValueError):
+        return inspect.Parameter.empty
+    return _resolved(
+        inspect.Parameter("returns", inspect.Parameter.KEYWORD_ONLY, annotation=written), innermost(function)
+    )
+
+
 def bound_names(function: Function) -> set[str]:
     """The arguments that a ``functools.partial`` has bound by their names."""
     return {name for layer in layers_of(function) if isinstance(layer, partial) for name in layer.keywords}

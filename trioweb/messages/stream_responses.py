@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from typing import Unpack
+from typing import TYPE_CHECKING, Generic, Unpack
 
 from trioweb.ground.chunks import (
     CSV_TYPE,
@@ -19,9 +19,21 @@ from trioweb.messages.limits import StreamOptions, check_seconds, make_stream
 from trioweb.messages.response import Response
 from trioweb.streams.sources import Source, is_iterable
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-class StreamingResponse(Response):
+    T_co = TypeVar("T_co", covariant=True, default=object)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+
+class StreamingResponse(Response, Generic[T_co]):
     """A stream in the format of its first chunk: text, bytes, events, or JSON values, one a line.
+
+    ``-> StreamingResponse[Row]`` says what the chunks are, for type checkers and for the description of the API; so do
+    the other classes of streams.
 
     Args:
         content: a generator, an (a)sync iterable, a receive channel or stream, an async file; or a function without
@@ -46,7 +58,7 @@ class StreamingResponse(Response):
         self._set_up_stream(content, status_code, headers, media_type, options)
 
 
-class JSONLinesResponse(Response):
+class JSONLinesResponse(Response, Generic[T_co]):
     """A stream of JSON lines (``application/x-ndjson``): JSON values, dataclasses or Structs."""
 
     __slots__ = ()
@@ -54,7 +66,7 @@ class JSONLinesResponse(Response):
 
     def __init__(
         self,
-        items: AsyncIterable[object] | Iterable[object],
+        items: AsyncIterable[T_co] | Iterable[T_co],
         status_code: int = 200,
         headers: HeaderSource | None = None,
         media_type: str | None = None,
@@ -99,7 +111,7 @@ class CSVResponse(Response):
             self.headers["content-disposition"] = content_disposition("attachment", filename)
 
 
-class EventStreamResponse(Response):
+class EventStreamResponse(Response, Generic[T_co]):
     """Server-sent events (the HTML standard's ``EventSource``). The headers are sent at once, without an event.
 
     Args:
@@ -118,7 +130,7 @@ class EventStreamResponse(Response):
 
     def __init__(
         self,
-        events: AsyncIterable[object] | Iterable[object],
+        events: AsyncIterable[T_co] | Iterable[T_co],
         ping: float | None = 15.0,
         retry: int | None = None,
         status_code: int = 200,

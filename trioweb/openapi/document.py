@@ -1,0 +1,130 @@
+"""The document: all routes of an app as OpenAPI 3.2.
+
+Its order does not depend on that of imports or registration: paths, components and statuses are sorted, so that a file
+with it changes where the API does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from trioweb.ground.problems import PROBLEM_TYPE
+from trioweb.ground.templates import Converter
+from trioweb.handlers.endpoint import WEBSOCKET
+from trioweb.openapi.operations import PROBLEMS, Described, Writer
+from trioweb.openapi.schemas import Schema, plain
+from trioweb.openapi.takes import Takes
+
+VERSION: Final = "3.2.0"
+_METHODS: Final = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY")
+"""The methods that have a field of their own; others are additional operations."""
+_PARAMETER: Final = re.compile(r"\{([^{}:]*)(?::[^{}]*)?\}")
+_FAULT: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+        "msg": {"type": "string"},
+    },
+    "required": ["loc", "msg"],
+}
+_PROBLEM: Final[Schema] = {
+    "description": "What is wrong (RFC 9457).",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "array", "items": _FAULT, "description": "Of a 422: the inputs that do not fit."},
+    },
+    "required": ["type", "title", "status"],
+}
+
+
+def describe(routes: Iterable[Described], mounts: Sequence[str], title: str, version: str, about: str) -> Schema:
+    """The description of an API.
+
+    Args:
+        routes: the routes of an app.
+        mounts: the paths at which it has mounted other apps.
+        title: the name of the API.
+        version: the version of the API, and not of OpenAPI.
+        about: more about it; may be Markdown.
+
+    Raises:
+        ValueError: if two dependencies call different security schemes by the same name, or a status is none.
+    """
+    writer = Writer()
+    shown = [route for route in routes if route.options.get("include_in_schema", True)]
+    requests = [route for route in shown if WEBSOCKET not in route.methods]
+    paths = _paths(requests, writer)
+    document: Schema = {"openapi": VERSION, "info": {"title": title, "version": version}}
+    if about:
+        document["info"]["description"] = about
+    document["paths"] = paths
+    sockets = [_socket(route, writer) for route in shown if WEBSOCKET in route.methods]
+    schemas = writer.finish(_PROBLEM)
+    components: Schema = {"schemas": dict(sorted(schemas.items()))} if schemas else {}
+    if writer.problems:
+        components["responses"] = dict(_problem(*PROBLEMS[code], writer) for code in sorted(writer.problems))
+    if writer.schemes:
+        components["securitySchemes"] = dict(sorted(writer.schemes.items()))
+    if components:
+        document["components"] = components
+    # OpenAPI has no words for these: they are named, and no more.
+    if sockets:
+        document["x-websockets"] = sorted(sockets, key=lambda socket: str(socket["path"]))
+    if mounts:
+        document["x-mounts"] = sorted(mounts)
+    written = plain(document)
+    assert isinstance(written, dict)  # noqa: S101 - as it was before
+    return written
+
+
+def _paths(routes: Sequence[Described], writer: Writer) -> Schema:
+    """The Path Items. Paths that differ by the names of their parameters only are one, with the names of the first."""
+    items: dict[str, tuple[str, Schema]] = {}  # by the path without names
+    taken: dict[str, int] = {}
+    for route in routes:
+        taken[route.name] = taken.get(route.name, 0) + len(route.methods)
+    for route in sorted(routes, key=lambda route: (_PARAMETER.sub("{}", route.path), route.path)):
+        shape = _PARAMETER.sub("{}", route.path)
+        path, item = items.setdefault(shape, (_PARAMETER.sub(r"{\1}", route.path), {}))
+        names = _PARAMETER.findall(path)
+        own = _PARAMETER.findall(route.path)
+        converters = route.template.parameters
+        parameters = {name: (mine, converters[mine]) for name, mine in zip(names, own, strict=True)}
+        for method in sorted(route.methods, key=_rank):
+            name = route.name if taken[route.name] == 1 else f"{route.name}_{_slug(method, route.path)}"
+            operation = writer.operation(route, name, parameters)
+            place = item if method in _METHODS else item.setdefault("additionalOperations", {})
+            key = method.lower() if method in _METHODS else method
+            if key in place:  # they differ by a converter, which OpenAPI cannot tell apart
+                place[key].setdefault("x-also", []).append(f"{method} {route.path}")
+            else:
+                place[key] = operation
+    return {path: _ordered(item) for path, item in sorted(items.values(), key=lambda each: each[0])}
+
+
+def _ordered(item: Schema) -> Schema:
+    return {key: item[key] for key in sorted(item, key=lambda key: _rank(key.upper()))}
+
+
+def _rank(method: str) -> tuple[int, str]:
+    return (_METHODS.index(method) if method in _METHODS else len(_METHODS), method)
+
+
+def _slug(method: str, path: str) -> str:
+    return re.sub(r"\W+", "_", method.lower() + _PARAMETER.sub(r"\1", path)).strip("_")
+
+
+def _socket(route: Described, writer: Writer) -> Schema:
+    converters: Mapping[str, Converter] = route.template.parameters
+    takes = Takes(route.endpoint.arguments, {name: (name, each) for name, each in converters.items()}, writer.schemas)
+    return {"path": _PARAMETER.sub(r"{\1}", route.path), "name": route.name, "parameters": takes.parameters()}
+
+
+def _problem(name: str, about: str, writer: Writer) -> tuple[str, Schema]:
+    return name, {"description": about, "content": {PROBLEM_TYPE: {"schema": writer.problem}}}
