@@ -78,6 +78,20 @@ class PydanticModel(pydantic.BaseModel):
     n: int
 
 
+class HasPydantic(msgspec.Struct):
+    """A class that pydantic does not know, with one of its own."""
+
+    data: PydanticData
+
+
+@dataclasses.dataclass
+class FixedAndPydantic:
+    """A dataclass that pydantic validates, with a field that is not for its caller."""
+
+    model: PydanticModel
+    is_admin: bool = dataclasses.field(default=False, init=False)
+
+
 @dataclasses.dataclass
 class Fixed:
     """A dataclass with a field that is not for its caller."""
@@ -287,10 +301,9 @@ def _two_bodies_or_none(it: Item | Struct2 | None = None) -> None: ...
 def _within(it: list[Annotated[str, Header]] = []) -> None: ...  # noqa: B006
 def _within_a_class(it: HasMarker | None = None) -> None: ...
 def _not_ours(it: Annotated[int, Odd()] = 1) -> None: ...
-def _not_checked(it: Annotated[int, annotated_types.Gt(0)] = 1) -> None: ...
 def _not_checked_within(it: HasConstraint | None = None) -> None: ...
-def _pydantic(it: PydanticData | None = None) -> None: ...
-def _pydantic_model(it: list[PydanticModel] = []) -> None: ...  # noqa: B006
+def _pydantic_within(it: HasPydantic | None = None) -> None: ...
+def _fixed_beside_pydantic(it: FixedAndPydantic | None = None) -> None: ...
 def _fixed(it: Fixed | None = None) -> None: ...
 def _fixed_within(it: list[Fixed] | None = None) -> None: ...
 def _fixed_attrs(it: FixedAttrs | None = None) -> None: ...
@@ -327,10 +340,9 @@ def _uncopied(it: Annotated[Any, Query] = Uncopied()) -> None: ...  # noqa: B008
         (_within, r"Header stands within a type: write Annotated\[the whole type, Header\]"),
         (_within_a_class, "Query stands within a type"),
         (_not_ours, r"Odd object at .*> means nothing here: write msgspec.Meta\(...\) for a constraint, Provide"),
-        (_not_checked, r"Gt\(gt=0\) means nothing here: write msgspec.Meta"),
         (_not_checked_within, r"Gt\(gt=0\) means nothing here"),
-        (_pydantic, "PydanticData is a class of pydantic's, whose constraints would not be checked"),
-        (_pydantic_model, "PydanticModel is a class of pydantic's"),
+        (_pydantic_within, "PydanticData is a dataclass of pydantic's within a class that pydantic does not know"),
+        (_fixed_beside_pydantic, "the field FixedAndPydantic.is_admin is not for its caller"),
         (_fixed, r"the field Fixed.is_admin is not for its caller to set \(init=False\), but a client could"),
         (_fixed_within, "the field Fixed.is_admin is not for its caller"),
         (_fixed_attrs, "the field FixedAttrs.is_admin is not for its caller"),

@@ -124,6 +124,24 @@ async def sessions() -> None:
         assert (await client.get("/who")).text == "ada"
 
 
+class Money:
+    """What an example teaches."""
+
+    parse = int
+
+
+async def add_type() -> None:
+    """The class is described as it was said."""
+    app = App()
+    await execute("trioweb.app.described.Described.add_type", app=app, Money=Money)
+
+    async def pay(money: Money) -> None: ...
+
+    app.get("/")(pay)
+    [parameter] = app.openapi()["paths"]["/"]["get"]["parameters"]
+    assert parameter["schema"]["examples"] == ["9.50 EUR"]
+
+
 async def security() -> None:
     """A route that uses the dependency is described with its scheme."""
     app = App()
@@ -193,6 +211,7 @@ async def fixture() -> None:
 
 CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.app.app.App.middleware": middleware,
+    "trioweb.app.described.Described.add_type": add_type,
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar
 
@@ -10,6 +12,8 @@ import msgspec
 import pydantic
 import pytest
 
+from trioweb.ground.errors import InputError
+from trioweb.ground.faults import decode_json
 from trioweb.ground.values import json_decoder
 
 T = TypeVar("T")
@@ -140,8 +144,22 @@ class Checked(msgspec.Struct):
     n: Annotated[int, annotated_types.Gt(0)] = 1
 
 
-@pytest.mark.parametrize("annotation", [Annotated[int, annotated_types.Gt(0)], list[pydantic.PositiveInt], Checked])
-def test_a_condition_that_nobody_would_check(annotation: Any) -> None:
-    """What only another package could check is refused, wherever it stands: no value would be held to it."""
+def test_a_condition_that_nobody_would_check() -> None:
+    """What only another package could check is refused within a Struct: no value would be held to it."""
     with pytest.raises(TypeError, match=r"Gt\(gt=0\) means nothing here: write msgspec.Meta"):
-        json_decoder(annotation)
+        json_decoder(Checked)
+
+
+@pytest.mark.parametrize("annotation", [Annotated[int, annotated_types.Gt(0)], list[pydantic.PositiveInt]])
+def test_a_condition_that_pydantic_checks(annotation: Any) -> None:
+    """A note that pydantic knows is checked by it; without pydantic the type is refused."""
+    good, bad = (b"[1]", b"[0]") if annotation != Annotated[int, annotated_types.Gt(0)] else (b"1", b"0")
+    assert json_decoder(annotation)(good) in ([1], 1)
+    with pytest.raises(InputError, match="Input should be greater than 0"):
+        decode_json(json_decoder(annotation), bad, "The body", ("body",))
+    code = (
+        "import sys, annotated_types\nfrom typing import Annotated\nsys.modules['pydantic'] = None\n"
+        "from trioweb.ground.values import json_decoder\njson_decoder(Annotated[int, annotated_types.Gt(0)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "has a condition that only pydantic checks, which is not installed" in done.stderr

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
 from trioweb.app.router import Route, Router
+from trioweb.ground.foreign import Taught, teach
 from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import Endpoint
 
+T = TypeVar("T")
 Planned: TypeAlias = tuple[Route, Template, Endpoint]
 
 
@@ -20,6 +23,37 @@ class Described(Router):
     def __init__(self) -> None:
         super().__init__()
         self._planned: list[Planned] = []
+
+    def add_type(
+        self,
+        cls: type[T],
+        *,
+        encode: Callable[[T], object] | None = None,
+        decode: Callable[[Any], T] | None = None,
+        schema: Mapping[str, object] | None = None,
+    ) -> None:
+        """Say how the objects of a class are sent and made, before the routes that use it.
+
+        ::
+
+            app.add_type(Money, encode=str, decode=Money.parse, schema={"type": "string", "examples": ["9.50 EUR"]})
+
+        It holds for its subclasses, and for all apps of the process, since a response that is made by hand has no app.
+        ``Path``, IP addresses and networks are known; so are classes of pydantic and attrs, dataclasses and Structs.
+
+        Args:
+            cls: the class.
+            encode: makes something with a JSON form of an object; objects cannot be sent unless given.
+            decode: makes an object of what JSON, or a text, was sent; a ``ValueError`` says that it does not fit.
+                Clients can send none unless given.
+            schema: the JSON Schema of what is sent.
+
+        Raises:
+            TypeError: if the class needs no such words, or neither function is given.
+        """
+        if encode is None and decode is None:
+            raise TypeError(f"add_type({cls.__qualname__}) says nothing: give encode=..., decode=... or both")
+        teach(cls, Taught(encode, decode, dict(schema or {})))
 
     def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> dict[str, Any]:
         """The description of the app's routes as an OpenAPI 3.2 document.

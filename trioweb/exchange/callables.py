@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -22,8 +24,16 @@ class Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-Result: TypeAlias = "Response | Iterable[object] | AsyncIterable[object] | float | msgspec.Struct | Dataclass | None"
-"""What a handler returns; text, bytes, lists and mappings are iterable."""
+class Attrs(Protocol):
+    """An instance of a class of attrs."""
+
+    __attrs_attrs__: ClassVar[Any]
+
+
+Objects: TypeAlias = "msgspec.Struct | Dataclass | Attrs | Enum | PurePath"
+"""What becomes a JSON value by its class."""
+Result: TypeAlias = "Response | Iterable[object] | AsyncIterable[object] | float | Objects | None"
+"""What a handler returns; text, bytes, lists, mappings, and models of pydantic are iterable."""
 Handler: TypeAlias = "Callable[..., Result] | Callable[..., Awaitable[Result]]"
 """An ``async def`` or a ``def``; with a ``yield``, it is a stream."""
 SocketHandler: TypeAlias = "Callable[..., Awaitable[object]]"

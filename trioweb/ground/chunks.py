@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from trioweb.ground.foreign import as_plain
 from trioweb.ground.http.events import ServerSentEvent, as_event
 
 T = TypeVar("T")
@@ -31,17 +32,7 @@ HTML_TYPE = "text/html; charset=utf-8"
 BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
-def _plain(value: object) -> object:
-    # json.dumps encodes subclasses of the plain types, msgspec does not.
-    plain: tuple[Any, ...] = (str, int, float, dict, list)
-    for cls in plain:
-        if isinstance(value, cls):
-            made: object = cls(value)
-            return made
-    raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
-
-
-encode_json: Encode = msgspec.json.Encoder(enc_hook=_plain).encode
+encode_json: Encode = msgspec.json.Encoder(enc_hook=as_plain).encode
 
 
 class WrongChunk(TypeError):

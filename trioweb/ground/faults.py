@@ -7,19 +7,25 @@ general one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, MutableSequence, MutableSet, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import inspect as types_of
 
+from trioweb.ground.annotations import Annotation, fields_of, is_union, members_of
 from trioweb.ground.errors import Fault, HTTPError, InputError
+from trioweb.ground.foreign import LONGEST, Unfit, from_plain
+from trioweb.ground.foreign import faults_of as pydantic_faults_of
 
 T = TypeVar("T")
 
-LONGEST: Final = 200
-"""Characters of a message about one input. It may quote what the client sent, of any length."""
 REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec's decoders raise for invalid data."""
+MOST: Final = 100
+"""Faults that one value is searched for."""
 LONGEST_PATH: Final = 4096
 """Characters of a path to an input that are parsed: with a recursive type a client chooses its length."""
 
@@ -76,6 +82,94 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
     return {"loc": steps, "msg": f"{text} (`{rest[:LONGEST].removeprefix('.')}` of a value)" if rest else text}
 
 
+def faults_of(error: Exception, loc: Sequence[str | int]) -> list[Fault]:
+    """``fault_of``, or all that pydantic has found in one of its own within the value.
+
+    Args:
+        error: an error of msgspec's, or of pydantic's about the whole value.
+        loc: the location of the value.
+    """
+    if isinstance(error, Unfit):
+        return _within(error.faults, loc)
+    fault = fault_of(error, loc)
+    found = [fault for _, fault in pydantic_faults_of(error.__cause__)]
+    return _within(found, fault["loc"]) or [fault]
+
+
+def _within(faults: Sequence[Fault], loc: Sequence[str | int]) -> list[Fault]:
+    """The same faults, where the value that they are about is at ``loc``."""
+    return [{"loc": [*loc, *fault["loc"]], "msg": fault["msg"]} for fault in faults]
+
+
+def all_faults(value: object, annotation: Annotation, loc: Sequence[str | int], *, strict: bool) -> list[Fault]:
+    """All that is wrong with a value, where msgspec stops at the first: it is asked again for each part.
+
+    This is slow, and done only for a value that it has refused.
+
+    Args:
+        value: plain values, as of JSON or a form.
+        annotation: what it should be.
+        loc: its location.
+        strict: text is no number.
+    """
+    faults: list[Fault] = []
+    _collect(value, annotation, loc, strict, faults)
+    return faults
+
+
+def _collect(
+    value: object, annotation: Annotation, loc: Sequence[str | int], strict: bool, faults: list[Fault]
+) -> None:
+    if len(faults) >= MOST:
+        return
+    try:
+        msgspec.convert(value, annotation, strict=strict, str_keys=strict, dec_hook=from_plain)
+    except (msgspec.ValidationError, RecursionError, TypeError) as error:
+        own = faults_of(error, loc)
+        before = len(faults)
+        for step, part, kind in _parts(value, annotation):
+            if part is _ABSENT:
+                faults.append(missing(*loc, step))
+            elif part is _UNKNOWN:
+                faults.append({"loc": [*loc, step], "msg": "Unknown field"})
+            else:
+                _collect(part, kind, (*loc, step), strict, faults)
+        # What is wrong with it as a whole is told where its parts are right, or where it is the first and only one.
+        if len(faults) == before:
+            faults += own
+
+
+def _parts(value: object, annotation: Annotation) -> Iterator[tuple[str | int, object, Annotation]]:
+    """The parts of a value with a place and a type of their own: the fields of an object, the items of a list."""
+    origin: Annotation = get_origin(annotation)
+    if origin is Annotated:
+        annotation = annotation.__origin__
+        origin = get_origin(annotation)
+    if is_union(annotation):
+        members = [member for member in members_of(annotation) if member is not type(None)]
+        if len(members) == 1:
+            yield from _parts(value, members[0])
+    elif isinstance(value, list) and origin in _LISTS and len(get_args(annotation)) == 1:
+        yield from ((index, item, get_args(annotation)[0]) for index, item in enumerate(value))
+    elif isinstance(value, dict) and isinstance(annotation, type):
+        info: Any = types_of.type_info(annotation)
+        described = {field.name: field for field in getattr(info, "fields", ())}
+        for name, kind in (fields_of(annotation) if described else {}).items():
+            field = described.get(name)
+            if field is not None and field.encode_name in value:
+                yield field.encode_name, value[field.encode_name], kind
+            elif field is not None and field.required:
+                yield field.encode_name, _ABSENT, kind
+        if getattr(info, "forbid_unknown_fields", False):
+            known = {field.encode_name for field in described.values()} | {info.tag_field}
+            yield from ((name[:LONGEST], _UNKNOWN, None) for name in value if name not in known)
+
+
+_LISTS: Final = (list, set, frozenset, Sequence, MutableSequence, AbstractSet, MutableSet)
+_ABSENT: Final = object()
+_UNKNOWN: Final = object()
+
+
 def missing(*loc: str | int) -> Fault:
     """The fault of an input that was not sent."""
     return {"loc": list(loc), "msg": "Missing"}
@@ -95,14 +189,20 @@ def decode_json(decode: Callable[[bytes], T], data: bytes, what: str, loc: Seque
             and quotes nothing.
         InputError: if the value is not of the decoder's type.
     """
+    faults, reason = list[Fault](), ""
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        raise InputError([fault_of(error, loc)]) from None
+        faults = faults_of(error, loc)
+        kind = None if isinstance(error, Unfit) else getattr(getattr(decode, "__self__", decode), "type", None)
+        with suppress(*REFUSALS):  # what is malformed behind the first fault has not been looked at
+            faults = (all_faults(msgspec.json.decode(data), kind, loc, strict=True) if kind else []) or faults
     except RecursionError:
         reason = "it is nested too deeply"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = _why_not_json(str(error), data)
+    if faults:
+        raise InputError(faults)
     raise HTTPError(400, f"{what} is not JSON: {reason}.")
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import inspect as types_of
 
 from trioweb.ground.annotations import Annotation, defaults_of, is_foreign, is_union, means_nothing, parts_of, resolved
+from trioweb.ground.foreign import adapter_of, by_pydantic, from_plain, is_checked, is_decodable, is_pydantic
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], Any]
@@ -45,12 +46,28 @@ def _checked_decoder(annotation: Annotation) -> Decode:
     return decoder_of(annotation)
 
 
+class _Completing:
+    """A decoder of values that msgspec leaves incomplete.
+
+    Attributes:
+        type: the type of the values.
+    """
+
+    __slots__ = ("_decode", "type")
+
+    def __init__(self, annotation: Annotation, decode: Decode) -> None:
+        self.type, self._decode = annotation, decode
+
+    def __call__(self, data: bytes) -> object:
+        return complete(self._decode(data))
+
+
 def decoder_of(annotation: Annotation) -> Decode:
     """A decoder from JSON to a type that ``type_of`` has accepted."""
-    decode: Decode = msgspec.json.Decoder(annotation).decode
-    if not leaves_out(annotation):
-        return decode
-    return lambda data: complete(decode(data))
+    if by_pydantic(annotation):
+        return adapter_of(annotation)
+    decode: Decode = msgspec.json.Decoder(annotation, dec_hook=from_plain).decode
+    return _Completing(annotation, decode) if leaves_out(annotation) else decode
 
 
 def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
@@ -63,25 +80,35 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
     Raises:
         TypeError: if msgspec cannot make such values, or would construct one of the classes wrongly.
     """
+    pydantic_checks = by_pydantic(annotation)
     for part in parts_of(annotation):
-        for note in filter(is_foreign, getattr(part, "__metadata__", ())):
-            raise TypeError(means_nothing(note))
+        for note in getattr(part, "__metadata__", ()):
+            if is_foreign(note) and not (pydantic_checks and is_checked(note)):
+                raise TypeError(means_nothing(note))
+            if pydantic_checks and isinstance(note, msgspec.Meta):
+                raise TypeError(f"pydantic validates it, and does not know {note!r}: write pydantic.Field(...)")
         cls = _class_of(part)
-        if isinstance(cls, type) and cls not in made_elsewhere:
+        if isinstance(cls, type) and cls not in made_elsewhere and not (pydantic_checks and is_pydantic(cls)):
             if reason := _refusal(cls):
                 raise TypeError(reason)
-            if isinstance(types_of.type_info(cls), types_of.CustomType):
+            custom = not pydantic_checks and isinstance(types_of.type_info(cls), types_of.CustomType)
+            if custom and not is_decodable(cls):
                 raise TypeError(f"nothing that a client sends can be made into {cls.__qualname__}")
-    info = types_of.type_info(annotation)
-    msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
-    return info
+    if pydantic_checks:
+        adapter_of(annotation)
+    else:
+        msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
+    return types_of.type_info(annotation)
 
 
 def _refusal(cls: Annotation) -> str:
     """Why msgspec would construct a class wrongly, or ``""``."""
     name = cls.__qualname__
-    if hasattr(cls, "__pydantic_validator__"):
-        return f"{name} is a class of pydantic's, whose constraints would not be checked: write a msgspec.Struct"
+    if hasattr(cls, "__pydantic_validator__") and dataclasses.is_dataclass(cls):
+        return (
+            f"{name} is a dataclass of pydantic's within a class that pydantic does not know, and its constraints "
+            "would not be checked: write a BaseModel"
+        )
     own, constructor, fixed, line = False, "__init__", [], cls.__mro__
     if shared := [field for field, default in defaults_of(cls).items() if not _has_hash(default)]:
         return (

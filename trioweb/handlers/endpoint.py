@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ import msgspec
 
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE, encode_json
 from trioweb.ground.errors import RouteError
+from trioweb.ground.foreign import is_json_value
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
@@ -247,7 +247,7 @@ def to_response(value: Any, label: str, streaming: bool) -> Response:
         return _json(value, label)
     if is_iterator(value):  # also a dataclass, as the streams of anyio are
         return StreamingResponse(value)
-    if isinstance(value, msgspec.Struct) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+    if is_json_value(value):
         return _json(value, label)
     raise _refused(value, label)
 

@@ -15,10 +15,12 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import inspect as types_of
+from msgspec import structs
 
 from trioweb.ground.annotations import Annotation
 from trioweb.ground.errors import Fault, RouteError
-from trioweb.ground.faults import fault_of, missing
+from trioweb.ground.faults import all_faults, faults_of, missing
+from trioweb.ground.foreign import Adapter, adapter_of, by_pydantic, from_plain
 from trioweb.ground.texts import clock_time, number, switch
 from trioweb.ground.values import complete, leaves_out, type_of
 from trioweb.messages.uploads import UploadFile
@@ -60,6 +62,7 @@ class Shape(msgspec.Struct, frozen=True):
         fields: of an object: the shapes of the fields by their encoded names.
         rest: of a ``dict``: the shape of its values.
         incomplete: msgspec leaves fields of a value unset: see ``ground.values``.
+        adapter: pydantic's validation, of a type that is pydantic's.
         box: a Struct whose only field, ``value``, is of the type: msgspec looks at a type again each time, but at a
             Struct once.
     """
@@ -75,6 +78,7 @@ class Shape(msgspec.Struct, frozen=True):
     fields: dict[str, Shape] | None = None
     rest: Shape | None = None
     incomplete: bool = False
+    adapter: Adapter | None = None
     box: Any = None
 
     def pick(self, values: Values, name: str) -> object:
@@ -152,15 +156,23 @@ class Input(msgspec.Struct, frozen=True):
             arguments[self.name] = value
         elif self.where == "form" and self.key and (wrong := self._wrong_kind(value)):
             faults.append({"loc": [self.where, self.key], "msg": wrong})
+        elif shape.adapter is not None:
+            try:
+                arguments[self.name] = shape.adapter.convert(value)
+            except msgspec.ValidationError as error:
+                faults += faults_of(error, (self.where, self.key) if self.key else (self.where,))
         else:
             try:
                 try:
-                    converted: Any = msgspec.convert({"value": value}, shape.box, strict=False).value
+                    boxed = msgspec.convert({"value": value}, shape.box, strict=False, dec_hook=from_plain)
+                    converted: Any = boxed.value
                 except msgspec.ValidationError:
-                    converted = msgspec.convert(shape.rewritten(value), shape.annotation, strict=False)
+                    value = shape.rewritten(value)
+                    converted = msgspec.convert(value, shape.annotation, strict=False, dec_hook=from_plain)
                 arguments[self.name] = complete(converted) if shape.incomplete else converted
             except (msgspec.ValidationError, RecursionError) as error:
-                faults.append(fault_of(error, (self.where, self.key) if self.key else (self.where,)))
+                loc = (self.where, self.key) if self.key else (self.where,)
+                faults += all_faults(value, shape.annotation, loc, strict=False) or faults_of(error, loc)
 
     def _wrong_kind(self, value: object) -> str:
         first = value[0] if isinstance(value, list) else value
@@ -221,7 +233,10 @@ def shape_of(annotation: Annotation) -> Shape:
     Raises:
         TypeError: if a client's data cannot be converted to it.
     """
-    return _shape(annotation, type_of(annotation, UploadFile))
+    shape = _shape(annotation, type_of(annotation, UploadFile))
+    if by_pydantic(annotation):
+        return structs.replace(shape, adapter=adapter_of(annotation), incomplete=False)
+    return shape
 
 
 def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape:
@@ -231,19 +246,21 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
     lists = [member for member in members if isinstance(member, (types_of.CollectionType, types_of.TupleType))]
     items = [item for member in lists for item in _items(member)]
     flat = [item for item in (*members, *items) if item not in lists]
-    objects = [member for member in members if isinstance(member, _OBJECTS)]
+    objects = [member for member in members if _is_object(member)]
     fields = rest = None
     # Only an object on the top level, and the only one of a union, takes fields: those of another would be ambiguous.
     if len(objects) == 1 and not depth:
         if isinstance(objects[0], types_of.DictType):
             rest = _shape(None, objects[0].value_type, depth=1)
+        elif isinstance(objects[0], types_of.CustomType):
+            fields = {name: _shape(None, info, depth=1) for name, info in _fields_of_model(objects[0].cls)}
         elif (described := getattr(objects[0], "fields", None)) is not None:
             fields = {field.encode_name: _shape(None, field.type, depth=1) for field in described}
     return Shape(
         annotation,
         nullable,
         many=bool(lists),
-        is_object=any(isinstance(item, _OBJECTS) for item in flat),
+        is_object=any(_is_object(item) for item in flat),
         is_file=any(isinstance(item, types_of.CustomType) and item.cls is UploadFile for item in flat),
         keeps_blank=any(isinstance(item, _TEXT) or "" in _choices(item) for item in flat),
         rewrites=_rewrites(flat),
@@ -253,6 +270,20 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         incomplete=not depth and leaves_out(annotation),
         box=None if depth else msgspec.defstruct("Box", [("value", annotation)]),
     )
+
+
+def _is_object(info: types_of.Type) -> bool:
+    return isinstance(info, _OBJECTS) or (isinstance(info, types_of.CustomType) and hasattr(info.cls, "model_fields"))
+
+
+def _fields_of_model(cls: Any) -> Iterable[tuple[str, types_of.Type]]:
+    """The fields of a model of pydantic's, by the names that clients send."""
+    for name, field in cls.model_fields.items():
+        sent = field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
+        try:
+            yield sent, types_of.type_info(field.annotation)
+        except TypeError:
+            yield sent, types_of.AnyType()
 
 
 def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], object], ...]:

@@ -128,7 +128,10 @@ def check_notes(annotation: Annotation) -> None:
         for name in filter(None, map(marker_name, (part, *notes))):
             raise ValueError(f"{name} stands within a type: write Annotated[the whole type, {name}]")
         for note in notes:
-            if not isinstance(note, msgspec.Meta) and any(note is each for each in own):
+            known = isinstance(note, msgspec.Meta) or is_foreign(
+                note
+            )  # of the others `values.type_of` knows who checks
+            if not known and any(note is each for each in own):
                 raise ValueError(means_nothing(note))
 
 

@@ -213,8 +213,8 @@ class Planner:
             check_notes(annotation)
         except Exception as error:  # a field's annotation may raise anything when it is evaluated
             raise RouteError(
-                f"{where} cannot be an input: {error}; take a Struct, a dataclass or plain types, or write "
-                "Annotated[..., Provide(function)]"
+                f"{where} cannot be an input: {error}; take a Struct, a dataclass or plain types, write "
+                "Annotated[..., Provide(function)], or say with app.add_type(...) how to make one"
             ) from error
         if marker is None:
             marker = File() if shape.is_file and not shape.is_object else Body() if shape.is_object else Query()

@@ -165,7 +165,7 @@ class WebSocket(Connection):
             try:
                 return decode_json(decode, data.encode("utf-8", "surrogatepass"), "The message", ())
             except InputError as error:
-                [fault] = error.errors
+                fault, *_ = error.errors
                 place = ".".join(map(str, fault["loc"]))
                 code, reason = INCONSISTENT, f"{place}: {fault['msg']}" if place else fault["msg"]
             except HTTPError as error:

@@ -158,7 +158,9 @@ def _response(code: str, contents: list[Content], schemas: Schemas) -> Schema:
         kind: Schema = response.setdefault("content", {}).setdefault(media_type, {})
         if UNSAID[0] in types:
             continue
-        schema = _of_events(types, schemas) if media_type == EVENTS_TYPE else schemas.of(union_of(types))
+        schema = (
+            _of_events(types, schemas) if media_type == EVENTS_TYPE else schemas.of(union_of(types), "serialization")
+        )
         kind["itemSchema" if is_stream else "schema"] = schema
     return response
 
@@ -169,9 +171,13 @@ def _of_events(types: list[Annotation], schemas: Schemas) -> Schema:
     data: Schema = {"type": "string"}
     values = [item for item in items if item not in (str, ServerSentEvent, *UNSAID)]
     if values and len(values) == len(items):
-        data.update(contentMediaType=JSON_TYPE, contentSchema=schemas.of(union_of(values)))
+        data.update(contentMediaType=JSON_TYPE, contentSchema=schemas.of(union_of(values), "serialization"))
     elif values:
-        json = {"type": "string", "contentMediaType": JSON_TYPE, "contentSchema": schemas.of(union_of(values))}
+        json = {
+            "type": "string",
+            "contentMediaType": JSON_TYPE,
+            "contentSchema": schemas.of(union_of(values), "serialization"),
+        }
         data = {"anyOf": [json, data]}
     event: Schema = {
         "type": "object",

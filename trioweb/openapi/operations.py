@@ -132,10 +132,13 @@ class Writer:
             self.describes_problems = True
             return {"description": said, "content": {PROBLEM_TYPE: {"schema": self.problem}}}
         if not isinstance(said, Mapping):
-            return {"description": phrase, "content": {JSON: {"schema": self.schemas.of(said)}}}
+            return {"description": phrase, "content": {JSON: {"schema": self.schemas.of(said, "serialization")}}}
         response = {"description": phrase, **said}
         if (model := response.pop("model", None)) is not None:
-            response["content"] = {**response.get("content", {}), JSON: {"schema": self.schemas.of(model)}}
+            response["content"] = {
+                **response.get("content", {}),
+                JSON: {"schema": self.schemas.of(model, "serialization")},
+            }
         return response
 
 
@@ -160,7 +163,7 @@ def _status(route: Described, code: object) -> str:
 
 def _said(route: Described) -> Schema:
     """Its summary and description: given, or those of the docstring, whose sections are for readers of the code."""
-    lines = (inspect.getdoc(innermost(route.endpoint.handler)) or "").split("\n")
+    lines = inspect.cleandoc(innermost(route.endpoint.handler).__doc__ or "").split("\n")
     end = next((number for number, line in enumerate(lines) if _SECTIONS.match(line)), len(lines))
     first, _, rest = "\n".join(lines[:end]).strip().partition("\n\n")
     said = {"summary": " ".join(first.split()), "description": rest.strip(), **_given_texts(route.options)}

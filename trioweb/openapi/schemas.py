@@ -6,19 +6,33 @@ are told apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
-from trioweb.ground.annotations import Annotation, is_union, members_of
+from trioweb.ground.annotations import Annotation, is_union, members_of, parts_of
+from trioweb.ground.foreign import adapter_of, by_pydantic, is_pydantic, taught_of
 from trioweb.messages.uploads import UploadFile
 
 Schema: TypeAlias = dict[str, Any]
 """A JSON Schema, or another object of a document: JSON, of any depth."""
 
+Mode: TypeAlias = Literal["validation", "serialization"]
 FILE: Final[Schema] = {"type": "string", "contentMediaType": "application/octet-stream"}
 REFERENCE: Final = "#/components/schemas/"
+
+_OURS: Final = "#/components/schemas/ "
+"""Where references to types that msgspec has described lead, until those have names that no other has."""
+
+
+class _Wanted(NamedTuple):
+    """A type, and the dicts that become its schema."""
+
+    annotation: Annotation
+    mode: Mode
+    holders: list[Schema]
 
 
 class Schemas:
@@ -30,13 +44,20 @@ class Schemas:
 
     def __init__(self) -> None:
         self.components: dict[str, Schema] = {}
-        self._wanted: dict[object, tuple[Annotation, list[Schema]]] = {}
+        self._wanted: dict[object, _Wanted] = {}
+        self._models: dict[type, Schema] = {}  # of pydantic's classes within types that it does not know
         self._later: list[Callable[[], None]] = []
 
-    def of(self, annotation: Annotation) -> Schema:
-        """A dict that becomes the schema of a type when all are known."""
+    def of(self, annotation: Annotation, mode: Mode = "validation") -> Schema:
+        """A dict that becomes the schema of a type when all are known.
+
+        Args:
+            annotation: the type.
+            mode: whether clients send it, or get it: pydantic's models may differ in that.
+        """
         schema: Schema = {}
-        self._wanted.setdefault(_key_of(annotation), (annotation, []))[1].append(schema)
+        key = (_key_of(annotation), mode if _pydantic_is_there() else "")
+        self._wanted.setdefault(key, _Wanted(annotation, mode, [])).holders.append(schema)
         return schema
 
     def then(self, work: Callable[[], None]) -> None:
@@ -45,27 +66,71 @@ class Schemas:
 
     def finish(self) -> None:
         """Describe all types, and fill the dicts that ``of`` has returned."""
-        wanted = list(self._wanted.values())
-        for (_, holders), schema in zip(wanted, self._described([each for each, _ in wanted]), strict=True):
-            for holder in holders:
+        wanted, models = list(self._wanted.values()), list[_Wanted]()
+        if _pydantic_is_there():
+            models = [each for each in wanted if by_pydantic(each.annotation)]
+            wanted = [each for each in wanted if each not in models]
+            classes: dict[type, None] = dict.fromkeys(
+                part for each in wanted for part in parts_of(each.annotation) if is_pydantic(part)
+            )
+            self._models = {cls: {} for cls in classes}
+            self._add_models([*models, *(_Wanted(cls, "validation", [model]) for cls, model in self._models.items())])
+        for each, schema in zip(wanted, self._described([each.annotation for each in wanted]), strict=True):
+            for holder in each.holders:
                 holder.update(schema)
         for work in self._later:
             work()
+
+    def _add_models(self, models: list[_Wanted]) -> None:
+        """Describe types of pydantic's: it gives their classes names, one a class and mode."""
+        if not models:
+            return
+        from pydantic import TypeAdapter  # noqa: PLC0415 - it is no dependency, and is imported by now
+
+        inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = [
+            (number, each.mode, adapter_of(each.annotation).adapter) for number, each in enumerate(models)
+        ]
+        schemas, defined = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE + "{model}")
+        self.components.update(defined.get("$defs", {}))
+        for number, each in enumerate(models):
+            for holder in each.holders:
+                holder.update(schemas[number, each.mode])
 
     def _described(self, annotations: list[Annotation]) -> list[Schema]:
         try:
             return self._by_msgspec(annotations)
         except Exception:  # one of them: a default without a JSON form, or a class that is not for JSON at all
-            fit = [each for each in annotations if _can_describe(each)]
+            fit = [each for each in annotations if self._can_describe(each)]
             found = iter(self._by_msgspec(fit))
             return [next(found) if any(each is one for one in fit) else {} for each in annotations]
 
     def _by_msgspec(self, annotations: list[Annotation]) -> list[Schema]:
-        schemas, components = msgspec.json.schema_components(
-            annotations, schema_hook=_schema_of_custom, ref_template=REFERENCE + "{name}"
-        )
+        schemas, components = self._told_apart(annotations, REFERENCE)
+        if components.keys() & self.components.keys():  # a class of pydantic's has the same name, and was first
+            schemas, components = self._told_apart(annotations, _OURS)
+            names = {name: name + "_" if name in self.components else name for name in components}
+            schemas, components = _renamed(schemas, names), _renamed(components, names)
+            components = {names[name]: schema for name, schema in components.items()}
         self.components.update(components)
         return list(schemas)
+
+    def _told_apart(self, annotations: list[Annotation], place: str) -> tuple[tuple[Schema, ...], dict[str, Schema]]:
+        return msgspec.json.schema_components(annotations, schema_hook=self._of_custom, ref_template=place + "{name}")
+
+    def _can_describe(self, annotation: Annotation) -> bool:
+        try:
+            msgspec.json.schema_components([annotation], schema_hook=self._of_custom)
+        except Exception:
+            return False
+        return True
+
+    def _of_custom(self, cls: type) -> Schema:
+        if cls is UploadFile:
+            return dict(FILE)
+        if cls in self._models:
+            return self._models[cls]
+        taught = taught_of(cls)
+        return {} if taught is None else dict(taught.schema)
 
     def resolve(self, schema: Schema) -> Schema:
         """A schema that is not a reference."""
@@ -74,16 +139,19 @@ class Schemas:
         return schema
 
 
-def _schema_of_custom(cls: type) -> Schema:
-    return dict(FILE) if cls is UploadFile else {}
+def _pydantic_is_there() -> bool:
+    return "pydantic" in sys.modules  # else no class can be one of its own
 
 
-def _can_describe(annotation: Annotation) -> bool:
-    try:
-        msgspec.json.schema_components([annotation], schema_hook=_schema_of_custom)
-    except Exception:
-        return False
-    return True
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A part of a document whose references to types that msgspec has described follow new names."""
+    if isinstance(value, dict):
+        return {key: _renamed(each, names) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_renamed(each, names) for each in value]
+    if isinstance(value, str) and value.startswith(_OURS):
+        return REFERENCE + names[value.removeprefix(_OURS)]
+    return value
 
 
 def _key_of(annotation: Annotation) -> object:

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from trioweb.ground.foreign import as_plain
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 PING = b": ping\n\n"
 """A comment: clients ignore it, and proxies see that the connection is used."""
 
-_json = msgspec.json.Encoder().encode
+_json = msgspec.json.Encoder(enc_hook=as_plain).encode
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
