@@ -426,7 +426,25 @@ async def test_all_faults_of_a_form_are_told_at_once() -> None:
     assert [fault["loc"] for fault in response.json()["errors"]] == [["form", "name"], ["form", "count"]]
 
 
-async def test_faults_without_end_are_cut() -> None:
+@pytest.mark.parametrize("annotation", [list[Line], list[Item]])
+@pytest.mark.parametrize("count", [1_000, 20_000])
+async def test_faults_without_end_are_cut(annotation: Any, count: int) -> None:
     """A body in which everything is wrong has an answer of bounded size."""
-    response = await ask(echo_of(list[Line]), "POST", "/", json=[{}] * 10_000)
-    assert 100 <= len(response.json()["errors"]) <= 102
+    response = await ask(echo_of(annotation), "POST", "/", json=[{}] * count)
+    assert response.status_code == 422
+    assert 1 <= len(response.json()["errors"]) <= 102
+
+
+async def test_a_fault_behind_many_parts_that_fit() -> None:
+    """Where the search would take too long the first fault is told, wherever it is."""
+    response = await ask(echo_of(Annotated[list[int], Body]), "POST", "/", json=[1] * 20_000 + ["x"])
+    assert response.json()["errors"] == [{"loc": ["body", 20_000], "msg": "Expected `int`, got `str`"}]
+    response = await ask(echo_of(Node), "POST", "/", json=json.loads('{"next":' * 300 + "5" + "}" * 300))
+    [fault] = response.json()["errors"]
+    assert len(fault["loc"]) == 301
+
+
+class Node(msgspec.Struct):
+    """A type that contains itself."""
+
+    next: Node | None = None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -17,15 +18,17 @@ from msgspec import inspect as types_of
 
 from trioweb.ground.annotations import Annotation, fields_of, is_union, members_of
 from trioweb.ground.errors import Fault, HTTPError, InputError
-from trioweb.ground.foreign import LONGEST, Unfit, from_plain
+from trioweb.ground.foreign import LONGEST, MOST, Unfit, from_plain
 from trioweb.ground.foreign import faults_of as pydantic_faults_of
 
 T = TypeVar("T")
 
 REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec's decoders raise for invalid data."""
-MOST: Final = 100
-"""Faults that one value is searched for."""
+KEPT: Final = 256
+"""Classes whose fields are kept."""
+LOOKED_AT: Final = 10_000
+"""Parts of a value that are looked at in the search: some microseconds each."""
 LONGEST_PATH: Final = 4096
 """Characters of a path to an input that are parsed: with a recursive type a client chooses its length."""
 
@@ -112,31 +115,42 @@ def all_faults(value: object, annotation: Annotation, loc: Sequence[str | int], 
         loc: its location.
         strict: text is no number.
     """
-    faults: list[Fault] = []
-    _collect(value, annotation, loc, strict, faults)
-    return faults
+    search = _Search(strict)
+    with suppress(RecursionError):
+        search.look(value, annotation, tuple(loc))
+    return search.faults
 
 
-def _collect(
-    value: object, annotation: Annotation, loc: Sequence[str | int], strict: bool, faults: list[Fault]
-) -> None:
-    if len(faults) >= MOST:
-        return
-    try:
-        msgspec.convert(value, annotation, strict=strict, str_keys=strict, dec_hook=from_plain)
-    except (msgspec.ValidationError, RecursionError, TypeError) as error:
-        own = faults_of(error, loc)
-        before = len(faults)
+class _Search:
+    """A search for all that is wrong with a value. It is bounded: in faults, and in the parts that are looked at."""
+
+    __slots__ = ("_left", "_strict", "faults")
+
+    def __init__(self, strict: bool) -> None:
+        self.faults: list[Fault] = []
+        self._strict, self._left = strict, LOOKED_AT
+
+    def look(self, value: object, annotation: Annotation, loc: tuple[str | int, ...]) -> None:
+        try:
+            msgspec.convert(value, annotation, strict=self._strict, str_keys=self._strict, dec_hook=from_plain)
+        except (msgspec.ValidationError, RecursionError, TypeError) as error:
+            own = faults_of(error, loc)
+        else:
+            return
+        before = len(self.faults)
         for step, part, kind in _parts(value, annotation):
+            self._left -= 1
+            if self._left < 0 or len(self.faults) >= MOST:
+                break
             if part is _ABSENT:
-                faults.append(missing(*loc, step))
+                self.faults.append(missing(*loc, step))
             elif part is _UNKNOWN:
-                faults.append({"loc": [*loc, step], "msg": "Unknown field"})
+                self.faults.append({"loc": [*loc, step], "msg": "Unknown field"})
             else:
-                _collect(part, kind, (*loc, step), strict, faults)
-        # What is wrong with it as a whole is told where its parts are right, or where it is the first and only one.
-        if len(faults) == before:
-            faults += own
+                self.look(part, kind, (*loc, step))
+        # What is wrong with it as a whole is told where nothing is wrong with its parts.
+        if len(self.faults) == before:
+            self.faults += own
 
 
 def _parts(value: object, annotation: Annotation) -> Iterator[tuple[str | int, object, Annotation]]:
@@ -152,17 +166,28 @@ def _parts(value: object, annotation: Annotation) -> Iterator[tuple[str | int, o
     elif isinstance(value, list) and origin in _LISTS and len(get_args(annotation)) == 1:
         yield from ((index, item, get_args(annotation)[0]) for index, item in enumerate(value))
     elif isinstance(value, dict) and isinstance(annotation, type):
-        info: Any = types_of.type_info(annotation)
-        described = {field.name: field for field in getattr(info, "fields", ())}
-        for name, kind in (fields_of(annotation) if described else {}).items():
-            field = described.get(name)
-            if field is not None and field.encode_name in value:
-                yield field.encode_name, value[field.encode_name], kind
-            elif field is not None and field.required:
-                yield field.encode_name, _ABSENT, kind
-        if getattr(info, "forbid_unknown_fields", False):
-            known = {field.encode_name for field in described.values()} | {info.tag_field}
+        fields, known = _fields_of(annotation)
+        for name, required, kind in fields:
+            if name in value:
+                yield name, value[name], kind
+            elif required:
+                yield name, _ABSENT, kind
+        if known is not None:
             yield from ((name[:LONGEST], _UNKNOWN, None) for name in value if name not in known)
+
+
+@lru_cache(KEPT)
+def _fields_of(cls: type) -> tuple[list[tuple[str, bool, Annotation]], frozenset[str] | None]:
+    """The fields of a class, as they are sent: name, whether it must be there, type; and all names if others are wrong.
+
+    They are kept: to look at a class takes longer than to look at an object, and leaves cycles to the collector.
+    """
+    info: Any = types_of.type_info(cls)
+    described = {field.name: field for field in getattr(info, "fields", ())}
+    kinds = fields_of(cls) if described else {}
+    fields = [(described[name].encode_name, described[name].required, kinds[name]) for name in kinds]
+    strict = getattr(info, "forbid_unknown_fields", False)
+    return fields, frozenset(name for name, *_ in fields) | {info.tag_field} if strict else None
 
 
 _LISTS: Final = (list, set, frozenset, Sequence, MutableSequence, AbstractSet, MutableSet)

@@ -8,7 +8,7 @@ Struct or a class of attrs, msgspec asks for the values of its classes one by on
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -28,6 +28,10 @@ KEPT: Final = 256
 """Types whose adapters, and classes whose encoders, are cached."""
 LONGEST: Final = 200
 """Characters of a message about one input."""
+MOST: Final = 100
+"""Faults that are told of one value."""
+TOO_MANY: Final = 10_000
+"""Faults that pydantic has found beyond which they are only counted: a body may have millions, each an object."""
 _NOTES: Final = frozenset({"annotated_types", "pydantic"})
 """Packages whose notes in ``Annotated`` pydantic checks."""
 
@@ -251,9 +255,13 @@ def faults_of(error: Any) -> list[tuple[str, Fault]]:
     """The kind of each fault that pydantic has found, and the fault; none if it is another error."""
     if not hasattr(error, "errors"):
         return []
-    found: Iterable[dict[str, Any]] = error.errors(include_url=False, include_context=False, include_input=False)
+    count: int = error.error_count()
+    if count > TOO_MANY:
+        return [("", {"loc": [], "msg": f"Does not fit, in {count} places"})]
+    found: list[dict[str, Any]] = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        (each["type"], {"loc": [_step(step) for step in each["loc"]], "msg": each["msg"][:LONGEST]}) for each in found
+        (each["type"], {"loc": [_step(step) for step in each["loc"]], "msg": each["msg"][:LONGEST]})
+        for each in found[:MOST]
     ]
 
 
