@@ -69,7 +69,47 @@ class Described(Router):
         Raises:
             ValueError: if what the routes say of themselves contradicts itself, or is not OpenAPI.
         """
-        from trioweb.openapi.document import describe  # noqa: PLC0415 - few processes are asked for it
+        return self._describe(title, version, description)
+
+    def add_docs(
+        self,
+        path: str = "/docs",
+        *,
+        openapi_path: str = "/openapi.json",
+        title: str = "API",
+        version: str = "0.1.0",
+        description: str = "",
+    ) -> None:
+        """Serve the description of the app, and pages that show it: all operations, and one that tries the streams.
+
+        They are from this package: nothing of another host is loaded, and no script stands in a page. Whoever reaches
+        the app can read them; put ``middleware`` before them, or leave them out in production.
+
+        Args:
+            path: where the page is; that of the streams is below it.
+            openapi_path: where the document is.
+            title: the name of the API.
+            version: the version of the API.
+            description: more about it; may be Markdown.
+
+        Raises:
+            RouteError: if there are such routes already.
+        """
+        from trioweb.openapi.pages import Pages  # noqa: PLC0415 - only where it is asked for
+
+        kept: dict[int, dict[str, Any]] = {}  # by the number of routes: others may be registered later
+
+        def describe() -> dict[str, Any]:
+            if len(self._planned) not in kept:
+                kept.clear()
+                kept[len(self._planned)] = self._describe(title, version, description)
+            return kept[len(self._planned)]
+
+        for place, handler in Pages(path.rstrip("/"), openapi_path, title, describe).handlers():
+            self.get(place, name=f"docs:{place}", include_in_schema=False)(handler)
+
+    def _describe(self, title: str, version: str, description: str) -> dict[str, Any]:
+        from trioweb.openapi.document import describe  # noqa: PLC0415 - few are asked for it
         from trioweb.openapi.operations import Described as Operation  # noqa: PLC0415
 
         routes = [
