@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from trioweb.messages.ranges import RangeResponse
     from trioweb.messages.request import Request
     from trioweb.messages.response import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-    from trioweb.messages.stream_responses import CSVResponse, EventStreamResponse, JSONLinesResponse, StreamingResponse
+    from trioweb.messages.stream_responses import (
+        CSVResponse,
+        EventStreamResponse,
+        JSONLinesResponse,
+        JSONSeqResponse,
+        MultipartStreamResponse,
+        StreamingResponse,
+    )
     from trioweb.messages.uploads import UploadFile
     from trioweb.messages.websocket import WebSocket
     from trioweb.middleware import CORS, Compression, RequestID, SecurityHeaders, Sessions, Timing, TrustedHosts
@@ -60,6 +67,8 @@ __all__ = [
     "InputError",
     "JSONLinesResponse",
     "JSONResponse",
+    "JSONSeqResponse",
+    "MultipartStreamResponse",
     "Part",
     "PlainTextResponse",
     "Provide",
@@ -103,7 +112,8 @@ _HOMES = {
     "messages.ranges": "RangeResponse",
     "messages.request": "Request",
     "messages.response": "HTMLResponse JSONResponse PlainTextResponse RedirectResponse Response",
-    "messages.stream_responses": "CSVResponse EventStreamResponse JSONLinesResponse StreamingResponse",
+    "messages.stream_responses": "CSVResponse EventStreamResponse JSONLinesResponse JSONSeqResponse "
+    "MultipartStreamResponse StreamingResponse",
     "messages.uploads": "UploadFile",
     "messages.websocket": "WebSocket",
     "middleware": "CORS Compression RequestID SecurityHeaders Sessions Timing TrustedHosts",

@@ -20,7 +20,15 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from anyio.streams.text import TextReceiveStream
 
 from tests.asgi import ask
-from trioweb import App, CSVResponse, EventStreamResponse, JSONLinesResponse, Response, StreamingResponse
+from trioweb import (
+    App,
+    CSVResponse,
+    EventStreamResponse,
+    JSONLinesResponse,
+    JSONSeqResponse,
+    Response,
+    StreamingResponse,
+)
 from trioweb.streams import json_lines
 from trioweb.testing import TestClient
 
@@ -183,6 +191,7 @@ async def test_a_file_of_anyio_s(app: App, tmp_path: Path) -> None:
         (StreamingResponse, (b"x", b"y"), b"xy"),
         (EventStreamResponse, ("x", {"a": 1}), b'data: x\n\ndata: {"a":1}\n\n'),
         (JSONLinesResponse, (1, "2"), b'1\n"2"\n'),
+        (JSONSeqResponse, (1, "2"), b'\x1e1\n\x1e"2"\n'),
         (CSVResponse, ([1, 2], [3, 4]), b"1,2\r\n3,4\r\n"),
         (json_lines, (1, 2), b"1\n2\n"),
     ],

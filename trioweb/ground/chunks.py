@@ -25,6 +25,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 BYTES_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
 JSON_LINES_TYPE = "application/x-ndjson"
+JSON_SEQ_TYPE = "application/json-seq"
 EVENTS_TYPE = "text/event-stream"
 CSV_TYPE = "text/csv; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -70,6 +71,11 @@ def _encode_json_chunk(chunk: object) -> bytes:
 def encode_json_line(item: object) -> bytes:
     """Encode a JSON value, also a ``str``, as a line."""
     return encode_json(item) + b"\n"
+
+
+def encode_json_record(item: object) -> bytes:
+    """Encode a JSON value as a record of a JSON text sequence (RFC 7464): behind a record separator."""
+    return b"\x1e" + encode_json(item) + b"\n"
 
 
 def encode_any_event(item: object) -> bytes:
@@ -140,7 +146,7 @@ class Encoder:
             text = f"{self.where}: this stream was given a {got} that nobody has awaited: write `yield await ...`"
         elif other:
             text = f"{self.where}: this stream began with {self._takes}, then came {got}: yield one kind only"
-        elif isinstance(self.encode, CSVEncoder):
+        elif getattr(self.encode, "explains", False):
             text = f"{self.where}: {error}"
         else:
             text = f"{self.where}: a stream cannot send {got}: yield {_TAKES.get(self.encode, _TAKES[None])}"
@@ -153,6 +159,7 @@ _JSON_VALUE = "a JSON value (dict, list, number, dataclass, msgspec.Struct)"
 _TAKES: dict[object, str] = {
     None: f"str, bytes, a ServerSentEvent, or {_JSON_VALUE}",
     encode_json_line: f"str, or {_JSON_VALUE}",
+    encode_json_record: f"str, or {_JSON_VALUE}",
     encode_any_event: f"a ServerSentEvent, str, or {_JSON_VALUE}",
     encode_markup: "str",
 }
@@ -178,6 +185,8 @@ class CSVEncoder:
     """
 
     __slots__ = ("_columns", "_known", "_write_header", "_writerow")
+    explains = True
+    """Its errors say what to yield instead."""
 
     def __init__(self, header: Iterable[str] | None = None) -> None:
         if isinstance(header, str):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Generic, Unpack
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final, Generic, Unpack
 
 from trioweb.ground.chunks import (
+    BYTES_LIKE,
     CSV_TYPE,
     EVENTS_TYPE,
     JSON_LINES_TYPE,
+    JSON_SEQ_TYPE,
     CSVEncoder,
     encode_any_event,
     encode_json_line,
+    encode_json_record,
 )
 from trioweb.ground.http.events import ServerSentEvent
-from trioweb.ground.http.headers import HeaderSource, content_disposition
+from trioweb.ground.http.headers import Headers, HeaderSource, content_disposition
 from trioweb.messages.limits import StreamOptions, check_seconds, make_stream
 from trioweb.messages.response import Response
 from trioweb.streams.sources import Source, is_iterable
@@ -27,6 +31,8 @@ else:
     from typing import TypeVar
 
     T_co = TypeVar("T_co", covariant=True)
+
+MIXED_TYPE: Final = "multipart/x-mixed-replace"
 
 
 class StreamingResponse(Response, Generic[T_co]):
@@ -74,6 +80,92 @@ class JSONLinesResponse(Response, Generic[T_co]):
     ) -> None:
         _need_iterable("JSONLinesResponse", items)
         self._set_up(None, make_stream(items, encode_json_line, options), status_code, headers, media_type)
+
+
+class JSONSeqResponse(Response, Generic[T_co]):
+    """A JSON text sequence (RFC 7464, ``application/json-seq``): JSON values, each behind a record separator, so that
+    a reader finds the next one behind one that is damaged.
+    """
+
+    __slots__ = ()
+    media_type = JSON_SEQ_TYPE
+
+    def __init__(
+        self,
+        items: AsyncIterable[T_co] | Iterable[T_co],
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("JSONSeqResponse", items)
+        self._set_up(None, make_stream(items, encode_json_record, options), status_code, headers, media_type)
+
+
+class MultipartStreamResponse(Response):
+    """Parts of which a browser shows the newest (``multipart/x-mixed-replace``): a camera's pictures in an ``<img>``.
+
+    Each part is there at once: its end is not told by the beginning of the next.
+
+    Args:
+        parts: an (a)sync iterable of bytes, text, or responses with a body of bytes, whose headers the part then has.
+        part_type: the content type of bytes and text.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        media_type: another multipart type, such as ``"multipart/mixed"``; the boundary is added.
+        options: the limits of the stream.
+    """
+
+    __slots__ = ()
+    media_type = MIXED_TYPE
+
+    def __init__(
+        self,
+        parts: AsyncIterable[bytes | str | Response] | Iterable[bytes | str | Response],
+        part_type: str = "image/jpeg",
+        status_code: int = 200,
+        headers: HeaderSource | None = None,
+        media_type: str | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        _need_iterable("MultipartStreamResponse", parts)
+        boundary = token_hex(16)
+        encoder = _PartEncoder(boundary.encode(), part_type)
+        stream = make_stream(parts, encoder, options)
+        stream.tail = encoder.end
+        kind = media_type or MIXED_TYPE
+        if not kind.startswith("multipart/"):
+            raise ValueError(f'a stream of parts has a multipart type, got {kind!r}: write "multipart/mixed"')
+        self._set_up(None, stream, status_code, headers, f"{kind}; boundary={boundary}")
+
+
+class _PartEncoder:
+    """Encodes the parts of one stream: the delimiter behind a part is sent with it (RFC 2046, section 5.1.1)."""
+
+    __slots__ = ("_delimiter", "_headers", "_started")
+    explains = True
+
+    def __init__(self, boundary: bytes, part_type: str) -> None:
+        self._delimiter = b"--" + boundary
+        self._headers = Headers({"content-type": part_type})
+        self._started = False
+
+    def __call__(self, part: object) -> bytes:
+        headers, data = self._headers, part
+        if isinstance(part, Response):
+            headers, data = part.headers, part.body
+        if isinstance(data, str):
+            data = data.encode()
+        if not isinstance(data, BYTES_LIKE):
+            raise TypeError(f"a part is bytes, text or a response with a body of bytes, got {type(part).__qualname__}")
+        lines = [b"%s: %s" % line for line in headers.raw if line[0] != b"content-length"]
+        lines.append(b"content-length: %d" % len(data))
+        before = b"" if self._started else self._delimiter
+        self._started = True
+        return b"%s\r\n%s\r\n\r\n%s\r\n%s" % (before, b"\r\n".join(lines), bytes(data), self._delimiter)
+
+    def end(self) -> bytes:
+        return b"--\r\n" if self._started else self._delimiter + b"--\r\n"
 
 
 class CSVResponse(Response):

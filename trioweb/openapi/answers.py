@@ -14,7 +14,15 @@ import msgspec
 import trio
 
 from trioweb.ground.annotations import Annotation
-from trioweb.ground.chunks import BYTES_LIKE, BYTES_TYPE, EVENTS_TYPE, JSON_LINES_TYPE, JSON_TYPE, TEXT_TYPE
+from trioweb.ground.chunks import (
+    BYTES_LIKE,
+    BYTES_TYPE,
+    EVENTS_TYPE,
+    JSON_LINES_TYPE,
+    JSON_SEQ_TYPE,
+    JSON_TYPE,
+    TEXT_TYPE,
+)
 from trioweb.ground.errors import phrase_of
 from trioweb.ground.http.events import ServerSentEvent
 from trioweb.handlers.endpoint import Endpoint
@@ -32,7 +40,7 @@ _ITERATORS: Final = (
 """What is a stream by itself, with all that is derived from it."""
 
 
-_SEQUENTIAL: Final = frozenset({EVENTS_TYPE, JSON_LINES_TYPE, "application/json-seq", "application/jsonl"})
+_SEQUENTIAL: Final = frozenset({EVENTS_TYPE, JSON_LINES_TYPE, JSON_SEQ_TYPE, "application/jsonl"})
 """Media types of bodies that are a series of items (section 4.14.3 of the specification)."""
 
 
