@@ -29,7 +29,12 @@ PROBLEMS: Final = {
     422: ("UnprocessableContent", "Inputs do not fit: `errors` names each."),
 }
 """The errors that the framework answers: the name and the description of each response."""
-_BODY_ERRORS: Final = {"form": (400, 408, 413, 415), "body": (400, 408, 413, 415), "bytes": (408, 413)}
+_BODY_ERRORS: Final = {
+    "form": (400, 408, 413, 415),
+    "body": (400, 408, 413, 415),
+    "kind": (408, 413, 415),
+    "bytes": (408, 413),
+}
 """The errors of reading a body."""
 
 

@@ -144,7 +144,7 @@ class Takes:
             if each.form:
                 yield "form"
             if each.body is not None:
-                yield "body" if each.body.decode is not None else "bytes"
+                yield "body" if each.body.decode is not None else "kind" if each.body.media_type else "bytes"
 
 
 _FORMS: Final = (URLENCODED_TYPE, FORM_TYPE)
