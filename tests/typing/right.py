@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypedDict, assert_type
 
 import httpx
@@ -248,6 +249,21 @@ async def provided(pool: Annotated[Mapping[str, int], Provide(connect)], nursery
     StreamingResponse(lines(), buffer_size=1024, idle_timeout=5, on_error=lambda error: f"{error}")
     JSONLinesResponse([1, 2], write_timeout=None)
     return EventStreamResponse([ServerSentEvent({"a": 1}, event="x", id=1)], ping=None)
+
+
+@app.get("/items-of")
+async def typed_items() -> EventStreamResponse[Item | str]:
+    """A stream that says what it is made of; any other class of streams does so, too, or says nothing."""
+    assert_type(JSONLinesResponse([1, 2]), JSONLinesResponse[int])
+    untold: JSONLinesResponse = JSONLinesResponse([1])
+    assert untold
+    return EventStreamResponse(["x", "y"])
+
+
+@app.get("/paths", summary="Paths", tags=["x"], responses={404: "There is none.", 201: Item}, include_in_schema=True)
+async def path_of() -> Path:
+    """What becomes JSON by its class."""
+    return Path("x")
 
 
 async def check_testing() -> None:

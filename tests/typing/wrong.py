@@ -13,6 +13,7 @@ from trioweb import (
     App,
     EventStreamResponse,
     HTTPError,
+    JSONLinesResponse,
     Request,
     Response,
     ServerSentEvent,
@@ -110,6 +111,7 @@ async def values(request: Request, ws: WebSocket) -> None:
     StreamingResponse(lines(), buffersize=1024)  # type: ignore[call-arg]
     EventStreamResponse(lines(), ping="15")  # type: ignore[arg-type]
     ServerSentEvent("x", retry="soon")  # type: ignore[arg-type]
+    JSONLinesResponse[int](lines())  # type: ignore[arg-type]
     HTTPError("404")  # type: ignore[arg-type]
     Response("x", headers={"a": 1})  # type: ignore[arg-type]
     await ws.send({"a": 1})  # type: ignore[arg-type]

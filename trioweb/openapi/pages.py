@@ -76,7 +76,7 @@ class Pages:
     def handlers(self) -> Iterator[tuple[str, Function]]:
         """The paths and their handlers."""
         yield self._openapi_path, self.document
-        yield self._path, self.docs
+        yield self._path or "/", self.docs
         yield self._path + "/streams", self.streams
         for name in _ASSETS:
             yield f"{self._path}/{name}", self._asset(name)
