@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
+import pydantic
 import pytest
+import trio
 
 from tests.openapi.validity import check
 from trioweb import (
@@ -24,6 +28,8 @@ from trioweb import (
     Form,
     Header,
     HTMLResponse,
+    JSONSeqResponse,
+    MultipartStreamResponse,
     Provide,
     Query,
     RedirectResponse,
@@ -60,6 +66,12 @@ class Done(msgspec.Struct, tag=True):
     """The end."""
 
     total: int
+
+
+class Size(enum.StrEnum):
+    """Text, of a few."""
+
+    SMALL = "small"
 
 
 @dataclass
@@ -276,6 +288,14 @@ def returning(annotation: Any) -> Handler:
         (Iterator[Item], {"200": {"application/x-ndjson": {"itemSchema": {"$ref": REFERENCE + "Item"}}}}),
         (StreamingResponse[Item], {"200": {"application/x-ndjson": {"itemSchema": {"$ref": REFERENCE + "Item"}}}}),
         (Any, {"2XX": None}),
+        (Item | Any, {"2XX": None, "200": {JSON: {"schema": {"$ref": REFERENCE + "Item"}}}}),
+        (NoReturn, {"default": None}),
+        (Size, {"200": {"text/plain": {"schema": {"$ref": REFERENCE + "Size"}}}}),
+        (trio.abc.ReceiveStream, {"200": {"application/octet-stream": {}}}),
+        (trio.MemoryReceiveChannel[int], {"200": {"application/x-ndjson": {"itemSchema": {"type": "integer"}}}}),
+        (AsyncIterator[Any], {"200": None}),
+        (JSONSeqResponse[int], {"200": {"application/json-seq": {"itemSchema": {"type": "integer"}}}}),
+        (MultipartStreamResponse, {"200": {"multipart/x-mixed-replace": {}}}),
     ],
     ids=str,
 )  # fmt: skip
@@ -352,6 +372,75 @@ def test_a_type_of_the_users_may_have_the_name_of_ours() -> None:
     assert "number" in schemas["Problem"]["properties"]
     reference = document["components"]["responses"]["UnprocessableContent"]["content"]["application/problem+json"]
     assert reference == {"schema": {"$ref": REFERENCE + "Problem_"}}
+
+
+class Model(pydantic.BaseModel):
+    """A model of pydantic's, sent otherwise than it is got."""
+
+    made: str = pydantic.Field(validation_alias="makes", serialization_alias="made")
+
+
+Twin = pydantic.create_model("Item", count=(int, ...))
+"""A model that has the name of a Struct."""
+
+
+class Holder(msgspec.Struct):
+    """A Struct around both."""
+
+    item: Item
+    twin: Twin  # type: ignore[valid-type]
+
+
+async def takes_models(model: Model) -> Model:
+    """Take a model and give it back."""
+    return model
+
+
+async def takes_twins(holder: Holder) -> Item | None:
+    """Take two classes of one name."""
+
+
+def test_models_are_described_by_pydantic() -> None:
+    """What clients send is described as it is validated, and what they get as it is serialized."""
+    app = App()
+    app.post("/")(takes_models)
+    document = check(app.openapi())
+    schemas = document["components"]["schemas"]
+    assert list(schemas["Model-Input"]["properties"]) == ["makes"]
+    assert list(schemas["Model-Output"]["properties"]) == ["made"]
+
+
+def test_a_model_and_a_struct_of_one_name_are_told_apart() -> None:
+    """Each class has a name of its own, and references lead to the right one, also from within a Struct."""
+    app = App()
+    app.post("/")(takes_twins)
+    document = check(app.openapi())
+    schemas = document["components"]["schemas"]
+    properties = schemas["Holder"]["properties"]
+    assert list(schemas[properties["twin"]["$ref"].removeprefix(REFERENCE)]["properties"]) == ["count"]
+    assert list(schemas[properties["item"]["$ref"].removeprefix(REFERENCE)]["properties"]) == ["name", "price"]
+
+
+HOME = ipaddress.IPv4Address("127.0.0.1")
+
+
+class Odd(msgspec.Struct):
+    """A class with a default that msgspec cannot write down."""
+
+    at: ipaddress.IPv4Address = HOME
+
+
+async def takes_odd(odd: Odd, item: Annotated[Item, Query], ip: ipaddress.IPv4Address = HOME) -> None:
+    """Take something odd."""
+
+
+def test_a_type_that_cannot_be_described() -> None:
+    """It is described as anything, and the others as they are; a default of a class of one's own as what is sent."""
+    operation = described(takes_odd, "POST")
+    assert operation["requestBody"]["content"]["application/json"] == {"schema": {}}
+    found = parameters(operation)
+    assert sorted(found) == ["query ip", "query name", "query price"]
+    assert found["query ip"]["schema"] == {"type": "string", "format": "ipv4", "default": "127.0.0.1"}
 
 
 # What a route says of itself

@@ -81,7 +81,9 @@ def answers_of(endpoint: Endpoint, status: int, schemas: Schemas) -> dict[str, S
     for part in parts(annotation):
         for code, contents in _answers(part, endpoint, str(status)):
             found.setdefault(code, []).extend(contents)
-    return {code: _response(code, contents, schemas) for code, contents in sorted(found.items())}
+    return {code: _response(code, contents, schemas) for code, contents in sorted(found.items())} or {
+        "default": {"description": "Errors only: the handler never returns."}
+    }
 
 
 def _answers(part: Annotation, endpoint: Endpoint, status: str) -> list[tuple[str, list[Content]]]:
@@ -98,7 +100,7 @@ def _answers(part: Annotation, endpoint: Endpoint, status: str) -> list[tuple[st
     if part in UNSAID:
         return [("2XX", [])]
     if isinstance(cls, type) and issubclass(cls, str):
-        return [(status, [Content(_bare(TEXT_TYPE), str)])]
+        return [(status, [Content(_bare(TEXT_TYPE), part)])]
     if isinstance(cls, type) and issubclass(cls, BYTES_LIKE):
         return [(status, [Content(BYTES_TYPE)])]
     return [(status, [Content(JSON_TYPE, part)])]

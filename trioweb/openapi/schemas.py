@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union,
 import msgspec
 
 from trioweb.ground.annotations import Annotation, is_union, members_of, parts_of
+from trioweb.ground.chunks import encode_json
 from trioweb.ground.foreign import adapter_of, by_pydantic, is_pydantic, taught_of
 from trioweb.messages.uploads import UploadFile
 
@@ -183,7 +184,7 @@ def plain(value: object) -> object:
     Raises:
         TypeError: if it has no JSON form.
     """
-    return msgspec.json.decode(msgspec.json.encode(value))
+    return msgspec.json.decode(encode_json(value))
 
 
 def parts(annotation: Annotation) -> tuple[Annotation, ...]:
