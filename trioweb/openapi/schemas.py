@@ -160,7 +160,7 @@ def _key_of(annotation: Annotation) -> object:
         hash(annotation)
     except TypeError:
         return id(annotation)
-    return annotation, str(annotation)  # Literal[1] and Literal[True] are equal
+    return annotation
 
 
 def union_of(members: Iterable[Annotation]) -> Annotation:
