@@ -67,7 +67,7 @@ def _needs_of_trioweb() -> tuple[str, ...]:
     return tuple(project["dependencies"])
 
 
-TRIOWEB = _needs_of_trioweb()
+TRIOWEB = (*_needs_of_trioweb(), "pydantic")
 ON_HYPERCORN = ("hypercorn", "trio", "msgspec")
 FAST_LOOP = ("uvloop", "httptools", "msgspec")
 

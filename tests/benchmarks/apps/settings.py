@@ -14,5 +14,7 @@ FILES = os.environ.get("BENCHMARK_FILES", "")
 """Where the files to serve are; each has its size for a name."""
 PROFILE = os.environ.get("BENCHMARK_PROFILE", "")
 """The path of the profile to write at the end."""
+PYDANTIC = bool(os.environ.get("BENCHMARK_PYDANTIC"))
+"""A route takes a model of pydantic's, also where another library is the usual one."""
 COMPRESSION = bool(os.environ.get("BENCHMARK_COMPRESSION"))
 """All streams are compressed, whoever asks."""

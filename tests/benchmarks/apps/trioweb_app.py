@@ -11,7 +11,7 @@ import trio
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order, ends
-from tests.benchmarks.apps.settings import COMPRESSION, FILES, MIDDLEWARES, PROFILE, ROUTES
+from tests.benchmarks.apps.settings import COMPRESSION, FILES, MIDDLEWARES, PROFILE, PYDANTIC, ROUTES
 from tests.benchmarks.payload import GREETING, block, records, text_rows
 from trioweb import (
     App,
@@ -39,6 +39,29 @@ async def greet() -> str:
 async def order(order: Order) -> dict[str, object]:
     """Take a typed JSON body."""
     return {"id": order.id, "total": order.amount * order.count}
+
+
+if PYDANTIC:
+    import pydantic
+
+    class Model(pydantic.BaseModel):
+        """The same body, validated by pydantic."""
+
+        id: int
+        customer: str
+        city: str
+        street: str
+        amount: float
+        count: int
+        express: bool
+        note: str | None
+        tags: list[str]
+        position: dict[str, float]
+
+    @app.post("/model")
+    async def model(model: Model) -> dict[str, object]:
+        """Take it."""
+        return {"id": model.id, "total": model.amount * model.count}
 
 
 def add_section(number: int) -> None:
