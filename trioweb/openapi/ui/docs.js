@@ -9,7 +9,7 @@ function withItems(description) {
         for (const content of Object.values(response.content ?? {}))
           if (content.itemSchema) {
             content.schema = content.itemSchema;
-            response.description += " A stream, whose items are:";
+            response.description = response.description.replace(/\.?$/, ". A stream, whose items are:");
           }
   return description;
 }
