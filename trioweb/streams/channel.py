@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from time import perf_counter
 from typing import Final, Protocol, cast
@@ -51,13 +51,17 @@ class Writer(Protocol):
         """Write all chunks; or return ``False`` at once, if a second task does. Raises only a cancellation."""
         ...
 
+    def offer(self, first: bytes = b"") -> bool:
+        """Send some bytes, and all chunks, as far as the client receives them; or return ``False``, as ``write``."""
+        ...
+
 
 class ByteChannel:
     """Has one producer and one sender, both trio tasks, unless ``ThreadEnd`` gives the producer's end to a thread."""
 
     __slots__ = (
-        "_guard", "_room", "_sender", "_turn_at", "chunks", "closed", "failure", "limit", "mark", "nudged", "outcome",
-        "piece", "waiting", "wanted", "writer",
+        "_guard", "_room", "_sender", "_turn_at", "abort", "chunks", "closed", "failure", "limit", "mark", "nudged",
+        "on_room", "outcome", "piece", "waiting", "wanted", "writer",
     )  # fmt: skip
 
     def __init__(self, limit: int, piece: int | None = None) -> None:
@@ -79,6 +83,10 @@ class ByteChannel:
         """The sender was woken by ``nudge``."""
         self.writer: Writer | None = None
         """Writes the chunks in the producer's own task, if there is no other sender."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when the sender has taken the chunks, for those that ``push`` has refused."""
+        self.abort: Callable[[Exception], None] | None = None
+        """Ends the stream with an error, without a wait for its client."""
         self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
         # The task of the sender while it waits: smaller than a parking lot, since most of thousands of streams wait.
         self._sender: trio.lowlevel.Task | None = None
@@ -134,6 +142,18 @@ class ByteChannel:
         self.chunks.append(data)
         self.waiting += max(len(data), SMALLEST)
         self.wake_sender()
+
+    def push(self, data: bytes) -> bool:
+        """Send a chunk now, or buffer it if no other one is; for a publisher, which never waits. Does not block.
+
+        Returns:
+            ``False`` if another chunk waits for the client; then ``on_room`` is called later.
+        """
+        if self.chunks:
+            return False
+        if not self.closed and (self.writer is None or not self.writer.offer(data)):
+            self.append(data)
+        return True
 
     def finish(self, outcome: Outcome, failure: Exception | None = None) -> None:
         """Set how the producer ended. Does not block; what was appended before is still taken."""
@@ -247,6 +267,8 @@ class ByteChannel:
             self._notify_room(threaded)
 
     def _notify_room(self, threaded: object) -> None:
+        if self.on_room is not None and not self.closed:
+            self.on_room()
         if self._room is not None:
             self._room.unpark_all()
         if threaded:

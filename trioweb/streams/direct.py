@@ -34,7 +34,7 @@ class DirectSender(Sender):
     async def run_alone(self) -> None:
         """As ``run``, by this task alone. A cancellation reaches the generator and the writes."""
         channel, transport = self._channel, self.outbox.transport
-        channel.writer = self
+        channel.writer, channel.abort = self, self.fail
         self._flushed_at = -math.inf
         self._writing = False  # a task writes what the client does not receive at once
         self._writer: trio.CancelScope | None = None  # around the second task
@@ -56,7 +56,7 @@ class DirectSender(Sender):
         finally:
             transport.watch(None)
             channel.close()
-            channel.writer = None  # it refers to this object: no reference cycle may be left
+            channel.writer = channel.abort = None  # they refer to this object: no reference cycle may be left
             if not begun:
                 channel.finish(Outcome.INTERRUPTED)
                 await close_unused(self.stream.source)
@@ -74,17 +74,17 @@ class DirectSender(Sender):
         channel = self._channel
         if channel.closed or not (channel.chunks or self.outbox.transport.pending):
             return
-        if self._writing or self._writer is not None:
-            return
         now = perf_counter()
         if only_a_turn and now - self._flushed_at < TURN:  # the producer goes on at once: collect more
             return
         self._flushed_at = now
-        self._send_now()
+        self.offer()
 
-    def _send_now(self, first: bytes = b"") -> None:
-        """Send some bytes, and the buffered chunks; a second task writes what the client does not receive at once."""
+    def offer(self, first: bytes = b"") -> bool:
+        """See ``Writer``. A second task writes what the client does not receive at once."""
         channel, transport = self._channel, self.outbox.transport
+        if self._writing or self._writer is not None:
+            return False
         try:
             if first:
                 self._offer([first])
@@ -96,6 +96,7 @@ class DirectSender(Sender):
                 transport.start_task(self._write_beside)
         except Exception as error:
             self.fail(error)
+        return True
 
     def _offer(self, parts: list[bytes]) -> None:
         """Send parts as far as the client receives them now. Does not block."""
@@ -140,5 +141,5 @@ class DirectSender(Sender):
 
     def _ping(self) -> None:
         since = self._silent_since
-        self._send_now(self.stream.ping_chunk)
+        self.offer(self.stream.ping_chunk)
         self._silent_since = since  # a ping is no chunk of the producer

@@ -21,6 +21,7 @@ from trioweb.ground.errors import StreamTimeout, taken, unwrap
 from trioweb.streams.channel import ByteChannel, Outcome
 from trioweb.streams.closing import close_generator, close_generators
 from trioweb.streams.driver import First, drive, encoded, first_chunk
+from trioweb.streams.feed import Feed
 from trioweb.streams.sources import as_generator, fill_from_thread, framed, from_thread, is_iterable, mapped, with_pings
 from trioweb.streams.stream import Stream
 
@@ -70,7 +71,9 @@ class Producer:
         self._ended = True
         if self.on_end is not None:
             self.on_end()
-        self._scope.cancel()
+        source = self.stream.source
+        if not (isinstance(source, Feed) and source.end()):
+            self._scope.cancel()
 
     def interrupt(self) -> None:
         """Cancel the source, as a cancellation from outside does. Does not block."""
@@ -106,7 +109,7 @@ class Producer:
         if self._released is not None:
             self._released.set()
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: C901, PLR0912 - each kind of source is awaited here, to save a frame
         """Produce to the end. Errors and cancellations are not raised, but set ``channel.outcome``.
 
         Raises:
@@ -116,12 +119,17 @@ class Producer:
         failure: Exception | None = None
         if self.stream.max_duration is not None:
             self._scope.deadline = trio.current_time() + self.stream.max_duration
+        source = self.stream.source
         try:
             with self._scope:
-                if isasyncgen(self.stream.source) and not self.stream.maps and self._begun is None:
+                if self.stream.maps or self._begun is not None:
+                    await self._fill()
+                elif isasyncgen(source):
                     # Most streams, of which thousands may wait in here, save a frame.
-                    await drive(self._check_fresh(self.stream.source), self.channel, self.encoder, self._scope)
+                    await drive(self._check_fresh(source), self.channel, self.encoder, self._scope)
                     self._add_tail()
+                elif isinstance(source, Feed):
+                    await source.fill(self.channel)
                 else:
                     await self._fill()
                 if trio.current_effective_deadline() > -math.inf:

@@ -26,6 +26,7 @@ from trioweb.io.outbox import Outbox
 from trioweb.io.sending import Sending
 from trioweb.streams.channel import Outcome
 from trioweb.streams.coding import CodedOutbox
+from trioweb.streams.feed import Feed
 from trioweb.streams.producer import Producer
 from trioweb.streams.sources import as_generator
 
@@ -69,7 +70,7 @@ class Sender(Sending):
         Raises:
             Exception: if the stream fails; if that was before its first chunk, the head is not sent.
         """
-        producer = self.producer
+        producer, self._channel.abort = self.producer, self.fail
         if self.stream.needs_producer:
             producer.start(nursery)
         try:
@@ -87,6 +88,7 @@ class Sender(Sending):
                 raise
             self.fail(error)
         finally:
+            self._channel.abort = None  # it refers to this object: no reference cycle may be left
             producer.abandon()  # it may wait for room in the channel
         if self.failure is not None:
             raise self.failure from None
@@ -98,6 +100,8 @@ class Sender(Sending):
         assert opening is not None  # noqa: S101 - called once
         stream, outbox = self.stream, self.outbox
         try:
+            if isinstance(stream.source, Feed):
+                await stream.source.open()
             status, headers = opening(self.producer, self.producer.encoder.media_type)
             await outbox.start(status, headers, bodiless=False)
         except BaseException:
