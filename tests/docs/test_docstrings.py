@@ -18,6 +18,7 @@ import trioweb
 import trioweb.openapi
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
+from trioweb.hub import MemoryHub
 from trioweb.testing import TestClient
 
 PACKAGE = Path(trioweb.__file__).parent
@@ -202,6 +203,16 @@ async def websocket() -> None:
         assert await ws.receive() == "hello"
 
 
+async def hub_stream() -> None:
+    """A stream has what is published."""
+    app, hub = App(), MemoryHub()
+    app.lifespan(hub)
+    await execute("trioweb.hub.hub.Hub.stream", app=app, hub=hub)
+    async with TestClient(app) as client, client.events("/news") as events:
+        await hub.publish("news", "new")
+        assert (await anext(events)).data == "new"
+
+
 async def fixture() -> None:
     """The fixture gives a client of the app."""
     made = (await execute("trioweb.testing", app=site()))["client"]
@@ -212,6 +223,7 @@ async def fixture() -> None:
 CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.app.app.App.middleware": middleware,
     "trioweb.app.described.Described.add_type": add_type,
+    "trioweb.hub.hub.Hub.stream": hub_stream,
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,

@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from trioweb.testing.client import TestClient
+from trioweb.testing.engines import cut_engine
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import LifespanFailed
 from trioweb.testing.strict import ASGIViolation
@@ -35,4 +36,5 @@ __all__ = [
     "WebSocketClosed",
     "WebSocketDenied",
     "WebSocketSession",
+    "cut_engine",
 ]

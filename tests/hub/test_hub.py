@@ -1,0 +1,408 @@
+"""What a hub promises to those that publish and to those that subscribe, whatever its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from tests.hub.conftest import MakeHub
+from trioweb.hub import HubEvent, SlowSubscriber, Subscription
+
+PATIENCE = 10.0
+"""Seconds after which what a test waits for has failed."""
+OWN = ("gap", "join", "leave")
+
+
+class Order(msgspec.Struct):
+    """A value of a user's own."""
+
+    number: int
+
+
+async def take(events: Subscription, count: int) -> list[HubEvent]:
+    """The next events."""
+    with trio.fail_after(PATIENCE):
+        return [await anext(events) for _ in range(count)]
+
+
+async def data(events: Subscription, count: int) -> list[Any]:
+    """The data of the next events, and the names of the hub's own."""
+    return [event.event if event.event in OWN else event.data for event in await take(events, count)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    with trio.fail_after(PATIENCE):
+        while not condition():
+            await trio.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        ("text", "text"),
+        ("two\nlines", "two\nlines"),
+        ("", ""),
+        (b"\x00\xff", b"\x00\xff"),
+        (bytearray(b"x"), b"x"),
+        ({"a": [1, None]}, {"a": [1, None]}),
+        (None, None),
+        (1.5, 1.5),
+        (Order(7), {"number": 7}),
+    ],
+)
+async def test_subscribers_get_the_data(make_hub: MakeHub, given: object, got: object) -> None:
+    """Text, bytes and JSON values arrive as such, with the topic, the name and the id of the event."""
+    async with make_hub() as hub, hub.subscribe("orders", "other") as events:
+        told = await hub.publish("orders", given, event="new")
+        assert await take(events, 1) == [HubEvent("orders", told, "new", got)]
+
+
+async def test_each_subscriber_gets_the_events_of_its_topics_in_order(make_hub: MakeHub) -> None:
+    """Events of other topics are not given, and what was published before the subscription neither."""
+    async with make_hub() as hub:
+        await hub.publish("a", "before")
+        async with hub.subscribe("a", "b") as both, hub.subscribe("b") as one:
+            for topic in "abcab":
+                await hub.publish(topic, topic)
+            assert await data(both, 4) == ["a", "b", "a", "b"]
+            assert await data(one, 2) == ["b", "b"]
+
+
+async def test_many_subscribers(make_hub: MakeHub) -> None:
+    """A thousand subscribers get the events of several publishers in one and the same order."""
+    got: list[list[int]] = []
+
+    async def subscribe(task_status: trio.TaskStatus[None]) -> None:
+        async with hub.subscribe("x") as events:
+            task_status.started()
+            got.append(await data(events, 20))
+
+    async with make_hub() as hub:
+        async with trio.open_nursery() as nursery:
+            for _ in range(1000):
+                await nursery.start(subscribe)
+            for number in range(20):
+                nursery.start_soon(hub.publish, "x", number)
+        assert sorted(got[0]) == list(range(20))
+        assert got == [got[0]] * 1000
+
+
+async def test_a_subscriber_that_was_away_gets_what_it_missed(make_hub: MakeHub) -> None:
+    """The id of any event resumes all topics after it, and new events follow."""
+    async with make_hub() as hub:
+        ids = [await hub.publish(topic, number) for number, topic in enumerate("abcabc")]
+        for index, last in enumerate(ids):
+            async with hub.subscribe("a", "b", after=last) as events:
+                missed = [number for number in (0, 1, 3, 4) if number > index]
+                assert await data(events, len(missed)) == missed
+        async with hub.subscribe("a", "b", after=ids[1]) as events:
+            await hub.publish("b", "new")
+            assert await data(events, 3) == [3, 4, "new"]
+
+
+async def test_resuming_while_others_publish_loses_and_repeats_nothing(make_hub: MakeHub) -> None:
+    """What is published while a subscriber is given its history comes after it, once."""
+    async with make_hub(history=5000) as hub:
+        first = await hub.publish("x", 0)
+        for number in range(1, 600):
+            await hub.publish("x", number)
+
+        async def publish() -> None:
+            for number in range(600, 1200):
+                await hub.publish("x", number)
+
+        async with trio.open_nursery() as nursery, hub.subscribe("x", after=first) as events:
+            nursery.start_soon(publish)
+            assert await data(events, 1199) == list(range(1, 1200))
+
+
+@pytest.mark.parametrize("options", [{"history": 3}, {"history_bytes": 3 * 65}])
+async def test_history_that_does_not_reach_back_is_a_gap(make_hub: MakeHub, options: dict[str, int]) -> None:
+    """The first event is then a gap, that says of which topics events are missing; what is kept follows."""
+    async with make_hub(**options) as hub:
+        first = await hub.publish("a", 0)
+        other = await hub.publish("b", 1)
+        for number in range(2, 8):
+            await hub.publish("a", number)
+        async with hub.subscribe("a", "b", after=first) as events:
+            gap, *rest = await take(events, 5)
+            assert (gap.event, gap.data) == ("gap", {"topics": ["a"]})
+            assert [event.data for event in rest] == [1, 5, 6, 7]
+        async with hub.subscribe("b", after=other) as events:
+            await hub.publish("b", "no gap")
+            assert await data(events, 1) == ["no gap"]
+
+
+async def test_the_id_of_a_gap_resumes(make_hub: MakeHub) -> None:
+    """A subscriber that leaves after a gap gets what is kept when it comes back, and nothing twice."""
+    async with make_hub(history=3) as hub:
+        first = await hub.publish("a", 0)
+        for number in range(1, 8):
+            await hub.publish("a", number)
+        async with hub.subscribe("a", after=first) as events:
+            [gap] = await take(events, 1)
+        async with hub.subscribe("a", after=gap.id) as events:
+            assert await data(events, 3) == [5, 6, 7]
+
+
+async def test_history_without_events_is_a_gap(make_hub: MakeHub) -> None:
+    """With ``history=0`` a subscriber that has missed something gets a gap, and one that has not gets none."""
+    async with make_hub(history=0) as hub:
+        first = await hub.publish("a", 0)
+        second = await hub.publish("a", 1)
+        async with hub.subscribe("a", after=first) as late, hub.subscribe("a", after=second) as early:
+            await hub.publish("a", 2)
+            assert await data(late, 2) == ["gap", 2]
+            assert await data(early, 1) == [2]
+
+
+@pytest.mark.parametrize("wrong", ["x", "-", "1-2-x", "9", "0-99999999999999999999", "deadbeef-1"])
+async def test_an_id_that_says_nothing_is_a_gap(make_hub: MakeHub, wrong: str) -> None:
+    """An id of another hub, or any other text, gets a gap first."""
+    async with make_hub() as hub:
+        await hub.publish("a", 0)
+        async with hub.subscribe("a", after=wrong) as events:
+            await hub.publish("a", 1)
+            assert await data(events, 3) == ["gap", 0, 1]
+
+
+async def test_history_of_a_while(make_hub: MakeHub) -> None:
+    """``history_seconds`` bounds what is kept by its age."""
+    async with make_hub(history_seconds=0.2) as hub:
+        first = await hub.publish("a", 0)
+        await hub.publish("a", 1)
+        await trio.sleep(0.3)
+        await hub.publish("a", 2)
+        async with hub.subscribe("a", after=first) as events:
+            assert await data(events, 2) == ["gap", 2]
+
+
+# Slow subscribers
+
+
+async def test_drop_drops_the_oldest_and_says_so(make_hub: MakeHub) -> None:
+    """Past the limit the oldest events make room, and one gap stands in their place."""
+    async with make_hub() as hub, hub.subscribe("a", limit=10 * 164) as events:
+        for number in range(30):
+            await hub.publish("a", f"{number:100}")
+        await until(lambda: hub.stats().dropped == 20)
+        gap, *rest = await take(events, 11)
+        assert gap.event == "gap"
+        assert [int(event.data) for event in rest] == list(range(20, 30))
+        await hub.publish("a", "more")
+        assert await data(events, 1) == ["more"]
+        async with hub.subscribe("a", after=gap.id) as again:
+            assert [int(text) for text in await data(again, 10)] == list(range(20, 30))
+
+
+async def test_latest_keeps_one_event_a_topic(make_hub: MakeHub) -> None:
+    """Past the limit the newest event of each topic is kept, without a gap, until the subscriber has caught up."""
+    async with make_hub() as hub, hub.subscribe("a", "b", slow="latest", limit=1000) as events:
+        await hub.publish("b", "only")
+        for number in range(30):
+            await hub.publish("a", f"{number:100}")
+        await until(lambda: hub.stats().dropped == 29)
+        assert [text.strip() for text in await data(events, 2)] == ["only", "29"]
+        await hub.publish("a", 1)
+        await hub.publish("a", 2)
+        assert await data(events, 2) == [1, 2]
+
+
+async def test_leave_ends_the_subscription(make_hub: MakeHub) -> None:
+    """Past the limit the iteration raises, and nothing is kept."""
+    async with make_hub() as hub, hub.subscribe("a", slow="leave", limit=1000) as events:
+        for number in range(30):
+            await hub.publish("a", f"{number:100}")
+        await until(lambda: hub.stats().dropped > 0)
+        with pytest.raises(SlowSubscriber, match="limit of 1000"):
+            await take(events, 1)
+        assert hub.stats().waiting_bytes == 0
+
+
+@pytest.mark.parametrize("slow", ["drop", "latest", "leave"])
+async def test_what_waits_is_bounded(make_hub: MakeHub, slow: Any) -> None:
+    """At most ``limit`` bytes wait for a subscriber, or one event, however large it is."""
+    async with make_hub() as hub, hub.subscribe("a", "b", slow=slow, limit=1000) as events:
+        del events
+        for number in range(50):
+            await hub.publish("ab"[number % 2], "x" * 300)
+            assert hub.stats().waiting_bytes <= 1000 + 364
+        await hub.publish("a", "x" * 5000)
+        await trio.sleep(0.01)
+        assert hub.stats().waiting_bytes <= 5064
+
+
+async def test_history_does_not_count_as_slow(make_hub: MakeHub) -> None:
+    """What a subscriber has missed is given to it whole, far beyond its limit."""
+    async with make_hub() as hub:
+        first = await hub.publish("a", 0)
+        for number in range(1, 500):
+            await hub.publish("a", number)
+        async with hub.subscribe("a", after=first, slow="leave", limit=1000) as events:
+            assert await data(events, 499) == list(range(1, 500))
+
+
+# Members
+
+
+async def test_members_join_and_leave(make_hub: MakeHub) -> None:
+    """``members`` tells who is there; those who are get the joins and leaves of others, and nobody else does."""
+    async with make_hub() as hub, hub.subscribe("room") as stranger:
+        assert await hub.members("room") == []
+        async with hub.subscribe("room", member="ada") as ada:
+            async with hub.subscribe("room", member="bob"), hub.subscribe("room", member="bob"):
+                assert await hub.members("room") == ["ada", "bob"]
+                assert await hub.members("other") == []
+                await hub.publish("room", "hi")
+            assert await hub.members("room") == ["ada"]
+            got = await take(ada, 3)
+            assert [(event.topic, event.event, event.data) for event in got] == [
+                ("room", "join", "bob"), ("room", None, "hi"), ("room", "leave", "bob"),
+            ]  # fmt: skip
+        assert await hub.members("room") == []
+        await hub.publish("room", "end")
+        assert await data(stranger, 2) == ["hi", "end"]
+
+
+async def test_joins_and_leaves_are_resumed(make_hub: MakeHub) -> None:
+    """A member that was away gets the joins and leaves that it has missed, in their order among the events."""
+    async with make_hub() as hub:
+        async with hub.subscribe("room", member="ada") as ada:
+            await hub.publish("room", 1)
+            [seen] = await take(ada, 1)
+        async with hub.subscribe("room", member="bob"):
+            await hub.publish("room", 2)
+        async with hub.subscribe("room", member="ada", after=seen.id) as ada:
+            got = [(event.event, event.data) for event in await take(ada, 3)]
+            assert got == [("join", "bob"), (None, 2), ("leave", "bob")]
+
+
+async def test_a_member_that_joins_misses_nothing(make_hub: MakeHub) -> None:
+    """Without a history, too, a member gets what is published after it has joined, and no gap for its own joining."""
+    async with make_hub(history=0) as hub, hub.subscribe("room", member="ada") as events:
+        await hub.publish("room", 1)
+        assert await data(events, 1) == [1]
+
+
+# Use and misuse
+
+
+async def test_statistics(make_hub: MakeHub) -> None:
+    """``stats`` counts topics, subscribers, and the bytes that wait."""
+    async with make_hub() as hub, hub.subscribe("a"), hub.subscribe("a", "b"):
+        await hub.publish("a", "x" * 100)
+        await until(lambda: hub.stats().waiting_bytes == 2 * 164)
+        found = hub.stats()
+        assert (found.topics, found.subscribers, found.dropped) == (2, 2, 0)
+        assert "2 topics, 2 subscribers" in repr(hub)
+
+
+async def test_a_closed_hub_ends_the_iteration(make_hub: MakeHub) -> None:
+    """Subscribers of a hub that is closed see the end, after what they have got."""
+    ended = trio.Event()
+
+    async def listen(task_status: trio.TaskStatus[None]) -> None:
+        async with hub.subscribe("a") as events:
+            task_status.started()
+            async for _ in events:
+                pass
+            ended.set()
+
+    async with trio.open_nursery() as nursery:
+        async with make_hub() as hub:
+            await nursery.start(listen)
+        with trio.fail_after(PATIENCE):
+            await ended.wait()
+
+
+async def test_a_cancelled_iteration_loses_nothing(make_hub: MakeHub) -> None:
+    """A timeout around the wait for an event leaves the subscription as it was."""
+    async with make_hub() as hub, hub.subscribe("a") as events:
+        with trio.move_on_after(0.01):
+            await anext(events)
+        await hub.publish("a", 1)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(events)
+        assert scope.cancelled_caught
+        assert await data(events, 1) == [1]
+
+
+async def test_a_cancelled_publish_publishes_nothing(make_hub: MakeHub) -> None:
+    """In a scope that is cancelled already, ``publish`` raises and nobody gets the event."""
+    async with make_hub() as hub, hub.subscribe("a") as events:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await hub.publish("a", 1)
+        assert scope.cancelled_caught
+        await hub.publish("a", 2)
+        assert await data(events, 1) == [2]
+
+
+async def test_publishing_from_a_thread(make_hub: MakeHub) -> None:
+    """A plain function in a worker thread publishes by ``trio.from_thread``."""
+    async with make_hub() as hub, hub.subscribe("a") as events:
+        told = await trio.to_thread.run_sync(
+            lambda: trio.from_thread.run(partial(hub.publish, "a", "by thread", event="new"))
+        )
+        assert await take(events, 1) == [HubEvent("a", told, "new", "by thread")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error"),
+    [
+        (("a", object()), {}, TypeError),
+        (("", "x"), {}, TypeError),
+        ((1, "x"), {}, TypeError),
+        (("a", "x"), {"event": "gap"}, ValueError),
+        (("a", "x"), {"event": "join"}, ValueError),
+        (("a", "x"), {"event": "a\nb"}, ValueError),
+    ],
+)
+async def test_what_cannot_be_published(
+    make_hub: MakeHub, arguments: tuple[Any, ...], options: dict[str, Any], error: type[Exception]
+) -> None:
+    """Wrong topics, data and names are errors where they are published."""
+    async with make_hub() as hub:
+        with pytest.raises(error):
+            await hub.publish(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("topics", "options", "error"),
+    [
+        ((), {}, TypeError),
+        (("",), {}, TypeError),
+        (("a",), {"slow": "wait"}, ValueError),
+        (("a",), {"limit": -1}, ValueError),
+        (("a",), {"after": 7}, TypeError),
+        (("a",), {"member": 7}, TypeError),
+    ],
+)
+async def test_what_cannot_be_subscribed_to(
+    make_hub: MakeHub, topics: tuple[str, ...], options: dict[str, Any], error: type[Exception]
+) -> None:
+    """Wrong topics and options are errors of the call, of ``stream`` as well."""
+    hub = make_hub()
+    with pytest.raises(error):
+        hub.subscribe(*topics, **options)
+    with pytest.raises(error):
+        hub.stream(*topics, **options)
+
+
+async def test_a_hub_is_opened_before_it_is_used(make_hub: MakeHub) -> None:
+    """Outside of a lifespan the error says what to write; so it does for a subscription outside of its block."""
+    hub = make_hub()
+    with pytest.raises(RuntimeError, match=r"app\.lifespan"):
+        await hub.publish("a", 1)
+    async with hub:
+        with pytest.raises(RuntimeError, match=r"async with"):
+            await anext(hub.subscribe("a"))
+        with pytest.raises(RuntimeError, match="one lifespan"):
+            await hub.__aenter__()

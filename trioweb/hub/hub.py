@@ -1,0 +1,187 @@
+"""The hub as users see it, whatever its engine."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self, Unpack
+
+import msgspec
+import trio
+
+from trioweb.hub.engine import Engine
+from trioweb.hub.entries import EVENTS, RESERVED, encode
+from trioweb.hub.feed import EventFeed
+from trioweb.hub.subscription import LIMIT, Slow, Subscription, check_topic
+from trioweb.messages.limits import StreamOptions
+from trioweb.messages.response import stream_of
+from trioweb.messages.stream_responses import EventStreamResponse
+
+
+class HubStats(msgspec.Struct, frozen=True):
+    """What a hub holds in this process.
+
+    Attributes:
+        topics: those with events or subscribers.
+        subscribers: the open subscriptions.
+        waiting_bytes: what waits for subscribers that are slow.
+        dropped: the events that were left out for them, so far.
+    """
+
+    topics: int
+    subscribers: int
+    waiting_bytes: int
+    dropped: int
+
+
+class Hub:
+    """The base of ``MemoryHub``, for annotations: make one of these.
+
+    It is an async context manager: write ``app.lifespan(hub)``, or ``async with hub:``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stack: AsyncExitStack | None = None
+        self._nursery: trio.Nursery | None = None
+
+    def __repr__(self) -> str:
+        found = self.stats()
+        return f"<{type(self).__name__}, {found.topics} topics, {found.subscribers} subscribers>"
+
+    async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise RuntimeError(f"{self!r} is open already: give it to one lifespan only")
+        async with AsyncExitStack() as stack:
+            await self._engine.connect(stack)
+            self._nursery = await stack.enter_async_context(trio.open_nursery())
+            self._engine.begin(self._nursery)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for subscription in list(self._engine.subscriptions):
+            subscription.end()
+        stack, nursery = self._stack, self._nursery
+        self._stack = self._nursery = None
+        if stack is not None and nursery is not None:
+            nursery.cancel_scope.cancel()
+            await stack.aclose()
+
+    async def publish(self, topic: str, data: object, *, event: str | None = None) -> str:
+        """Publish an event. Returns when the engine has it; waits for no subscriber.
+
+        Args:
+            topic: any name.
+            data: a ``str``, bytes or a JSON value. It is encoded once.
+            event: a name, for ``addEventListener`` in browsers.
+
+        Returns:
+            The id of the event.
+
+        Raises:
+            HubUnavailable: if the engine cannot be reached, within 5 seconds.
+            TypeError: if the data cannot be sent.
+            ValueError: if the name of the event is one of the hub's own, or has a CR, LF or NUL.
+        """
+        check_topic(topic)
+        if event is not None:
+            if event in RESERVED:
+                raise ValueError(f"event={event!r} is one of the hub's own events: give it another name")
+            if any(c in "\r\n\0" for c in event):
+                raise ValueError(f"event={event!r} has a CR, LF or NUL")
+        kind, payload = encode(data)
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await self._engine.publish(EVENTS + topic, event, kind, payload)
+
+    def subscribe(
+        self,
+        *topics: str,
+        after: str | None = None,
+        slow: Slow = "drop",
+        limit: int = LIMIT,
+        member: str | None = None,
+    ) -> Subscription:
+        """Subscribe to topics: ``async with hub.subscribe("news") as events``, and ``async for event in events``.
+
+        Args:
+            topics: at least one.
+            after: the id of the last event that the subscriber has seen: it gets all that it has missed since, or first
+                a gap. ``None`` for new events only.
+            slow: what happens when more than ``limit`` bytes wait: ``"drop"`` drops the oldest events and has a gap
+                in their place, ``"latest"`` keeps one event a topic, the newest, and ``"leave"`` ends the subscription
+                with ``SlowSubscriber``.
+            limit: bytes that may wait; each event counts 64 more than its data.
+            member: a name under which the subscriber is one of the ``members`` of its topics. It gets the joins and
+                leaves of others.
+
+        Raises:
+            TypeError: if there is no topic, or an argument is of the wrong type.
+            ValueError: if ``slow`` or ``limit`` is another value.
+        """
+        return Subscription(self._engine, topics, after, slow, limit, member)
+
+    def stream(
+        self,
+        *topics: str,
+        after: str | None = None,
+        slow: Slow = "drop",
+        limit: int = LIMIT,
+        member: str | None = None,
+        ping: float | None = 15.0,
+        **options: Unpack[StreamOptions],
+    ) -> EventStreamResponse:
+        """The same as an event stream, to return from a handler.
+
+        ::
+
+            @app.get("/news")
+            async def news(request):
+                return hub.stream("news", after=request.last_event_id)
+
+        Args:
+            topics: this and the next four as ``subscribe``. With ``slow="leave"`` the stream is aborted, which a client
+                sees.
+            after: the id of the last event that the client has seen.
+            slow: what happens when more than ``limit`` bytes wait.
+            limit: bytes that may wait, besides what the server writes.
+            member: a name.
+            ping: as ``EventStreamResponse``.
+            options: the limits of the stream.
+
+        Raises:
+            TypeError: as ``subscribe``, as is ``ValueError``.
+        """
+        subscription = self.subscribe(*topics, after=after, slow=slow, limit=limit, member=member)
+        response = EventStreamResponse(EventFeed(subscription), ping, **options)
+        stream = stream_of(response)
+        assert stream is not None  # noqa: S101 - an event stream is one
+        stream.encode = bytes  # of frames that are encoded
+        return response
+
+    async def members(self, topic: str) -> list[str]:
+        """The names of those who are there, in all workers, sorted.
+
+        Raises:
+            HubUnavailable: as ``publish``.
+        """
+        self._check_open()
+        return sorted(await self._engine.members(check_topic(topic)))
+
+    def stats(self) -> HubStats:
+        """What the hub holds in this process."""
+        engine = self._engine
+        waiting = sum(subscription.waiting for subscription in engine.subscriptions)
+        topics = sum(name.startswith(EVENTS) for name in engine.logs)
+        return HubStats(topics, len(engine.subscriptions), waiting, engine.dropped)
+
+    def _cut(self, away: bool) -> None:
+        """For ``trioweb.testing.cut_engine``."""
+        self._engine.cut(away)
+
+    def _check_open(self) -> None:
+        if self._nursery is None:
+            raise RuntimeError(f"{self!r} is not open: write app.lifespan(hub), or `async with hub:`")
