@@ -1,15 +1,39 @@
-"""An engine that is away."""
+"""An engine that is away, that comes back with or without its data, and that several workers share."""
 
 from __future__ import annotations
+
+import shutil
+import signal
+import socket
+from itertools import chain
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
-from tests.hub.conftest import MakeHub
+from tests.hub.conftest import NEEDS_REDIS, MakeHub
+from tests.hub.redis import Redis
 from tests.hub.test_hub import data, until
-from trioweb.hub import HubUnavailable, MemoryHub
+from trioweb.hub import HubUnavailable, MemoryHub, RedisHub, Subscription
 from trioweb.testing import cut_engine
+
+pytestmark = [
+    # Of coredis, which leaves the streams of a lost connection to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+async def published(hub: RedisHub, topic: str, value: object) -> str:
+    """Publish as soon as the engine is back."""
+    with trio.fail_after(20):
+        while True:
+            try:
+                return await hub.publish(topic, value)
+            except HubUnavailable:
+                await trio.sleep(0.05)
 
 
 async def test_an_engine_that_is_cut_off(make_hub: MakeHub) -> None:
@@ -32,6 +56,198 @@ async def test_a_cut_takes_no_time_under_a_mock_clock(autojump_clock: trio.testi
             await hub.publish("a", "lost")
         await hub.publish("a", "kept")
         assert await data(events, 1) == ["kept"]
+
+
+async def catch_up(events: Subscription, last: object) -> list[object]:
+    """What comes, up to and with some data."""
+    got: list[object] = []
+    while last not in got:
+        got += await data(events, 1)
+    return got
+
+
+@NEEDS_REDIS
+class TestRedis:
+    """What only an engine of its own can do."""
+
+    async def test_workers_share_events(self, redis: Redis) -> None:
+        """What one publishes, subscribers of all get; an id of one resumes at another."""
+        async with RedisHub(redis.url, prefix="s1:") as one, RedisHub(redis.url, prefix="s1:") as two:
+            async with one.subscribe("a") as here, two.subscribe("a") as there:
+                first = await one.publish("a", 1)
+                await two.publish("a", 2)
+                assert await data(here, 2) == await data(there, 2) == [1, 2]
+            await one.publish("a", 3)
+            async with two.subscribe("a", after=first) as events:
+                assert await data(events, 2) == [2, 3]
+
+    async def test_other_prefixes_are_other_hubs(self, redis: Redis) -> None:
+        """Hubs with another prefix share nothing."""
+        one, two = RedisHub(redis.url, prefix="p1:"), RedisHub(redis.url, prefix="p2:")
+        async with one, two, two.subscribe("a") as events:
+            await one.publish("a", "one")
+            await two.publish("a", "two")
+            assert await data(events, 1) == ["two"]
+
+    async def test_workers_share_members(self, redis: Redis) -> None:
+        """Members are known to all; those of a worker that has crashed leave when their lease ends."""
+        one, two = (RedisHub(redis.url, prefix="s2:", lease=0.6) for _ in range(2))
+        async with one, one.subscribe("room", member="ada") as ada:
+            async with two:
+                async with two.subscribe("room", member="bob"), one.subscribe("room", member="bob"):
+                    assert await two.members("room") == await one.members("room") == ["ada", "bob"]
+                async with two.subscribe("room", member="eve"):
+                    await trio.sleep(1.5)  # its lease is renewed
+                    assert await one.members("room") == ["ada", "eve"]
+                    two._cut(True)  # as if it had crashed: it tells nobody that it leaves
+            assert await data(ada, 4) == ["join", "leave", "join", "leave"]
+            assert await one.members("room") == ["ada"]
+
+    async def test_a_restart_with_its_data(self, own_redis: Redis) -> None:
+        """Killed and started again, it has all events: subscribers catch up without a gap, and nothing comes twice."""
+        async with RedisHub(own_redis.url) as hub, RedisHub(own_redis.url) as other:
+            async with hub.subscribe("a") as events, other.subscribe("a") as others:
+                ids = [await hub.publish("a", number) for number in range(50)]
+                await trio.to_thread.run_sync(own_redis.kill)
+                with trio.fail_after(5), pytest.raises(HubUnavailable):
+                    await hub.publish("a", "lost")
+                await trio.to_thread.run_sync(own_redis.start)
+                for number in range(50, 60):
+                    await published(other, "a", number)
+                assert await data(events, 60) == await data(others, 60) == list(range(60))
+            async with hub.subscribe("a", after=ids[10]) as events:
+                assert await data(events, 49) == list(range(11, 60))
+
+    async def test_a_restart_without_its_data(self, own_redis: Redis) -> None:
+        """All subscribers have a gap, ids from before are a gap, and new events follow."""
+        async with RedisHub(own_redis.url) as hub:
+            async with hub.subscribe("a") as events:
+                before = [await hub.publish("a", number) for number in range(50)]
+                assert await data(events, 50) == list(range(50))
+                await trio.to_thread.run_sync(own_redis.kill)
+                own_redis.wipe()
+                await trio.to_thread.run_sync(own_redis.start)
+                await published(hub, "a", "new")
+                assert await data(events, 2) == ["gap", "new"]
+            async with hub.subscribe("a", after=before[10]) as events:
+                assert (await data(events, 2))[0] == "gap"
+
+    async def test_a_restart_with_a_part_of_its_data(self, own_redis: Redis, tmp_path: Path) -> None:
+        """Numbers that are given again are other events: there is a gap, and nothing is left out after it."""
+        hub, other = RedisHub(own_redis.url), RedisHub(own_redis.url)
+        async with hub, other, hub.subscribe("a") as events, other.subscribe("b") as others:
+            for number in range(10):
+                await hub.publish("a", number)
+            shutil.copytree(own_redis.directory, tmp_path / "old")
+            for number in range(10, 20):
+                await hub.publish("a", number)
+            assert await data(events, 20) == list(range(20))
+            await trio.to_thread.run_sync(own_redis.kill)
+            own_redis.wipe()
+            shutil.copytree(tmp_path / "old", own_redis.directory, dirs_exist_ok=True)
+            await trio.to_thread.run_sync(own_redis.start)
+            for number in range(30):
+                await published(other, "a", f"new {number}")
+            before = (await catch_up(events, "gap"))[:-1]
+            assert before == []
+            await published(other, "a", "last")
+            await published(other, "b", "b")
+            rest = await catch_up(events, "last")
+            assert rest == [*[f"new {number}" for number in range(30)][31 - len(rest) :], "last"]
+            assert await catch_up(others, "b") in (["b"], ["gap", "b"])
+
+    async def test_flushed_data(self, redis: Redis) -> None:
+        """Data that somebody deletes in the engine is a gap for all."""
+        async with RedisHub(redis.url, prefix="f:") as hub, hub.subscribe("a") as events:
+            for number in range(20):
+                await hub.publish("a", number)
+            assert await data(events, 20) == list(range(20))
+            client = hub._engine._link.client  # type: ignore[attr-defined]
+            await client.delete([key async for key in client.scan_iter(match="f:*")])
+            await hub.publish("a", "new")
+            assert await data(events, 2) == ["gap", "new"]
+
+    async def test_history_that_went_by_while_a_worker_was_away(self, redis: Redis) -> None:
+        """A worker that comes back after more events than are kept has a gap, and then what is kept."""
+        hub, other = (RedisHub(redis.url, prefix="h:", history=200) for _ in range(2))
+        async with hub, other, hub.subscribe("a", limit=10**6) as events:
+            await hub.publish("a", "first")
+            await until(lambda: hub.stats().waiting_bytes > 0)
+            with cut_engine(hub):
+                for number in range(500):
+                    await other.publish("a", number)
+            assert await catch_up(events, 499) == ["first", "gap", *range(300, 500)]
+
+    async def test_an_engine_that_is_not_there_at_the_start(self) -> None:
+        """The lifespan fails, with an error that names the place and no password."""
+        with pytest.raises(HubUnavailable, match=r"redis://127\.0\.0\.1:1/0 cannot be reached"):
+            async with RedisHub("redis://user:secret@127.0.0.1:1/0"):
+                pass
+
+    async def test_a_password(self, tmp_path: Path) -> None:
+        """The URL has user and password."""
+        server = Redis(tmp_path, "--requirepass", "secret")
+        server.start()
+        try:
+            async with RedisHub(server.url.replace("//", "//:secret@")) as hub, hub.subscribe("a") as events:
+                await hub.publish("a", 1)
+                assert await data(events, 1) == [1]
+            with pytest.raises(HubUnavailable):
+                async with RedisHub(server.url):
+                    pass
+        finally:
+            server.close()
+
+    async def test_tls(self, tmp_path: Path) -> None:
+        """``rediss://`` is TLS; the certificate is checked."""
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+        options = [f"--tls-{name}={tmp_path / file}".split("=") for name, file in (
+            ("cert-file", "server.pem"), ("key-file", "server.pem"), ("ca-cert-file", "ca.pem"),
+        )]  # fmt: skip
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        (tmp_path / "data").mkdir()
+        server = Redis(tmp_path / "data", "--tls-port", port, "--tls-auth-clients", "no", *chain(*options))
+        server.start()
+        url = f"rediss://127.0.0.1:{port}/0"
+        try:
+            async with RedisHub(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}") as hub, hub.subscribe("a") as events:
+                await hub.publish("a", 1)
+                assert await data(events, 1) == [1]
+            with pytest.raises(HubUnavailable):
+                async with RedisHub(url):
+                    pass
+        finally:
+            server.close()
+
+    async def test_an_engine_that_does_not_answer(self, own_redis: Redis) -> None:
+        """``publish`` raises in time if the process hangs, and works when it goes on."""
+        assert own_redis.process is not None
+        async with RedisHub(own_redis.url) as hub, hub.subscribe("a") as events:
+            own_redis.process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(5), pytest.raises(HubUnavailable, match="no answer"):
+                await hub.publish("a", "who knows")
+            own_redis.process.send_signal(signal.SIGCONT)
+            await published(hub, "a", "last")
+            assert await catch_up(events, "last") in (["who knows", "last"], ["last"])
+
+    async def test_members_survive_an_engine_without_its_data(self, own_redis: Redis) -> None:
+        """Leases are renewed, so members come back."""
+        async with RedisHub(own_redis.url, lease=0.6) as hub, hub.subscribe("a", member="ada"):
+            await trio.to_thread.run_sync(own_redis.kill)
+            own_redis.wipe()
+            await trio.to_thread.run_sync(own_redis.start)
+            with trio.fail_after(10):
+                while True:
+                    try:
+                        if await hub.members("a") == ["ada"]:
+                            break
+                    except HubUnavailable:
+                        pass
+                    await trio.sleep(0.1)
 
 
 async def test_nothing_is_kept_of_subscribers_that_have_left(make_hub: MakeHub) -> None:

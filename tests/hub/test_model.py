@@ -11,10 +11,12 @@ from itertools import count
 from typing import Any
 
 import trio
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trioweb.hub import Hub, HubEvent, HubUnavailable, MemoryHub, Subscription
+from tests.hub.conftest import NEEDS_REDIS, PREFIXES
+from tests.hub.redis import Redis
+from trioweb.hub import Hub, HubEvent, HubUnavailable, MemoryHub, RedisHub, Subscription
 from trioweb.testing import cut_engine
 
 TOPICS = "abc"
@@ -148,5 +150,23 @@ def test_one_worker(actions: list[tuple[str, Any, Any]]) -> None:
     async def main() -> None:
         async with MemoryHub(history=HISTORY) as hub:
             await run(actions, [hub])
+
+    trio.run(main)
+
+
+@NEEDS_REDIS
+@given(actions=ACTIONS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_three_workers(redis: Redis, actions: list[tuple[str, Any, Any]]) -> None:
+    """With three workers on one Redis; clients come back to any of them."""
+
+    async def main() -> None:
+        prefix = f"model{next(PREFIXES)}:"
+        async with (
+            RedisHub(redis.url, prefix=prefix, history=HISTORY) as one,
+            RedisHub(redis.url, prefix=prefix, history=HISTORY) as two,
+            RedisHub(redis.url, prefix=prefix, history=HISTORY) as three,
+        ):
+            await run(actions, [one, two, three])
 
     trio.run(main)

@@ -35,7 +35,7 @@ class HubStats(msgspec.Struct, frozen=True):
 
 
 class Hub:
-    """The base of ``MemoryHub``, for annotations: make one of these.
+    """The base of ``MemoryHub`` and ``RedisHub``, for annotations: make one of these.
 
     It is an async context manager: write ``app.lifespan(hub)``, or ``async with hub:``.
     """

@@ -222,7 +222,7 @@ class Subscription:
 
     def give(self, entry: Entry) -> None:
         """Take a new event, or have it wait. Does not block."""
-        if self.live and entry.number > self.position and not self.is_own(entry):
+        if self.live and entry.number > self.position and (self.member is None or not self.is_own(entry)):
             self._pass_on(entry)
 
     def _pass_on(self, entry: Entry) -> None:

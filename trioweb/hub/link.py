@@ -1,0 +1,148 @@
+"""The connection of a process to its Redis or Valkey."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from trioweb.hub import scripts
+from trioweb.hub.engine import CUT, HubUnavailable
+from trioweb.hub.topics import Retention
+
+if TYPE_CHECKING:
+    from coredis import Redis
+    from coredis.commands.script import Script
+    from coredis.response.types import StreamEntry
+
+PUBLISHING: Final = 4.0
+"""Seconds in which what users have asked for is tried again: they are told within 5."""
+TRYING: Final = 2.0
+"""Seconds of one try."""
+PAUSE: Final = 0.05
+"""Seconds between two tries."""
+
+
+class RedisLink:
+    """Runs the scripts of a hub. A process has one.
+
+    Args:
+        url: where it is.
+        prefix: of all keys.
+        kept: how much of each topic is kept.
+
+    Raises:
+        ModuleNotFoundError: if coredis is not installed.
+    """
+
+    def __init__(self, url: str, prefix: str, kept: Retention) -> None:
+        try:
+            from coredis.exceptions import RedisError  # noqa: PLC0415 - only for hubs on Redis
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "RedisHub needs coredis: pip install trioweb[redis]", name=error.name, path=error.path
+            ) from None
+        self.failures = (RedisError, OSError, TimeoutError, trio.TooSlowError)
+        """What is raised while it is away."""
+        self.away_since: float | None = None
+        """When it was found to be away, by trio's clock."""
+        self.is_cut = False
+        """A test has cut it off."""
+        self.prefix = prefix
+        self._url = url
+        self._limits = [
+            kept.count,
+            -1 if kept.seconds is None else kept.seconds,
+            -1 if kept.size is None else kept.size,
+        ]
+        self._client: Redis[bytes] | None = None
+        self._scripts: dict[str, Script[bytes]] = {}
+
+    def __repr__(self) -> str:
+        scheme, _, rest = self._url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"  # without the password
+
+    @property
+    def client(self) -> Redis[bytes]:
+        """The client.
+
+        Raises:
+            OSError: if it was cut off, or never connected.
+        """
+        if self.is_cut or self._client is None:
+            raise OSError(CUT)
+        return self._client
+
+    async def connect(self, stack: AsyncExitStack) -> None:
+        """Reach it, until ``stack`` is closed.
+
+        Raises:
+            HubUnavailable: if that is not possible.
+        """
+        from coredis import Redis  # noqa: PLC0415 - only for hubs on Redis
+        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
+
+        client = Redis.from_url(self._url, retry_policy=NoRetryPolicy(), connect_timeout=TRYING, verify_version=False)
+        self._scripts = {each: client.register_script(scripts.COMMON + each) for each in scripts.ALL}
+        async with AsyncExitStack() as own:
+            self._client = await own.enter_async_context(client)
+            try:
+                with trio.fail_after(TRYING):
+                    await client.ping()
+            except self.failures as error:
+                reason = _reason(error)
+            else:
+                stack.push_async_exit(own.pop_all())
+                return
+        raise self.unavailable(reason)  # outside of the client, which would make a group of it
+
+    def unavailable(self, reason: str) -> HubUnavailable:
+        """The error for users."""
+        return HubUnavailable(f"{self!r} cannot be reached: {reason}")
+
+    async def run(self, script: str, *arguments: str | bytes | float) -> Any:
+        """Run a script, once."""
+        client, common = self.client, [self.prefix, secrets.token_hex(4), *self._limits]
+        with trio.fail_after(TRYING):
+            return await self._scripts[script]([], [*common, *arguments], client)
+
+    async def ask(self, script: str, *arguments: str | bytes | float) -> Any:
+        """Run a script for a user: again and again for a while if it is away.
+
+        Raises:
+            HubUnavailable: if it stays away.
+        """
+        since = trio.current_time() if self.away_since is None else self.away_since
+        while True:
+            reason = ""
+            try:
+                with trio.CancelScope(shield=True):  # or nobody would know whether it has run
+                    return await self.run(script, *arguments)
+            except self.failures as error:
+                reason = _reason(error)
+            if trio.current_time() + PAUSE > since + PUBLISHING - TRYING:
+                raise self.unavailable(reason)
+            await trio.sleep(PAUSE)
+
+    async def tell(self, script: str, *arguments: str | float) -> None:
+        """Run a script if it is not away."""
+        with suppress(*self.failures):
+            await self.run(script, *arguments)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (trio.TooSlowError, TimeoutError)):
+        return f"no answer within {TRYING:g} s"
+    return str(error) or type(error).__name__
+
+
+def as_bytes(value: str | bytes) -> bytes:
+    """A value of coredis, whose types allow text too."""
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def number_of(entry: StreamEntry) -> int:
+    """The number of an event, by its id in the stream."""
+    return int(as_bytes(entry.identifier).partition(b"-")[0])
