@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from examples.chat import hub as room
 from examples.tour import activity, chat, clock, download, load, pieces, table
 from examples.tour.files import PAGE
 from examples.tour.meter import Meter
@@ -29,6 +30,9 @@ for part in (activity, table, download, load, pieces, clock, chat):
     app.include(part.router)
 
 app.mount("/", StaticFiles(PAGE, html=True, cache_control="no-cache"))
+
+
+app.lifespan(room)
 
 
 @app.lifespan
