@@ -11,7 +11,7 @@ import sys
 from collections import ChainMap, UserDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 
 import attrs
 import msgspec
@@ -32,6 +32,8 @@ from trioweb import (
     WebSocket,
 )
 from trioweb.testing import TestClient, WebSocketClosed
+
+T = TypeVar("T")
 
 
 class Item(pydantic.BaseModel):
@@ -54,6 +56,43 @@ class Place:
     """A dataclass of pydantic's."""
 
     x: int = pydantic.Field(ge=0)
+
+
+class Cat(pydantic.BaseModel):
+    """One model of a union."""
+
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(pydantic.BaseModel):
+    """Another one."""
+
+    kind: Literal["dog"]
+    barks: bool
+
+
+Pet = Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
+CAT, DOG = {"kind": "cat", "lives": 9}, {"kind": "dog", "barks": True}
+
+
+class Page(pydantic.BaseModel, Generic[T]):
+    """A generic model."""
+
+    items: list[T]
+
+
+class Household(TypedDict):
+    """A dictionary of models."""
+
+    pets: list[Pet]
+
+
+@dataclasses.dataclass
+class Owner:
+    """A plain dataclass around a union of models."""
+
+    pet: Cat | Dog
 
 
 @dataclasses.dataclass
@@ -148,6 +187,16 @@ def echo_of(annotation: Any) -> App:
         (Annotated[ipaddress.IPv6Network, Body], "::/64", "::/64"),
         (Annotated[Mapping[str, Sequence[int]], Body], {"a": [1]}, {"a": [1]}),
         (Annotated[Colour, Body], "red", "red"),
+        (Cat | Dog, DOG, DOG),
+        (Pet, DOG, DOG),
+        (Pet | None, CAT, CAT),
+        (list[Cat | Dog], [DOG, CAT], [DOG, CAT]),
+        (dict[str, list[Pet]], {"a": [CAT]}, {"a": [CAT]}),
+        (Item | int, 7, 7),
+        (Owner, {"pet": DOG}, {"pet": DOG}),
+        (Household, {"pets": [CAT, DOG]}, {"pets": [CAT, DOG]}),
+        (Page[Pet], {"items": [CAT]}, {"items": [CAT]}),
+        (pydantic.RootModel[list[int]], [1, 2], [1, 2]),
     ],
 )  # fmt: skip
 async def test_what_is_taken_is_given_back(annotation: Any, sent: Any, got: Any) -> None:

@@ -8,9 +8,9 @@ happen. It also does not set a dataclass's field that was not sent: the attribut
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_origin
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args, get_origin, is_typeddict
 
 import msgspec
 from msgspec import inspect as types_of
@@ -96,9 +96,29 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
                 raise TypeError(f"nothing that a client sends can be made into {cls.__qualname__}")
     if pydantic_checks:
         adapter_of(annotation)
-    else:
-        msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
+        return _info_of(annotation)
+    msgspec.json.Decoder(annotation)  # raises for some more types, such as unions that cannot be told apart
     return types_of.type_info(annotation)
+
+
+def _info_of(annotation: Annotation) -> types_of.Type:
+    """Describe a type that pydantic validates; of what msgspec refuses, as a union of models, only the outline."""
+    try:
+        return types_of.type_info(annotation)
+    except TypeError:
+        kind: Any = get_origin(annotation) or annotation
+        members = get_args(annotation)
+    if kind is Annotated:
+        return _info_of(members[0])
+    if is_union(annotation):
+        return types_of.UnionType(tuple(_info_of(member) for member in members))
+    if not isinstance(kind, type):
+        return types_of.AnyType()
+    if issubclass(kind, Mapping) or dataclasses.is_dataclass(kind) or is_typeddict(kind):
+        return types_of.DictType(types_of.AnyType(), types_of.AnyType())
+    if issubclass(kind, Collection) and members:
+        return types_of.ListType(_info_of(members[0]))
+    return types_of.CustomType(kind)
 
 
 def _refusal(cls: Annotation) -> str:
