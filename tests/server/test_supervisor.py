@@ -359,16 +359,19 @@ def test_a_descriptor_to_listen_on(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         number = listening.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-m", "trioweb", "run", "--bind", f"fd://{number}", TARGET],
+            [sys.executable, "-m", "trioweb", "run", "--bind", f"fd://{number}", TARGET], stderr=subprocess.PIPE,
             pass_fds=[number], cwd=ROOT, env={**os.environ, "EVENT_LOG": os.devnull},
         )  # fmt: skip
-        try:
-            with socket.create_connection(listening.getsockname(), PATIENCE) as client:
-                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                assert read_all(client).startswith(b"HTTP/1.1 200 ")
-        finally:
-            process.terminate()
-            assert process.wait(PATIENCE) == 0
+        assert process.stderr is not None
+        with process.stderr as lines:
+            try:
+                with socket.create_connection(listening.getsockname(), PATIENCE) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    assert read_all(client).startswith(b"HTTP/1.1 200 ")
+                assert any(b"serves" in line for line in lines)  # from then on the supervisor takes signals
+            finally:
+                process.terminate()
+                assert process.wait(PATIENCE) == 0
 
 
 def test_a_worker_looks_for_cycles_less_often(start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
