@@ -11,13 +11,14 @@ import sys
 from collections import ChainMap, UserDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import attrs
 import msgspec
 import pydantic
 import pytest
 import sqlalchemy
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from trioweb import (
     App,

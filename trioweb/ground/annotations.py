@@ -107,6 +107,11 @@ def _is_alias(annotation: object) -> bool:
     return type(annotation).__name__ == "TypeAliasType"
 
 
+def is_typed_dict(cls: object) -> bool:
+    """Whether a class is a ``TypedDict``: typing and typing_extensions each have one of their own."""
+    return hasattr(cls, "__required_keys__")
+
+
 def is_union(annotation: object) -> bool:
     """Whether an annotation is ``A | B``, ``Union[A, B]`` or ``Optional[A]``."""
     origin = get_origin(annotation)
@@ -179,7 +184,7 @@ def defaults_of(cls: Annotation) -> Mapping[str, object]:
         return {attribute.name: attribute.default for attribute in attributes}
     if issubclass(cls, tuple):
         return dict.fromkeys(getattr(cls, "_fields", ()), MISSING) | getattr(cls, "_field_defaults", {})
-    return dict.fromkeys(getattr(cls, "__annotations__", ()), MISSING) if typing.is_typeddict(cls) else {}
+    return dict.fromkeys(getattr(cls, "__annotations__", ()), MISSING) if is_typed_dict(cls) else {}
 
 
 def _names_of_module(name: str | None) -> Names:

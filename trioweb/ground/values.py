@@ -10,12 +10,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation, defaults_of, is_foreign, is_union, means_nothing, parts_of, resolved
+from trioweb.ground.annotations import (
+    Annotation,
+    defaults_of,
+    is_foreign,
+    is_typed_dict,
+    is_union,
+    means_nothing,
+    parts_of,
+    resolved,
+)
 from trioweb.ground.foreign import adapter_of, by_pydantic, from_plain, is_checked, is_decodable, is_pydantic
 
 T = TypeVar("T")
@@ -114,7 +123,7 @@ def _info_of(annotation: Annotation) -> types_of.Type:
         return types_of.UnionType(tuple(_info_of(member) for member in members))
     if not isinstance(kind, type):
         return types_of.AnyType()
-    if issubclass(kind, Mapping) or dataclasses.is_dataclass(kind) or is_typeddict(kind):
+    if is_typed_dict(kind) or issubclass(kind, Mapping) or dataclasses.is_dataclass(kind):
         return types_of.DictType(types_of.AnyType(), types_of.AnyType())
     if issubclass(kind, Collection) and members:
         return types_of.ListType(_info_of(members[0]))
