@@ -33,6 +33,20 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_reader_that_has_enough(directory: Path) -> None:
+    """What is printed into a pipe that nobody reads any more ends without a traceback."""
+    command = [sys.executable, "-m", "trioweb", "routes", "shop:web"]
+    process = subprocess.Popen(
+        command, cwd=directory, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr as errors:
+        assert errors.read() == b""
+    assert process.wait() == 1
+
+
 def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`trioweb routes` prints methods, path and name of each route."""
     assert main(["routes", "shop:web"]) == 0

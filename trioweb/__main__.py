@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for line in _lines(parsed):
             print(line)  # noqa: T201 - what the command is for
+        sys.stdout.flush()
+    except BrokenPipeError:  # what reads it, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tells of it at its end
+        return 1
     except (NoAppError, ProjectError) as error:
         complain(str(error))
         return 2
