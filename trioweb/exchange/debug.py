@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
-from trioweb.ground.traces import format_trace
-
 logger = logging.getLogger("trioweb")
 
 
@@ -37,6 +35,8 @@ def log_fault(level: int, text: str, *args: object, error: BaseException | None)
     if serving.get(None) is None or error is None:
         logger.log(level, text, *args, exc_info=error, stacklevel=2)
     elif logger.isEnabledFor(level):
+        from trioweb.ground.traces import format_trace  # noqa: PLC0415 - only in debug mode
+
         caller = sys._getframe(1).f_code
         info = (type(error), error, error.__traceback__)
         record = logger.makeRecord(

@@ -17,7 +17,6 @@ from trioweb.ground.escapes import escape
 from trioweb.ground.http.asgi import Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
-from trioweb.ground.traces import format_trace
 from trioweb.handlers.layers import Middleware
 from trioweb.handlers.signatures import label_of, takes
 from trioweb.handlers.sweep import WritesInFlight
@@ -143,7 +142,11 @@ class Policy(msgspec.Struct, eq=False):
                 return Response(body, failure.status, failure.headers, media_type)
             except (TypeError, ValueError) as error:
                 report(error, scope, f"an HTTPError({failure.status}) has headers that cannot be sent")
-        trace = format_trace(failure) if self.debug else None
+        trace = None
+        if self.debug:
+            from trioweb.ground.traces import format_trace  # noqa: PLC0415 - only in debug mode
+
+            trace = format_trace(failure)
         body, media_type = render_problem(500, None, trace, page)
         return Response(body, 500, None, media_type)
 

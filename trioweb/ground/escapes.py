@@ -15,8 +15,9 @@ CUT: Final = "\\..."
 """Ends a field that was cut. It is no valid escape, so a client cannot imitate it."""
 
 _UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
-_CONTROLS: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+_CONTROLS: Final = (
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 """Characters that change how others are displayed: controls but line feed and tab, and Unicode's direction marks."""
 
@@ -35,7 +36,7 @@ def clip(text: str) -> str:
 
 def escape_controls(text: str) -> str:
     """Escape the control characters in text of several lines, such as a traceback."""
-    return _CONTROLS.sub(_escaped, text)
+    return re.sub(_CONTROLS, _escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -38,19 +38,17 @@ _KEY: Final = "key` in `"
 """Begins the path where the key of a dict is wrong, and not its value."""
 _VALUE: Final = "[...]"
 """Stands in a path for the value of a dict."""
-_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_STEP: Final = r"\.([^.\[]+)|\[(\d+)\]"
 _OF_FIELDS: Final = (
-    (re.compile(r"Object missing required field `(.+)`", re.DOTALL), "Missing"),
-    (re.compile(r"Object contains unknown field `(.+)`", re.DOTALL), "Unknown field"),
+    (r"(?s)Object missing required field `(.+)`", "Missing"),
+    (r"(?s)Object contains unknown field `(.+)`", "Unknown field"),
 )
-_KNOWN: Final = re.compile(
-    r"Expected `[^`]+`|Invalid |Unknown |(?:Integer|Number|Timestamp|Duration|Date|Time)\b.* range"
-)
+_KNOWN: Final = r"Expected `[^`]+`|Invalid |Unknown |(?:Integer|Number|Timestamp|Duration|Date|Time)\b.* range"
 """The messages that are passed on."""
 _OTHER: Final = "Does not fit"
 """Replaces all others."""
-_POSITION: Final = re.compile(r"\b(?:byte|position|offset)\D{0,3}(\d+)")
-_TOO_SHORT: Final = re.compile(r"truncat|incomplete|\bend\b|\bEOF\b", re.IGNORECASE)
+_POSITION: Final = r"\b(?:byte|position|offset)\D{0,3}(\d+)"
+_TOO_SHORT: Final = r"(?i)truncat|incomplete|\bend\b|\bEOF\b"
 
 
 def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
@@ -69,9 +67,9 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
     if at and path[:1] == "$" and path[-1:] == "`":
         text = before.removesuffix(" - ")
         known, in_value, rest = path[1 : min(len(path) - 1, LONGEST_PATH)].partition(_VALUE)
-        steps += [int(index) if index else key[:LONGEST] for key, index in _STEP.findall(known)]
+        steps += [int(index) if index else key[:LONGEST] for key, index in re.findall(_STEP, known)]
     for pattern, msg in _OF_FIELDS:
-        if named := pattern.match(text):
+        if named := re.match(pattern, text):
             text = msg
             if in_value:
                 rest += f".{named[1]}"
@@ -79,7 +77,7 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
                 steps.append(named[1][:LONGEST])
             break
     else:
-        if not _KNOWN.match(text):
+        if not re.match(_KNOWN, text):
             text = _OTHER
     text = text if len(text) <= LONGEST else text[:LONGEST] + "..."
     return {"loc": steps, "msg": f"{text} (`{rest[:LONGEST].removeprefix('.')}` of a value)" if rest else text}
@@ -237,8 +235,8 @@ def _why_not_json(said: str, data: bytes) -> str:
         data.decode()
     except UnicodeDecodeError as error:
         return f"it is not UTF-8 (byte {error.start})"
-    if found := _POSITION.search(said):
+    if found := re.search(_POSITION, said):
         return f"it is malformed (byte {found[1]})"
-    if _TOO_SHORT.search(said):
+    if re.search(_TOO_SHORT, said):
         return f"it ends too early (byte {len(data)})"
     return "it is malformed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 
 from trioweb.ground.errors import HTTPError
@@ -144,7 +145,7 @@ def decode_part(data: bytes, head: PartHead) -> str:
         HTTPError: 400 if it is not text in its charset.
     """
     charset = head.charset or "utf-8"
-    if not CHARSETS.fullmatch(charset):
+    if not re.fullmatch(CHARSETS, charset):
         raise HTTPError(400, f"The form names the charset {charset[:40]!r}, which is not known here: send UTF-8.")
     try:
         return data.decode(charset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, Unpack, overload
 
@@ -172,7 +173,7 @@ class Request(Connection):
         """
         body = await self.body()
         charset = charset_of(self.headers.get("content-type", "")) or "utf-8"
-        if not CHARSETS.fullmatch(charset):
+        if not re.fullmatch(CHARSETS, charset):
             raise HTTPError(415, f"The charset {charset!r} is not known here: send UTF-8.")
         try:
             return body.decode(charset)

@@ -29,13 +29,13 @@ _PREFIXES: Final = ("__host-http-", "__host-", "__http-", "__secure-")
 _OF_ONE_HOST: Final = frozenset({"__host-http-", "__host-"})
 _HTTP_ONLY: Final = frozenset({"__host-http-", "__http-"})
 
-_OCTETS: Final = re.compile(r"[!#-+\--:<-\[\]-~]+")
+_OCTETS: Final = r"[!#-+\--:<-\[\]-~]+"
 """A value that needs no quotes (RFC 6265bis, section 4.1.1)."""
-_SPECIAL: Final = re.compile(r"[^ !#-+\--:<-\[\]-~]")
+_SPECIAL: Final = r"[^ !#-+\--:<-\[\]-~]"
 """The characters that are escaped in a quoted value."""
-_DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_DOMAIN: Final = r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 
-_ESCAPE = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")  # as the standard library writes them
+_ESCAPE = r"\\(?:([0-3][0-7][0-7])|(.))"  # as the standard library writes them
 _SPACE = " \t"
 """The white space around a pair: other white space, as in Latin-1, may be a byte of a UTF-8 character."""
 
@@ -73,7 +73,7 @@ def _from_utf8(text: str) -> str:
 def _unquote(value: str) -> str:
     if len(value) < 2 or value[0] != '"' or value[-1] != '"':
         return value
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], value[1:-1])
+    return re.sub(_ESCAPE, lambda found: chr(int(found[1], 8)) if found[1] else found[2], value[1:-1])
 
 
 def needs_secure(key: str, samesite: SameSite | None = None, partitioned: bool = False) -> bool:
@@ -162,14 +162,14 @@ def _quote(key: str, value: str) -> str:
     """The value, in quotes if it has characters that end it or are removed."""
     if not isinstance(value, str):
         raise TypeError(f"the value of cookie {key!r} is a str, got {type(value).__name__}: write str(...)")
-    if _OCTETS.fullmatch(value):
+    if re.fullmatch(_OCTETS, value):
         return value
     if any(c > "\xff" for c in value):
         raise ValueError(
             f"the value of cookie {key!r} has a character outside Latin-1: write urllib.parse.quote(value), and "
             "unquote what comes back"
         )
-    return '"' + _SPECIAL.sub(_escaped, value) + '"'
+    return '"' + re.sub(_SPECIAL, _escaped, value) + '"'
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -201,7 +201,7 @@ def _checked_path(key: str, path: str | None) -> str | None:
 def _checked_domain(key: str, domain: str | None) -> str | None:
     if domain is None:
         return None
-    if not _DOMAIN.fullmatch(_checked_attribute(key, "domain", domain)):
+    if not re.fullmatch(_DOMAIN, _checked_attribute(key, "domain", domain)):
         raise ValueError(
             f"the domain of cookie {key!r} is a host's name without scheme and port, got {domain!r}: browsers throw "
             "the cookie away"

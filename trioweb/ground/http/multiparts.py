@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
-
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    ParserLimitReached,
-    PushMultipartParser,
-    content_disposition_unquote,
-)
 
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.parameters import charset_of, parse_parameters, unquoted
+
+if TYPE_CHECKING:
+    from multipart import MultipartError, MultipartSegment
 
 FORM_TYPE: Final = "multipart/form-data"
 MAX_BOUNDARY: Final = 255
@@ -29,9 +24,9 @@ MAX_BOUNDARY: Final = 255
 MAX_PADDING: Final = 255
 """Bytes of white space after a boundary, which gateways add (RFC 2046, section 5.1.1)."""
 
-_BOUNDARY: Final = re.compile(rf"[\x20-\x7e]{{0,{MAX_BOUNDARY - 1}}}[\x21-\x7e]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_PLAIN: Final = re.compile(r'form-data; name="([^"\\%]*+)"(?:; filename="([^"\\%]*+)")?')
+_BOUNDARY: Final = rf"[\x20-\x7e]{{0,{MAX_BOUNDARY - 1}}}[\x21-\x7e]"
+_CONTROL: Final = r"[\x00-\x1f\x7f]"
+_PLAIN: Final = r'form-data; name="([^"\\%]*+)"(?:; filename="([^"\\%]*+)")?'
 """A disposition without escapes, as browsers usually send it."""
 
 
@@ -68,6 +63,8 @@ class MultipartReader:
     __slots__ = ("_before", "_delimiter", "_held", "_padding", "_parser", "_parts")
 
     def __init__(self, boundary: str, max_parts: int, max_head_line: int, max_head_lines: int) -> None:
+        from multipart import PushMultipartParser  # noqa: PLC0415 - loaded for the first form
+
         self._parser = PushMultipartParser(
             boundary, max_header_size=max_head_line, max_header_count=max_head_lines, max_segment_count=max_parts
         )
@@ -86,6 +83,8 @@ class MultipartReader:
         Raises:
             HTTPError: 400 if the body is not a multipart form, 413 beyond a limit; after the events before the error.
         """
+        from multipart import MultipartError, MultipartSegment  # noqa: PLC0415 - as above
+
         data = self._unpadded(data)
         if not data:  # the parser takes this for the end of the body
             return
@@ -105,6 +104,8 @@ class MultipartReader:
         Raises:
             HTTPError: 400 if the last boundary is missing.
         """
+        from multipart import MultipartError  # noqa: PLC0415 - as above
+
         try:
             self._parser.close()  # type: ignore[no-untyped-call]
         except MultipartError as error:
@@ -142,6 +143,8 @@ class MultipartReader:
         )
 
     def _failure(self, error: MultipartError) -> HTTPError:
+        from multipart import ParserLimitReached  # noqa: PLC0415 - as above
+
         error.__traceback__ = None  # the parser stores the error, and so the frames of its traceback
         if isinstance(error, ParserLimitReached):
             return HTTPError(413, f"The form has too many parts, or too large a head, at part {self._parts + 1}.")
@@ -149,7 +152,7 @@ class MultipartReader:
 
     def _names(self, disposition: str) -> tuple[str, str | None]:
         """The name of a field, and its file name."""
-        if plain := _PLAIN.fullmatch(disposition):
+        if plain := re.fullmatch(_PLAIN, disposition):
             return plain[1], plain[2]
         if disposition.partition(";")[0].strip(" \t").lower() != "form-data":
             raise self._malformed("a part has no content-disposition of the kind form-data")
@@ -174,6 +177,8 @@ class MultipartReader:
                     raise self._malformed(f"the {key} of a part is not in the charset that it says") from None
             if plain is None:
                 raise self._malformed(f"the {key} of a part is in a charset that is not known here: send UTF-8")
+        from multipart import content_disposition_unquote  # noqa: PLC0415 - as above
+
         return None if plain is None else content_disposition_unquote(plain)  # type: ignore[no-untyped-call]
 
     def _malformed(self, reason: str) -> HTTPError:
@@ -190,12 +195,12 @@ def boundary_of(content_type: str) -> str:
         boundary = unquoted(parse_parameters(content_type).get("boundary", ""))
     except ValueError as error:
         raise HTTPError(400, f"The content type multipart/form-data has no clear boundary: {error}.") from None
-    if not _BOUNDARY.fullmatch(boundary):
+    if not re.fullmatch(_BOUNDARY, boundary):
         raise HTTPError(400, "The content type multipart/form-data names no boundary, or one that cannot be.")
     return boundary
 
 
 def last_component(name: str) -> str:
     """A client's file name without directories and control characters; ``""`` for ``.`` and ``..``."""
-    name = _CONTROL.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
+    name = re.sub(_CONTROL, "", name.replace("\\", "/").rpartition("/")[2]).strip()
     return "" if name in {".", ".."} else name

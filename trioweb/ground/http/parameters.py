@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-CHARSETS: Final = re.compile(
-    r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[03-6])|windows-125[0-8]|cp125[0-8]|koi8-[ru]"
-    r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5",
-    re.IGNORECASE,
+CHARSETS: Final = (
+    r"(?i)utf-?8|utf-?16(le|be)?|us-ascii|ascii|latin-?1|iso-8859-([1-9]|1[03-6])|windows-125[0-8]|cp125[0-8]|koi8-[ru]"
+    r"|shift[_-]jis|euc-(jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5"
 )
-"""The charsets of the web. Python has more codecs, which are not charsets or are slow, and it caches unknown names."""
+"""Matches the charsets of the web. Python has more codecs, which are no charsets or slow, and caches unknown names."""
 _PARAMETER: Final = re.compile(
     r';[ \t]*+(?:([^\s;="]++)[ \t]*+(?:=[ \t]*+("(?:[^"\\]|\\.)*+"[ \t]*+|[^";][^;]*+|))?)?(?=;|\Z)', re.DOTALL
 )
