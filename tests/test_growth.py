@@ -371,7 +371,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "name of a file": Parser(_text(last_component), TEXTS, ("ground.http.multiparts._CONTROL",)),
     "boundary": Parser(_text(lambda text: boundary_of("multipart/form-data;" + text)), (*PARAMETERS, b"boundary="),
         ("ground.http.multiparts._BOUNDARY",)),
-    "charset": Parser(_text(lambda text: CHARSETS.fullmatch(charset_of(";" + text) or text)), (*PARAMETERS,
+    "charset": Parser(_text(lambda text: re.fullmatch(CHARSETS, charset_of(";" + text) or text)), (*PARAMETERS,
         b"charset=", b"iso-8859-", b"utf-"), ("ground.http.parameters.CHARSETS",)),
     "parameters": Parser(_text(lambda text: parse_parameters(";" + text)), PARAMETERS,
         ("ground.http.parameters._PARAMETER",)),
@@ -396,7 +396,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.http.urls._AUTHORITY",)),
     "JSON": Parser(lambda data: _json(data, None), JSON),
     "JSON of a type": Parser(lambda data: _json(data, Choice), JSON, ("ground.faults._STEP",
-        "ground.faults._OF_FIELDS", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
+        "ground.faults.fault_of", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
     "number": Parser(_text(number), NUMBERS, ("ground.texts._NUMBER",)),
     "time": Parser(_text(clock_time), NUMBERS, ("ground.texts._TIME",)),
     "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
@@ -417,7 +417,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "requests, byte by byte": Parser(_fed(_requests(b""), SINGLY), HEADS),
     "fields of a request": Parser(_fed(_requests(GET), WHOLE), HEADS),
     "fields of a request like the last": Parser(_fed(_requests(GET + b"\r\n" + GET), WHOLE), HEADS),
-    "target of a request": Parser(lambda data: split_target(data, "GET"), TEXTS, ("server.http1.checks.split_target",)),
+    "target of a request": Parser(lambda data: split_target(data, "GET"), TEXTS, ("server.http1.checks._ABSOLUTE",)),
     "host": Parser(check_host, TEXTS, ("server.http1.checks._HOST",)),
     "path of a request": Parser(lambda data: decode_path(bytes(byte & 127 for byte in data)), TEXTS),
     "chunks": Parser(_fed(_chunks, WHOLE), CHUNKED, ("server.http1.chunked._SIZE", "server.http1.chunked._TRAILER",
@@ -436,7 +436,7 @@ NEVER: Final[dict[str, str]] = {
     "ground.templates._PARAMETER": "reads templates of routes, which the program has",
     "ground.templates._pattern": "is made of a template; texts are bounded by MATCH_STEPS, see test_templates",
     "ground.traces._INSTALLED": "reads names of source files",
-    "ground.traces._one": "reads the last line of a traceback of a warning, in debug mode",
+    "ground.traces._FORGOTTEN": "reads the last line of a traceback of a warning, in debug mode",
     "middleware.compression.__init__": "is the program's own, for content types of its responses",
     "handlers.arguments._MEDIA_TYPE": "reads what routes say of their bodies",
     "middleware.cors._compiled": "is the program's own, for origins; docs/middleware.md says what it meets",
@@ -607,12 +607,28 @@ def expressions(path: Path) -> set[str]:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             name = target.id if isinstance(target, ast.Name) else name
         elif isinstance(node, ast.Call) and is_expression(node):
-            found.add(f"{module}.{name}")
+            text = node.args[0]
+            constant = text.id if isinstance(text, ast.Name) and name not in places else ""
+            found.add(places.get(constant, f"{module}.{name}"))
         for child in ast.iter_child_nodes(node):
             look(child, name)
 
-    look(ast.parse(path.read_text()), "")
+    tree = ast.parse(path.read_text())
+    places = dict(constants(tree, module))
+    look(tree, "")
     return found
+
+
+def constants(tree: ast.Module, module: str) -> Iterator[tuple[str, str]]:
+    """The constants of a module, and those that it imports, each with the place where it stands."""
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name):
+                yield target.id, f"{module}.{target.id}"
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                yield alias.name, f"{node.module.removeprefix('trioweb.')}.{alias.name}"
 
 
 def is_expression(call: ast.Call) -> bool:
