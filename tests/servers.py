@@ -17,7 +17,15 @@ from pathlib import Path
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.events import (
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
 from hyperframe.frame import DataFrame
 
 ROOT = Path(__file__).parent.parent
@@ -296,6 +304,8 @@ class H2Client:
         self.received: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.reset: dict[int, int] = {}
+        self.hints: dict[int, dict[str, str]] = {}
+        self.trailers: dict[int, dict[str, str]] = {}
 
     def request(self, path: str, method: str = "GET", headers: Sequence[tuple[str, str]] = (), end: bool = True) -> int:
         """Send a request; returns its stream's id."""
@@ -393,6 +403,10 @@ class H2Client:
             self.received[event.stream_id] += event.data if decode is None else decode(event.data)
             if open_windows and event.stream_id not in self.reset:
                 self._connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, InformationalResponseReceived):
+            self.hints[event.stream_id] = {str(name): str(value) for name, value in event.headers}
+        elif isinstance(event, TrailersReceived):
+            self.trailers[event.stream_id] = {str(name): str(value) for name, value in event.headers}
         elif isinstance(event, StreamEnded):
             self.ended.add(event.stream_id)
         elif isinstance(event, StreamReset):

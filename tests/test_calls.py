@@ -66,8 +66,8 @@ SHAPES: Final = {
     "behind three middlewares": Shape("/", 68, 181, 3),
     "takes the request, behind one middleware": Shape("/request", 140, 221, 1),
     "typed JSON": Shape("/order", 117, 204),
-    "stream": Shape("/stream", 641, 419),
-    "stream, takes the request": Shape("/request/stream", 696, 448),
+    "stream": Shape("/stream", 641, 421),
+    "stream, takes the request": Shape("/request/stream", 696, 450),
 }
 
 

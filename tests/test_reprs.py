@@ -152,6 +152,9 @@ def test_every_slot_is_there() -> None:
         def nursery(self) -> trio.Nursery:
             raise AssertionError("nor for a nursery")
 
+        async def hint(self, links: list[bytes]) -> None:  # noqa: ARG002
+            raise AssertionError("nor for links")
+
         async def enter(self, manager: object) -> Any:  # noqa: ARG002
             raise AssertionError("nor for a dependency")
 

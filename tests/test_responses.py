@@ -143,8 +143,9 @@ def test_event_streams_are_not_stored() -> None:
     """An event stream asks caches and proxies to pass it on at once, unless the user says otherwise."""
     assert EventStreamResponse([]).headers.multi_items() == [
         ("content-type", "text/event-stream"),
-        ("cache-control", "no-store"),
+        ("incremental", "?1"),
         ("x-accel-buffering", "no"),
+        ("cache-control", "no-store"),
     ]
     assert EventStreamResponse([], headers={"X-Accel-Buffering": "yes"}).headers["x-accel-buffering"] == "yes"
 

@@ -36,6 +36,8 @@ from trioweb.streams.stream import Stream
 T = TypeVar("T")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose handlers are cancelled if the client disconnects: they change nothing (RFC 9110, section 9.2.1)."""
+EARLY_HINT: Final = "http.response.early_hint"
+"""The extension of an ASGI scope in which a server says that it can send a 103."""
 _NOTHING: Final[dict[object, object]] = {}
 
 
@@ -118,6 +120,15 @@ class Call:
     def find_transport(self) -> Transport:
         """See ``Origin``."""
         return find_transport(self.scope, self.send)
+
+    async def hint(self, links: list[bytes]) -> None:
+        """See ``Origin``."""
+        await trio.lowlevel.checkpoint()
+        if links and EARLY_HINT in (self.scope.get("extensions") or {}):
+            outbox = Outbox(self.send, self.scope["http_version"])
+            outbox.transport = self.find_transport()
+            with outbox.shield():
+                await outbox.hint(links)
 
     @property
     def may_have_body(self) -> bool:

@@ -9,7 +9,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import trio
 
@@ -26,8 +26,10 @@ from trioweb.messages.response import Response
 from trioweb.streams.direct import DirectSender
 from trioweb.streams.producer import Producer
 from trioweb.streams.sender import Sender
-from trioweb.streams.stream import Stream
+from trioweb.streams.stream import NO_STORE, PING_SECONDS, Stream
 
+TRAILERS: Final = "http.response.trailers"
+"""The extension of an ASGI scope in which a server says that it can send trailers, and the client takes them."""
 Ending: TypeAlias = "Callable[[Sender, Call | None, Exception | None], Awaitable[None] | None]"
 """Returns what is left to await for a request, if anything, after its stream and its failure."""
 
@@ -46,8 +48,14 @@ class Reply:
         """See ``Opening``. Registers a stream that ends when the server stops."""
         call, response, stream, inbox = self.call, self._response, producer.stream, self._inbox
         headers = response.headers
-        if media_type is not None and "content-type" not in headers:
-            headers["content-type"] = media_type
+        if media_type is not None:
+            if not headers.has(b"content-type"):
+                headers["content-type"] = media_type
+            if media_type == EVENTS_TYPE and stream.ping is None:  # as with an `EventStreamResponse`
+                stream.ping = PING_SECONDS
+                headers.setdefault("cache-control", NO_STORE)
+        if stream.trailers is not None:
+            self._announce(stream)
         chosen = stream.at_stop
         if chosen is None and call.scope["method"] == "GET":  # an `EventSource` reconnects
             is_events = headers.get("content-type", "").lower().startswith(EVENTS_TYPE)
@@ -59,6 +67,16 @@ class Reply:
         if inbox is not None and not (inbox.wanted or inbox.complete):
             inbox.discard()
         return response.status_code, headers.raw
+
+    def _announce(self, stream: Stream) -> None:
+        """Announce the trailers of a stream (RFC 9110, section 6.6.2); drop them if the server cannot send any."""
+        headers = self._response.headers
+        if stream.trailers and TRAILERS in (self.call.scope.get("extensions") or {}):
+            if headers.has(b"content-length"):
+                raise RuntimeError("a body with a content-length has no trailers over HTTP/1.1: leave one of them out")
+            headers.setdefault("trailer", ", ".join(stream.trailers))
+        else:
+            stream.trailers = None
 
 
 def produce(call: Call, stream: Stream) -> Producer:

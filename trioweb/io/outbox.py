@@ -43,7 +43,7 @@ class Outbox:
 
     __slots__ = (
         "_remaining", "_send", "_shield", "_version", "before_end", "gone", "handed", "sending", "sending_since",
-        "sent", "state", "transport",
+        "sent", "state", "trailers", "transport",
     )  # fmt: skip
 
     def __init__(self, send: Send, http_version: str) -> None:
@@ -53,6 +53,8 @@ class Outbox:
         self.transport: Transport = PLAIN
         self.before_end: Callable[[], Awaitable[bool]] | None = None
         """Called between body and end, to read the rest of the request. Returns whether that was all of it."""
+        self.trailers: Callable[[], RawHeaders] | None = None
+        """Returns the trailers after the last part of the body; set only if the server takes them."""
         self.state = IDLE
         self.gone = False
         """The client has disconnected: nothing more is sent."""
@@ -81,6 +83,10 @@ class Outbox:
         self._shield = trio.CancelScope(shield=self.transport.cancels is None)
         return self._shield
 
+    async def hint(self, links: list[bytes]) -> None:
+        """Send a 103 with links, before the response (RFC 8297), on a server that takes it."""
+        await self._pass_on({"type": "http.response.early_hint", "links": links})
+
     async def start(self, status: int, headers: RawHeaders, *, bodiless: bool) -> None:
         """Send the head, without headers that only the server may set. ``bodiless``: no body follows."""
         check_status(status)
@@ -92,7 +98,10 @@ class Outbox:
             self._remaining = int(lengths.pop())
         self._advance("start")
         self._begin("start")
-        await self._pass_on({"type": "http.response.start", "status": status, "headers": kept})
+        message: dict[str, object] = {"type": "http.response.start", "status": status, "headers": kept}
+        if self.trailers is not None:
+            message["trailers"] = True
+        await self._pass_on(message)
         self._done()
 
     async def flush(self) -> None:
@@ -192,6 +201,7 @@ class Outbox:
             if self._remaining:
                 raise ContentLengthError(f"the body ended {self._remaining} bytes short of its content-length")
             data = b""
+        trailers = None if self.trailers is None else self.trailers()  # first: an error must leave no end
         if self.before_end is not None:
             if data:
                 await self.body(data)
@@ -206,6 +216,8 @@ class Outbox:
         self.sent += len(data)
         self.handed += len(data)
         await self._pass_on({"type": "http.response.body", "body": data, "more_body": False})
+        if trailers is not None:
+            await self._pass_on({"type": "http.response.trailers", "headers": trailers, "more_trailers": False})
         self._done()
 
     async def whole(self, data: bytes) -> None:

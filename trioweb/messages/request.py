@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, Unpack, overload
 
 import trio
 
@@ -12,38 +12,20 @@ from trioweb.ground.annotations import Annotation
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams, Scope
+from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multiparts import FORM_TYPE, MultipartReader, boundary_of
 from trioweb.ground.http.parameters import CHARSETS, charset_of
 from trioweb.ground.values import json_decoder
-from trioweb.io.inbox import Inbox
-from trioweb.io.transport import Transport
 from trioweb.messages.body import BodyStream, JSONLines
 from trioweb.messages.connection import Application, Connection
 from trioweb.messages.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
 from trioweb.messages.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
+from trioweb.messages.origin import Origin
 from trioweb.messages.parts import Parts
 from trioweb.messages.resources import Provider
 from trioweb.messages.response import Response
 
 T = TypeVar("T")
-
-
-class Origin(Provider, Protocol):
-    """The ``Call`` of a request: its folder is above this one. Inbox and nursery are made on first use."""
-
-    @property
-    def inbox(self) -> Inbox:
-        """Receives the body."""
-        ...
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """The request's nursery."""
-        ...
-
-    def find_transport(self) -> Transport:
-        """The server's extensions of ASGI."""
-        ...
 
 
 class Request(Connection):
@@ -102,6 +84,25 @@ class Request(Connection):
     def is_disconnected(self) -> bool:
         """Whether the client is known to have left. Does not block."""
         return self._origin.inbox.gone
+
+    async def early_hints(self, links: Sequence[str]) -> None:
+        """Send a 103 response with ``link`` fields (RFC 8297), so that a browser loads what the page will need.
+
+        ::
+
+            await request.early_hints(["</style.css>; rel=preload; as=style"])
+
+        Call it before the response starts. Without effect if the server cannot: over HTTP/1.0, and HTTP/1.1 under
+        Hypercorn. Waits until the server has taken it.
+
+        Raises:
+            TypeError: if ``links`` is one ``str``.
+            ValueError: if a link holds what cannot be sent.
+            ClientDisconnected: if the client has left.
+        """
+        if isinstance(links, str):
+            raise TypeError(f"early_hints takes a list of links: write request.early_hints([{links!r}])")
+        await self._origin.hint([value for _, value in Headers([("link", link) for link in links]).raw])
 
     def stream(self) -> BodyStream:
         """The body as it arrives, once, for ``async for``. Its size is not limited.

@@ -26,6 +26,7 @@ from trioweb.ground.chunks import (
 )
 from trioweb.ground.http.cookies import EPOCH, SameSite, format_cookie, needs_httponly, needs_secure
 from trioweb.ground.http.headers import Headers, HeaderSource
+from trioweb.ground.http.trailers import Trailers, check_trailers
 from trioweb.io.outbox import check_status
 from trioweb.messages.limits import StreamOptions, check_options, make_stream
 from trioweb.streams.sources import is_iterable
@@ -35,6 +36,8 @@ BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110, section 15)."""
 
 
+STREAM_HEADERS: Final = ((b"incremental", b"?1"), (b"x-accel-buffering", b"no"))
+"""Ask proxies to pass each chunk on, and a slow client's pace back: RFC 10036, and nginx's own field."""
 _KNOWN_TYPES: Final = {
     media_type: (b"content-type", media_type.encode())
     for media_type in (TEXT_TYPE, BYTES_TYPE, JSON_TYPE, HTML_TYPE, JSON_LINES_TYPE, EVENTS_TYPE, CSV_TYPE)
@@ -125,7 +128,10 @@ class Response:
                 self.headers.raw.append(known)
             else:
                 self.headers.append("content-type", media_type)
-        if stream is None and status_code not in BODILESS:
+        if stream is not None:
+            if stream.source is not None:  # a file is there as a whole: a proxy may buffer it
+                self.headers.raw += STREAM_HEADERS
+        elif status_code not in BODILESS:
             self.headers.raw.append((b"content-length", b"%d" % len(self._body)))
         if headers is not None:
             self.headers.update_from(headers)
@@ -141,6 +147,26 @@ class Response:
         self._body = body
         if self.status_code not in BODILESS:
             self.headers["content-length"] = str(len(body))
+
+    @property
+    def trailers(self) -> Trailers | None:
+        """The fields that follow the last chunk of a stream (RFC 9110, section 6.5), such as a checksum or a count.
+
+        A mapping of names to values, or to functions without arguments that return one, called when the last chunk is
+        known. They are sent if the server can, and over HTTP/1.1 to clients with ``te: trailers``; else left out. A
+        stream that fails has none; a function that raises makes it fail.
+
+        Raises (when set):
+            TypeError: if it is no such mapping, or the body is bytes: then write headers.
+            ValueError: if a name is invalid, or of a field that clients need before the body.
+        """
+        return None if self._stream is None else self._stream.trailers
+
+    @trailers.setter
+    def trailers(self, trailers: Trailers | None) -> None:
+        if self._stream is None:
+            raise TypeError("a response of bytes is known before it is sent: set response.headers, not its trailers")
+        self._stream.trailers = None if trailers is None else check_trailers(trailers)
 
     def map_stream(self, function: ChunkMap) -> None:
         """Send the body through ``function``, an async generator function over its chunks (``bytes``).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final, Generic, Unpack
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, Unpack, get_args
 
 from trioweb.ground.chunks import (
     BYTES_LIKE,
@@ -22,6 +22,7 @@ from trioweb.ground.http.headers import Headers, HeaderSource, content_dispositi
 from trioweb.messages.limits import StreamOptions, check_seconds, make_stream
 from trioweb.messages.response import Response
 from trioweb.streams.sources import Source, is_iterable
+from trioweb.streams.stream import NO_STORE, PING_SECONDS
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -32,6 +33,7 @@ else:
 
     T_co = TypeVar("T_co", covariant=True)
 
+Head: TypeAlias = Literal["now", "first"]
 MIXED_TYPE: Final = "multipart/x-mixed-replace"
 
 
@@ -204,7 +206,7 @@ class CSVResponse(Response):
 
 
 class EventStreamResponse(Response, Generic[T_co]):
-    """Server-sent events (the HTML standard's ``EventSource``). The headers are sent at once, without an event.
+    """Server-sent events (the HTML standard's ``EventSource``). The headers are sent at once, unless ``head`` waits.
 
     Args:
         events: an (a)sync iterable of ``ServerSentEvent``; a ``str`` or a JSON value is the data of one.
@@ -214,6 +216,8 @@ class EventStreamResponse(Response, Generic[T_co]):
         status_code: 200 to 999.
         headers: a mapping or pairs.
         media_type: the content type, unless ``text/event-stream``.
+        head: when the headers are sent: at once, or with the ``"first"`` event, so that an error before it has a status
+            of its own; there are no pings until then.
         options: the limits of the stream.
     """
 
@@ -223,23 +227,25 @@ class EventStreamResponse(Response, Generic[T_co]):
     def __init__(
         self,
         events: AsyncIterable[T_co] | Iterable[T_co],
-        ping: float | None = 15.0,
+        ping: float | None = PING_SECONDS,
         retry: int | None = None,
         status_code: int = 200,
         headers: HeaderSource | None = None,
         media_type: str | None = None,
+        head: Head = "now",
         **options: Unpack[StreamOptions],
     ) -> None:
         _need_iterable("EventStreamResponse", events)
         stream = make_stream(events, encode_any_event, options)
         check_seconds("ping", ping)
-        stream.head_first, stream.ends_on_stop, stream.ping = True, True, ping
+        if head not in get_args(Head):
+            raise ValueError(f'head is "now" or "first", got {head!r}')
+        stream.head_first, stream.ends_on_stop, stream.ping = head == "now", True, ping
         if retry is not None:
             ServerSentEvent(retry=retry)  # raises for an invalid time
             stream.prelude = b"retry: %d\n\n" % retry
         self._set_up(None, stream, status_code, headers, media_type)
-        for name, value in (("cache-control", "no-store"), ("x-accel-buffering", "no")):
-            self.headers.setdefault(name, value)
+        self.headers.setdefault("cache-control", NO_STORE)
 
 
 def _need_iterable(name: str, value: object) -> None:

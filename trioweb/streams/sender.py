@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeAlias
 
 import trio
 
 from trioweb.ground.errors import ClientDisconnected
 from trioweb.ground.http.headers import RawHeaders
+from trioweb.ground.http.trailers import evaluate_trailers
 from trioweb.ground.pace import due
 from trioweb.io.disk import Extent
 from trioweb.io.outbox import Outbox
@@ -103,6 +105,8 @@ class Sender(Sending):
             if isinstance(stream.source, Feed):
                 await stream.source.open()
             status, headers = opening(self.producer, self.producer.encoder.media_type)
+            if stream.trailers is not None:
+                outbox.trailers = partial(evaluate_trailers, stream.trailers)
             await outbox.start(status, headers, bodiless=False)
         except BaseException:
             self.opening = opening  # its request answers the failure

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from trioweb.ground.chunks import Encode
 from trioweb.ground.http.events import PING
+from trioweb.ground.http.trailers import Trailers
 from trioweb.streams.coding import Coder
 
 ChunkMap: TypeAlias = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
+PING_SECONDS: Final = 15.0
+"""Seconds without an event after which a ping is sent: less than the 60 s after which proxies close a connection."""
+NO_STORE: Final = "no-store"
+"""The ``cache-control`` of events."""
 AtStop: TypeAlias = Literal["end", "finish"]
 
 
@@ -40,6 +45,7 @@ class Stream(msgspec.Struct, eq=False):
         coder: the chosen coder.
         declared: the ``content-length`` of the plain bytes, if there is a coder.
         begun: a producer has the source, and closes it.
+        trailers: the fields after the body, if the server takes them.
         buffered: the source has a buffer of its own: each chunk waits until the last one is taken.
     """
 
@@ -65,6 +71,7 @@ class Stream(msgspec.Struct, eq=False):
     declared: int | None = None
     begun: bool = False
     buffered: bool = False
+    trailers: Trailers | None = None
 
     @property
     def needs_producer(self) -> bool:

@@ -40,6 +40,7 @@ class TestClient(httpx.AsyncClient):
 
     To test clients that misbehave, sleep between reads, stop reading, or leave the block early. The call of
     ``response.extensions["conversation"].half_close()`` ends only the client's side of the connection.
+    ``response.extensions["early_hints"]`` has the links of 103 responses, ``["trailers"]`` what came after the body.
 
     Args:
         app: the app.

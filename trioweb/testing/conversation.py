@@ -40,6 +40,10 @@ class Conversation(AppCall, httpx.AsyncByteStream):
         super().__init__(scope, stopping, seconds, raise_app_exceptions=raise_app_exceptions)
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        self.early_hints: list[str] = []
+        """The links of 103 responses."""
+        self.trailers: list[tuple[str, str]] = []
+        """What came after the body."""
         self.taken = 0
         """Bytes of the body that the client has read."""
         self.complete = False
@@ -47,6 +51,7 @@ class Conversation(AppCall, httpx.AsyncByteStream):
         self.limit = math.inf
         """Bytes that the client reads at most."""
         self._request = request
+        self._ends_with_trailers = False
         self._counted = 0
         self._failed_early = False  # before the status, which may then be a 500
         self._rules = HTTPRules(scope["method"])
@@ -111,9 +116,18 @@ class Conversation(AppCall, httpx.AsyncByteStream):
         except ASGIViolation as error:
             self.failed(error)
             raise
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind == "http.response.start":
             self.status, self.headers = message["status"], list(message.get("headers", ()))
+            self._ends_with_trailers = bool(message.get("trailers", False))
             self._news.unpark_all()
+            return
+        if kind == "http.response.early_hint":
+            self.early_hints += [link.decode("latin-1") for link in message["links"]]
+            return
+        if kind == "http.response.trailers":
+            self.trailers += [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+            self._end(more=message.get("more_trailers", False))
             return
         data = message.get("body", b"") if self.scope["method"] != "HEAD" else b""
         if data:
@@ -121,7 +135,10 @@ class Conversation(AppCall, httpx.AsyncByteStream):
                 await self._to_client.send(data)
             except trio.BrokenResourceError:  # the client disconnected while this waited
                 return
-        if not message.get("more_body", False):
+        self._end(more=message.get("more_body", False) or self._ends_with_trailers)
+
+    def _end(self, *, more: bool) -> None:
+        if not more:
             self.complete = True
             self._to_client.close()
             self._news.unpark_all()

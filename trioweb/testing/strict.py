@@ -26,13 +26,18 @@ class ASGIViolation(Exception):
 
 
 _ORDER: Final = {
+    ("idle", "http.response.early_hint"): "idle",
     ("idle", "http.response.start"): "started",
     ("started", "http.response.body"): "started",
     ("started", "end"): "ended",
+    ("started", "end before trailers"): "at its trailers",
+    ("at its trailers", "http.response.trailers"): "at its trailers",
+    ("at its trailers", "end"): "ended",
 }
 _RULES: Final = {
     "idle": "the first message is 'http.response.start'",
     "started": "after the start come 'http.response.body' messages only",
+    "at its trailers": "after a body with trailers=True in its start come 'http.response.trailers' messages only",
     "ended": "nothing comes after a body with more_body=False",
 }
 
@@ -40,7 +45,7 @@ _RULES: Final = {
 class HTTPRules:
     """Checks the messages of one response."""
 
-    __slots__ = ("_declared", "_method", "_sent", "_state", "_status")
+    __slots__ = ("_declared", "_method", "_sent", "_state", "_status", "_trailers")
 
     def __init__(self, method: str) -> None:
         self._method = method
@@ -48,6 +53,7 @@ class HTTPRules:
         self._status = 0
         self._declared: int | None = None
         self._sent = 0
+        self._trailers = False
 
     def check(self, message: Message) -> None:
         """Check the next message.
@@ -57,13 +63,17 @@ class HTTPRules:
         """
         kind = message.get("type")
         ends = kind == "http.response.body" and not message.get("more_body", False)
-        state = _ORDER.get((self._state, "end" if ends else str(kind)))
+        last = ends or (kind == "http.response.trailers" and not message.get("more_trailers", False))
+        event = str(kind) if not last else "end before trailers" if ends and self._trailers else "end"
+        state = _ORDER.get((self._state, event))
         if state is None:
             raise ASGIViolation(f"the app sent {kind!r} to a response that is {self._state}: {_RULES[self._state]}")
         if kind == "http.response.start":
             self._check_start(message)
-        else:
+        elif kind == "http.response.body":
             self._check_body(message, ends)
+        elif kind == "http.response.trailers":
+            _check_headers(message)
         self._state = state
 
     def _check_start(self, message: Message) -> None:
@@ -71,14 +81,8 @@ class HTTPRules:
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise ASGIViolation(f"a response's status is a whole number from 200 to 999, got {status!r}")
         self._status = status
-        for pair in message.get("headers", ()):
-            name, value = pair
-            if not isinstance(name, bytes) or not isinstance(value, bytes):
-                raise ASGIViolation(f"headers are pairs of bytes, got {pair!r}")
-            if name != name.lower():
-                warnings.warn(f"header names are lower case in ASGI, got {name!r}: servers take it", stacklevel=4)
-            if not name or any(byte in b"\r\n\0 :" for byte in name) or any(byte in b"\r\n\0" for byte in value):
-                raise ASGIViolation(f"a header must not hold what would split the message, got {pair!r}")
+        self._trailers = bool(message.get("trailers", False))
+        for name, value in _check_headers(message):
             if name.lower() == b"content-length":
                 if not value.isdigit():
                     raise ASGIViolation(f"a content-length is a number, got {value!r}")
@@ -99,3 +103,16 @@ class HTTPRules:
             raise ASGIViolation(f"the body is longer than its content-length of {self._declared}: {self._sent} bytes")
         if ends and self._sent < self._declared:
             raise ASGIViolation(f"the body ended after {self._sent} bytes of a content-length of {self._declared}")
+
+
+def _check_headers(message: Message) -> list[tuple[bytes, bytes]]:
+    headers = list(message.get("headers", ()))
+    for pair in headers:
+        name, value = pair
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise ASGIViolation(f"headers are pairs of bytes, got {pair!r}")
+        if name != name.lower():
+            warnings.warn(f"header names are lower case in ASGI, got {name!r}: servers take it", stacklevel=5)
+        if not name or any(byte in b"\r\n\0 :" for byte in name) or any(byte in b"\r\n\0" for byte in value):
+            raise ASGIViolation(f"a header must not hold what would split the message, got {pair!r}")
+    return headers

@@ -22,6 +22,9 @@ BUFFERED: Final = "trioweb.buffered"
 """The extension of requests whose responses are buffered."""
 
 
+_EXTENSIONS: Final[dict[str, object]] = {"http.response.early_hint": {}, "http.response.trailers": {}}
+
+
 class ASGITransport(httpx.AsyncBaseTransport):
     """Answers httpx's requests with an ASGI app: in a task of ``nursery`` each, or to the end if there is none."""
 
@@ -42,7 +45,9 @@ class ASGITransport(httpx.AsyncBaseTransport):
             httpx.ReadTimeout: if the head does not come within the read timeout, by trio's clock.
             Exception: the app's error before the head.
         """
-        scope = self.scope_of(request, type="http", method=request.method, scheme=request.url.scheme)
+        scope = self.scope_of(
+            request, type="http", method=request.method, scheme=request.url.scheme, extensions=dict(_EXTENSIONS)
+        )
         conversation = Conversation(scope, request, self.stopping, raise_app_exceptions=self._raises)
         if request.extensions.get(BUFFERED) or self.nursery is None:
             conversation.limit = self._max_buffered
@@ -55,7 +60,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             headers=conversation.headers,
             stream=conversation,
             request=request,
-            extensions={"conversation": conversation},
+            extensions=_extensions(conversation),
         )
 
     async def _to_the_end(self, conversation: Conversation, request: httpx.Request) -> httpx.Response:
@@ -75,7 +80,13 @@ class ASGITransport(httpx.AsyncBaseTransport):
         if failure is not None:
             raise failure
         whole = httpx.ByteStream(b"".join(chunks))  # `content=` would add headers that the app did not send
-        return httpx.Response(conversation.status, headers=conversation.headers, stream=whole, request=request)
+        return httpx.Response(
+            conversation.status,
+            headers=conversation.headers,
+            stream=whole,
+            request=request,
+            extensions=_extensions(conversation),
+        )
 
     async def _run(self, conversation: Conversation) -> None:
         self.conversations.add(conversation)
@@ -96,6 +107,14 @@ class ASGITransport(httpx.AsyncBaseTransport):
             "state": self.state.copy(),
             **own,
         }
+
+
+def _extensions(conversation: Conversation) -> dict[str, object]:
+    return {
+        "conversation": conversation,
+        "early_hints": conversation.early_hints,
+        "trailers": conversation.trailers,
+    }
 
 
 class Response(httpx.Response):
