@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import trio
 
+from trioweb.ground.errors import WebSocketDisconnect
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
 from trioweb.ground.http.headers import Headers
 from trioweb.testing.appcall import AppCall
@@ -48,8 +49,8 @@ class WebSocketDenied(Exception):
         self.body = body
 
 
-class WebSocketClosed(Exception):
-    """The app has closed the WebSocket.
+class WebSocketClosed(WebSocketDisconnect):
+    """The app has closed the WebSocket: the client's side of ``WebSocketDisconnect``.
 
     ::
 
@@ -63,11 +64,6 @@ class WebSocketClosed(Exception):
         code: the close code (RFC 6455, section 7.4).
         reason: the close reason.
     """
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
 
 
 class WebSocketSession(AppCall):
