@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import PATIENCE, ROOT, Server, read_all, read_until
+from tests.servers import PATIENCE, ROOT, Server, read_all, read_until, reserve_port
 from trioweb.server.process.process import COLLECTIONS
 
 TARGET = "tests.server.process_app:app"
@@ -242,6 +242,29 @@ def test_patience_can_end(start_server: StartServer) -> None:
             server.process.send_signal(signal.SIGINT)
             time.sleep(0.1)
         assert server.process.wait(PATIENCE) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_as_soon_as_it_listens(number: signal.Signals) -> None:
+    """A signal that comes as soon as a client can connect is a stop like any other: status 0, and nobody is left."""
+    for _ in range(3):
+        with reserve_port() as reserved:
+            port: int = reserved.getsockname()[1]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "trioweb", "run", "--bind", f"127.0.0.1:{port}", TARGET],
+                cwd=ROOT, env={**os.environ, "EVENT_LOG": os.devnull}, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
+                with socket.socket() as client:
+                    if client.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.001)
+            process.send_signal(number)
+            assert process.wait(PATIENCE) == 0
+            assert process.stderr is not None
+            with process.stderr:  # which ends only when no process has it any more
+                assert b"Traceback" not in process.stderr.read()
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from trioweb.server.config import ServerConfig
+from trioweb.server.config import ServerConfig, Sockets
 from trioweb.server.logs.setup import complain, set_up
 from trioweb.server.options import UsageError, parse
 from trioweb.server.process import sockets as listening
-from trioweb.server.process.launch import HANDED, fork, launch
+from trioweb.server.process.launch import HANDED, HELD, fork, launch
 from trioweb.server.process.sockets import ListenError
 
 MISUSED: Final = 2
@@ -50,8 +51,10 @@ def run(arguments: Sequence[str]) -> int:
 def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
     own = os.getpid()
     pid_file = None if config.pid_path is None else Path(config.pid_path)
-    sockets = listening.listen(config)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    sockets: Sockets | None = None
     try:
+        sockets = listening.listen(config)
         if pid_file is not None:
             pid_file.write_text(str(own))
         first = None if config.workers == 0 else launch(sockets, arguments) if config.use_reloader else fork()
@@ -65,7 +68,8 @@ def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
 
         return trio.run(Supervisor(config, sockets, arguments, first).run)
     finally:
-        if os.getpid() == own:  # not in a forked worker
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        if os.getpid() == own and sockets is not None:  # not in a forked worker
             listening.close(sockets, config)
             if pid_file is not None:
                 with suppress(OSError):

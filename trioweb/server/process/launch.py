@@ -26,6 +26,8 @@ from trioweb.server.process.sockets import hand_over
 READY, DRAINED = b"r", b"d"
 OK, FAILED, CANNOT_START = 0, 1, 3
 """Exit statuses: stopped as requested; an error; the app cannot be started."""
+HELD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals that are blocked from before the supervisor listens until it handles them: none is lost in between."""
 HANDED: Final = "TRIOWEB_WORKER"
 """The environment variable that passes descriptors to a worker, as JSON."""
 
@@ -63,7 +65,7 @@ def launch(sockets: Sockets, arguments: Sequence[str]) -> Launched:
             theirs.set_inheritable(True)  # as the listening sockets are
             handed: dict[str, list[int] | int] = {**hand_over(sockets), "line": theirs.fileno()}
             command = [*_python(), "-m", "trioweb", "run", *arguments]
-            pid = os.posix_spawn(command[0], command, {**os.environ, HANDED: json.dumps(handed)})
+            pid = os.posix_spawn(command[0], command, {**os.environ, HANDED: json.dumps(handed)}, setsigmask=())
     except BaseException:
         ours.close()
         raise

@@ -19,7 +19,7 @@ from trioweb.ground.traces import format_trace
 from trioweb.server.config import ServerConfig, Sockets
 from trioweb.server.loading import NoAppError, load_app
 from trioweb.server.logs.setup import complain, set_up
-from trioweb.server.process.launch import CANNOT_START, DRAINED, FAILED, OK, READY
+from trioweb.server.process.launch import CANNOT_START, DRAINED, FAILED, HELD, OK, READY
 from trioweb.server.process.lifespan import LifespanError
 from trioweb.server.process.sockets import addresses
 from trioweb.server.process.worker import Worker
@@ -49,6 +49,7 @@ def serve(config: ServerConfig, sockets: Sockets, line: socket.socket | None = N
     if line is not None:  # only the supervisor stops it: a terminal sends Ctrl+C and hang-up to all of its processes
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     try:
         set_up(config)
         app = load_app(config.application_path, config.wsgi_max_body_size)

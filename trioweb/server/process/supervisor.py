@@ -20,7 +20,7 @@ from typing import Final
 import trio
 
 from trioweb.server.config import ServerConfig, Sockets
-from trioweb.server.process.launch import CANNOT_START, FAILED, OK, READY, Launched, launch
+from trioweb.server.process.launch import CANNOT_START, FAILED, HELD, OK, READY, Launched, launch
 from trioweb.server.process.lifespan import first_of
 from trioweb.server.process.reload import report_changes
 from trioweb.server.process.sockets import addresses
@@ -240,6 +240,7 @@ class Supervisor:
     async def _handle_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         asked = 0
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
             task_status.started()
             async for number in signals:
                 if number == signal.SIGCHLD:
