@@ -60,14 +60,14 @@ SHAPES: Final = {
     "takes nothing": Shape("/", 56, 170),
     "takes a query parameter": Shape("/query?limit=7", 64, 178),
     "takes the request": Shape("/request", 100, 177),
-    "awaits once": Shape("/awaits", 234, 230),
+    "awaits once": Shape("/awaits", 139, 230),
     "takes what a dependency gives": Shape("/dependency", 107, 185),
     "behind one middleware": Shape("/", 66, 179, 1),
     "behind three middlewares": Shape("/", 68, 181, 3),
     "takes the request, behind one middleware": Shape("/request", 140, 221, 1),
     "typed JSON": Shape("/order", 117, 204),
-    "stream": Shape("/stream", 641, 421),
-    "stream, takes the request": Shape("/request/stream", 696, 450),
+    "stream": Shape("/stream", 632, 421),
+    "stream, takes the request": Shape("/request/stream", 687, 450),
 }
 
 

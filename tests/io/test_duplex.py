@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trioweb.exchange.clock import Watch
 from trioweb.ground.errors import WebSocketDisconnect
 from trioweb.io.duplex import RELEASE_SECONDS, Duplex
 from trioweb.io.transport import COUNTED, LOOK_SECONDS, READ_AHEAD, Transport
@@ -94,11 +95,14 @@ async def opened(wire: Wire, write_timeout: float | None = None, *, accept: bool
     duplex.transport = wire
     assert await duplex.connected()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(duplex.watch)
-        if accept:
-            await duplex.accept(None, [])
-        yield duplex
-        duplex.stop()
+        nursery.start_soon((watching := Watch(duplex, duplex)).run)
+        try:
+            if accept:
+                await duplex.accept(None, [])
+            yield duplex
+        finally:
+            duplex.stop()
+            watching.stop()
 
 
 async def test_messages_come_in_order_to_their_end(wire: Wire) -> None:
@@ -164,7 +168,7 @@ async def test_a_close_is_sent_once(wire: Wire) -> None:
         await duplex.close(4002, "again", ended=False)
         wire.say("b")
         wire.leave(code=4001)
-        await duplex.over()
+        await duplex.disconnected()
         with pytest.raises(WebSocketDisconnect) as closed:
             await duplex.receive()
         assert (closed.value.code, closed.value.reason) == (4001, "mine")
@@ -316,10 +320,7 @@ async def test_a_cancellation_of_the_watch_wakes_a_stuck_send(wire: Wire, autoju
     with trio.move_on_after(3) as scope:
         async with opened(wire) as duplex:
             wire.stuck = True
-            try:
-                await duplex.send("x")
-            finally:
-                duplex.stop()
+            await duplex.send("x")
     assert scope.cancelled_caught
     assert wire.released == 1
     assert trio.current_time() == pytest.approx(3 + RELEASE_SECONDS)

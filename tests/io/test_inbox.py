@@ -220,19 +220,6 @@ async def test_a_reader_waits_so_long(wire: Wire, autojump_clock: MockClock) -> 
     assert trio.current_time() - begin == 5
 
 
-async def test_a_watched_reader_is_left_to_who_watches(wire: Wire, autojump_clock: MockClock) -> None:
-    """A reader that is watched says since when it waits, and no more; afterwards it says that it does not."""
-    inbox = wire.inbox()
-    inbox.timeout, inbox.watched = 5, True
-    async with trio.open_nursery() as nursery:
-        begin = trio.current_time()
-        nursery.start_soon(inbox.read)
-        await trio.sleep(20)
-        assert inbox.waiting_since == begin
-        nursery.cancel_scope.cancel()
-    assert inbox.waiting_since is None
-
-
 async def test_reads_in_turn_are_not_disturbed(wire: Wire, autojump_clock: MockClock) -> None:
     """While somebody reads, nobody else does; once that has ceased the client's leaving is looked for again."""
     inbox = wire.inbox()

@@ -16,6 +16,7 @@ from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.call import Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
+from trioweb.exchange.clock import WritesInFlight
 from trioweb.exchange.conversation import Conversation
 from trioweb.exchange.exchange import Exchange
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
@@ -26,7 +27,6 @@ from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers.endpoint import RouteOptions, no_route, plan
 from trioweb.handlers.layers import as_middleware
-from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits

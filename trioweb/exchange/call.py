@@ -17,8 +17,9 @@ from typing import Final, TypeVar, cast
 
 import trio
 
+from trioweb.exchange.clock import Start
 from trioweb.exchange.policy import Policy, Registered, log, report, report_sent
-from trioweb.exchange.room import Room, Start
+from trioweb.exchange.room import Room
 from trioweb.ground.errors import HTTPError, StreamTimeout, forget
 from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MIN_RATE
@@ -157,6 +158,12 @@ class Call:
     def look(self) -> float:
         """See ``Watcher``."""
         return math.inf
+
+    over = stuck = False
+    """See ``Watched``."""
+
+    def cancelled(self) -> None:
+        """See ``Watched``."""
 
     # The request
 

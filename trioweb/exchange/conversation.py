@@ -19,6 +19,7 @@ import trio
 
 from trioweb.exchange.answers import answer_error
 from trioweb.exchange.call import Call
+from trioweb.exchange.clock import Watch
 from trioweb.exchange.policy import is_departure, report, split_cancelled
 from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, forget, taken, unwrap
 from trioweb.ground.http.closing import FAULT, GOING_AWAY, NORMAL
@@ -60,10 +61,11 @@ class Conversation:
         """
         if not await self._duplex.connected():
             return
+        watching = Watch(self._duplex, self._duplex)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._duplex.watch)
+                nursery.start_soon(watching.run)
                 try:
                     self._call.policy.end_on_stop(self)
                     await self._end(await self._handle())
@@ -71,6 +73,7 @@ class Conversation:
                     self._call.policy.to_end.discard(self)
                     self._nursery = None  # a stop of the server has nothing to end any more
                     self._duplex.stop()
+                    watching.stop()
         finally:
             self._ws_nursery = self._failure = None
             self._duplex.on_left = bool  # a bound method would be a reference cycle
@@ -166,7 +169,7 @@ class Conversation:
                 code = NORMAL if failure is None or is_departure(failure) else FAULT
                 await duplex.close(code, "", ended=True)
                 with trio.move_on_after(CLOSING_SECONDS):
-                    await duplex.over()
+                    await duplex.disconnected()
         finally:
             forget(failure)
             del failure  # an exception's traceback may have this frame

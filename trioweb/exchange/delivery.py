@@ -15,12 +15,11 @@ from functools import partial
 import trio
 
 from trioweb.exchange.call import Call
+from trioweb.exchange.clock import Taking, watch
 from trioweb.exchange.policy import is_departure, together
 from trioweb.exchange.streaming import Reply, produce, send_stream
-from trioweb.exchange.watch import watch, watch_departure
 from trioweb.exchange.whole import UnreadBody, is_bodiless, send_whole
 from trioweb.ground.errors import StreamTimeout, taken
-from trioweb.handlers.sweep import Taking
 from trioweb.io.outbox import Outbox
 from trioweb.io.sending import Sending
 from trioweb.messages.ranges import RangeResponse
@@ -58,16 +57,17 @@ class Delivery:
             return
         self._begun = producer = produce(self._request, stream)
         nursery = await self._request.open_room().opened()
-        watching = trio.CancelScope()
+        stop_watching = None
         if not self._request.cancels_handler:  # else the exchange watches for a disconnect
-            self._request.start(watch_departure, self._request.inbox, watching, self._request.left)
+            stop_watching = watch(self._request, self._request, self._request.own)
         try:
             with trio.move_on_after(math.inf if stream.idle_timeout is None else stream.idle_timeout) as limit:
                 await producer.begin(nursery)
         except StreamTimeout as error:
             raise self._request.judged(error, started=False) from None
         finally:
-            watching.cancel()
+            if stop_watching is not None:
+                stop_watching()
         if limit.cancelled_caught:
             await self.discard()
             raise producer.silence()
@@ -102,7 +102,7 @@ class Delivery:
         others: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                stop_watching = watch(sending, request.inbox, request.send, nursery)
+                stop_watching = watch(sending, request, outbox.transport, nursery.start_soon)
                 taking = _watch_rate(request, sending)
                 try:
                     await self._close_begun()

@@ -18,15 +18,13 @@ import trio
 
 from trioweb.exchange.answers import answer_error, mark_error
 from trioweb.exchange.call import Call
+from trioweb.exchange.clock import watch
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.ending import end, give_up
 from trioweb.exchange.policy import is_departure
-from trioweb.exchange.watch import watch_departure
 from trioweb.exchange.whole import UnreadBody, is_small, send_small
 from trioweb.ground.errors import ClientDisconnected, taken
-from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import Outbox
-from trioweb.io.transport import Transport
 from trioweb.messages.response import Response
 from trioweb.streams.stepping import stepping
 
@@ -50,7 +48,6 @@ class Finishing:
         self._delivery = delivery
         self._outbox = outbox = Outbox(call.send, call.scope["http_version"])
         outbox.transport = call.find_transport()
-        _ask_server(call.inbox, outbox.transport)
         self._unread = UnreadBody(call.inbox, expected=call.may_have_body)
         if self._unread.expected:
             outbox.before_end = self._unread.read_rest
@@ -154,33 +151,16 @@ class Finishing:
         return ClientDisconnected("the client left before its response"), True
 
 
-def _ask_server(inbox: Inbox, transport: Transport) -> None:
-    """Have the inbox ask the server for a disconnect, if the server does not report it by itself."""
-    inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
-
-
 async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: object) -> T:
     """Await the rest of a coroutine, whose first step has given ``trap``. A disconnect cancels the call's scope."""
     own, scope = call.own, call.cancel_scope
     scope.shield = False
-    watching: trio.CancelScope | None = None
-    direct = False
-    if call.cancels_handler:
-        direct = own.cancels is not None and own.is_direct(call.send)
-        if direct:
-            own.watch(call)
-        else:
-            watching = trio.CancelScope()
-            if call.may_have_body:  # `receive` gives the disconnect after the body, which may stay unread
-                _ask_server(call.inbox, call.find_transport())
-            call.start(watch_departure, call.inbox, watching, scope.cancel)
+    stop_watching = watch(call, call, own) if call.cancels_handler else None
     try:
         value = await stepping(coroutine, trap=trap)
     finally:
-        if direct:
-            own.watch(None)
-        elif watching is not None:
-            watching.cancel()
+        if stop_watching is not None:
+            stop_watching()
     if call.room is None:  # else the response is not sent in this scope
         # A disconnect in the last step has cancelled the scope: raise it here, since a cancelled scope is no shield.
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -49,9 +49,9 @@ class AppNursery:
         else:
             self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
-    def start_own(self, async_fn: AsyncFunction, *args: object) -> None:
+    def start_own(self, async_fn: AsyncFunction, *args: object, name: object = None) -> None:
         """Start a task as the lifespan function does, from any task: it ends last. Does not block."""
-        self._own.start_soon(async_fn, *args)
+        self._own.start_soon(async_fn, *args, name=name)
 
     async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""

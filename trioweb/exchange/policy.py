@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from trioweb.exchange.clock import WritesInFlight
 from trioweb.exchange.debug import log_fault
 from trioweb.exchange.lifespan import AppNursery
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError, unwrap
@@ -19,7 +20,6 @@ from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.handlers.layers import Middleware
 from trioweb.handlers.signatures import label_of, takes
-from trioweb.handlers.sweep import WritesInFlight
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import Application

@@ -18,14 +18,13 @@ from typing import Any, TypeVar
 
 import trio
 
+from trioweb.exchange.clock import Start
 from trioweb.exchange.policy import together
 from trioweb.ground.errors import taken
 from trioweb.messages.resources import Resources
 
 T = TypeVar("T")
 AsyncFunction = Callable[..., Awaitable[object]]
-Start = Callable[..., None]
-"""Starts a task that may outlive the request: ``start(async_fn)``."""
 
 _MISSING = object()
 

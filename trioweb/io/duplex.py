@@ -22,6 +22,7 @@ from trioweb.ground.errors import WebSocketDisconnect
 from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
+from trioweb.ground.pace import due
 from trioweb.io.outbox import CLIENT_LEFT, sendable
 from trioweb.io.transport import COUNTED, LOOK_SECONDS, PLAIN, READ_AHEAD, Transport
 
@@ -51,7 +52,7 @@ class Duplex:
     """Both directions of one WebSocket, whose peer may receive nothing of a message for ``write_timeout`` seconds."""
 
     __slots__ = (
-        "_changed", "_disconnected", "_held", "_lock", "_receive", "_scope", "_send", "_sending", "_since", "_size",
+        "_changed", "_disconnected", "_held", "_lock", "_receive", "_send", "_sending", "_since", "_size",
         "_stopped", "_write_timeout", "code", "ended", "gone", "on_left", "reason", "state", "timed_out", "transport",
     )  # fmt: skip
 
@@ -63,7 +64,6 @@ class Duplex:
         self._size = 0  # of these
         self._changed = trio.lowlevel.ParkingLot()
         self._lock = trio.Lock()
-        self._scope = trio.CancelScope()
         self._sending: trio.CancelScope | None = None
         self._since = math.inf  # when the current message began to be sent
         self._stopped = False
@@ -88,46 +88,53 @@ class Duplex:
 
     # The one task that receives
 
-    async def watch(self) -> None:
-        """Read ahead, and check the write timeout, until ``stop``.
+    async def departed(self) -> None:
+        """See ``Source``: read ahead until the server reports the disconnect."""
+        while not self._disconnected:
+            if self._size < READ_AHEAD or self._discards:
+                await self._pull()
+                continue
+            # `receive` would give the disconnect after more messages, for which there is no room: ask the server,
+            # first of all, since a short write timeout may end the wait.
+            if self.transport.has_left():
+                self._leave()
+            with trio.move_on_after(LOOK_SECONDS):
+                await self._changed.park()
 
-        A cancellation comes from outside: it aborts the connection, and so a ``send`` that is shielded from it.
-        """
-        try:
-            while not (self._stopped or self._disconnected):
-                await self._watch_until(self._due())
-        except trio.Cancelled:
-            self._break()
-            raise
-        finally:
-            if self._sending is not None and not self._disconnected:
-                # Inside of that `send` the server may be blocked on its full queue for this WebSocket.
-                with trio.CancelScope(shield=True) as self._scope:
-                    while not (self._stopped or self._disconnected):
-                        await self._pull()
+    async def drain(self) -> None:
+        """See ``Source``."""
+        while not self._disconnected:
+            await self._pull()
 
-    def _due(self) -> float:
-        """When the current message, or one that is sent from now on, can exceed the write timeout at the earliest."""
-        if self._write_timeout is None or self.gone:
-            return math.inf
-        return min(self._since, trio.current_time()) + self._write_timeout
+    def give_up(self) -> None:
+        """Give the peer up: drop its messages, and release a ``send``. Does not block."""
+        self._held = None
+        self._size = 0
+        self._leave()
 
-    async def _watch_until(self, due: float) -> None:
-        with trio.CancelScope(deadline=due) as self._scope:
-            while not (self._stopped or self._disconnected):
-                if self._size < READ_AHEAD or self._discards:
-                    await self._pull()
-                    continue
-                # `receive` would give the disconnect after more messages, for which there is no room: ask the server,
-                # first of all, since a short write timeout may end the wait.
-                if self.transport.has_left():
-                    self._leave()
-                with trio.move_on_after(LOOK_SECONDS):
-                    await self._changed.park()
-            return
-        if self._write_timeout is not None and self._since + self._write_timeout <= trio.current_time():
-            self.timed_out = not self.gone
-            self._break()
+    # What a ``Watch`` looks at
+
+    over = False
+    """See ``Watched``: until ``stop`` the peer's messages are received."""
+
+    @property
+    def stuck(self) -> bool:
+        """See ``Watched``."""
+        return self._sending is not None and not self._disconnected
+
+    def look(self) -> float:
+        """See ``Watcher``: give the peer up if it receives nothing of a message for the write timeout."""
+        now = trio.current_time()
+        if due(self._since, self._write_timeout) <= now and not self.gone:
+            self.timed_out = True
+            self.give_up()
+        return math.inf if self.gone else due(min(self._since, now), self._write_timeout)
+
+    def left(self) -> None:
+        """See ``Watcher``: ``departed`` has noticed it."""
+
+    def cancelled(self) -> None:
+        """See ``Watched``: so does ``give_up``."""
 
     @property
     def _discards(self) -> bool:
@@ -160,12 +167,6 @@ class Duplex:
             self._release()
         self._changed.unpark_all()
 
-    def _break(self) -> None:
-        """Give the peer up: drop its messages, and release a ``send``."""
-        self._held = None
-        self._size = 0
-        self._leave()
-
     def _release(self) -> None:
         self.transport.release(self._sending)
         if self._sending is not None:
@@ -173,9 +174,8 @@ class Duplex:
             self._sending.deadline = min(self._sending.deadline, trio.current_time() + RELEASE_SECONDS)
 
     def stop(self) -> None:
-        """End ``watch``. Safe to call twice. Does not block."""
+        """Raise ``WebSocketDisconnect`` in tasks that wait for the peer. Safe to call twice. Does not block."""
         self._stopped = True
-        self._scope.cancel()
         self._changed.unpark_all()
 
     async def answered(self) -> None:
@@ -183,7 +183,7 @@ class Duplex:
         while self.state is CONNECTING and not (self.gone or self._stopped):
             await self._changed.park()
 
-    async def over(self) -> None:
+    async def disconnected(self) -> None:
         """Wait until the server reports the disconnect."""
         while not (self._disconnected or self._stopped):
             await self._changed.park()

@@ -37,7 +37,7 @@ class Inbox:
     __slots__ = (
         "_arrived", "_changed", "_chunks", "_discarded", "_discarding", "_disconnected", "_given_up", "_held",
         "_pace", "_pulling", "_reads", "_receive", "_wait", "at_hand", "complete", "expected", "gone", "has_left",
-        "min_rate", "patience", "polls", "timeout", "timer", "waiting_since", "wanted", "watched",
+        "min_rate", "patience", "polls", "timeout", "timer", "wanted",
     )  # fmt: skip
 
     def __init__(self, receive: Receive) -> None:
@@ -76,10 +76,6 @@ class Inbox:
         """A scope around the handler, whose deadline is set for each wait: cheaper than a scope for each."""
         self.expected: int | None = None
         """The length of the body if it is known: it is complete with its last byte, before the server says so."""
-        self.watched = False
-        """A ``ClientWatch`` checks ``waiting_since``: cheaper than a scope for each wait."""
-        self.waiting_since: float | None = None
-        """When the current wait for a piece began, by trio's clock."""
 
     async def read(self) -> bytes:
         """Wait for the next piece of the body; ``b""`` after the last. A cancellation loses nothing.
@@ -87,7 +83,7 @@ class Inbox:
         Raises:
             ClientDisconnected: if the client disconnects before the body is complete.
             HTTPError: with status 408, if nothing comes for ``timeout`` seconds, or less than ``min_rate``. With a
-                ``timer``, or if it is ``watched``, the reader is cancelled instead.
+                ``timer`` the reader is cancelled instead.
         """
         self.wanted = True
         self._reads += 1
@@ -116,8 +112,7 @@ class Inbox:
         allowed = pace.start(now, self._arrived)
         self.patience = allowed if self.timeout is None else min(self.timeout, allowed)
         try:
-            if self.watched or self.patience == math.inf:
-                self.waiting_since = now
+            if self.patience == math.inf:
                 return await self._wait_for_chunk()
             if self.timer is not None:
                 self.timer.deadline = now + self.patience
@@ -126,7 +121,6 @@ class Inbox:
                 return await self._wait_for_chunk()
             raise self.overdue()
         finally:
-            self.waiting_since = None
             pace.look(trio.current_time(), self._arrived)
 
     def _take_at_hand(self) -> bool:
@@ -250,7 +244,8 @@ class Inbox:
             message = await self._receive()
         finally:
             self._pulling = False
-            self._wake()
+            if self._changed is not None:
+                self._changed.unpark_all()
         self._accept(message)
 
     def _accept(self, message: Message) -> None:

@@ -56,6 +56,22 @@ class Sending:
             return math.inf
         return write_due
 
+    @property
+    def over(self) -> bool:
+        """See ``Watched``."""
+        return self.failure is not None or self.outbox.gone
+
+    @property
+    def stuck(self) -> bool:
+        """See ``Watched``."""
+        return bool(self.outbox.sending)
+
+    def cancelled(self) -> None:
+        """See ``Watched``: the producer may run in any nursery."""
+        self.interrupt()
+        self.outbox.gone = True
+        self.outbox.release()
+
     def time_out(self, text: str) -> None:
         """End it, since the client is too slow. Does not block."""
         self.fail(StreamTimeout(f"{self.where}: the client {text}"))

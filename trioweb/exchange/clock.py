@@ -1,0 +1,273 @@
+"""The one clock of requests and WebSockets: tells of a client that leaves, and of time limits that are exceeded.
+
+What is watched says itself when to look at it next: a handler (``Call``), a response (``Sending``) or a WebSocket
+(``Duplex``). A server that can calls it back; for others there is a task, with one timer at a time, whatever the
+number of messages.
+
+A small response has neither: one task for all of an app's responses looks at them a few times within the write timeout.
+So it needs only to be added to a dict and removed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import trio
+
+from trioweb.ground.http.asgi import Send
+from trioweb.ground.pace import Pace
+from trioweb.io.inbox import Inbox
+from trioweb.io.outbox import Outbox
+from trioweb.io.transport import LOOK_SECONDS, PLAIN, Transport, Watcher
+
+LOOKS: Final = 4
+"""Looks within the write timeout: a small write is aborted after the timeout, at most one look later."""
+TASK: Final = "the watch over a client"
+"""The name of the task: one string for all of them."""
+
+
+Start = Callable[..., None]
+"""Starts a task: ``start(async_fn, name=...)``."""
+
+
+class Watched(Watcher, Protocol):
+    """What a task can watch."""
+
+    @property
+    def over(self) -> bool:
+        """It has failed, or a time limit has ended it."""
+        ...
+
+    @property
+    def stuck(self) -> bool:
+        """A ``send`` has not returned. In it the server may be blocked on its full queue of messages."""
+        ...
+
+    def cancelled(self) -> None:
+        """A cancellation from outside: end it, and a ``send`` that is shielded from that. Does not block."""
+        ...
+
+
+class Source(Protocol):
+    """The one owner of a ``receive``: an ``Inbox`` or a ``Duplex``."""
+
+    async def departed(self) -> None:
+        """Wait for a disconnect, and read ahead. A cancellation loses nothing."""
+        ...
+
+    async def drain(self) -> None:
+        """Drop what comes until the server reports the end."""
+        ...
+
+    def give_up(self) -> None:
+        """A cancellation from outside: wait for no more of the client's messages. Does not block."""
+        ...
+
+
+class Writer(Protocol):
+    """A ``Call``, whose module imports this one."""
+
+    send: Send
+
+    @property
+    def inbox(self) -> Inbox:
+        """The owner of the request's ``receive``, made on first use."""
+        ...
+
+    @property
+    def may_have_body(self) -> bool:
+        """Whether the request may have a body."""
+        ...
+
+    @property
+    def start(self) -> Start:
+        """Starts a task that may outlive the request."""
+        ...
+
+    def find_transport(self) -> Transport:
+        """The transport of the response."""
+        ...
+
+    def rate_for(self, timeout: float | None) -> float | None:
+        """Bytes a second that the client must receive, if it may receive nothing for ``timeout`` seconds."""
+        ...
+
+
+def watch(watched: Watched, call: Writer, transport: Transport, start: Start | None = None) -> Callable[[], None]:
+    """Watch a client for a handler or a response. Returns a function that ends that. Does not block.
+
+    Args:
+        watched: is told of the client, and has the time limits.
+        call: the request.
+        transport: that of the call.
+        start: starts a task, if the server does not watch by itself; the call's unless given.
+    """
+    if transport.is_direct(call.send):
+        transport.watch(watched)
+        return partial(transport.watch, None)
+    inbox = call.inbox
+    if transport is PLAIN and call.may_have_body:
+        # `receive` gives the disconnect after the body, which may stay unread.
+        transport = call.find_transport()
+    inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
+    task = Watch(watched, inbox)
+    (start or call.start)(task.run, name=TASK)
+    return task.stop
+
+
+class Watch:
+    """Watches a client from ``run`` to ``stop``.
+
+    Args:
+        watched: is told of a disconnect, and has the time limits.
+        source: tells of a disconnect.
+    """
+
+    __slots__ = ("_scope", "_source", "_stopped", "_watched")
+
+    def __init__(self, watched: Watched, source: Source) -> None:
+        self._watched = watched
+        self._source = source
+        self._scope: trio.CancelScope | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Watch until the client has left, a time limit has ended what is watched, or ``stop``.
+
+        After the first two, and when it is cancelled, it receives the server's messages until the ``send`` returns.
+        """
+        watched, source = self._watched, self._source
+        try:
+            while not self._stopped:
+                due = watched.look()
+                if watched.over:
+                    break
+                with trio.CancelScope(deadline=due) as self._scope:
+                    await source.departed()
+                    if not self._stopped:  # else the handler has returned in the meantime
+                        watched.left()
+                    break
+        except trio.Cancelled:
+            if not self._stopped:
+                source.give_up()
+                watched.cancelled()
+            raise
+        finally:
+            if watched.stuck and not self._stopped:
+                with trio.CancelScope(shield=True) as self._scope:
+                    await source.drain()
+
+    def stop(self) -> None:
+        """Stop watching. Safe to call twice. Does not block."""
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class Taking:
+    """Measures how fast a client receives a response, on a server that reports how much the client has received.
+
+    Args:
+        outbox: sends the response.
+        rate: the least bytes a second.
+        on_slow: called once if the client is slower.
+    """
+
+    __slots__ = ("_called", "_on_slow", "_outbox", "_pace", "_waiting")
+
+    def __init__(self, outbox: Outbox, rate: float, on_slow: Callable[[], object]) -> None:
+        self._outbox = outbox
+        self._on_slow = on_slow
+        self._pace = Pace(rate)
+        self._waiting = False  # the last look found a write in progress
+        self._called = False
+
+    def look(self, now: float) -> None:
+        """Measure the progress of the client since the last look."""
+        since = self._outbox.sending_since
+        taken = None if since is None else self._outbox.transport.progress(self._outbox.handed)
+        if since is None or taken is None or self._called:
+            self._waiting = False
+        elif not self._waiting:
+            self._waiting = True
+            self._pace.start(since, taken)
+        elif self._pace.look(now, taken, since):
+            self._called = True
+            self._on_slow()
+
+
+class WritesInFlight:
+    """The responses that are being sent.
+
+    Args:
+        write_timeout: seconds after which a write that the client does not receive is aborted; ``None`` for never.
+    """
+
+    __slots__ = ("_added", "_write_timeout", "now", "others")
+
+    def __init__(self, write_timeout: float | None) -> None:
+        self._write_timeout = write_timeout
+        self.now: dict[object, Writer] = {}
+        """The ``send`` calls of small responses that have not returned, by any object of the request."""
+        self.others: set[Taking] = set()
+        """Responses that are not small."""
+        self._added: trio.Event | None = None  # `sweep` waits for a response
+
+    def add(self, key: object, call: Writer) -> None:
+        """Add a write; the caller removes it from ``now``."""
+        self.now[key] = call
+        if self._added is not None:
+            self._added.set()
+
+    def watch(self, taking: Taking) -> None:
+        """Add a response that is not small; the caller removes it from ``others``."""
+        self.others.add(taking)
+        if self._added is not None:
+            self._added.set()
+
+    async def sweep(self) -> None:
+        """Abort writes that exceed the write timeout or are too slow, for as long as the app runs."""
+        limit = math.inf if self._write_timeout is None else self._write_timeout
+        seen: dict[object, tuple[float, Pace]] = {}
+        while True:
+            if not (self.now or self.others):
+                seen = {}
+                self._added = trio.Event()
+                await self._added.wait()
+                self._added = None
+            await trio.sleep(min(LOOK_SECONDS, limit / LOOKS))
+            seen = self._look(seen, limit)
+
+    def _look(self, seen: dict[object, tuple[float, Pace]], limit: float) -> dict[object, tuple[float, Pace]]:
+        # A function of its own: a variable of the task would keep the last response, and all that it holds.
+        now = trio.current_time()
+        seen = {
+            key: seen.get(key) or (now, Pace(writer.rate_for(self._write_timeout))) for key, writer in self.now.items()
+        }
+        for key, (since, pace) in seen.items():
+            if self._is_overdue(key, pace, since, now) or now - since > limit:
+                self._break(key)
+        for taking in list(self.others):
+            taking.look(now)
+        return seen
+
+    def _is_overdue(self, key: object, pace: Pace, since: float, now: float) -> bool:
+        taken = None if pace.rate is None else self.now[key].find_transport().progress(0)
+        if taken is None:
+            return False
+        if since == now:
+            pace.start(now, taken)
+            return False
+        return pace.look(now, taken)
+
+    async def break_all_after(self, seconds: float) -> None:
+        """Abort all writes after some seconds: a server that stops waits no longer for its clients."""
+        await trio.sleep(seconds)
+        for key in list(self.now):
+            self._break(key)
+
+    def _break(self, key: object) -> None:
+        self.now[key].find_transport().release(None)
