@@ -20,7 +20,7 @@ import trio
 from trioweb.ground.http.asgi import Send
 from trioweb.ground.pace import Pace
 from trioweb.io.inbox import Inbox
-from trioweb.io.outbox import Outbox
+from trioweb.io.sending import Sending
 from trioweb.io.transport import LOOK_SECONDS, PLAIN, Transport, Watcher
 
 LOOKS: Final = 4
@@ -167,38 +167,6 @@ class Watch:
             self._scope.cancel()
 
 
-class Taking:
-    """Measures how fast a client receives a response, on a server that reports how much the client has received.
-
-    Args:
-        outbox: sends the response.
-        rate: the least bytes a second.
-        on_slow: called once if the client is slower.
-    """
-
-    __slots__ = ("_called", "_on_slow", "_outbox", "_pace", "_waiting")
-
-    def __init__(self, outbox: Outbox, rate: float, on_slow: Callable[[], object]) -> None:
-        self._outbox = outbox
-        self._on_slow = on_slow
-        self._pace = Pace(rate)
-        self._waiting = False  # the last look found a write in progress
-        self._called = False
-
-    def look(self, now: float) -> None:
-        """Measure the progress of the client since the last look."""
-        since = self._outbox.sending_since
-        taken = None if since is None else self._outbox.transport.progress(self._outbox.handed)
-        if since is None or taken is None or self._called:
-            self._waiting = False
-        elif not self._waiting:
-            self._waiting = True
-            self._pace.start(since, taken)
-        elif self._pace.look(now, taken, since):
-            self._called = True
-            self._on_slow()
-
-
 class WritesInFlight:
     """The responses that are being sent.
 
@@ -212,8 +180,8 @@ class WritesInFlight:
         self._write_timeout = write_timeout
         self.now: dict[object, Writer] = {}
         """The ``send`` calls of small responses that have not returned, by any object of the request."""
-        self.others: set[Taking] = set()
-        """Responses that are not small."""
+        self.others: set[Sending] = set()
+        """Responses that are not small, on a server that reports how much of them the client has received."""
         self._added: trio.Event | None = None  # `sweep` waits for a response
 
     def add(self, key: object, call: Writer) -> None:
@@ -222,11 +190,15 @@ class WritesInFlight:
         if self._added is not None:
             self._added.set()
 
-    def watch(self, taking: Taking) -> None:
-        """Add a response that is not small; the caller removes it from ``others``."""
-        self.others.add(taking)
-        if self._added is not None:
-            self._added.set()
+    def pace(self, sending: Sending, rate: float | None) -> None:
+        """Have the least rate of a response enforced, if not by its server; the caller removes it from ``others``."""
+        transport = sending.outbox.transport
+        transport.hold_to(rate)
+        if rate is not None and transport.progress(0) is not None:
+            sending.pace = Pace(rate)
+            self.others.add(sending)
+            if self._added is not None:
+                self._added.set()
 
     async def sweep(self) -> None:
         """Abort writes that exceed the write timeout or are too slow, for as long as the app runs."""
@@ -250,8 +222,8 @@ class WritesInFlight:
         for key, (since, pace) in seen.items():
             if self._is_overdue(key, pace, since, now) or now - since > limit:
                 self._break(key)
-        for taking in list(self.others):
-            taking.look(now)
+        for sending in list(self.others):
+            sending.measure(now)
         return seen
 
     def _is_overdue(self, key: object, pace: Pace, since: float, now: float) -> bool:

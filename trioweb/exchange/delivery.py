@@ -9,17 +9,15 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-import math
-from functools import partial
-
 import trio
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.clock import Taking, watch
+from trioweb.exchange.clock import watch
 from trioweb.exchange.policy import is_departure, together
 from trioweb.exchange.streaming import Reply, produce, send_stream
 from trioweb.exchange.whole import UnreadBody, is_bodiless, send_whole
-from trioweb.ground.errors import StreamTimeout, taken
+from trioweb.ground.errors import taken
+from trioweb.ground.pace import due
 from trioweb.io.outbox import Outbox
 from trioweb.io.sending import Sending
 from trioweb.messages.ranges import RangeResponse
@@ -57,20 +55,19 @@ class Delivery:
             return
         self._begun = producer = produce(self._request, stream)
         nursery = await self._request.open_room().opened()
+        silent_due = due(trio.current_time(), stream.idle_timeout)
         stop_watching = None
         if not self._request.cancels_handler:  # else the exchange watches for a disconnect
             stop_watching = watch(self._request, self._request, self._request.own)
         try:
-            with trio.move_on_after(math.inf if stream.idle_timeout is None else stream.idle_timeout) as limit:
+            with trio.CancelScope(deadline=min(silent_due, producer.ends)) as limit:
                 await producer.begin(nursery)
-        except StreamTimeout as error:
-            raise self._request.judged(error, started=False) from None
         finally:
             if stop_watching is not None:
                 stop_watching()
         if limit.cancelled_caught:
             await self.discard()
-            raise producer.silence()
+            raise self._request.judged(producer.late(), started=False)
         if producer.encoder.media_type is not None:
             response.headers.setdefault("content-type", producer.encoder.media_type)
 
@@ -103,7 +100,7 @@ class Delivery:
         try:
             async with trio.open_nursery() as nursery:
                 stop_watching = watch(sending, request, outbox.transport, nursery.start_soon)
-                taking = _watch_rate(request, sending)
+                request.policy.writes.pace(sending, request.rate_for(sending.write_timeout))
                 try:
                     await self._close_begun()
                     delivering = (
@@ -120,8 +117,7 @@ class Delivery:
                     failure = taken(error)
                 finally:
                     stop_watching()
-                    if taking is not None:
-                        request.policy.writes.others.discard(taking)
+                    request.policy.writes.others.discard(sending)
         except Exception as error:
             others = taken(error)
         finally:
@@ -167,14 +163,3 @@ class Delivery:
                         self._request.dismiss()  # first, as above
                     await close_unused(stream.source)
         return None
-
-
-def _watch_rate(call: Call, sending: Sending) -> Taking | None:
-    """Have the least rate enforced: by the server, or, if that only reports progress, by the app's sweep."""
-    transport, rate = sending.outbox.transport, call.rate_for(sending.write_timeout)
-    transport.hold_to(rate)
-    if rate is None or transport.progress(0) is None:
-        return None
-    taking = Taking(sending.outbox, rate, partial(sending.time_out, f"took less than {rate:g} bytes a second"))
-    call.policy.writes.watch(taking)
-    return taking

@@ -3,7 +3,7 @@
 Rules that this module alone enforces:
 
 * A client that has the whole response cancels nothing: a server may report a disconnect while the end is sent.
-* A client that receives nothing for the write timeout ends its response.
+* A client that receives nothing for the write timeout, or less than the least rate, ends its response.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout
-from trioweb.ground.pace import due
+from trioweb.ground.pace import Pace, due
 from trioweb.io.outbox import ENDED, Outbox
 
 
@@ -28,7 +28,7 @@ class Sending:
         on_end: called first when it is ended: ends the tasks of its request.
     """
 
-    __slots__ = ("failure", "on_end", "outbox", "where", "write_timeout")
+    __slots__ = ("_measured", "failure", "on_end", "outbox", "pace", "where", "write_timeout")
 
     def __init__(
         self, outbox: Outbox, where: str, write_timeout: float | None, on_end: Callable[[], None] | None
@@ -37,6 +37,9 @@ class Sending:
         self.where = where
         self.write_timeout = write_timeout
         self.on_end = on_end
+        self.pace: Pace | None = None
+        """Measures how fast the client receives, if the app enforces the least rate."""
+        self._measured = False  # the last look found a write in progress
         self.failure: Exception | None = None
         """What has ended it, unless a disconnect: that sets ``Outbox.gone``."""
 
@@ -55,6 +58,18 @@ class Sending:
             self.time_out(f"took nothing for the write_timeout of {self.write_timeout} s")
             return math.inf
         return write_due
+
+    def measure(self, now: float) -> None:
+        """Measure how fast the client receives, and end it if that is too slow. Called a few times a second."""
+        pace, since = self.pace, self.outbox.sending_since
+        taken = None if since is None else self.outbox.transport.progress(self.outbox.handed)
+        if pace is None or since is None or taken is None or self.over:
+            self._measured = False
+        elif not self._measured:
+            self._measured = True
+            pace.start(since, taken)
+        elif pace.look(now, taken, since):
+            self.time_out(f"took less than {pace.rate:g} bytes a second")
 
     @property
     def over(self) -> bool:

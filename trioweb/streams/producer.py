@@ -36,7 +36,7 @@ class Producer:
     """
 
     __slots__ = (
-        "_begun", "_ended", "_handled", "_released", "_scope", "_timeout", "channel", "encoder",
+        "_begun", "_ended", "_handled", "_released", "_scope", "_timeout", "channel", "encoder", "ends",
         "interrupted", "on_end", "stream",
     )  # fmt: skip
 
@@ -45,6 +45,8 @@ class Producer:
         stream.begun = True
         self._scope = trio.CancelScope()
         self._timeout: StreamTimeout | None = None
+        self.ends = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
+        """When its ``max_duration`` is over, by trio's clock."""
         self._ended = False  # by `end`
         self.interrupted = False
         """It was cancelled by ``interrupt``."""
@@ -80,8 +82,10 @@ class Producer:
         self.interrupted = True
         self._scope.cancel()
 
-    def silence(self) -> StreamTimeout:
-        """The error of a stream that exceeds its ``idle_timeout``."""
+    def late(self) -> StreamTimeout:
+        """The error of a stream that exceeds its ``max_duration``, or else its ``idle_timeout``."""
+        if self.ends <= trio.current_time():
+            return StreamTimeout(f"{self.where} took longer than its max_duration of {self.stream.max_duration} s")
         return StreamTimeout(f"{self.where} gave nothing for its idle_timeout of {self.stream.idle_timeout} s")
 
     async def begin(self, nursery: trio.Nursery) -> None:
@@ -117,8 +121,6 @@ class Producer:
         """
         outcome = Outcome.INTERRUPTED
         failure: Exception | None = None
-        if self.stream.max_duration is not None:
-            self._scope.deadline = trio.current_time() + self.stream.max_duration
         source = self.stream.source
         try:
             with self._scope:
@@ -149,15 +151,11 @@ class Producer:
                 if self._ended:
                     outcome = Outcome.FINISHED
                 else:
-                    outcome, failure = Outcome.FAILED, self._timeout or self.overdue()
+                    outcome, failure = Outcome.FAILED, self._timeout
             self.channel.finish(outcome, failure)
             failure = self._timeout = self._handled = None
             if self._begun is not None:
                 self._begun.set()
-
-    def overdue(self) -> StreamTimeout:
-        """The error of a stream that exceeds its ``max_duration``."""
-        return StreamTimeout(f"{self.encoder.where} took longer than its max_duration of {self.stream.max_duration} s")
 
     async def _fill(self) -> None:
         stream, channel, encoder = self.stream, self.channel, self.encoder

@@ -172,7 +172,6 @@ class Sender(Sending):
         """Send a file, piece by piece as it is read: no task waits for another one."""
         stream, outbox, producer = self.stream, self.outbox, self.producer
         self._channel.finish(Outcome.FINISHED)
-        ends = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
         source = as_generator(stream.source() if callable(stream.source) else stream.source)
         assert source is not None  # noqa: S101 - a file is never read by a sync iterator
         async with aclosing(source) as pieces:
@@ -184,8 +183,8 @@ class Sender(Sending):
             async for piece in pieces:
                 if outbox.gone or producer.interrupted:
                     return
-                if trio.current_time() >= ends:
-                    raise producer.overdue()
+                if trio.current_time() >= producer.ends:
+                    raise producer.late()
                 if not isinstance(piece, Extent):
                     await self._out.body(piece)
                 else:  # with a coder there is no `content-length`, and `file` sends nothing
@@ -199,13 +198,14 @@ class Sender(Sending):
         self.producer.interrupt()
 
     def look(self) -> float:
-        """See ``Watcher``: the time limits of the client, and of a silent producer; sends pings for that."""
+        """See ``Watcher``: the time limits of the client and the producer; sends pings for a silent one."""
         stream, write_due, now = self.stream, super().look(), trio.current_time()
-        waits = self.outbox.sending_since is None and self._channel.outcome is Outcome.RUNNING
+        running = self._channel.outcome is Outcome.RUNNING
+        waits = running and self.outbox.sending_since is None
         since = min(now, self._silent_since) if waits else now
-        idle_due = due(since, stream.idle_timeout)
+        idle_due = min(due(since, stream.idle_timeout), self.producer.ends if running else math.inf)
         if idle_due <= now:
-            self.producer.cancel(self.producer.silence())
+            self.producer.cancel(self.producer.late())
             return write_due
         if stream.ping is None or stream.maps:  # pings of a stream with maps go through them: `with_pings`
             return min(write_due, idle_due)
