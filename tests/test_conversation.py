@@ -37,6 +37,14 @@ async def database() -> AsyncIterator[str]:
     raise ZeroDivisionError
 
 
+async def held() -> AsyncIterator[str]:
+    """Provide what is closed however its WebSocket ends."""
+    try:
+        yield "held"
+    finally:
+        notes.append("closed")
+
+
 @pytest.fixture(autouse=True)
 def fresh_notes() -> None:
     """Each test has notes of its own."""
@@ -346,6 +354,49 @@ async def test_what_fails_in_the_nursery(app: App, autojump_clock: trio.testing.
         with pytest.raises(WebSocketClosed) as closed:
             await ws.receive()
     assert closed.value.code == 1011
+
+
+@pytest.mark.parametrize("ends", ["returns", "leaves", "fails"])
+async def test_tasks_end_before_what_they_use(app: App, ends: str, autojump_clock: trio.testing.MockClock) -> None:
+    """However a WebSocket ends, the tasks of its nursery have ended before its dependencies are closed."""
+
+    @app.websocket("/", cancel_on_disconnect=ends == "leaves")
+    async def handler(ws: WebSocket, nursery: trio.Nursery, used: Annotated[str, Provide(held)]) -> None:
+        await ws.accept()
+        nursery.start_soon(work)
+        await trio.sleep(1 if ends == "returns" else 100)
+
+    async def work() -> None:
+        try:
+            await trio.sleep(2 if ends == "fails" else 100)
+            raise ZeroDivisionError
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            notes.append("task ended")
+
+    async with app.test_client(raise_app_exceptions=False) as client, client.websocket("/") as ws:
+        if ends != "leaves":
+            with pytest.raises(WebSocketClosed) as closed:
+                await ws.receive()
+            assert closed.value.code == (1011 if ends == "fails" else 1000)
+    assert notes == ["task ended", "closed"]
+
+
+async def test_a_nursery_that_is_cancelled_ends_the_handler(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    """Code that cancels ``ws.nursery`` cancels the handler too, and is told what to do instead, as with a request."""
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        ws.nursery.cancel_scope.cancel()
+        await trio.sleep_forever()
+
+    async with app.test_client(raise_app_exceptions=False) as client, client.websocket("/") as ws:
+        with pytest.raises(WebSocketClosed) as closed:
+            await ws.receive()
+    assert closed.value.code == 1011
+    assert "cancel a scope around what should stop instead" in caplog.text
 
 
 async def test_a_task_that_hears_of_the_peer_leaving_fails_nobody(app: App) -> None:

@@ -21,7 +21,7 @@ from trioweb.exchange.answers import answer_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.clock import Watch
 from trioweb.exchange.policy import is_departure, report, split_cancelled
-from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, forget, taken, unwrap
+from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, forget, taken
 from trioweb.ground.http.closing import FAULT, GOING_AWAY, NORMAL
 from trioweb.io.duplex import CLOSED, CONNECTING, DENIED, Duplex
 from trioweb.messages.resources import Resources
@@ -38,9 +38,7 @@ could lose our close.
 class Conversation:
     """One WebSocket. ``run`` is its only entry."""
 
-    __slots__ = (
-        "_call", "_duplex", "_failure", "_nursery", "_returned", "_scope", "_ws_nursery", "_ws_nursery_closed",
-    )  # fmt: skip
+    __slots__ = ("_call", "_duplex", "_failure", "_scope")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -48,10 +46,6 @@ class Conversation:
         self._duplex.transport = call.find_transport()
         self._duplex.on_left = self._peer_left
         self._scope = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
-        self._ws_nursery: trio.Nursery | None = None
-        self._returned = trio.Event()  # the handler has
-        self._ws_nursery_closed = trio.Event()
         self._failure: Exception | None = None  # that of `ws.nursery`
 
     async def run(self) -> None:
@@ -64,26 +58,26 @@ class Conversation:
         watching = Watch(self._duplex, self._duplex)
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._call.host = nursery.start_soon
                 nursery.start_soon(watching.run)
                 try:
                     self._call.policy.end_on_stop(self)
                     await self._end(await self._handle())
                 finally:
                     self._call.policy.to_end.discard(self)
-                    self._nursery = None  # a stop of the server has nothing to end any more
+                    self._call.host = None  # a stop of the server has nothing to end any more
                     self._duplex.stop()
                     watching.stop()
         finally:
-            self._ws_nursery = self._failure = None
-            self._duplex.on_left = bool  # a bound method would be a reference cycle
+            self._failure = self._call.interruptible = None
+            self._duplex.on_left = bool  # bound methods would be reference cycles
         if self._duplex.timed_out:
             await self._duplex.transport.abort()
 
     def end(self) -> None:
         """The server stops: close with 1001; the handler may run on for as long as the server waits. Does not block."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._go_away)
+        if self._call.host is not None:
+            self._call.host(self._go_away)
 
     async def _go_away(self) -> None:
         await self._duplex.answered()
@@ -94,31 +88,27 @@ class Conversation:
 
     async def _handle(self) -> Exception | None:
         """Call the handler. Returns its failure, unwrapped, or that of its nursery."""
-        assert self._nursery is not None  # noqa: S101 - set by `run`
-        ws = WebSocket(self._call.scope, self._call.policy.app, self._call.params, self._duplex)
-        ws._nursery = hosted = self._ws_nursery = await self._nursery.start(self._host)
-        ws._provider = resources = Resources()
+        call = self._call
+        resources = Resources()
+        ws = WebSocket(call.scope, call.policy.app, call.params, self._duplex, resources, self._open_nursery)
+        call.open, call.interruptible = True, self._interrupt
         failure: Exception | None = None
-        if self._duplex.gone:  # the peer has disconnected while the nursery was opened
-            self._peer_left()
         try:
             with self._scope:
                 async with resources:  # around the handler: dependencies are closed after what it has opened
                     try:
-                        await self._call.endpoint.call(self._call.params, ws)
+                        if call.endpoint.takes_nursery:
+                            await call.open_room().opened()
+                        await call.endpoint.call(call.params, ws)
                     finally:
-                        self._returned.set()
-                        ws._nursery = None
-                        hosted.cancel_scope.cancel()
-                        with trio.CancelScope(shield=True):
-                            await self._ws_nursery_closed.wait()
+                        await self._close_nursery()
         except Exception as error:
             failure = taken(error)
         except BaseException as ended:
             cancelled, failure = split_cancelled(ended)
             try:
                 if failure is not None:
-                    report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+                    report(failure, call.scope, f"{call.endpoint.label} failed")
                 raise cancelled from None
             finally:
                 del cancelled, failure
@@ -128,29 +118,33 @@ class Conversation:
             self._failure = None
             del failure
 
-    async def _host(self, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        """Keep ``ws.nursery`` open. A failure in it cancels the handler, and is then the handler's failure."""
-        try:
-            async with trio.open_nursery() as nursery:
-                task_status.started(nursery)
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    if self._duplex.gone or self._duplex.state is CLOSED:
-                        # Keep it open until the handler returns, which may not know yet, and start tasks in it.
-                        with trio.CancelScope(shield=True):
-                            await self._returned.wait()
-        except Exception as error:
-            if not is_departure(error):
-                self._failure = unwrap(error)
-                self._scope.cancel()
-        finally:
-            self._ws_nursery_closed.set()
+    def _open_nursery(self) -> trio.Nursery:
+        nursery = self._call.nursery
+        if self._duplex.gone or self._duplex.ended:  # the handler may not know yet
+            self._call.dismiss()
+        return nursery
+
+    def _interrupt(self) -> None:
+        """A task of the nursery has failed. After a disconnect or a close that may only say so."""
+        if not (self._duplex.gone or self._duplex.state is CLOSED):
+            self._scope.cancel()
+
+    async def _close_nursery(self) -> None:
+        call = self._call
+        call.open = False
+        with trio.CancelScope(shield=True):
+            call.dismiss()
+            was_cancelled = call.interrupted and self._scope.cancel_called and not self._duplex.gone
+            failure = await call.close_room(None)
+        if failure is None and was_cancelled:
+            failure = call.endpoint.cut_short()
+        if failure is not None and not is_departure(failure):
+            self._failure = failure
+        del failure
 
     def _peer_left(self) -> None:
-        if self._ws_nursery is not None:
-            self._ws_nursery.cancel_scope.cancel()
-        if self._call.endpoint.cancel_on_disconnect and not self._returned.is_set():  # else dependencies are closing
+        self._call.dismiss()
+        if self._call.endpoint.cancel_on_disconnect and self._call.open:  # else dependencies are closing
             self._scope.cancel()
 
     # The end

@@ -40,26 +40,31 @@ class WebSocket(Connection):
     each received message goes to one task.
     """
 
-    __slots__ = ("_duplex", "_nursery", "_provider")
+    __slots__ = ("_duplex", "_open_nursery", "_provider")
 
-    def __init__(self, scope: Scope, app: Application, path_params: PathParams, duplex: Duplex) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        app: Application,
+        path_params: PathParams,
+        duplex: Duplex,
+        provider: Provider,
+        open_nursery: Callable[[], trio.Nursery],
+    ) -> None:
         super().__init__(scope, app, path_params)
         self._duplex = duplex
-        self._nursery: trio.Nursery | None = None
-        self._provider: Provider | None = None
+        self._provider = provider
+        self._open_nursery = open_nursery
 
     @property
     def nursery(self) -> trio.Nursery:
         """For tasks beside the handler. It is cancelled when the peer leaves and when the handler returns; a task that
         fails cancels the handler. Use ``app.nursery`` for tasks that go on.
         """
-        if self._nursery is None:
-            raise RuntimeError("ws.nursery is open while the handler runs: use app.nursery for work that outlives it")
-        return self._nursery
+        return self._open_nursery()
 
     @property
     def _resources(self) -> Provider:
-        assert self._provider is not None  # noqa: S101 - it is set before the handler is called
         return self._provider
 
     @property
