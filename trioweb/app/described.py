@@ -12,6 +12,8 @@ from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import Endpoint
 
 T = TypeVar("T")
+Document: TypeAlias = dict[str, Any]
+"""A document of OpenAPI."""
 Planned: TypeAlias = tuple[Route, Template, Endpoint]
 
 
@@ -55,7 +57,7 @@ class Described(Router):
             raise TypeError(f"add_type({cls.__qualname__}) says nothing: give encode=..., decode=... or both")
         teach(cls, Taught(encode, decode, dict(schema or {})))
 
-    def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> dict[str, Any]:
+    def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> Document:
         """The description of the app's routes as an OpenAPI 3.2 document.
 
         It is made anew at each call, of the routes that are registered by then, and is the caller's to change. Those of
@@ -97,9 +99,9 @@ class Described(Router):
         """
         from trioweb.openapi.pages import Pages  # noqa: PLC0415 - only where it is asked for
 
-        kept: dict[int, dict[str, Any]] = {}  # by the number of routes: others may be registered later
+        kept: dict[int, Document] = {}  # by the number of routes: others may be registered later
 
-        def describe() -> dict[str, Any]:
+        def describe() -> Document:
             if len(self._planned) not in kept:
                 kept.clear()
                 kept[len(self._planned)] = self._describe(title, version, description)
@@ -108,7 +110,7 @@ class Described(Router):
         for place, handler in Pages(path.rstrip("/"), openapi_path, title, describe).handlers():
             self.get(place, name=f"docs:{place}", include_in_schema=False)(handler)
 
-    def _describe(self, title: str, version: str, description: str) -> dict[str, Any]:
+    def _describe(self, title: str, version: str, description: str) -> Document:
         from trioweb.openapi.document import describe  # noqa: PLC0415 - few are asked for it
         from trioweb.openapi.operations import Described as Operation  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 import msgspec
 
@@ -15,7 +15,7 @@ from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.signatures import label_of, name_of
 from trioweb.messages.limits import check_limit
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Route(msgspec.Struct, frozen=True):
 
     path: str
     methods: frozenset[str]
-    handler: Callable[..., Any]
+    handler: Callable[..., object]
     name: str
     options: RouteOptions = msgspec.field(default_factory=RouteOptions)
 

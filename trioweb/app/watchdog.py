@@ -13,7 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -150,7 +150,7 @@ class CoroutineWatch:
             warnings.showwarning = self._before
         sys.set_coroutine_origin_tracking_depth(self._depth)
 
-    def _show(self, message: Warning | str, *rest: Any, **options: Any) -> None:
+    def _show(self, message: Warning | str, *rest: object, **options: object) -> None:
         found = _FORGOTTEN.match(str(message))
         if found is None:
             self._before(message, *rest, **options)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from trioweb.exchange.call import Call
 from trioweb.exchange.policy import ErrorHandler, report
 from trioweb.ground.errors import chained, forget, taken
@@ -56,7 +54,7 @@ async def answer_error(call: Call, failure: Exception, *, outermost: bool) -> tu
         del failure
 
 
-async def _ask(handler: ErrorHandler, request: Request, error: Exception) -> Any:
+async def _ask(handler: ErrorHandler, request: Request, error: Exception) -> object:
     """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
     kind = kind_of(handler)
     held = [error]  # emptied before the call: a handler may raise the error, whose traceback would refer to this frame

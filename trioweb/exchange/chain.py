@@ -71,8 +71,9 @@ class Chain:
         try:
             following = self._call_handler if index == len(self._middleware) else partial(self.call_next, index)
             value = await middleware(request, following)
-            response: Response = value
-            if value.__class__ is not Response:
+            if type(value) is Response:
+                response = value
+            else:
                 response = await call.prepared(to_response(value, label_of(middleware), streaming=False))
         except Exception as error:
             self._clear_frames(error)

@@ -132,9 +132,10 @@ class Conversation:
     async def _close_nursery(self) -> None:
         call = self._call
         call.open = False
+        was_cancelled = call.interrupted and self._scope.cancel_called and not self._duplex.gone
+        failure: Exception | None = None
         with trio.CancelScope(shield=True):
             call.dismiss()
-            was_cancelled = call.interrupted and self._scope.cancel_called and not self._duplex.gone
             failure = await call.close_room(None)
         if failure is None and was_cancelled:
             failure = call.endpoint.cut_short()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import trio
 
@@ -24,7 +24,7 @@ from trioweb.exchange.finishing import Finishing, Outcome, watched
 from trioweb.exchange.handling import call_handler, call_in_scope
 from trioweb.exchange.policy import report, split_cancelled
 from trioweb.ground.errors import ClientDisconnected, taken
-from trioweb.handlers.endpoint import to_response
+from trioweb.handlers.endpoint import Calling, to_response
 from trioweb.io.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import BODILESS, Response
@@ -149,7 +149,7 @@ class Exchange(Call):
         delivery, self._delivery = self._delivery, None  # it refers to this object: no reference cycle may be left
         return delivery
 
-    def _respond(self) -> Coroutine[object, object, Any]:
+    def _respond(self) -> Calling:
         """The coroutine that returns the response: the middleware, or what the handler's signature needs."""
         endpoint = self.endpoint
         if self.policy.middleware or endpoint.middleware:

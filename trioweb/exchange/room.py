@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
@@ -51,7 +51,7 @@ class Room:
         self._resources = Resources()
         self._waiting: list[tuple[Context, AsyncFunction, tuple[object, ...], object]] = []
         self._entering: tuple[Context, AbstractAsyncContextManager[object]] | None = None
-        self._entered: tuple[Context, Any, Exception | None] | None = None
+        self._entered: tuple[Context, object, Exception | None] | None = None
         self._raises: Exception | None = None  # the request's failure, to be raised in the dependencies
         self._failure: Exception | None = None  # the nursery's
         self._released = trio.Event()  # by `close`
@@ -121,7 +121,7 @@ class Room:
                 raise failure
             finally:
                 del failure
-        return value  # type: ignore[no-any-return]
+        return cast("T", value)
 
     async def close(self, failure: Exception | None) -> Exception | None:
         """Exit the dependencies, then close the nursery, after the request's response was sent or aborted.

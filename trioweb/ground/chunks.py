@@ -48,8 +48,8 @@ class Kind(NamedTuple):
     encode: Encode
 
 
-def _encode_bytes(chunk: Any) -> bytes:
-    if chunk.__class__ is bytes:
+def _encode_bytes(chunk: object) -> bytes:
+    if type(chunk) is bytes:
         return chunk
     if isinstance(chunk, BYTES_LIKE):
         return bytes(chunk)  # a copy: the producer may write into its buffer again

@@ -13,7 +13,7 @@ from dataclasses import is_dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
@@ -24,6 +24,8 @@ from trioweb.ground.errors import Fault
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+Convert: TypeAlias = Callable[[Any], object]
+"""Converts a value of a class that it knows."""
 KEPT: Final = 256
 """Types whose adapters, and classes whose encoders, are cached."""
 LONGEST: Final = 200
@@ -46,8 +48,8 @@ class Taught(msgspec.Struct, frozen=True):
         of_class: the class itself makes an object.
     """
 
-    encode: Callable[[Any], object] | None = None
-    decode: Callable[[Any], object] | None = None
+    encode: Convert | None = None
+    decode: Convert | None = None
     schema: Mapping[str, object] = {}
     of_class: bool = False
 
@@ -90,19 +92,19 @@ def as_plain(value: object) -> object:
     Raises:
         TypeError: if nothing is known of its class.
     """
-    cls: Any = type(value)
+    cls: type = type(value)
     return encoder_of(cls)(value)
 
 
 @lru_cache(KEPT)
-def encoder_of(cls: type) -> Callable[[Any], object]:
+def encoder_of(cls: type) -> Convert:
     """How the objects of a class are encoded."""
     if serializer := getattr(cls, "__pydantic_serializer__", None):
         return lambda value: msgspec.Raw(serializer.to_json(value, by_alias=True))
     taught = taught_of(cls)
     if taught is not None and taught.encode is not None:
         return taught.encode
-    plain: tuple[Callable[[Any], object], ...] = (str, int, float, dict, list)  # whose subclasses msgspec refuses
+    plain: tuple[Convert, ...] = (str, int, float, dict, list)  # whose subclasses msgspec refuses
     for each in plain:
         if issubclass(cls, each):  # type: ignore[arg-type]
             return each
@@ -117,7 +119,7 @@ def encoder_of(cls: type) -> Callable[[Any], object]:
 
 def is_json_value(value: object) -> bool:
     """Whether a value is one JSON value by itself, and no series of them: an object, or what is written as text."""
-    cls: Any = type(value)
+    cls: type = type(value)
     known = isinstance(value, (msgspec.Struct, Enum, Mapping)) or is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")
     return known or encoder_of(cls) not in {_refuse, list}
 
@@ -151,7 +153,7 @@ def by_pydantic(annotation: Annotation) -> bool:
     """
     found = False
     for part in parts_of(annotation):
-        cls: Any = get_origin(part) or part
+        cls: object = get_origin(part) or part
         if isinstance(cls, type) and (issubclass(cls, msgspec.Struct) or hasattr(cls, "__attrs_attrs__")):
             return False
         notes = getattr(part, "__metadata__", ())

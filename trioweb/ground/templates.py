@@ -44,7 +44,7 @@ class Converter(msgspec.Struct, frozen=True):
 
     name: str
     regex: str
-    parse: Callable[[str], Any]
+    parse: Callable[[str], object]
     format: Callable[[Any], str]
     rank: int = 1
 

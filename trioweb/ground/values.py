@@ -28,7 +28,7 @@ from trioweb.ground.annotations import (
 from trioweb.ground.foreign import adapter_of, by_pydantic, from_plain, is_checked, is_decodable, is_pydantic
 
 T = TypeVar("T")
-Decode: TypeAlias = Callable[[bytes], Any]
+Decode: TypeAlias = Callable[[bytes], object]
 """Decodes JSON into a value of the user's type."""
 
 KEPT: Final = 256
@@ -115,7 +115,7 @@ def _info_of(annotation: Annotation) -> types_of.Type:
     try:
         return types_of.type_info(annotation)
     except TypeError:
-        kind: Any = get_origin(annotation) or annotation
+        kind: object = get_origin(annotation) or annotation
         members = get_args(annotation)
     if kind is Annotated:
         return _info_of(members[0])
@@ -209,7 +209,7 @@ def _class_of(annotation: Annotation) -> Annotation:
 
 def complete(value: T) -> T:
     """Set the fields of dataclasses that msgspec left unset, anywhere in a value, and return it."""
-    ahead: list[Any] = [value]
+    ahead: list[object] = [value]
     while ahead:
         found = ahead.pop()
         if isinstance(found, dict):

@@ -79,7 +79,7 @@ class Shape(msgspec.Struct, frozen=True):
     rest: Shape | None = None
     incomplete: bool = False
     adapter: Adapter | None = None
-    box: Any = None
+    box: object = None
 
     def pick(self, values: Values, name: str) -> object:
         """The raw value of ``name``; ``None`` if there is none."""
@@ -88,12 +88,12 @@ class Shape(msgspec.Struct, frozen=True):
         value = values.get(name)
         return None if (value == "" or value.__class__ is UploadFile) and self._is_blank(value) else value
 
-    def _is_blank(self, value: Any) -> bool:
-        if value.__class__ is UploadFile:
+    def _is_blank(self, value: object) -> bool:
+        if isinstance(value, UploadFile):
             return not value.filename and not value.size
         return value == "" and not self.keeps_blank
 
-    def rewritten(self, value: Any) -> object:
+    def rewritten(self, value: object) -> object:
         """A raw value in the syntax of msgspec, which has refused it as it is."""
         if isinstance(value, dict):
             known, rest = self.fields or {}, self.rest or _AS_IT_IS
@@ -165,7 +165,7 @@ class Input(msgspec.Struct, frozen=True):
             try:
                 try:
                     boxed = msgspec.convert({"value": value}, shape.box, strict=False, dec_hook=from_plain)
-                    converted: Any = boxed.value
+                    converted: object = boxed.value
                 except msgspec.ValidationError:
                     value = shape.rewritten(value)
                     converted = msgspec.convert(value, shape.annotation, strict=False, dec_hook=from_plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from trioweb.ground.errors import RouteError
 from trioweb.handlers.signatures import innermost, takes
@@ -13,7 +13,7 @@ from trioweb.messages.response import Response
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[Response]]
 """Calls the next middleware or the handler, and returns its response."""
-Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[Any]]
+Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[object]]
 """An ``async def mw(request, call_next)`` that returns a response, or any other value that a handler may return."""
 
 _SHAPE = "write `async def middleware(request, call_next): return await call_next(request)`"

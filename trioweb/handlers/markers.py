@@ -7,7 +7,7 @@ separate metadata: ``Annotated[int, Query, msgspec.Meta(ge=1, le=100)]``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 import msgspec
 
@@ -90,7 +90,7 @@ class Provide(msgspec.Struct, frozen=True):
         function: an ``async def``, an async generator function or one with ``@asynccontextmanager``, or a ``def``.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., object]
 
 
 MARKERS = (Query, Header, Cookie, Body, Form, File, Provide)

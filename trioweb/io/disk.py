@@ -16,7 +16,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import IO, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -121,19 +121,17 @@ class ObjectFile(Readable):
 
     __slots__ = ("_file",)
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, position: int, count: int) -> bytes:
         """See ``Readable``."""
         self._file.seek(position)
-        data: bytes = self._file.read(count)
-        return data
+        return self._file.read(count)
 
     def measure(self) -> int:
         """The size in bytes. Blocks."""
-        size: int = self._file.seek(0, io.SEEK_END)
-        return size
+        return self._file.seek(0, io.SEEK_END)
 
     def close(self) -> None:
         """See ``Readable``."""
@@ -214,7 +212,7 @@ async def read_spans(
     buffer_size: int,
     *,
     extents: bool = False,
-) -> AsyncGenerator[Any, None]:
+) -> AsyncGenerator[object, None]:
     """The bytes of spans of a file, in large blocks. The file is closed at the end.
 
     Data in the page cache is read at once, and any other block in one call of a thread. No thread waits for the client.

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from inspect import isawaitable
-from typing import Any, Final, Self, TypeAlias, Unpack, cast
+from typing import IO, Any, Final, Self, TypeAlias, Unpack, cast
 
 import msgspec
 
@@ -102,7 +102,7 @@ class RangeResponse(Response):
             self._source, self._size = lambda start, stop: [data[start:stop]], len(data)
         elif callable(getattr(source, "seek", None)) and callable(getattr(source, "read", None)):
             # Of a trio async file, read the file that it wraps: each read is one hop to a thread in both cases.
-            self._file = ObjectFile(getattr(source, "wrapped", source))
+            self._file = ObjectFile(cast("IO[bytes]", getattr(source, "wrapped", source)))
         elif not callable(source):
             raise TypeError(
                 f"RangeResponse cannot read {type(source).__qualname__} from any position: give a function "
@@ -280,7 +280,7 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
         yield plan.tail
 
 
-async def _call(source: RangeSource, span: Span, encoder: Encoder, buffer_size: int) -> AsyncGenerator[Any, None]:
+async def _call(source: RangeSource, span: Span, encoder: Encoder, buffer_size: int) -> AsyncGenerator[object, None]:
     made = source(*span)
     chunks: Any = await made if isawaitable(made) else made
     if not is_iterable(chunks):

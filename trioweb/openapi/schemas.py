@@ -88,7 +88,7 @@ class Schemas:
             return
         from pydantic import TypeAdapter  # noqa: PLC0415 - it is no dependency, and is imported by now
 
-        inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = [
+        inputs: list[tuple[int, Mode, TypeAdapter[object]]] = [
             (number, each.mode, adapter_of(each.annotation).adapter) for number, each in enumerate(models)
         ]
         schemas, defined = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE + "{model}")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
 T = TypeVar("T")
 
 
-def _trap_of(wait: Coroutine[object, object, object]) -> Any:
+def _trap_of(wait: Coroutine[object, object, object]) -> object:
     trap = wait.send(None)
     wait.close()
     return trap
