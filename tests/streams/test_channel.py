@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome, ThreadEnd
+from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
+from trioweb.streams.threaded import ThreadEnd
 
 
 async def fill(channel: ByteChannel, chunk: bytes) -> int:

@@ -241,9 +241,8 @@ class App(Described):
 
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
-        options: RouteOptions = {"timeout": self._policy.limits.timeout, **route.options}
-        if route.is_websocket:
-            options = route.options
+        default: RouteOptions = {} if route.is_websocket else {"timeout": self._policy.limits.timeout}
+        options: RouteOptions = {**default, **route.options}
         endpoint = plan(route.handler, route.where, template.parameters, options, websocket=route.is_websocket)
         self._dispatcher.add(route.name, template, route.methods, endpoint)
         self._planned.append((route, template, endpoint))

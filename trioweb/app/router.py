@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import msgspec
 
@@ -23,7 +23,7 @@ class Route(msgspec.Struct, frozen=True):
 
     path: str
     methods: frozenset[str]
-    handler: Callable[..., object]
+    handler: Callable[..., Any]
     name: str
     options: RouteOptions = msgspec.field(default_factory=RouteOptions)
 

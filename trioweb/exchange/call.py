@@ -27,7 +27,7 @@ from trioweb.handlers.endpoint import Endpoint
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.inbox import Inbox
 from trioweb.io.outbox import Outbox
-from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, own_transport
+from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, Watcher, own_transport
 from trioweb.messages.ranges import RangeResponse
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of
@@ -42,7 +42,7 @@ EARLY_HINT: Final = "http.response.early_hint"
 _NOTHING: Final[dict[object, object]] = {}
 
 
-class Call:
+class Call(Watcher):
     """A request, or a WebSocket, and the endpoint that answers it.
 
     Attributes:
@@ -154,16 +154,6 @@ class Call:
     def left(self) -> None:
         """See ``Watcher``: cancel what runs."""
         self.cancel_scope.cancel()
-
-    def look(self) -> float:
-        """See ``Watcher``."""
-        return math.inf
-
-    over = stuck = False
-    """See ``Watched``."""
-
-    def cancelled(self) -> None:
-        """See ``Watched``."""
 
     # The request
 

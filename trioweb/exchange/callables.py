@@ -27,7 +27,7 @@ class Dataclass(Protocol):
 class Attrs(Protocol):
     """An instance of a class of attrs."""
 
-    __attrs_attrs__: ClassVar[object]
+    __attrs_attrs__: ClassVar[Any]
 
 
 Objects: TypeAlias = "msgspec.Struct | Dataclass | Attrs | Enum | PurePath"

@@ -33,24 +33,6 @@ Start = Callable[..., None]
 """Starts a task: ``start(async_fn, name=...)``."""
 
 
-class Watched(Watcher, Protocol):
-    """What a task can watch."""
-
-    @property
-    def over(self) -> bool:
-        """It has failed, or a time limit has ended it."""
-        ...
-
-    @property
-    def stuck(self) -> bool:
-        """A ``send`` has not returned. In it the server may be blocked on its full queue of messages."""
-        ...
-
-    def cancelled(self) -> None:
-        """A cancellation from outside: end it, and a ``send`` that is shielded from that. Does not block."""
-        ...
-
-
 class Source(Protocol):
     """The one owner of a ``receive``: an ``Inbox`` or a ``Duplex``."""
 
@@ -96,24 +78,24 @@ class Writer(Protocol):
         ...
 
 
-def watch(watched: Watched, call: Writer, transport: Transport, start: Start | None = None) -> Callable[[], None]:
+def watch(watcher: Watcher, call: Writer, transport: Transport, start: Start | None = None) -> Callable[[], None]:
     """Watch a client for a handler or a response. Returns a function that ends that. Does not block.
 
     Args:
-        watched: is told of the client, and has the time limits.
+        watcher: is told of the client, and has the time limits.
         call: the request.
         transport: that of the call.
         start: starts a task, if the server does not watch by itself; the call's unless given.
     """
     if transport.is_direct(call.send):
-        transport.watch(watched)
+        transport.watch(watcher)
         return partial(transport.watch, None)
     inbox = call.inbox
     if transport is PLAIN and call.may_have_body:
         # `receive` gives the disconnect after the body, which may stay unread.
         transport = call.find_transport()
     inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
-    task = Watch(watched, inbox)
+    task = Watch(watcher, inbox)
     (start or call.start)(task.run, name=TASK)
     return task.stop
 
@@ -122,14 +104,14 @@ class Watch:
     """Watches a client from ``run`` to ``stop``.
 
     Args:
-        watched: is told of a disconnect, and has the time limits.
+        watcher: is told of a disconnect, and has the time limits.
         source: tells of a disconnect.
     """
 
-    __slots__ = ("_scope", "_source", "_stopped", "_watched")
+    __slots__ = ("_scope", "_source", "_stopped", "_watcher")
 
-    def __init__(self, watched: Watched, source: Source) -> None:
-        self._watched = watched
+    def __init__(self, watcher: Watcher, source: Source) -> None:
+        self._watcher = watcher
         self._source = source
         self._scope: trio.CancelScope | None = None
         self._stopped = False
@@ -139,24 +121,24 @@ class Watch:
 
         After the first two, and when it is cancelled, it receives the server's messages until the ``send`` returns.
         """
-        watched, source = self._watched, self._source
+        watcher, source = self._watcher, self._source
         try:
             while not self._stopped:
-                due = watched.look()
-                if watched.over:
+                due = watcher.look()
+                if watcher.over:
                     break
                 with trio.CancelScope(deadline=due) as self._scope:
                     await source.departed()
                     if not self._stopped:  # else the handler has returned in the meantime
-                        watched.left()
+                        watcher.left()
                     break
         except trio.Cancelled:
             if not self._stopped:
                 source.give_up()
-                watched.cancelled()
+                watcher.cancelled()
             raise
         finally:
-            if watched.stuck and not self._stopped:
+            if not self._stopped and watcher.stuck:
                 with trio.CancelScope(shield=True) as self._scope:
                     await source.drain()
 

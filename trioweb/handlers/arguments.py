@@ -23,11 +23,12 @@ from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.values import Decode
-from trioweb.handlers.inputs import Input, Values
+from trioweb.handlers.inputs import Input
+from trioweb.handlers.shapes import Values
 from trioweb.handlers.signatures import Function, call_in_thread, label_of
-from trioweb.messages.connection import Connection
+from trioweb.messages.connection import Connection, media_type_of, wrong_type
 from trioweb.messages.forms import URLENCODED_TYPE, FormData
-from trioweb.messages.request import Request, media_type_of, wrong_type
+from trioweb.messages.request import Request
 from trioweb.messages.uploads import UploadFile
 
 Source: TypeAlias = Callable[[Any], Values]

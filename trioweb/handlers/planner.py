@@ -20,7 +20,7 @@ from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency, sources_of
-from trioweb.handlers.inputs import Shape, input_of, shape_of
+from trioweb.handlers.inputs import input_of
 from trioweb.handlers.markers import (
     Body,
     Cookie,
@@ -34,6 +34,7 @@ from trioweb.handlers.markers import (
     marker_of,
     misplaced_default,
 )
+from trioweb.handlers.shapes import Shape, shape_of
 from trioweb.handlers.signatures import (
     Function,
     Kind,

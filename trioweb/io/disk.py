@@ -16,7 +16,7 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import IO, Final, NamedTuple, TypeVar
+from typing import IO, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
@@ -212,7 +212,7 @@ async def read_spans(
     buffer_size: int,
     *,
     extents: bool = False,
-) -> AsyncGenerator[object, None]:
+) -> AsyncGenerator[Any, None]:
     """The bytes of spans of a file, in large blocks. The file is closed at the end.
 
     Data in the page cache is read at once, and any other block in one call of a thread. No thread waits for the client.

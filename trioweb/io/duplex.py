@@ -24,7 +24,7 @@ from trioweb.ground.http.closing import BROKEN, NO_CODE
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.ground.pace import due
 from trioweb.io.outbox import CLIENT_LEFT, sendable
-from trioweb.io.transport import COUNTED, LOOK_SECONDS, PLAIN, READ_AHEAD, Transport
+from trioweb.io.transport import COUNTED, LOOK_SECONDS, PLAIN, READ_AHEAD, Transport, Watcher
 
 RELEASE_SECONDS: Final = 0.25
 """Seconds that a released ``send`` may take to return by itself; then it is cancelled."""
@@ -48,7 +48,7 @@ _INSTEAD: Final = {
 Data = str | bytes
 
 
-class Duplex:
+class Duplex(Watcher):
     """Both directions of one WebSocket, whose peer may receive nothing of a message for ``write_timeout`` seconds."""
 
     __slots__ = (
@@ -114,12 +114,9 @@ class Duplex:
 
     # What a ``Watch`` looks at
 
-    over = False
-    """See ``Watched``: until ``stop`` the peer's messages are received."""
-
     @property
     def stuck(self) -> bool:
-        """See ``Watched``."""
+        """See ``Watcher``."""
         return self._sending is not None and not self._disconnected
 
     def look(self) -> float:
@@ -129,12 +126,6 @@ class Duplex:
             self.timed_out = True
             self.give_up()
         return math.inf if self.gone else due(min(self._since, now), self._write_timeout)
-
-    def left(self) -> None:
-        """See ``Watcher``: ``departed`` has noticed it."""
-
-    def cancelled(self) -> None:
-        """See ``Watched``: so does ``give_up``."""
 
     @property
     def _discards(self) -> bool:

@@ -16,9 +16,10 @@ import trio
 from trioweb.ground.errors import ClientDisconnected, StreamTimeout
 from trioweb.ground.pace import Pace, due
 from trioweb.io.outbox import ENDED, Outbox
+from trioweb.io.transport import Watcher
 
 
-class Sending:
+class Sending(Watcher):
     """A response that is being sent: a ``Watcher`` of its client.
 
     Args:
@@ -73,16 +74,16 @@ class Sending:
 
     @property
     def over(self) -> bool:
-        """See ``Watched``."""
+        """See ``Watcher``."""
         return self.failure is not None or self.outbox.gone
 
     @property
     def stuck(self) -> bool:
-        """See ``Watched``."""
+        """See ``Watcher``."""
         return bool(self.outbox.sending)
 
     def cancelled(self) -> None:
-        """See ``Watched``: the producer may run in any nursery."""
+        """See ``Watcher``: the producer may run in any nursery."""
         self.interrupt()
         self.outbox.gone = True
         self.outbox.release()

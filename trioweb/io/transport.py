@@ -6,8 +6,9 @@ a plain server can do; one that can do more has a subclass (``trioweb.io.hyperco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -29,16 +30,32 @@ COUNTED: Final = 1024
 """The least bytes that a WebSocket's message counts: at most 64 messages are read ahead, however short they are."""
 
 
-class Watcher(Protocol):
-    """Is told of a client."""
+class Watcher:
+    """Is told of a client, and has time limits. No method blocks."""
+
+    __slots__ = ()
 
     def left(self) -> None:
-        """The client has disconnected. Does not block."""
-        ...
+        """The client has disconnected."""
 
     def look(self) -> float:
-        """Check time limits. Called soon, and then at the returned times, by trio's clock. Does not block."""
-        ...
+        """Check the time limits. Called soon, and then at the returned times, by trio's clock."""
+        return math.inf
+
+    # For a task that watches
+
+    @property
+    def over(self) -> bool:
+        """It has failed, or a time limit has ended it."""
+        return False
+
+    @property
+    def stuck(self) -> bool:
+        """A ``send`` has not returned. In it the server may be blocked on its full queue of messages."""
+        return False
+
+    def cancelled(self) -> None:
+        """A cancellation from outside: end it, and a ``send`` that is shielded from that."""
 
 
 async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:

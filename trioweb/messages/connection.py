@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import trio
 
+from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.cookies import parse_cookies
 from trioweb.ground.http.headers import Headers
@@ -158,3 +159,14 @@ class Connection:
         if self._state is None:
             self._state = State(**self.scope.get("state", {}))
         return self._state
+
+
+def media_type_of(connection: Connection) -> str:
+    """The media type of a request's body in lower case, or ``""``."""
+    return connection._field(b"content-type").decode("latin-1").partition(";")[0].strip().lower()
+
+
+def wrong_type(kind: str, *wanted: str) -> HTTPError:
+    """The 415 for a body of another content type."""
+    got = f"got {kind[:100]!r}" if kind else "got none"
+    return HTTPError(415, f"The content type must be {' or '.join(wanted)}, {got}.")

@@ -27,8 +27,9 @@ from trioweb.io.disk import ObjectFile, Readable, close_file, in_file_thread, re
 from trioweb.messages.limits import StreamOptions, make_stream
 from trioweb.messages.response import BODILESS, Response
 from trioweb.streams.closing import close_generator
-from trioweb.streams.sources import as_generator, from_thread, is_iterable
+from trioweb.streams.sources import as_generator, is_iterable
 from trioweb.streams.stream import ChunkMap
+from trioweb.streams.threaded import from_thread
 
 Chunks: TypeAlias = AsyncIterable[bytes] | Iterable[bytes]
 RangeSource: TypeAlias = Callable[[int, int], Chunks | Awaitable[Chunks]]

@@ -17,7 +17,7 @@ from trioweb.ground.http.multiparts import FORM_TYPE, MultipartReader, boundary_
 from trioweb.ground.http.parameters import CHARSETS, charset_of
 from trioweb.ground.values import json_decoder
 from trioweb.messages.body import BodyStream, JSONLines
-from trioweb.messages.connection import Application, Connection
+from trioweb.messages.connection import Application, Connection, media_type_of, wrong_type
 from trioweb.messages.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
 from trioweb.messages.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
 from trioweb.messages.origin import Origin
@@ -309,14 +309,3 @@ class Request(Connection):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
-
-
-def media_type_of(request: Request) -> str:
-    """The media type of a request's body in lower case, or ``""``."""
-    return request._field(b"content-type").decode("latin-1").partition(";")[0].strip().lower()
-
-
-def wrong_type(kind: str, *wanted: str) -> HTTPError:
-    """The 415 for a body of another content type."""
-    got = f"got {kind[:100]!r}" if kind else "got none"
-    return HTTPError(415, f"The content type must be {' or '.join(wanted)}, {got}.")

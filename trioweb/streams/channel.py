@@ -60,7 +60,7 @@ class ByteChannel:
     """Has one producer and one sender, both trio tasks, unless ``ThreadEnd`` gives the producer's end to a thread."""
 
     __slots__ = (
-        "_guard", "_room", "_sender", "_turn_at", "abort", "chunks", "closed", "failure", "limit", "mark", "nudged",
+        "_room", "_sender", "_turn_at", "abort", "chunks", "closed", "failure", "guard", "limit", "mark", "nudged",
         "on_room", "outcome", "piece", "waiting", "wanted", "writer",
     )  # fmt: skip
 
@@ -87,7 +87,7 @@ class ByteChannel:
         """Called when the sender has taken the chunks, for those that ``push`` has refused."""
         self.abort: Callable[[Exception], None] | None = None
         """Ends the stream with an error, without a wait for its client."""
-        self._guard: threading.Condition | nullcontext[None] = _UNGUARDED
+        self.guard: threading.Condition | nullcontext[None] = _UNGUARDED
         # The task of the sender while it waits: smaller than a parking lot, since most of thousands of streams wait.
         self._sender: trio.lowlevel.Task | None = None
         self._room: trio.lowlevel.ParkingLot | None = None  # a producer waits for room: made on first use
@@ -185,7 +185,7 @@ class ByteChannel:
 
     def must_wait(self) -> bool:
         """Whether to await ``sleep`` next: the loop of ``wait``, for callers that save its frame."""
-        with self._guard:
+        with self.guard:
             self.wanted = not (self.ready or self.nudged)
             if not self.wanted:
                 return False
@@ -199,7 +199,7 @@ class ByteChannel:
 
     def take(self) -> bytes:
         """Take all chunks, joined, but at most twice ``piece`` bytes; ``b""`` if there are none. Does not block."""
-        with self._guard as threaded:
+        with self.guard as threaded:
             data = self._cut()
             self._turn_at = perf_counter()
             self.mark = 0
@@ -259,7 +259,7 @@ class ByteChannel:
 
     def close(self) -> None:
         """Take nothing more: a producer that waits for room goes on, to its next checkpoint. Does not block."""
-        with self._guard as threaded:
+        with self.guard as threaded:
             self.closed = True
             forget(self.failure)
             self.failure = None
@@ -272,54 +272,4 @@ class ByteChannel:
         if self._room is not None:
             self._room.unpark_all()
         if threaded:
-            cast("threading.Condition", self._guard).notify_all()
-
-
-class ThreadEnd:
-    """The producer's end of a channel in a worker thread. Make it in a trio task, before the thread starts."""
-
-    __slots__ = ("_blocked", "_channel", "_condition", "_lock", "_stopped", "_token")
-
-    def __init__(self, channel: ByteChannel) -> None:
-        self._channel = channel
-        self._stopped = False
-        self._blocked: int | None = None  # the thread's identifier, while it waits
-        self._token = trio.lowlevel.current_trio_token()
-        # Guards the chunks from now on: a thread holds it for an append, the sender for a join.
-        self._lock = threading.Lock()
-        self._condition = channel._guard = threading.Condition(self._lock)
-
-    def put(self, data: bytes) -> bool:
-        """Append, and block this thread until there is room. Returns ``False`` if the stream has ended: then return."""
-        channel = self._channel
-        size = len(data)
-        with self._lock:
-            channel.chunks.append(data)
-            channel.waiting = waiting = channel.waiting + (size if size > SMALLEST else SMALLEST)  # noqa: FURB136
-            wanted, channel.wanted = channel.wanted, False
-        if wanted:  # without the lock, or the sender would wait for it as soon as it wakes
-            self._token.run_sync_soon(channel.wake_sender)
-        if waiting > channel.limit:
-            self._wait_for_room()
-        return not (self._stopped or channel.closed)
-
-    def _wait_for_room(self) -> None:
-        with self._condition:
-            self._blocked = threading.get_ident()
-            while self._channel.waiting > self._channel.limit and not self._over:
-                self._condition.wait()
-            self._blocked = None
-
-    def waits_in(self) -> int | None:
-        """The identifier of the thread, while it waits for the sender to make room."""
-        return self._blocked if self._channel.waiting > self._channel.limit and not self._over else None
-
-    @property
-    def _over(self) -> bool:
-        return self._stopped or self._channel.closed
-
-    def stop(self) -> None:
-        """Have the next ``put`` of the thread return ``False``. Called in the event loop."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify_all()
+            cast("threading.Condition", self.guard).notify_all()

@@ -20,7 +20,8 @@ from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_
 from trioweb.ground.http.events import PING
 from trioweb.io.threads import in_thread
 from trioweb.streams.closing import close_generator
-from trioweb.streams.sources import FILE_CHUNK, as_generator, framed, from_thread, with_pings
+from trioweb.streams.sources import FILE_CHUNK, as_generator, framed, with_pings
+from trioweb.streams.threaded import from_thread
 
 SYNC_BUFFER: Final = 65536
 """Bytes that are buffered between the worker thread of a sync iterable and the generator."""

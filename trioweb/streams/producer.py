@@ -22,8 +22,9 @@ from trioweb.streams.channel import ByteChannel, Outcome
 from trioweb.streams.closing import close_generator, close_generators
 from trioweb.streams.driver import First, drive, encoded, first_chunk
 from trioweb.streams.feed import Feed
-from trioweb.streams.sources import as_generator, fill_from_thread, framed, from_thread, is_iterable, mapped, with_pings
+from trioweb.streams.sources import as_generator, framed, is_iterable, mapped, with_pings
 from trioweb.streams.stream import Stream
+from trioweb.streams.threaded import fill_from_thread, from_thread
 
 TASK: Final = "a stream's producer"
 """The name of the task: one string for all of them."""

@@ -9,11 +9,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
-from trioweb.ground.chunks import Encoder
-from trioweb.ground.errors import forget
-from trioweb.io.threads import in_thread, thread_work
-from trioweb.streams.channel import ByteChannel, Outcome, ThreadEnd
-from trioweb.streams.closing import close_generator, close_iterator, close_unused
+from trioweb.streams.closing import close_generator, close_unused
 
 FILE_CHUNK: Final = 65536
 """Bytes of one read of a file, which is one call of a worker thread."""
@@ -90,110 +86,6 @@ async def _each(items: Iterable[object]) -> AsyncGenerator[object, None]:
 def is_channel(source: object) -> bool:
     """Whether tasks may send to a source: a memory channel or receive stream, or one with their methods."""
     return hasattr(source, "aclose") and (hasattr(source, "receive") or hasattr(source, "receive_some"))
-
-
-async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
-    """Iterate an iterable in one worker thread, from start to close, and put its chunks into ``channel``.
-
-    A cancellation takes effect at the thread's next chunk, and is raised when the thread has ended: the iterable is
-    never closed while it runs.
-    """
-    end, work = ThreadEnd(channel), thread_work()
-    failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_when_cancelled, end)
-            try:
-                with work.known(end.waits_in):
-                    await in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-    except BaseException:  # a cancellation replaces the failure
-        forget(failure)
-        failure = None
-        raise
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure
-
-
-async def _stop_when_cancelled(end: ThreadEnd) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        end.stop()
-
-
-def _drain(iterable: Iterable[object], put: Callable[[bytes], bool], encoder: Encoder) -> None:
-    iterator = iter(iterable)
-    try:
-        for chunk in iterator:
-            if not put(_encoded(iterator, chunk, encoder)):
-                return
-    except _Ended:
-        return
-    finally:
-        close_iterator(iterator)
-
-
-class _Ended(Exception):
-    """A generator has returned after an error was thrown into it."""
-
-
-def _encoded(iterator: Any, chunk: object, encoder: Encoder) -> bytes:
-    # An encoding error is raised at the generator's `yield`; it may go on with another chunk.
-    while True:
-        try:
-            return encoder.first(chunk)
-        except Exception as error:
-            wrong = encoder.explain(chunk, error)
-        try:
-            if not hasattr(iterator, "throw"):
-                raise wrong
-            chunk = iterator.throw(wrong)
-        except StopIteration:
-            raise _Ended from None
-        finally:
-            del wrong
-
-
-async def from_thread(iterable: Iterable[object], encoder: Encoder, limit: int) -> AsyncGenerator[bytes, None]:
-    """The encoded chunks of an iterable that a worker thread iterates; buffered chunks are joined."""
-    channel = ByteChannel(limit)
-    left = False
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fill_and_finish, iterable, channel, encoder)
-            while not left:
-                await channel.wait()
-                data = channel.take()
-                if not data and channel.outcome is not Outcome.RUNNING:
-                    break
-                try:
-                    yield data
-                except GeneratorExit:  # must not pass through the nursery, which would wrap it in a group
-                    left = True
-            nursery.cancel_scope.cancel()
-        if not left:
-            channel.raise_failure()
-    finally:
-        channel.close()
-
-
-async def fill_and_finish(iterable: Iterable[object], channel: ByteChannel, encoder: Encoder) -> None:
-    """Run ``fill_from_thread`` as a task; its failure is a value in the channel."""
-    outcome, failure = Outcome.INTERRUPTED, None
-    try:
-        await fill_from_thread(iterable, channel, encoder)
-        outcome = Outcome.FINISHED
-    except Exception as error:
-        outcome, failure = Outcome.FAILED, error
-    finally:
-        channel.finish(outcome, failure)
-        del failure
 
 
 async def with_pings(chunks: AsyncGenerator[bytes, None], seconds: float, ping: bytes) -> AsyncGenerator[bytes, None]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
+from trioweb.io.transport import Watcher
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.streams import RECEIVE_SIZE
 
 
-class Watcher:
+class Counter(Watcher):
     """Counts."""
 
     def __init__(self) -> None:
@@ -23,10 +22,6 @@ class Watcher:
     def left(self) -> None:
         """Count."""
         self.left_count += 1
-
-    def look(self) -> float:
-        """Nothing is due."""
-        return math.inf
 
 
 async def test_who_reads_can_be_woken_and_loses_nothing(pair: tuple[Wire, trio.SocketStream]) -> None:
@@ -75,7 +70,7 @@ async def test_a_client_that_left_is_seen_by_who_reads(pair: tuple[Wire, trio.So
 async def test_a_client_that_leaves_is_told_of(pair: tuple[Wire, trio.SocketStream]) -> None:
     """With a poller, whoever watches hears of it though nobody reads; once nobody watches, nobody hears."""
     wire, client = pair
-    watcher = Watcher()
+    watcher = Counter()
     wire.watch(watcher)
     await client.send_all(b"more")
     await trio.testing.wait_all_tasks_blocked()
@@ -90,7 +85,7 @@ async def test_one_that_has_left_is_told_of_at_once(pair: tuple[Wire, trio.Socke
     wire, client = pair
     await client.send_eof()
     await trio.testing.wait_all_tasks_blocked()
-    watcher = Watcher()
+    watcher = Counter()
     wire.watch(watcher)
     assert watcher.left_count == wire.is_watched
 
@@ -98,7 +93,7 @@ async def test_one_that_has_left_is_told_of_at_once(pair: tuple[Wire, trio.Socke
 async def test_nobody_watches_any_more(pair: tuple[Wire, trio.SocketStream]) -> None:
     """Where nobody watches, a client that says it will send no more can still be answered."""
     wire, client = pair
-    watcher = Watcher()
+    watcher = Counter()
     wire.watch(watcher)
     wire.watch(None)
     await client.send_all(b"last words")
