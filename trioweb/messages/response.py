@@ -30,14 +30,10 @@ from trioweb.ground.http.trailers import Trailers, check_trailers
 from trioweb.io.outbox import check_status
 from trioweb.messages.limits import StreamOptions, check_options, make_stream
 from trioweb.streams.sources import is_iterable
-from trioweb.streams.stream import ChunkMap, Stream
+from trioweb.streams.stream import STREAM_HEADERS, ChunkMap, Stream
 
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110, section 15)."""
-
-
-STREAM_HEADERS: Final = ((b"incremental", b"?1"), (b"x-accel-buffering", b"no"))
-"""Ask proxies to pass each chunk on, and a slow client's pace back: RFC 10036, and nginx's own field."""
 _KNOWN_TYPES: Final = {
     media_type: (b"content-type", media_type.encode())
     for media_type in (TEXT_TYPE, BYTES_TYPE, JSON_TYPE, HTML_TYPE, JSON_LINES_TYPE, EVENTS_TYPE, CSV_TYPE)
@@ -244,8 +240,7 @@ class Response:
         self.set_cookie(key, "", 0, EPOCH, path, domain, secure, httponly, samesite, partitioned)
 
     def __repr__(self) -> str:
-        kind = self.headers.get("content-type", "")
-        about = f"{self.status_code} {kind}".rstrip()
+        about = f"{self.status_code} {self.headers.get('content-type', '')}".rstrip()
         if self._stream is None:
             return f"<{type(self).__name__} {about}, {len(self._body)} bytes>"
         source = self._stream.source

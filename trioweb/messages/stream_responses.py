@@ -66,11 +66,11 @@ class StreamingResponse(Response, Generic[T_co]):
         self._set_up_stream(content, status_code, headers, media_type, options)
 
 
-class JSONLinesResponse(Response, Generic[T_co]):
-    """A stream of JSON lines (``application/x-ndjson``): JSON values, dataclasses or Structs."""
+class _JSONItemsResponse(Response, Generic[T_co]):
+    """A stream of JSON values, each encoded by itself."""
 
     __slots__ = ()
-    media_type = JSON_LINES_TYPE
+    _encode = staticmethod(encode_json_line)
 
     def __init__(
         self,
@@ -80,28 +80,25 @@ class JSONLinesResponse(Response, Generic[T_co]):
         media_type: str | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
-        _need_iterable("JSONLinesResponse", items)
-        self._set_up(None, make_stream(items, encode_json_line, options), status_code, headers, media_type)
+        _need_iterable(type(self).__name__, items)
+        self._set_up(None, make_stream(items, self._encode, options), status_code, headers, media_type)
 
 
-class JSONSeqResponse(Response, Generic[T_co]):
+class JSONLinesResponse(_JSONItemsResponse[T_co]):
+    """A stream of JSON lines (``application/x-ndjson``): JSON values, dataclasses or Structs."""
+
+    __slots__ = ()
+    media_type = JSON_LINES_TYPE
+
+
+class JSONSeqResponse(_JSONItemsResponse[T_co]):
     """A JSON text sequence (RFC 7464, ``application/json-seq``): JSON values, each behind a record separator, so that
     a reader finds the next one behind one that is damaged.
     """
 
     __slots__ = ()
     media_type = JSON_SEQ_TYPE
-
-    def __init__(
-        self,
-        items: AsyncIterable[T_co] | Iterable[T_co],
-        status_code: int = 200,
-        headers: HeaderSource | None = None,
-        media_type: str | None = None,
-        **options: Unpack[StreamOptions],
-    ) -> None:
-        _need_iterable("JSONSeqResponse", items)
-        self._set_up(None, make_stream(items, encode_json_record, options), status_code, headers, media_type)
+    _encode = staticmethod(encode_json_record)
 
 
 class MultipartStreamResponse(Response):

@@ -17,6 +17,8 @@ PING_SECONDS: Final = 15.0
 """Seconds without an event after which a ping is sent: less than the 60 s after which proxies close a connection."""
 NO_STORE: Final = "no-store"
 """The ``cache-control`` of events."""
+STREAM_HEADERS: Final = ((b"incremental", b"?1"), (b"x-accel-buffering", b"no"))
+"""Ask proxies to pass each chunk on, and a slow client's pace back: RFC 10036, and nginx's own field."""
 AtStop: TypeAlias = Literal["end", "finish"]
 
 
