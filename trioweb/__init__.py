@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trioweb.app.app import App
     from trioweb.app.router import Route, Router
     from trioweb.app.static import StaticFiles
+    from trioweb.ground.encoding import nan_as_null
     from trioweb.ground.errors import (
         ClientDisconnected,
         ContentLengthError,
@@ -93,6 +94,7 @@ __all__ = [
     "UploadFile",
     "WebSocket",
     "WebSocketDisconnect",
+    "nan_as_null",
 ]
 
 _FOLDERS = ("middleware", "streams")
@@ -100,6 +102,7 @@ _HOMES = {
     "app.app": "App",
     "app.router": "Route Router",
     "app.static": "StaticFiles",
+    "ground.encoding": "nan_as_null",
     "ground.errors": "ClientDisconnected ContentLengthError HTTPError InputError RouteError StreamTimeout "
     "WebSocketDisconnect",
     "ground.http.events": "ServerSentEvent",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from trioweb.ground.foreign import as_plain
+from trioweb.ground.encoding import NULL, NotFiniteError, encode_unchecked, refuse_nan
 from trioweb.ground.http.events import ServerSentEvent, as_event
 
 T = TypeVar("T")
@@ -31,9 +31,6 @@ CSV_TYPE = "text/csv; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
-
-
-encode_json: Encode = msgspec.json.Encoder(enc_hook=as_plain).encode
 
 
 class WrongChunk(TypeError):
@@ -65,17 +62,23 @@ def _encode_event(chunk: object) -> bytes:
 def _encode_json_chunk(chunk: object) -> bytes:
     if chunk.__class__ is not dict and isinstance(chunk, (str, bytes, bytearray, memoryview, ServerSentEvent)):
         raise WrongChunk
-    return encode_json(chunk) + b"\n"
+    data = encode_unchecked(chunk)
+    if data.find(NULL) >= 0:
+        refuse_nan(chunk, data)
+    return data + b"\n"
 
 
 def encode_json_line(item: object) -> bytes:
     """Encode a JSON value, also a ``str``, as a line."""
-    return encode_json(item) + b"\n"
+    data = encode_unchecked(item)
+    if data.find(NULL) >= 0:
+        refuse_nan(item, data)
+    return data + b"\n"
 
 
 def encode_json_record(item: object) -> bytes:
     """Encode a JSON value as a record of a JSON text sequence (RFC 7464): behind a record separator."""
-    return b"\x1e" + encode_json(item) + b"\n"
+    return b"\x1e" + encode_json_line(item)
 
 
 def encode_any_event(item: object) -> bytes:
@@ -137,6 +140,8 @@ class Encoder:
 
     def explain(self, chunk: object, error: Exception) -> Exception:
         """The exception to raise at the ``yield`` of a chunk that ``encode`` refused."""
+        if isinstance(error, NotFiniteError):
+            return NotFiniteError(f"{self.where}: {error}")
         if not isinstance(error, TypeError):
             return error
         got = type(chunk).__qualname__

@@ -96,10 +96,20 @@ def as_plain(value: object) -> object:
     return encoder_of(cls)(value)
 
 
+def as_built(value: object) -> object:
+    """As ``as_plain``, but with the numbers of a model as they are, where its JSON has ``null``; ``None`` for JSON."""
+    if isinstance(value, msgspec.Raw):
+        return None
+    serializer = getattr(type(value), "__pydantic_serializer__", None)
+    return as_plain(value) if serializer is None else serializer.to_python(value, mode="json", by_alias=True)
+
+
 @lru_cache(KEPT)
 def encoder_of(cls: type) -> Convert:
     """How the objects of a class are encoded."""
     if serializer := getattr(cls, "__pydantic_serializer__", None):
+        if "'ser_json_inf_nan': 'constants'" in repr(getattr(cls, "__pydantic_core_schema__", "")):  # anywhere in it
+            return _refuse_constants
         return lambda value: msgspec.Raw(serializer.to_json(value, by_alias=True))
     taught = taught_of(cls)
     if taught is not None and taught.encode is not None:
@@ -117,10 +127,21 @@ def encoder_of(cls: type) -> Convert:
     return _refuse
 
 
+def _refuse_constants(value: object) -> object:
+    raise TypeError(
+        f"{type(value).__qualname__} is configured to send NaN, which is not JSON: write ser_json_inf_nan='strings', "
+        "or leave it out"
+    )
+
+
 def is_json_value(value: object) -> bool:
     """Whether a value is one JSON value by itself, and no series of them: an object, or what is written as text."""
     cls: type = type(value)
-    known = isinstance(value, (msgspec.Struct, Enum, Mapping)) or is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")
+    known = (
+        isinstance(value, (msgspec.Struct, msgspec.Raw, Enum, Mapping))
+        or is_dataclass(cls)
+        or hasattr(cls, "__attrs_attrs__")
+    )
     return known or encoder_of(cls) not in {_refuse, list}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trioweb.ground.chunks import HTML_TYPE, encode_json
+from trioweb.ground.chunks import HTML_TYPE
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.errors import Fault, phrase_of
 
 PROBLEM_TYPE = "application/problem+json"

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias, TypedDict
 
 import msgspec
 
-from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE, encode_json
+from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE
+from trioweb.ground.encoding import NULL, encode_unchecked, refuse_nan
 from trioweb.ground.errors import RouteError
 from trioweb.ground.foreign import is_json_value
 from trioweb.ground.http.asgi import PathParams
@@ -273,7 +274,9 @@ def _refused(value: object, label: str) -> TypeError:
 
 def _json(value: object, label: str) -> Response:
     try:
-        body = encode_json(value)
+        body = encode_unchecked(value)
+        if body.find(NULL) >= 0:
+            refuse_nan(value, body)
     except (TypeError, ValueError) as error:
         hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error

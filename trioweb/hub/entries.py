@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from trioweb.ground.chunks import BYTES_LIKE, encode_json
+from trioweb.ground.chunks import BYTES_LIKE
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.http.events import ServerSentEvent
 
 GAP, JOIN, LEAVE = "gap", "join", "leave"

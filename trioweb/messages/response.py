@@ -21,9 +21,9 @@ from trioweb.ground.chunks import (
     JSON_TYPE,
     TEXT_TYPE,
     encode_any,
-    encode_json,
     encode_markup,
 )
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.http.cookies import EPOCH, SameSite, format_cookie, needs_httponly, needs_secure
 from trioweb.ground.http.headers import Headers, HeaderSource
 from trioweb.ground.http.trailers import Trailers, check_trailers

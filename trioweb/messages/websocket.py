@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 import trio
 
 from trioweb.ground.annotations import Annotation
-from trioweb.ground.chunks import encode_json
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.errors import HTTPError, InputError, WebSocketDisconnect
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams, Scope

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from math import isfinite
+from typing import Any, Final
 
+from trioweb.ground.encoding import NotFiniteError
 from trioweb.ground.problems import PROBLEM_TYPE
 from trioweb.ground.templates import Converter
 from trioweb.handlers.endpoint import WEBSOCKET
@@ -78,9 +80,25 @@ def describe(routes: Iterable[Described], mounts: Sequence[str], title: str, ver
         document["x-websockets"] = sorted(sockets, key=lambda socket: str(socket["path"]))
     if mounts:
         document["x-mounts"] = sorted(mounts)
-    written = plain(document)
+    try:
+        written = plain(document)
+    except NotFiniteError:  # a default of infinity, for instance
+        written = plain(_finite(document))
     assert isinstance(written, dict)  # noqa: S101 - as it was before
     return written
+
+
+def _finite(part: Any) -> Any:
+    """A part of a document without the members that have a number which JSON has not."""
+    if isinstance(part, dict):
+        return {key: _finite(each) for key, each in part.items() if not _is_infinite(each)}
+    return [_finite(each) for each in part] if isinstance(part, (list, tuple)) else part
+
+
+def _is_infinite(part: object) -> bool:
+    if isinstance(part, (list, tuple)):
+        return any(map(_is_infinite, part))
+    return isinstance(part, float) and not isfinite(part)
 
 
 def _paths(routes: Sequence[Described], writer: Writer) -> Schema:

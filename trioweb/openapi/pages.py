@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from trioweb.ground.chunks import encode_json
+from trioweb.ground.encoding import encode_json
 from trioweb.handlers.signatures import Function
 from trioweb.messages.files import FileResponse
 from trioweb.messages.request import Request

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union,
 import msgspec
 
 from trioweb.ground.annotations import Annotation, is_union, members_of, parts_of
-from trioweb.ground.chunks import encode_json
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.foreign import adapter_of, by_pydantic, is_pydantic, taught_of
 from trioweb.messages.uploads import UploadFile
 

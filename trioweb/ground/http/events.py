@@ -8,13 +8,11 @@ from typing import Any
 
 import msgspec
 
-from trioweb.ground.foreign import as_plain
+from trioweb.ground.encoding import encode_json
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 PING = b": ping\n\n"
 """A comment: clients ignore it, and proxies see that the connection is used."""
-
-_json = msgspec.json.Encoder(enc_hook=as_plain).encode
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
@@ -56,7 +54,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
         if self.retry is not None:
             lines.append(f"retry: {self.retry}")
         if self.data is not None:
-            text = self.data if isinstance(self.data, str) else _json(self.data).decode()
+            text = self.data if isinstance(self.data, str) else encode_json(self.data).decode()
             lines += [f"data: {line}" for line in _LINE_END.split(text)]
         return "\n".join([*(lines or [":"]), "\n"]).encode()
 
