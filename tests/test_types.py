@@ -261,6 +261,50 @@ def test_a_condition_that_pydantic_would_not_check() -> None:
         echo_of(Annotated[dict[str, Any] | Unknown, pydantic.Field()])
 
 
+STRICT: pydantic.TypeAdapter[list[int]] = pydantic.TypeAdapter(
+    list[Annotated[int, pydantic.Field(ge=1)]], config=pydantic.ConfigDict(strict=True)
+)
+
+
+async def test_an_adapter_validates() -> None:
+    """A ``TypeAdapter`` noted for an input validates it as it is configured, alone or in ``request.json``."""
+    app = echo_of(Annotated[list[int], Body, STRICT])
+
+    @app.post("/request")
+    async def by_hand(request: Request) -> Any:
+        strict: Any = Annotated[list[int], STRICT]
+        return await request.json(strict)
+
+    for path in ("/", "/request"):
+        assert (await ask(app, "POST", path, json=[1, 2])).json() == [1, 2]
+        response = await ask(app, "POST", path, json=["1", 0])
+        assert [fault["loc"] for fault in response.json()["errors"]] == [["body", 0], ["body", 1]]
+    query = echo_of(Annotated[list[int], Query, pydantic.TypeAdapter(list[Annotated[int, pydantic.Field(ge=1)]])])
+    assert (await ask(query, "POST", "/?it=1&it=2")).json() == [1, 2]
+    assert (await ask(query, "POST", "/?it=0")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[list[int], Body, STRICT, pydantic.Field(max_length=2)],
+        Annotated[list[Annotated[int, pydantic.TypeAdapter(pydantic.PositiveInt)]], Body],
+        Annotated[list[Annotated[int, msgspec.Meta(ge=1)]], Body, STRICT],
+    ],
+)
+def test_an_adapter_that_would_not_be_asked(annotation: Any) -> None:
+    """An adapter within a type, and a condition beside an adapter, would not be checked: they are errors."""
+    with pytest.raises(RouteError, match=r"would not be checked|means nothing here|does not know msgspec.Meta"):
+        echo_of(annotation)
+
+
+@pytest.mark.parametrize("key", [(1, 2), None])
+def test_keys_that_are_no_text(key: Any) -> None:
+    """A dict whose keys have no text is a TypeError."""
+    with pytest.raises(TypeError, match="is unsupported"):
+        JSONResponse({key: 1})
+
+
 class Unknown:
     """A class that nobody knows."""
 

@@ -114,10 +114,10 @@ def encoder_of(cls: type) -> Convert:
     taught = taught_of(cls)
     if taught is not None and taught.encode is not None:
         return taught.encode
-    plain: tuple[Convert, ...] = (str, int, float, dict, list)  # whose subclasses msgspec refuses
+    plain: tuple[Any, ...] = (str, int, float, dict, list)  # whose subclasses msgspec refuses
     for each in plain:
-        if issubclass(cls, each):  # type: ignore[arg-type]
-            return each
+        if issubclass(cls, each):
+            return _refuse if cls is each else each  # the key of a dict
     if cls.__module__.startswith("sqlalchemy.") and hasattr(cls, "_mapping"):
         return lambda row: dict(row._mapping)
     if issubclass(cls, Mapping):
@@ -137,12 +137,8 @@ def _refuse_constants(value: object) -> object:
 def is_json_value(value: object) -> bool:
     """Whether a value is one JSON value by itself, and no series of them: an object, or what is written as text."""
     cls: type = type(value)
-    known = (
-        isinstance(value, (msgspec.Struct, msgspec.Raw, Enum, Mapping))
-        or is_dataclass(cls)
-        or hasattr(cls, "__attrs_attrs__")
-    )
-    return known or encoder_of(cls) not in {_refuse, list}
+    known = isinstance(value, (msgspec.Struct, msgspec.Raw, Enum, Mapping)) or hasattr(cls, "__attrs_attrs__")
+    return known or is_dataclass(cls) or encoder_of(cls) not in {_refuse, list}
 
 
 def _refuse(value: object) -> object:
@@ -161,7 +157,16 @@ def is_pydantic(cls: object) -> bool:
 
 def is_checked(note: object) -> bool:
     """Whether pydantic checks a note in ``Annotated``."""
-    return type(note).__module__.partition(".")[0] in _NOTES
+    return type(note).__module__.partition(".")[0] in _NOTES and not _is_adapter(note)
+
+
+def _is_adapter(note: object) -> bool:
+    return type(note).__name__ == "TypeAdapter" and type(note).__module__.startswith("pydantic.")
+
+
+def adapter_in(annotation: Annotation) -> TypeAdapter[Any] | None:
+    """The ``TypeAdapter`` that a user has noted for a whole type: it validates the values, whatever the type says."""
+    return next(filter(_is_adapter, getattr(annotation, "__metadata__", ())), None)
 
 
 def by_pydantic(annotation: Annotation) -> bool:
@@ -173,6 +178,8 @@ def by_pydantic(annotation: Annotation) -> bool:
         Exception: whatever evaluating the annotation of a field raises.
     """
     found = False
+    if adapter_in(annotation) is not None:
+        return True
     for part in parts_of(annotation):
         cls: object = get_origin(part) or part
         if isinstance(cls, type) and (issubclass(cls, msgspec.Struct) or hasattr(cls, "__attrs_attrs__")):
@@ -241,8 +248,11 @@ class Adapter:
         except ModuleNotFoundError:
             raise TypeError(f"{annotation} has a condition that only pydantic checks, which is not installed") from None
         self.type = annotation
+        given = adapter_in(annotation)
+        if given is not None and (others := [note for note in annotation.__metadata__ if note is not given]):
+            raise TypeError(f"a TypeAdapter validates alone, and {others[0]!r} would not be checked: write it in there")
         try:
-            self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+            self.adapter: TypeAdapter[Any] = given or TypeAdapter(annotation)
         except Exception as error:
             raise TypeError(f"pydantic cannot validate it: {error}") from error
 

@@ -25,7 +25,15 @@ from trioweb.ground.annotations import (
     parts_of,
     resolved,
 )
-from trioweb.ground.foreign import adapter_of, by_pydantic, from_plain, is_checked, is_decodable, is_pydantic
+from trioweb.ground.foreign import (
+    adapter_in,
+    adapter_of,
+    by_pydantic,
+    from_plain,
+    is_checked,
+    is_decodable,
+    is_pydantic,
+)
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], object]
@@ -89,10 +97,10 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
     Raises:
         TypeError: if msgspec cannot make such values, or would construct one of the classes wrongly.
     """
-    pydantic_checks = by_pydantic(annotation)
+    pydantic_checks, given = by_pydantic(annotation), adapter_in(annotation)
     for part in parts_of(annotation):
         for note in getattr(part, "__metadata__", ()):
-            if is_foreign(note) and not (pydantic_checks and is_checked(note)):
+            if is_foreign(note) and note is not given and not (pydantic_checks and is_checked(note)):
                 raise TypeError(means_nothing(note))
             if pydantic_checks and isinstance(note, msgspec.Meta):
                 raise TypeError(f"pydantic validates it, and does not know {note!r}: write pydantic.Field(...)")
