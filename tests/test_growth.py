@@ -433,6 +433,7 @@ PARSERS: Final[dict[str, Parser]] = {
 }  # fmt: skip
 
 NEVER: Final[dict[str, str]] = {
+    "ground.encoding._NOT_FINITE": "matches 3 bytes",
     "ground.templates._PARAMETER": "reads templates of routes, which the program has",
     "ground.templates._pattern": "is made of a template; texts are bounded by MATCH_STEPS, see test_templates",
     "ground.traces._INSTALLED": "reads names of source files",

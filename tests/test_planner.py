@@ -476,7 +476,7 @@ _circle.__annotations__["it"] = Annotated[int, Provide(_circle)]
         (Annotated[int | None, msgspec.Meta(ge=1)], "cannot be an input: Can only set `ge` on a numeric type"),
         (Annotated[Item, Header], "has fields: they come from a body, a query string or a form, not from a header"),
         (Annotated[Item, Cookie], "has fields: they come from"),
-        (Annotated[list[Item], Query], "has fields: they come from"),
+        (Annotated[list[Item], Query], "is a list or a union of objects, which only JSON can say: write Body there"),
         (Annotated[list[int], Cookie], "is a list, and of a cookie there is one value"),
         (Annotated[int, Provide(5)], "Provide takes a function, got int"),  # type: ignore[arg-type]
         (Annotated[int, Provide(_sync_generator)], "_sync_generator yields: make it an async def"),

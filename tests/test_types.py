@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import enum
 import ipaddress
 import json
@@ -10,8 +11,9 @@ import subprocess
 import sys
 from collections import ChainMap, UserDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, NotRequired, TypeVar
 
 import attrs
 import msgspec
@@ -23,6 +25,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from trioweb import (
     App,
     Body,
+    CSVResponse,
     EventStreamResponse,
     Form,
     JSONLinesResponse,
@@ -75,6 +78,44 @@ class Dog(pydantic.BaseModel):
 
 Pet = Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
 CAT, DOG = {"kind": "cat", "lives": 9}, {"kind": "dog", "barks": True}
+
+
+class Tree(pydantic.BaseModel):
+    """A model within itself."""
+
+    kids: list[Tree] = []
+
+
+@attrs.frozen(kw_only=True)
+class Gate:
+    """A class of attrs that checks its fields."""
+
+    a: int = attrs.field(validator=attrs.validators.ge(0))
+    tags: list[str] = attrs.Factory(list)
+
+
+class Patch(msgspec.Struct):
+    """What is changed of something: what was not sent is told from null."""
+
+    name: str | msgspec.UnsetType | None = msgspec.UNSET
+    count: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Partial(TypedDict):
+    """Not all of it must be there."""
+
+    a: int
+    b: NotRequired[str]
+
+
+class Access(enum.Flag):
+    """What may be done."""
+
+    READ = 1
+    WRITE = 2
+
+
+Number = NewType("Number", int)
 
 
 class Page(pydantic.BaseModel, Generic[T]):
@@ -198,6 +239,20 @@ def echo_of(annotation: Any) -> App:
         (Household, {"pets": [CAT, DOG]}, {"pets": [CAT, DOG]}),
         (Page[Pet], {"items": [CAT]}, {"items": [CAT]}),
         (pydantic.RootModel[list[int]], [1, 2], [1, 2]),
+        (Page[Page[int]], {"items": [{"items": [1]}]}, {"items": [{"items": [1]}]}),
+        (Tree, {"kids": [{"kids": []}]}, {"kids": [{"kids": []}]}),
+        (Annotated[pydantic.SecretStr, Body], "secret", "**********"),
+        (Annotated[pydantic.HttpUrl, Body], "http://example.org", "http://example.org/"),
+        (Gate, {"a": 1}, {"a": 1, "tags": []}),
+        (list[Gate], [{"a": 1, "tags": ["x"]}], [{"a": 1, "tags": ["x"]}]),
+        (Patch, {"name": None}, {"name": None}),
+        (Patch, {"count": 2}, {"count": 2}),
+        (Annotated[dict[str, object], Body], {"a": [1]}, {"a": [1]}),
+        (Partial, {"a": 1}, {"a": 1}),
+        (Annotated[Access, Body], 3, 3),
+        (Annotated[list[Decimal], Body], ["1.50"], ["1.50"]),
+        (Annotated[list[dt.timedelta], Body], ["PT90S"], ["PT90S"]),
+        (Annotated[Number, Body], 7, 7),
     ],
 )  # fmt: skip
 async def test_what_is_taken_is_given_back(annotation: Any, sent: Any, got: Any) -> None:
@@ -240,6 +295,47 @@ async def test_a_form_and_a_query_of_a_model() -> None:
     assert [fault["loc"] for fault in response.json()["errors"]] == [["form", "Name"], ["form", "price"]]
     response = await ask(echo_of(Annotated[Item, Query]), "POST", "/?Name=Tea&price=1&tags=a&tags=b")
     assert response.json() == {"Name": "tea", "price": 1.0, "tags": ["a", "b"]}
+
+
+class Names(pydantic.BaseModel):
+    """A list that clients send by several names."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+    names: list[str] = pydantic.Field(validation_alias=pydantic.AliasChoices("n", "name"))
+
+
+async def test_other_names_and_json_in_text() -> None:
+    """A list is found by each name that a model has for it; ``pydantic.Json`` is JSON in a text."""
+    for name in ("n", "name", "names"):
+        response = await ask(echo_of(Annotated[Names, Query]), "POST", f"/?{name}=a&{name}=b")
+        assert response.json() == {"names": ["a", "b"]}
+    assert (await ask(echo_of(pydantic.Json[list[int]]), "POST", "/?it=[1,2]")).json() == [1, 2]
+    response = await ask(echo_of(Annotated[pydantic.Json[dict[str, int]], Query]), "POST", "/?it=x")
+    assert response.json()["errors"][0]["loc"] == ["query", "it"]
+    assert (await ask(echo_of(Annotated[Patch, Query]), "POST", "/?count=+2")).json() == {"count": 2}
+    response = await ask(echo_of(int | msgspec.UnsetType), "POST", "/?it=2")
+    assert response.text == "2"
+
+
+@pytest.mark.parametrize("row", [Item(Name="a", price=1), Gate(a=1), Place(1)])
+async def test_rows_of_a_table(row: Any) -> None:
+    """Models, and objects of attrs, are rows of CSV whose columns are their fields."""
+    app = App()
+
+    @app.get("/")
+    async def table() -> CSVResponse:
+        return CSVResponse([row])
+
+    names = {"Item": "Name,price,tags", "Gate": "a,tags", "Place": "x"}
+    assert (await ask(app, "GET", "/")).text.partition("\r\n")[0] == names[type(row).__name__]
+
+
+@pytest.mark.parametrize("where", [Query, Form])
+@pytest.mark.parametrize("annotation", [Cat | Dog, Pet, list[Item]])
+def test_objects_that_text_cannot_tell_apart(annotation: Any, where: Any) -> None:
+    """A union or a list of objects in a form or a query string is an error when it is registered."""
+    with pytest.raises(RouteError, match="is a list or a union of objects, which only JSON can say: write Body there"):
+        echo_of(Annotated[annotation, where])
 
 
 async def test_a_field_of_pydantics_on_a_parameter() -> None:

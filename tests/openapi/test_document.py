@@ -642,3 +642,29 @@ def test_the_command_prints_it(
     document = check(json.loads(capsys.readouterr().out))
     assert document["info"] == {"title": "Tea", "version": "2"}
     assert list(document["paths"]) == ["/tea"]
+
+
+class Weight:
+    """A class that is taught without a schema."""
+
+
+class Parcel(msgspec.Struct):
+    """Something with values that nobody describes."""
+
+    weight: Weight
+    notes: dict[str, object]
+    count: int = 1
+
+
+def test_values_that_nobody_describes() -> None:
+    """A taught class without a schema, and ``object``, may be anything; the rest of a type with them is described."""
+    app = App()
+    app.add_type(Weight, encode=str, decode=lambda _: Weight())
+
+    @app.post("/")
+    async def send(parcel: Parcel) -> None: ...
+
+    properties = check(app.openapi())["components"]["schemas"]["Parcel"]["properties"]
+    assert properties["weight"] == {"title": "Weight"}
+    assert properties["notes"] == {"type": "object", "additionalProperties": {"title": "object"}}
+    assert properties["count"]["type"] == "integer"

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from trioweb.ground.encoding import NULL, NotFiniteError, encode_unchecked, refuse_nan
+from trioweb.ground.foreign import as_built
 from trioweb.ground.http.events import ServerSentEvent, as_event
+from trioweb.ground.models import is_pydantic
 
 T = TypeVar("T")
 
@@ -182,8 +184,9 @@ class _Echo:
 class CSVEncoder:
     """Encodes rows as CSV (RFC 4180: CRLF line ends, quotes where they are needed).
 
-    A row is a sequence, a mapping, a dataclass or a ``msgspec.Struct``. The last three have named columns: ``header``
-    gives the columns and their order, otherwise the first row with names does. A column that a row lacks is empty.
+    A row is a sequence, a mapping, or an object with fields, as a dataclass, a ``msgspec.Struct`` or a model. Mappings
+    and objects have named columns: ``header`` gives the columns and their order, otherwise the first row with names
+    does. A column that a row lacks is empty.
 
     Args:
         header: the first line: the names of the columns.
@@ -231,8 +234,12 @@ class CSVEncoder:
 
 
 def _fields_of(row: object) -> Mapping[str, object]:
+    if is_pydantic(type(row)):
+        row = as_built(row)
     if isinstance(row, Mapping):
         return row
+    if (attributes := getattr(type(row), "__attrs_attrs__", None)) is not None:
+        return {attribute.name: getattr(row, attribute.name) for attribute in attributes}
     if isinstance(row, msgspec.Struct):
         return {name: getattr(row, name) for name in row.__struct_fields__}
     if dataclasses.is_dataclass(row) and not isinstance(row, type):

@@ -7,7 +7,7 @@ general one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import lru_cache
@@ -18,8 +18,9 @@ from msgspec import inspect as types_of
 
 from trioweb.ground.annotations import Annotation, fields_of, is_union, members_of
 from trioweb.ground.errors import Fault, HTTPError, InputError
-from trioweb.ground.foreign import LONGEST, MOST, Unfit, from_plain
-from trioweb.ground.foreign import faults_of as pydantic_faults_of
+from trioweb.ground.foreign import from_plain
+from trioweb.ground.models import LONGEST, MOST, Unfit
+from trioweb.ground.models import faults_of as pydantic_faults_of
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ def fault_of(error: Exception, loc: Sequence[str | int]) -> Fault:
     """Translate an error of msgspec's.
 
     msgspec does not tell the keys of a dict: an input within a value of one is located at the dict, and the message
-    names the rest of the path.
+    names the rest of the path. ``all_faults`` finds the key.
 
     Args:
         error: the error.
@@ -152,17 +153,18 @@ class _Search:
 
 
 def _parts(value: object, annotation: Annotation) -> Iterator[tuple[str | int, object, Annotation]]:
-    """The parts of a value with a place and a type of their own: the fields of an object, the items of a list."""
+    """The parts of a value with a place and a type of their own: fields of an object, items of a list or a mapping."""
     origin: Annotation = get_origin(annotation)
     if origin is Annotated:
         annotation = annotation.__origin__
         origin = get_origin(annotation)
     if is_union(annotation):
         members = [member for member in members_of(annotation) if member is not type(None)]
-        if len(members) == 1:
+        members = members if len(members) == 1 else [member for member in members if _has_tag(value, member)]
+        if members:
             yield from _parts(value, members[0])
-    elif isinstance(value, list) and origin in _LISTS and len(get_args(annotation)) == 1:
-        yield from ((index, item, get_args(annotation)[0]) for index, item in enumerate(value))
+    elif origin is not None:
+        yield from _items(value, origin, get_args(annotation))
     elif isinstance(value, dict) and isinstance(annotation, type):
         fields, known = _fields_of(annotation)
         for name, required, kind in fields:
@@ -172,6 +174,22 @@ def _parts(value: object, annotation: Annotation) -> Iterator[tuple[str | int, o
                 yield name, _ABSENT, kind
         if known is not None:
             yield from ((name[:LONGEST], _UNKNOWN, None) for name in value if name not in known)
+
+
+def _items(value: object, origin: type, kinds: Sequence[Annotation]) -> Iterator[tuple[str | int, object, Annotation]]:
+    """The items of a list, a tuple or a mapping."""
+    if isinstance(value, dict) and origin in _DICTS:
+        yield from ((key[:LONGEST], item, kinds[1]) for key, item in value.items())
+    elif isinstance(value, list) and (origin in _LISTS or kinds[1:] == (...,)):
+        yield from ((index, item, kinds[0]) for index, item in enumerate(value))
+    elif isinstance(value, list) and origin is tuple:
+        yield from ((index, item, kind) for index, (item, kind) in enumerate(zip(value, kinds, strict=False)))
+
+
+def _has_tag(value: object, cls: Annotation) -> bool:
+    """Whether an object says that it is of a Struct, of those of a union."""
+    config = getattr(cls, "__struct_config__", None)
+    return isinstance(value, dict) and config is not None and value.get(config.tag_field, ...) == config.tag
 
 
 @lru_cache(KEPT)
@@ -189,6 +207,7 @@ def _fields_of(cls: type) -> tuple[list[tuple[str, bool, Annotation]], frozenset
 
 
 _LISTS: Final = (list, set, frozenset, Sequence, MutableSequence, AbstractSet, MutableSet)
+_DICTS: Final = (dict, Mapping, MutableMapping)
 _ABSENT: Final = object()
 _UNKNOWN: Final = object()
 

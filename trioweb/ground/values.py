@@ -25,15 +25,8 @@ from trioweb.ground.annotations import (
     parts_of,
     resolved,
 )
-from trioweb.ground.foreign import (
-    adapter_in,
-    adapter_of,
-    by_pydantic,
-    from_plain,
-    is_checked,
-    is_decodable,
-    is_pydantic,
-)
+from trioweb.ground.foreign import from_plain, is_decodable
+from trioweb.ground.models import adapter_in, adapter_of, by_pydantic, is_checked, is_json_text, is_pydantic
 
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], object]
@@ -109,7 +102,8 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
             if reason := _refusal(cls):
                 raise TypeError(reason)
             custom = not pydantic_checks and isinstance(types_of.type_info(cls), types_of.CustomType)
-            if custom and not is_decodable(cls):
+            anything = cls is msgspec.UnsetType or (cls is object and annotation is not object)
+            if custom and not anything and not is_decodable(cls):
                 raise TypeError(f"nothing that a client sends can be made into {cls.__qualname__}")
     if pydantic_checks:
         adapter_of(annotation)
@@ -120,6 +114,8 @@ def type_of(annotation: Annotation, *made_elsewhere: type) -> types_of.Type:
 
 def _info_of(annotation: Annotation) -> types_of.Type:
     """Describe a type that pydantic validates; of what msgspec refuses, as a union of models, only the outline."""
+    if is_json_text(annotation):
+        return types_of.StrType()
     try:
         return types_of.type_info(annotation)
     except TypeError:

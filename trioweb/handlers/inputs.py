@@ -97,6 +97,8 @@ def input_of(parameter: inspect.Parameter, where: str, key: str, shape: Shape, l
     """
     if shape.is_object and where != "body":
         if not shape.takes_form or where in {"path", "cookie", "header"}:
+            if where in {"query", "form"}:
+                raise RouteError(f"{label} is a list or a union of objects, which only JSON can say: write Body there")
             raise RouteError(f"{label} has fields: they come from a body, a query string or a form, not from a {where}")
         key = ""
     if shape.many and where in {"path", "cookie"}:

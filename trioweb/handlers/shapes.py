@@ -15,7 +15,7 @@ from msgspec import inspect as types_of
 from msgspec import structs
 
 from trioweb.ground.annotations import Annotation
-from trioweb.ground.foreign import Adapter, adapter_of, by_pydantic
+from trioweb.ground.models import Adapter, adapter_of, by_pydantic, fields_of_model
 from trioweb.ground.texts import clock_time, number, switch
 from trioweb.ground.values import leaves_out, type_of
 from trioweb.messages.uploads import UploadFile
@@ -138,7 +138,7 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         if isinstance(objects[0], types_of.DictType):
             rest = _shape(None, objects[0].value_type, depth=1)
         elif isinstance(objects[0], types_of.CustomType):
-            fields = {name: _shape(None, info, depth=1) for name, info in _fields_of_model(objects[0].cls)}
+            fields = {name: _shape(None, info, depth=1) for name, info in fields_of_model(objects[0].cls)}
         elif (described := getattr(objects[0], "fields", None)) is not None:
             fields = {field.encode_name: _shape(None, field.type, depth=1) for field in described}
     return Shape(
@@ -159,16 +159,6 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
 
 def _is_object(info: types_of.Type) -> bool:
     return isinstance(info, _OBJECTS) or (isinstance(info, types_of.CustomType) and hasattr(info.cls, "model_fields"))
-
-
-def _fields_of_model(cls: Any) -> Iterable[tuple[str, types_of.Type]]:
-    """The fields of a model of pydantic's, by the names that clients send."""
-    for name, field in cls.model_fields.items():
-        sent = field.validation_alias if isinstance(field.validation_alias, str) else field.alias or name
-        try:
-            yield sent, types_of.type_info(field.annotation)
-        except TypeError:
-            yield sent, types_of.AnyType()
 
 
 def _rewrites(flat: list[types_of.Type]) -> tuple[Callable[[str], object], ...]:

@@ -171,7 +171,7 @@ class CSVResponse(Response):
     """A table as CSV (RFC 4180), row by row.
 
     Args:
-        rows: an (a)sync iterable of sequences, mappings, dataclasses or Structs.
+        rows: an (a)sync iterable of sequences, mappings, or objects with fields: dataclasses, Structs, models.
         header: the first line, and the columns of rows with names; by default the names of the first such row.
         filename: a name to save it under.
         status_code: 200 to 999.

@@ -14,7 +14,8 @@ import msgspec
 
 from trioweb.ground.annotations import Annotation, is_union, members_of, parts_of
 from trioweb.ground.encoding import encode_json
-from trioweb.ground.foreign import adapter_of, by_pydantic, is_pydantic, taught_of
+from trioweb.ground.foreign import taught_of
+from trioweb.ground.models import adapter_of, by_pydantic, is_pydantic
 from trioweb.messages.uploads import UploadFile
 
 Schema: TypeAlias = dict[str, Any]
@@ -131,7 +132,7 @@ class Schemas:
         if cls in self._models:
             return self._models[cls]
         taught = taught_of(cls)
-        return {} if taught is None else dict(taught.schema)
+        return dict(taught.schema if taught else {}) or {"title": cls.__name__}  # msgspec refuses an empty one
 
     def resolve(self, schema: Schema) -> Schema:
         """A schema that is not a reference."""

@@ -39,7 +39,7 @@ def json_lines(items: AsyncIterable[object] | Iterable[object]) -> AsyncGenerato
 def csv_rows(
     rows: AsyncIterable[object] | Iterable[object], header: Iterable[str] | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """A table as CSV (RFC 4180): rows are sequences, mappings, dataclasses or Structs. Waits for ``rows``.
+    """A table as CSV (RFC 4180): rows are sequences, mappings, or objects with fields. Waits for ``rows``.
 
     Args:
         rows: the rows.
