@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 OURS, OUR_SERVER, BARE, STARLETTE = "trioweb", "trioweb-run", "bare", "starlette"
 UVICORN, GRANIAN, ROBYN, SPIKARD, NODE = "starlette-uvicorn", "starlette-granian", "robyn", "spikard", "node"
-FASTAPI, LITESTAR, QUART = "fastapi", "litestar", "quart-trio"
+FASTAPI, FASTAPI_UVICORN, LITESTAR, QUART = "fastapi", "fastapi-uvicorn", "litestar", "quart-trio"
 
 HYPERCORN_SERVER = ("-m", "hypercorn", "-k", "trio", "--bind", "127.0.0.1:{port}", "{target}")
 OWN_SERVER = ("-m", "trioweb", "run", "--bind", "127.0.0.1:{port}", "{target}")
@@ -44,6 +43,7 @@ class Contender:
         same_server: it runs on ``hypercorn -k trio``, as the others that do.
         imports: the statement whose time is taken, "" for none.
         cannot: pieces of work that it cannot do, and why.
+        only: the pieces of work that it is there for, if not all.
     """
 
     key: str
@@ -55,6 +55,7 @@ class Contender:
     same_server: bool = True
     imports: str = ""
     cannot: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
 
     def command(self, python: Path, port: int) -> list[str]:
         """What starts it on a port."""
@@ -94,6 +95,10 @@ CONTENDERS: Sequence[Contender] = (
         UVICORN_SERVER, same_server=False,
     ),
     Contender(
+        FASTAPI_UVICORN, "FastAPI, uvicorn", ("fastapi", "uvicorn", *FAST_LOOP), (), "fastapi_app", UVICORN_SERVER,
+        same_server=False, only=("pydantic",),
+    ),
+    Contender(
         GRANIAN, "Starlette, granian", ("starlette", "granian", *FAST_LOOP), ("granian",), "starlette_app",
         GRANIAN_SERVER, same_server=False,
     ),
@@ -111,14 +116,8 @@ CONTENDERS: Sequence[Contender] = (
         cannot={"sync": "has no threads"},
     ),
 )  # fmt: skip
-TWINS = tuple(contender.key for contender in CONTENDERS if contender.key not in {SPIKARD, NODE})
+TWINS = tuple(each.key for each in CONTENDERS if each.only is None and each.key not in {SPIKARD, NODE})
 """Those whose handlers have the twins: the same routes, of handlers that mention more."""
 BY_KEY: Mapping[str, Contender] = {contender.key: contender for contender in CONTENDERS}
-ON_UVICORN: Mapping[str, Contender] = {
-    STARLETTE: BY_KEY[UVICORN],
-    FASTAPI: dataclasses.replace(
-        BY_KEY[UVICORN], key="fastapi-uvicorn", label="FastAPI, uvicorn", module="fastapi_app",
-        packages=("fastapi", "uvicorn", *FAST_LOOP), shown=(),
-    ),
-}  # fmt: skip
-"""Frameworks on the server that most run them on, by their keys; not all of them are in the table."""
+ON_UVICORN: Mapping[str, Contender] = {STARLETTE: BY_KEY[UVICORN], FASTAPI: BY_KEY[FASTAPI_UVICORN]}
+"""Frameworks on the server that most run them on, by their keys."""

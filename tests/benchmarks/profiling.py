@@ -30,7 +30,7 @@ def profile(bench: Bench, pieces: Sequence[Piece], output: Path) -> None:
         if contender.key not in {OURS, OUR_SERVER}:
             continue
         for piece in pieces:
-            if piece.only is not None and contender.key not in piece.only:
+            if not piece.asks(contender):
                 continue
             path = directory / f"{contender.key}-{piece.key}.txt"
             found = _imports(bench, contender) if piece.key == "import" else _profile(bench, contender, piece, path)

@@ -193,6 +193,11 @@ class Piece:
     warm_up: bool = True
     only: tuple[str, ...] | None = None
 
+    def asks(self, contender: Contender) -> bool:
+        """Whether a contender is measured in it."""
+        mine = self.only is None or contender.key in self.only
+        return mine and (contender.only is None or self.key in contender.only)
+
 
 def measure(piece: Piece, bench: Bench, servers: Mapping[str, Server]) -> list[Row]:
     """Have all contenders do a piece of work in turn.
@@ -246,6 +251,6 @@ def _excuse(piece: Piece, bench: Bench, contender: Contender, servers: Mapping[s
         return missing
     if piece.key in contender.cannot:
         return contender.cannot[piece.key]
-    if piece.only is not None and contender.key not in piece.only:
+    if not piece.asks(contender):
         return ""
     return None if piece.alone or contender.key in servers else "does not start"

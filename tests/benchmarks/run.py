@@ -118,7 +118,7 @@ def _measure(bench: Bench, only: Sequence[str]) -> list[Row]:
     usable = [one for one in bench.contenders if not bench.environments[one.key].missing]
     pieces = [piece for piece in work.PIECES if piece.key in only]
     quick = bench.sizes is QUICK
-    with bench.servers(usable, SETTINGS if quick else {}) as servers:
+    with bench.servers([one for one in usable if one.only is None], SETTINGS if quick else {}) as servers:
         for piece in pieces:
             if (quick and piece.settings.items() <= SETTINGS.items()) or not (piece.alone or piece.settings):
                 rows[piece.key] = _told(piece, measure(piece, bench, servers))
@@ -128,7 +128,7 @@ def _measure(bench: Bench, only: Sequence[str]) -> list[Row]:
         if piece.alone:
             rows[piece.key] = _told(piece, measure(piece, bench, {}))
         else:
-            asked = [one for one in usable if piece.only is None or one.key in piece.only]
+            asked = list(filter(piece.asks, usable))
             with bench.servers(asked, piece.settings) as servers:
                 rows[piece.key] = _told(piece, measure(piece, bench, servers))
     return [row for piece in pieces for row in rows[piece.key]]

@@ -41,6 +41,8 @@ def tables(report: Report, *, everything: bool = True) -> str:
 
 
 def _table(rows: Iterable[Row], contenders: Sequence[Contender], ours: str, *, judged: bool) -> str:
+    rows = list(rows)
+    contenders = [one for one in contenders if any(one.key in row.samples or one.key in row.notes for row in rows)]
     lines = [["", *(contender.label for contender in contenders)]]
     for row in rows:
         unit = f" ({row.measure.unit})" if row.measure.unit != "/s" else ""

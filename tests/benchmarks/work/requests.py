@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.benchmarks.contenders import BARE, FASTAPI, OUR_SERVER, OURS, TWINS, UVICORN
+from tests.benchmarks.contenders import BARE, FASTAPI, FASTAPI_UVICORN, OUR_SERVER, OURS, TWINS, UVICORN
 from tests.benchmarks.figures import Goal, Measure
 from tests.benchmarks.load import CONNECTIONS, Small, has_wrk, wrk
 from tests.benchmarks.payload import GREETING, ORDER, RECEIPT
@@ -78,7 +78,8 @@ SHAPES = (
           middlewares=1),
     Shape("typed", "typed JSON `POST`", POST, (Goal(1.3, (FASTAPI,)), Goal(1.1, (UVICORN,)))),
     Shape("pydantic", "`POST` with a model of pydantic's", dataclasses.replace(POST, path="/model"),
-          (Goal(1.3, (FASTAPI,)),), {"BENCHMARK_PYDANTIC": "1"}, (OURS, OUR_SERVER, FASTAPI)),
+          (Goal(1.3, (FASTAPI, FASTAPI_UVICORN)),), {"BENCHMARK_PYDANTIC": "1"},
+          (OURS, OUR_SERVER, FASTAPI, FASTAPI_UVICORN)),
     Shape("routes", f"one of {MANY_ROUTES} routes", SECTIONS, settings={"BENCHMARK_ROUTES": str(MANY_ROUTES)}),
 )  # fmt: skip
 PIECES = tuple(shape.piece() for shape in SHAPES)
