@@ -6,7 +6,6 @@ import enum
 import ipaddress
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -16,6 +15,7 @@ import pydantic
 import pytest
 import trio
 
+from tests.openapi.every_app import Done, Page, Tick
 from tests.openapi.validity import check
 from trioweb import (
     App,
@@ -56,30 +56,10 @@ class Item(msgspec.Struct):
     price: float = 1.0
 
 
-class Tick(msgspec.Struct, tag=True):
-    """A stroke of a clock."""
-
-    n: int
-
-
-class Done(msgspec.Struct, tag=True):
-    """The end."""
-
-    total: int
-
-
 class Size(enum.StrEnum):
     """Text, of a few."""
 
     SMALL = "small"
-
-
-@dataclass
-class Page:
-    """Where in a list."""
-
-    page: int = 1
-    size: Annotated[int, msgspec.Meta(ge=1, description="How many.")] = 10
 
 
 def described(handler: Handler, method: str = "GET", path: str = "/", **options: Any) -> dict[str, Any]:
