@@ -287,6 +287,16 @@ async def test_a_validator_of_the_users() -> None:
     assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_that_json_has_not(number: str) -> None:
+    """What only JavaScript's programs call a number is no JSON, for a model neither; as a word in a text it is one."""
+    headers = {"content-type": "application/json"}
+    response = await ask(echo_of(Item), "POST", "/", content=f'{{"Name": "a", "price": {number}}}', headers=headers)
+    assert response.status_code == 400
+    response = await ask(echo_of(Item), "POST", "/", json={"Name": number, "price": 1})
+    assert response.json()["Name"] == number.lower()
+
+
 async def test_a_form_and_a_query_of_a_model() -> None:
     """The fields of a model are found by their aliases in a form and a query string, several of a name as a list."""
     response = await ask(echo_of(Item), "POST", "/", data={"Name": "Tea", "price": "1.5", "tags": ["a", "b"]})

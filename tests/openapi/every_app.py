@@ -65,6 +65,16 @@ class Model(pydantic.BaseModel):
     count: int = pydantic.Field(ge=0, le=100)
 
 
+class Patch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is changed of something: what was not sent is told from null."""
+
+    name: str | msgspec.UnsetType | None = msgspec.UNSET
+    sizes: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+
+
+MARKS: pydantic.TypeAdapter[list[int]] = pydantic.TypeAdapter(list[Annotated[int, pydantic.Field(ge=1, le=6)]])
+
+
 @attrs.define
 class Point:
     """A class of attrs."""
@@ -169,6 +179,16 @@ async def models(models: list[Model] | None = None) -> list[Model]:  # noqa: D10
 @app.patch("/point")
 async def point(point: Point) -> Point:  # noqa: D103
     return point
+
+
+@app.patch("/patch")
+async def patch(patch: Patch) -> Patch:  # noqa: D103
+    return patch
+
+
+@app.post("/marks")
+async def marks(marks: Annotated[list[int], Body("application/json"), MARKS]) -> dict[str, object]:  # noqa: D103
+    return {"marks": marks}
 
 
 @app.post("/form")

@@ -648,3 +648,26 @@ def test_values_that_nobody_describes() -> None:
     assert properties["weight"] == {"title": "Weight"}
     assert properties["notes"] == {"type": "object", "additionalProperties": {"title": "object"}}
     assert properties["count"]["type"] == "integer"
+
+
+class Shelf(pydantic.BaseModel):
+    """A model that has another one within it."""
+
+    name: str
+    top: Model
+
+
+class Room(msgspec.Struct):
+    """A Struct that has a mapping within it."""
+
+    shelves: dict[str, int]
+
+
+@pytest.mark.parametrize("annotation", [Shelf, Room])
+def test_forms_have_no_objects_within_them(annotation: Any) -> None:
+    """A type that only JSON can say is not described as a form."""
+
+    async def handler(it: Any) -> None: ...
+
+    handler.__annotations__["it"] = annotation
+    assert list(described(handler, "POST")["requestBody"]["content"]) == [JSON]

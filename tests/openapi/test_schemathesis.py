@@ -24,5 +24,5 @@ def test_nothing_is_found(start_server: StartServer, tmp_path: Path, runner: str
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Selected: 32/32" in done.stdout
+    assert "Selected: 34/34" in done.stdout
     assert "Traceback" not in server.output

@@ -139,6 +139,8 @@ class Adapter:
             DecodeError: msgspec's, if it is no JSON.
             Unfit: if the value does not fit.
         """
+        if data.find(b"NaN") >= 0 or data.find(b"Infinity") >= 0:  # which pydantic takes for JSON
+            msgspec.json.decode(data)
         try:
             return self.adapter.validate_json(data)
         except ValueError as error:

@@ -101,7 +101,8 @@ class Takes:
         if body.media_type:
             return {body.media_type: {"schema": self._schemas.of(annotation)}}
         content: Schema = {JSON: {"schema": self._schemas.of(annotation)}}
-        if shape.takes_form:
+        parts = [*(shape.fields or {}).values(), *([shape.rest] if shape.rest else [])]
+        if shape.takes_form and not any(part.is_object for part in parts):  # a form has no objects within it
             content.update({kind: {"schema": self._schemas.of(without_none(annotation))} for kind in _FORMS})
         return content
 
