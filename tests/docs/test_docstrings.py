@@ -179,6 +179,18 @@ async def parts(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"12345"]
 
 
+async def hinted() -> None:
+    """The client is told of the style sheet."""
+    app = App()
+
+    @app.get("/")
+    async def page(request: Request) -> str:
+        await execute("trioweb.messages.request.Request.early_hints", request=request)
+        return "page"
+
+    assert (await ask(app)).extensions["early_hints"] == ["</style.css>; rel=preload; as=style"]
+
+
 async def marked_errors() -> None:
     """A fault's answer is marked as others are."""
     app = site()
@@ -229,6 +241,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.middleware.hosts.TrustedHosts": hosts,
     "trioweb.middleware.sessions.Sessions": sessions,
     "trioweb.messages.ranges.RangeResponse": ranges,
+    "trioweb.messages.request.Request.early_hints": hinted,
     "trioweb.messages.request.Request.mark_errors": marked_errors,
     "trioweb.messages.request.Request.parts": parts,
     "trioweb.messages.websocket.WebSocket": websocket,
