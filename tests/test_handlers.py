@@ -17,7 +17,8 @@ import trio
 from trioweb import App, HTTPError, JSONResponse, Provide, Request, Response
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, parse_template
-from trioweb.handlers.endpoint import Endpoint, plan, to_response
+from trioweb.handlers.endpoint import Endpoint, Route, plan
+from trioweb.handlers.results import to_response
 from trioweb.handlers.signatures import Kind
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import stream_of
@@ -33,7 +34,7 @@ PLAIN = Connection({"type": "http", "query_string": b"", "headers": []}, App(), 
 def planned(handler: Callable[..., Any], path: str = "/") -> Endpoint:
     """The endpoint of a handler at a path."""
     parameters = parse_template(path, CONVERTERS).parameters
-    return plan(handler, f"GET {path}", parameters, {})
+    return plan(Route(path, frozenset({"GET"}), handler, "handler"), parameters)
 
 
 class SubRequest(Request):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trioweb.app.app import App
-    from trioweb.app.router import Route, Router
+    from trioweb.app.router import Router
     from trioweb.app.static import StaticFiles
     from trioweb.ground.encoding import nan_as_null
     from trioweb.ground.errors import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from trioweb.ground.http.events import ServerSentEvent
     from trioweb.ground.http.headers import Headers
+    from trioweb.handlers.endpoint import Route
     from trioweb.handlers.markers import Body, Cookie, File, Form, Header, Provide, Query
     from trioweb.messages.connection import State
     from trioweb.messages.files import FileResponse
@@ -100,13 +101,14 @@ __all__ = [
 _FOLDERS = ("middleware", "streams")
 _HOMES = {
     "app.app": "App",
-    "app.router": "Route Router",
+    "app.router": "Router",
     "app.static": "StaticFiles",
     "ground.encoding": "nan_as_null",
     "ground.errors": "ClientDisconnected ContentLengthError HTTPError InputError RouteError StreamTimeout "
     "WebSocketDisconnect",
     "ground.http.events": "ServerSentEvent",
     "ground.http.headers": "Headers",
+    "handlers.endpoint": "Route",
     "handlers.markers": "Body Cookie File Form Header Provide Query",
     "messages.connection": "State",
     "messages.files": "FileResponse",

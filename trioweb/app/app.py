@@ -11,7 +11,6 @@ import trio
 
 from trioweb.app.described import Described
 from trioweb.app.dispatch import Dispatcher, Found, Mount, TrailingSlash, rooted
-from trioweb.app.router import Route
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.call import Call
@@ -25,7 +24,7 @@ from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers.endpoint import RouteOptions, no_route, plan
+from trioweb.handlers.endpoint import Route, no_route, plan
 from trioweb.handlers.layers import as_middleware
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
@@ -241,9 +240,8 @@ class App(Described):
 
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
-        default: RouteOptions = {} if route.is_websocket else {"timeout": self._policy.limits.timeout}
-        options: RouteOptions = {**default, **route.options}
-        endpoint = plan(route.handler, route.where, template.parameters, options, websocket=route.is_websocket)
+        timeout = None if route.is_websocket else self._policy.limits.timeout
+        endpoint = plan(route, template.parameters, timeout=timeout)
         self._dispatcher.add(route.name, template, route.methods, endpoint)
         self._planned.append((route, template, endpoint))
         self._adopt(route)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
-from trioweb.app.router import Route, Router
+from trioweb.app.router import Router
 from trioweb.ground.foreign import Taught, teach
 from trioweb.ground.templates import Template
-from trioweb.handlers.endpoint import Endpoint
+from trioweb.handlers.endpoint import Endpoint, Route
 
 T = TypeVar("T")
 Document: TypeAlias = dict[str, Any]

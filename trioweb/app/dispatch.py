@@ -18,7 +18,7 @@ from trioweb.ground.errors import HTTPError, RouteError
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import Template
-from trioweb.handlers.endpoint import WEBSOCKET, Endpoint, plan
+from trioweb.handlers.endpoint import MOUNT, WEBSOCKET, Endpoint, Route, plan
 from trioweb.messages.response import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
@@ -106,7 +106,7 @@ class Dispatcher:
             raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
-        endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
+        endpoint = plan(Route(path, frozenset({MOUNT}), as_handler(app, prefix), ""), {})
         self.mounts.append(Mount(prefix, app, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 import msgspec
 
 from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers.endpoint import WEBSOCKET, RouteOptions, inherit, plan
+from trioweb.handlers.endpoint import WEBSOCKET, Route, RouteOptions, inherit, plan
 from trioweb.handlers.layers import Middleware, as_middlewares
-from trioweb.handlers.signatures import label_of, name_of
+from trioweb.handlers.signatures import name_of
 from trioweb.messages.limits import check_limit
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A registered handler: its path with all prefixes, its methods, and the options that were given."""
-
-    path: str
-    methods: frozenset[str]
-    handler: Callable[..., Any]
-    name: str
-    options: RouteOptions = msgspec.field(default_factory=RouteOptions)
-
-    @property
-    def where(self) -> str:
-        """The route for messages, as in ``GET /users/{id}``."""
-        return f"{' '.join(sorted(self.methods))} {self.path}"
-
-    def __repr__(self) -> str:
-        return f"<Route {self.where}, {label_of(self.handler)}>"
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether it serves WebSockets: its only method is then ``WEBSOCKET``."""
-        return WEBSOCKET in self.methods
 
 
 class Router:
@@ -199,7 +176,7 @@ class Router:
         template = parse_template(route.path, None)
         if not route.is_websocket:
             route = msgspec.structs.replace(route, options=inherit(self._defaults, route.options))
-        plan(route.handler, route.where, template.parameters, route.options, websocket=route.is_websocket)
+        plan(route, template.parameters)
         self._adopt(route)
 
     def _adopt(self, route: Route) -> None:

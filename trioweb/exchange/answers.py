@@ -5,7 +5,7 @@ from __future__ import annotations
 from trioweb.exchange.call import Call
 from trioweb.exchange.policy import ErrorHandler, report
 from trioweb.ground.errors import chained, forget, taken
-from trioweb.handlers.endpoint import to_response
+from trioweb.handlers.results import to_response
 from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response

@@ -21,8 +21,8 @@ from trioweb.exchange.call import Call
 from trioweb.exchange.delivery import Delivery
 from trioweb.exchange.handling import call_in_scope
 from trioweb.ground.errors import clear_ended, taken, unwrap
-from trioweb.handlers.endpoint import to_response
 from trioweb.handlers.layers import Middleware
+from trioweb.handlers.results import to_response
 from trioweb.handlers.signatures import label_of
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of

@@ -24,7 +24,8 @@ from trioweb.exchange.finishing import Finishing, Outcome, watched
 from trioweb.exchange.handling import call_handler, call_in_scope
 from trioweb.exchange.policy import report, split_cancelled
 from trioweb.ground.errors import ClientDisconnected, taken
-from trioweb.handlers.endpoint import Calling, to_response
+from trioweb.handlers.endpoint import Calling
+from trioweb.handlers.results import to_response
 from trioweb.io.outbox import CLIENT_LEFT, SLICE, check_status, checked_headers, sendable
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import BODILESS, Response

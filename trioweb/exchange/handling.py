@@ -10,7 +10,7 @@ from typing import cast
 import trio
 
 from trioweb.exchange.call import Call, close_unsent
-from trioweb.handlers.endpoint import to_response
+from trioweb.handlers.results import to_response
 from trioweb.messages.response import Response
 
 

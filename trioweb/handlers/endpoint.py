@@ -1,18 +1,15 @@
-"""A handler with the options of its route, and the response for the value that it returns."""
+"""A route, and the plan of its handler: how it is called, and with which options."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias, TypedDict
 
 import msgspec
 
-from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE
-from trioweb.ground.encoding import NULL, encode_unchecked, refuse_nan
 from trioweb.ground.errors import RouteError
-from trioweb.ground.foreign import is_json_value
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
@@ -22,16 +19,15 @@ from trioweb.handlers.planner import Planner
 from trioweb.handlers.signatures import Function, Kind, call_in_thread, innermost, kind_of, label_of
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
-from trioweb.messages.response import Response, bytes_response
-from trioweb.messages.stream_responses import StreamingResponse
-from trioweb.streams.sources import is_iterable, is_iterator
+from trioweb.messages.response import Response
 
 Calling: TypeAlias = Coroutine[object, object, Any]
 """A call of a handler; it returns a value of the user's."""
 
 WEBSOCKET: Final = "WEBSOCKET"
 """The method of a WebSocket's route."""
-_JSON_VALUES: Final = (dict, list, int, float, bool)
+MOUNT: Final = "MOUNT"
+"""The method of a mounted app's route."""
 
 
 class RouteOptions(TypedDict, total=False):
@@ -75,6 +71,29 @@ class RouteOptions(TypedDict, total=False):
     include_in_schema: bool
 
 
+class Route(msgspec.Struct, frozen=True):
+    """A registered handler: its path with all prefixes, its methods, and the options that were given."""
+
+    path: str
+    methods: frozenset[str]
+    handler: Callable[..., object]
+    name: str
+    options: RouteOptions = msgspec.field(default_factory=RouteOptions)
+
+    @property
+    def where(self) -> str:
+        """The route for messages, as in ``GET /users/{id}``."""
+        return f"{' '.join(sorted(self.methods))} {self.path}"
+
+    def __repr__(self) -> str:
+        return f"<Route {self.where}, {label_of(self.handler)}>"
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it serves WebSockets: its only method is then ``WEBSOCKET``."""
+        return WEBSOCKET in self.methods
+
+
 def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
     """The options of a route in a router: its own replace the router's, its middleware is added inside."""
     inherited: RouteOptions = {**defaults, **options}
@@ -98,6 +117,7 @@ class Endpoint(msgspec.Struct):
         passes_all: as in ``Arguments``.
         waits: as in ``Arguments``.
         takes_nursery: it, or one of its dependencies, has a parameter for the request's nursery.
+        route: the route; ``None`` where there is none, as for a 404.
     """
 
     handler: Function
@@ -116,6 +136,7 @@ class Endpoint(msgspec.Struct):
     waits: bool = False
     takes_nursery: bool = False
     middleware: tuple[Middleware, ...] = ()
+    route: Route | None = None
 
     def cut_short(self) -> Exception:
         """The error of a request whose nursery the user's code has cancelled."""
@@ -152,27 +173,26 @@ async def _value(value: object) -> object:
     return value
 
 
-def plan(
-    handler: Function,
-    where: str,
-    path_params: Mapping[str, Converter],
-    options: RouteOptions,
-    *,
-    websocket: bool = False,
-) -> Endpoint:
-    """Plan the calls of a handler.
+def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float | None = None) -> Endpoint:
+    """Plan the calls of a route's handler.
+
+    Args:
+        route: the route.
+        path_params: the parameters of its path.
+        timeout: the timeout, unless the route has its own.
 
     Raises:
         RouteError: if the handler is not callable, or for a WebSocket no ``async def``; or has a parameter without a
             source.
         ValueError: if an option is not a valid limit.
     """
+    handler, where, options, websocket = route.handler, route.where, route.options, route.is_websocket
     if websocket:
         _check_websocket(handler, where)
     elif not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
     arguments = Planner(where, path_params, websocket=websocket).plan(handler)
-    timeout, max_body_size = options.get("timeout"), options.get("max_body_size")
+    timeout, max_body_size = options.get("timeout", timeout), options.get("max_body_size")
     min_rate: MinRate = options.get("min_rate", AUTO)
     check_seconds(f"{where}: timeout", timeout)
     check_rate(f"{where}: min_rate", min_rate)
@@ -195,6 +215,7 @@ def plan(
         waits=arguments.waits,
         takes_nursery=any(each.nursery_names for each in arguments.everything),
         middleware=as_middlewares(where, options.get("middleware", ())),
+        route=route,
     )
 
 
@@ -216,72 +237,3 @@ def no_route(outcome: Response | Exception) -> Endpoint:
         raise outcome
 
     return Endpoint(answer, "the app", "no route", Kind.COROUTINE, light=True)
-
-
-def to_response(value: Any, label: str, streaming: bool) -> Response:
-    """The response for a handler's value. Files are not opened yet.
-
-    Args:
-        value: the value that the handler returned.
-        label: the handler, for messages.
-        streaming: the value must be an iterable, and is streamed.
-
-    Raises:
-        TypeError: if a handler may not return the value; the message names handler and type.
-    """
-    if value.__class__ is str and not streaming:
-        return bytes_response(value.encode(), TEXT_TYPE)
-    if isinstance(value, Response):
-        return value
-    if streaming:
-        if is_iterable(value):
-            return StreamingResponse(value)
-        raise TypeError(
-            f"{label} is registered with streaming=True, but returned {_name(value)}: return something to iterate, "
-            "or yield"
-        )
-    if isinstance(value, (str, *BYTES_LIKE)):
-        return Response(value)
-    if value is None:
-        return Response(status_code=204)
-    if isinstance(value, _JSON_VALUES):
-        return _json(value, label)
-    if is_iterator(value):  # also a dataclass, as the streams of anyio are
-        return StreamingResponse(value)
-    if is_json_value(value):
-        return _json(value, label)
-    raise _refused(value, label)
-
-
-def _refused(value: object, label: str) -> TypeError:
-    """The error for a value that a handler may not return."""
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()  # else Python would warn about the same
-        return TypeError(f"{label} returned a {_name(value)} that nobody has awaited: write `return await ...`")
-    hint = "return a Response, str, bytes, dict, list, number, dataclass, msgspec.Struct, None, or something to stream"
-    if inspect.isroutine(value):
-        hint = f"call it: write `return {value.__name__}(...)`, with `await` where it is an async def"
-    elif isinstance(value, BaseException):
-        hint = "raise it instead"
-    elif is_iterable(value):
-        if isinstance(value, tuple):
-            kind = "JSONResponse" if value and isinstance(value[0], (dict, list)) else "Response"
-            hint += f"; a status goes with {kind}(content, status)"
-        hint += f"; to stream a {type(value).__qualname__}, register the route with streaming=True"
-    return TypeError(f"{label} returned {_name(value)}: {hint}")
-
-
-def _json(value: object, label: str) -> Response:
-    try:
-        body = encode_unchecked(value)
-        if body.find(NULL) >= 0:
-            refuse_nan(value, body)
-    except (TypeError, ValueError) as error:
-        hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
-        raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
-    return bytes_response(body, JSON_TYPE)
-
-
-def _name(value: object) -> str:
-    return type(value).__qualname__
