@@ -450,7 +450,7 @@ def test_what_may_provide(function: Any) -> None:
 
     handler.__annotations__["it"] = Annotated[int, Provide(function)]
     plan = planned(handler)
-    assert plan.provided["it"].function is function
+    assert [(name, each.function) for name, each in plan.provided] == [("it", function)]
     assert plan.takes_request
 
 
@@ -566,7 +566,7 @@ def test_a_websocket_is_taken_by_annotation_or_name() -> None:
 
     async def handler(request: Request, c: Annotated[str, Provide(_takes_connection)]) -> None: ...
 
-    assert planned(handler).provided["c"].arguments.request_names == ("connection",)
+    assert planned(handler).provided[0][1].arguments.request_names == ("connection",)
 
 
 async def _json(ws: WebSocket, item: Item) -> None: ...

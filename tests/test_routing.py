@@ -63,8 +63,8 @@ def test_options() -> None:
 def test_an_option_that_is_none() -> None:
     """An option that does not exist is an error, and not a route that silently lacks it."""
     for router in (App(), Router()):
-        with pytest.raises(TypeError, match="status_code"):
-            router.get("/x", status_code=201)(handler)  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="statuscode"):
+            router.get("/x", statuscode=201)(handler)  # type: ignore[call-arg]
         assert router.routes == ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
@@ -26,6 +26,7 @@ from trioweb.ground.pace import AUTO, MinRate
 from trioweb.ground.templates import CONVERTERS, Converter, parse_template
 from trioweb.handlers.endpoint import Route, no_route, plan
 from trioweb.handlers.layers import as_middleware
+from trioweb.handlers.markers import Provide
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
@@ -58,8 +59,11 @@ class App(Described):
         min_rate: bytes per second that a client must send of a body, and take of a response, while the server waits for
             it. Unless given, 240, and no limit if ``body_timeout``, or ``write_timeout``, is ``None``. A route may have
             its own.
+        dependencies: are called before the handlers of all routes, WebSockets too, for what they do and not for a
+            value: ``[Provide(login), ...]``. What is mounted has none of them.
 
     Raises:
+        RouteError: if ``dependencies`` is no list of ``Provide(function)``.
         ValueError: if a limit is out of range, or ``trailing_slash`` is not one of the three words.
 
     Attributes:
@@ -79,8 +83,9 @@ class App(Described):
         write_timeout: float | None = WRITE_TIMEOUT,
         max_duration: float | None = None,
         min_rate: MinRate = AUTO,
+        dependencies: Sequence[Provide] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(dependencies)
         self.debug, self.min_rate = debug, min_rate
         self.state, self._dispatcher = State(), Dispatcher(trailing_slash)
         times = timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration
@@ -240,6 +245,7 @@ class App(Described):
 
     def _register(self, route: Route) -> None:
         template = parse_template(route.path, self._converters)
+        route = self._inherited(route)
         timeout = None if route.is_websocket else self._policy.limits.timeout
         endpoint = plan(route, template.parameters, timeout=timeout)
         self._dispatcher.add(route.name, template, route.methods, endpoint)

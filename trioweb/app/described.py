@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
@@ -10,6 +10,7 @@ from trioweb.app.router import Router
 from trioweb.ground.foreign import Taught, teach
 from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import Endpoint, Route
+from trioweb.handlers.markers import Provide
 
 T = TypeVar("T")
 Document: TypeAlias = dict[str, Any]
@@ -22,8 +23,8 @@ class Described(Router):
 
     _dispatcher: Dispatcher
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, dependencies: Sequence[Provide]) -> None:
+        super().__init__(dependencies=dependencies)
         self._planned: list[Planned] = []
 
     def add_type(

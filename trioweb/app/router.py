@@ -10,8 +10,9 @@ import msgspec
 from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers.endpoint import WEBSOCKET, Route, RouteOptions, inherit, plan
+from trioweb.handlers.endpoint import WEBSOCKET, Route, RouteOptions, as_dependencies, inherit, plan
 from trioweb.handlers.layers import Middleware, as_middlewares
+from trioweb.handlers.markers import Provide
 from trioweb.handlers.signatures import name_of
 from trioweb.messages.limits import check_limit
 
@@ -26,14 +27,21 @@ class Router:
         max_body_size: bytes of a request body that is read as a whole, unless a route has its own limit; the app's
             unless given.
         middleware: middleware of all its routes, outermost first, inside of the app's: see ``App.middleware``.
+        dependencies: are called before the handlers of all its routes, WebSockets too: ``[Provide(login), ...]``.
 
     Raises:
-        RouteError: if the prefix does not start with a slash, or ends with one, or a middleware is not valid.
+        RouteError: if the prefix does not start with a slash, or ends with one, or a middleware or a dependency is not
+            valid.
         ValueError: if the limit is out of range.
     """
 
     def __init__(
-        self, prefix: str = "", *, max_body_size: int | None = None, middleware: Sequence[Middleware] = ()
+        self,
+        prefix: str = "",
+        *,
+        max_body_size: int | None = None,
+        middleware: Sequence[Middleware] = (),
+        dependencies: Sequence[Provide] = (),
     ) -> None:
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
             raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
@@ -45,6 +53,9 @@ class Router:
             self._defaults["max_body_size"] = max_body_size
         if middleware:
             self._defaults["middleware"] = as_middlewares(f"Router({prefix!r})", middleware)
+        if dependencies:
+            where = f"{type(self).__name__}({prefix!r})" if prefix else type(self).__name__
+            self._defaults["dependencies"] = as_dependencies(where, dependencies)
         self._routes: list[Route] = []
         self._parents: list[tuple[Router, str]] = []
 
@@ -105,18 +116,26 @@ class Router:
         """Register a handler for ``OPTIONS``, instead of the automatic response."""
         return self.route(path, ["OPTIONS"], **options)
 
-    def websocket(self, path: str, *, name: str | None = None, cancel_on_disconnect: bool = False) -> Callable[[W], W]:
+    def websocket(
+        self,
+        path: str,
+        *,
+        name: str | None = None,
+        cancel_on_disconnect: bool = False,
+        dependencies: Sequence[Provide] = (),
+    ) -> Callable[[W], W]:
         """Register an ``async def`` handler for WebSockets.
 
         Args:
             path: a template such as ``"/chat/{room}"``. Requests may have a handler at the same path.
             name: its name for ``url_for``; the handler's name unless given.
             cancel_on_disconnect: cancel the handler as well as ``ws.nursery`` when the peer disconnects.
+            dependencies: see ``RouteOptions``.
 
         Raises:
             RouteError: if the route is not valid, or matches the same WebSockets as another.
         """
-        options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect}
+        options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect, "dependencies": dependencies}
         return self._registers(path, frozenset({WEBSOCKET}), name, options)
 
     def _registers(
@@ -174,10 +193,16 @@ class Router:
     def _register(self, route: Route) -> None:
         # Report errors here, at the decorator; only converters are not known before the app includes this router.
         template = parse_template(route.path, None)
-        if not route.is_websocket:
-            route = msgspec.structs.replace(route, options=inherit(self._defaults, route.options))
+        route = self._inherited(route)
         plan(route, template.parameters)
         self._adopt(route)
+
+    def _inherited(self, route: Route) -> Route:
+        """The route with the options of this router. A WebSocket has its dependencies only."""
+        defaults = self._defaults
+        if route.is_websocket:
+            defaults = {"dependencies": defaults.get("dependencies", ())}
+        return msgspec.structs.replace(route, options=inherit(route.where, defaults, route.options))
 
     def _adopt(self, route: Route) -> None:
         self._routes.append(route)

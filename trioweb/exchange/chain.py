@@ -100,7 +100,7 @@ class Chain:
         try:
             if endpoint.light:
                 value = await endpoint.call(call.params, request if endpoint.reads else None)
-                response = to_response(value, endpoint.label, endpoint.streaming)
+                response = to_response(value, endpoint.label, endpoint.streaming, endpoint.status_code)
             else:
                 response = await call_in_scope(call)
             if response.body is None:

@@ -94,7 +94,9 @@ class Exchange(Call):
             else:
                 value = await watched(self, coroutine, trap)
             del coroutine
-            response = value if value.__class__ is Response else to_response(value, endpoint.label, endpoint.streaming)
+            response = value
+            if value.__class__ is not Response:
+                response = to_response(value, endpoint.label, endpoint.streaming, endpoint.status_code)
             value = None
             rest = self._send_small(response)
             if rest is False:

@@ -23,7 +23,7 @@ async def call_handler(call: Call) -> Response:
     if endpoint.waits:
         call.values = {}
     value = await endpoint.call(call.params, call.the_request())
-    return to_response(value, endpoint.label, endpoint.streaming)
+    return to_response(value, endpoint.label, endpoint.streaming, endpoint.status_code)
 
 
 async def call_in_scope(call: Call) -> Response:

@@ -115,7 +115,8 @@ class Arguments(msgspec.Struct):
         form: inputs from fields of a form.
         files: of these, parameters that take the bytes of a file.
         body: the input that takes the whole body.
-        provided: dependencies by the name of the parameter.
+        provided: dependencies in the order of their calls, each with the name of its parameter; ``""`` for one that is
+            called for what it does.
         everything: itself, and the arguments of all its dependencies, each once.
     """
 
@@ -129,7 +130,7 @@ class Arguments(msgspec.Struct):
     form: list[Input] = msgspec.field(default_factory=list)
     files: set[str] = msgspec.field(default_factory=set)
     body: BodyInput | None = None
-    provided: dict[str, Dependency] = msgspec.field(default_factory=dict)
+    provided: list[tuple[str, Dependency]] = msgspec.field(default_factory=list)
     everything: tuple[Arguments, ...] = ()
 
     @property
@@ -206,8 +207,10 @@ class Arguments(msgspec.Struct):
             connection: the request.
         """
         arguments = bound[id(self)]
-        for name, dependency in self.provided.items():
-            arguments[name] = await dependency.value(bound, connection)
+        for name, dependency in self.provided:
+            value = await dependency.value(bound, connection)
+            if name:
+                arguments[name] = value
         if self.form or self.body is not None:
             faults: list[Fault] = []
             await self._read_body(arguments, connection, faults)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict, get_origin
 
 import msgspec
 
+from trioweb.ground.annotations import members_of
 from trioweb.ground.errors import RouteError
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments
 from trioweb.handlers.layers import Middleware, as_middlewares
+from trioweb.handlers.markers import Provide
 from trioweb.handlers.planner import Planner
-from trioweb.handlers.signatures import Function, Kind, call_in_thread, innermost, kind_of, label_of
+from trioweb.handlers.signatures import (
+    Function,
+    Kind,
+    Unresolved,
+    call_in_thread,
+    innermost,
+    kind_of,
+    label_of,
+    returns_of,
+)
 from trioweb.messages.connection import Connection
 from trioweb.messages.limits import check_seconds, check_size
-from trioweb.messages.response import Response
+from trioweb.messages.response import BODILESS, Response
 
 Calling: TypeAlias = Coroutine[object, object, Any]
 """A call of a handler; it returns a value of the user's."""
@@ -35,6 +46,10 @@ class RouteOptions(TypedDict, total=False):
 
     Attributes:
         name: the name for ``url_for``; the handler's name unless given.
+        status_code: the status of what the handler returns, unless that is a ``Response``; 200 unless given, and 204
+            for ``None``.
+        dependencies: called before the handler, for what they do and not for a value: ``[Provide(login), ...]``. Those
+            of the app come first, then those of its routers.
         streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
             chunk.
         cancel_on_disconnect: whether the handler is cancelled if the client leaves before the response starts; only for
@@ -57,6 +72,8 @@ class RouteOptions(TypedDict, total=False):
     """
 
     name: str | None
+    status_code: int
+    dependencies: Sequence[Provide]
     streaming: bool
     cancel_on_disconnect: bool | None
     timeout: float | None
@@ -94,11 +111,18 @@ class Route(msgspec.Struct, frozen=True):
         return WEBSOCKET in self.methods
 
 
-def inherit(defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
-    """The options of a route in a router: its own replace the router's, its middleware is added inside."""
+def inherit(where: str, defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
+    """The options of a route in a router: its own replace the router's, its middleware and dependencies are added.
+
+    Raises:
+        RouteError: if its middleware is no list of function middlewares, or its dependencies none of ``Provide``.
+    """
     inherited: RouteOptions = {**defaults, **options}
-    if "middleware" in defaults and "middleware" in options:
-        inherited["middleware"] = (*defaults["middleware"], *options["middleware"])
+    if "middleware" in options:
+        inherited["middleware"] = (*defaults.get("middleware", ()), *as_middlewares(where, options["middleware"]))
+    if "dependencies" in options:
+        own = as_dependencies(where, options["dependencies"])
+        inherited["dependencies"] = (*defaults.get("dependencies", ()), *own)
     return inherited
 
 
@@ -126,6 +150,7 @@ class Endpoint(msgspec.Struct):
     kind: Kind
     arguments: Arguments = msgspec.field(default_factory=Arguments)
     streaming: bool = False
+    status_code: int = 200
     cancel_on_disconnect: bool | None = None
     timeout: float | None = None
     max_body_size: int | None = None
@@ -191,7 +216,7 @@ def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float |
         _check_websocket(handler, where)
     elif not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    arguments = Planner(where, path_params, websocket=websocket).plan(handler)
+    arguments = Planner(where, path_params, websocket=websocket).plan(handler, options.get("dependencies", ()))
     timeout, max_body_size = options.get("timeout", timeout), options.get("max_body_size")
     min_rate: MinRate = options.get("min_rate", AUTO)
     check_seconds(f"{where}: timeout", timeout)
@@ -205,6 +230,7 @@ def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float |
         Kind.COROUTINE if websocket else kind_of(handler),
         arguments,
         options.get("streaming", False),
+        _status_of(route),
         options.get("cancel_on_disconnect"),
         timeout,
         max_body_size,
@@ -214,9 +240,58 @@ def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float |
         passes_all=arguments.passes_all,
         waits=arguments.waits,
         takes_nursery=any(each.nursery_names for each in arguments.everything),
-        middleware=as_middlewares(where, options.get("middleware", ())),
+        middleware=tuple(options.get("middleware", ())),
         route=route,
     )
+
+
+def as_dependencies(where: str, given: Iterable[Provide]) -> tuple[Provide, ...]:
+    """Check the dependencies of a route, or of all routes of a router.
+
+    Raises:
+        RouteError: if they are no list of ``Provide(function)``.
+    """
+    if not isinstance(given, Iterable):
+        raise RouteError(f"{where}: dependencies is a list: write dependencies=[{_as_written(given)}]")
+    found = tuple(given)
+    for each in found:
+        if not isinstance(each, Provide):
+            raise RouteError(f"{where}: dependencies has {each!r}: write dependencies=[{_as_written(each)}]")
+    return found
+
+
+def _as_written(given: object) -> str:
+    """A dependency as it is to be written."""
+    name = "function" if isinstance(given, (Provide, type)) else getattr(given, "__name__", "function")
+    return f"Provide({name})"
+
+
+def _status_of(route: Route) -> int:
+    """The status of what the handler returns.
+
+    Raises:
+        RouteError: if it is none, or could have no effect or only a wrong one.
+    """
+    if "status_code" not in route.options:
+        return 200
+    status = route.options["status_code"]
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
+        raise RouteError(f"{route.where}: status_code is a status from 200 to 599, got {status!r}")
+    returned = returns_of(route.handler)
+    kinds = {get_origin(each) or each for each in members_of(returned)}
+    if all(isinstance(kind, type) and issubclass(kind, Response) for kind in kinds):
+        name = getattr(returned, "__name__", returned)
+        raise RouteError(
+            f"{route.where}: status_code={status} is of what is no Response, and {label_of(route.handler)} returns "
+            f"{name}: write {name}(..., status_code={status})"
+        )
+    streams = route.options.get("streaming") or kind_of(route.handler) is Kind.GENERATOR
+    if status in BODILESS and (streams or not kinds & {inspect.Parameter.empty, Any, object, type(None), Unresolved}):
+        raise RouteError(
+            f"{route.where}: a response with status_code={status} has no body, and {label_of(route.handler)} "
+            f"{'streams' if streams else f'returns {returned!r}'}: return None, or leave status_code out"
+        )
+    return int(status)
 
 
 def _check_websocket(handler: object, where: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, Literal, ParamSpecArgs, ParamSpecKwargs, get_args, get_origin
 from uuid import UUID
@@ -76,13 +76,17 @@ class Planner:
         self._body = ""  # the parameter that takes the body, for messages: there can be only one
         self._form = ""  # a parameter that takes a field of a form: then none takes the body
 
-    def plan(self, handler: Function) -> Arguments:
+    def plan(self, handler: Function, dependencies: Iterable[Provide] = ()) -> Arguments:
         """Plan the arguments of a handler.
+
+        Args:
+            handler: the handler.
+            dependencies: are called before it, and before those that it takes.
 
         Raises:
             RouteError: if a parameter has no source, or no function takes a parameter of the path.
         """
-        plan = self._plan(handler, _key_of(handler))
+        plan = self._plan(handler, _key_of(handler), dependencies)
         if self._left:
             name = min(self._left)
             raise RouteError(
@@ -92,7 +96,7 @@ class Planner:
             )
         return plan
 
-    def _plan(self, function: Function, key: object) -> Arguments:
+    def _plan(self, function: Function, key: object, dependencies: Iterable[Provide] = ()) -> Arguments:
         label = label_of(function)
         if key in self._stack:
             raise RouteError(f"{self._where}: {label} is provided by way of itself: break the circle")
@@ -103,6 +107,8 @@ class Planner:
             )
         self._stack.append(key)
         plan = Arguments()
+        for each in dependencies:
+            plan.provided.append(("", self._dependency(each.function, f"{self._where}: dependencies")))
         taken: set[str] = set()
         takes_rest = False
         for name, parameter in parameters_of(function).items():
@@ -125,7 +131,7 @@ class Planner:
             self._left &= set() if plan.request_names else plan.drops
         plan.passes_all = not (plan.waits or plan.takes_request or plan.drops or plan.path or plan.inputs)
         plan.sources = sources_of(plan.inputs)
-        within = {id(each): each for found in plan.provided.values() for each in found.arguments.everything}
+        within = {id(each): each for _, found in plan.provided for each in found.arguments.everything}
         plan.everything = (plan, *within.values())
         self._stack.pop()
         return plan
@@ -145,7 +151,7 @@ class Planner:
         except ValueError as error:
             raise RouteError(f"{where}: {error}") from None
         if isinstance(marker, Provide):
-            plan.provided[name] = self._dependency(marker.function, where)
+            plan.provided.append((name, self._dependency(marker.function, where)))
         elif marker is not None:
             if name in self._path:
                 raise RouteError(f"{where} is in the path, and comes from nowhere else: leave {marker!r} out")

@@ -8,46 +8,54 @@ from typing import Any, Final
 from trioweb.ground.chunks import BYTES_LIKE, JSON_TYPE, TEXT_TYPE
 from trioweb.ground.encoding import NULL, encode_unchecked, refuse_nan
 from trioweb.ground.foreign import is_json_value
-from trioweb.messages.response import Response, bytes_response
+from trioweb.messages.response import BODILESS, Response, bytes_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
 
 _JSON_VALUES: Final = (dict, list, int, float, bool)
 
 
-def to_response(value: Any, label: str, streaming: bool) -> Response:
+def to_response(value: Any, label: str, streaming: bool, status: int = 200) -> Response:
     """The response for a handler's value. Files are not opened yet.
 
     Args:
         value: the value that the handler returned.
         label: the handler, for messages.
         streaming: the value must be an iterable, and is streamed.
+        status: the status of what is no ``Response``; 204 of ``None``, unless another than 200 is given.
 
     Raises:
         TypeError: if a handler may not return the value; the message names handler and type.
     """
-    if value.__class__ is str and not streaming:
+    if value.__class__ is str and not streaming and status == 200:
         return bytes_response(value.encode(), TEXT_TYPE)
     if isinstance(value, Response):
         return value
-    if streaming:
-        if is_iterable(value):
-            return StreamingResponse(value)
+    if status in BODILESS and value is not None:
         raise TypeError(
-            f"{label} is registered with streaming=True, but returned {_name(value)}: return something to iterate, "
-            "or yield"
+            f"{label} returned {_name(value)}, and its route has status_code={status}, which has no body: return None"
         )
+    if streaming:
+        return _streamed(value, label, status)
     if isinstance(value, (str, *BYTES_LIKE)):
-        return Response(value)
+        return Response(value, status)
     if value is None:
-        return Response(status_code=204)
+        return Response(status_code=204 if status == 200 else status)
     if isinstance(value, _JSON_VALUES):
-        return _json(value, label)
+        return _json(value, label, status)
     if is_iterator(value):  # also a dataclass, as the streams of anyio are
-        return StreamingResponse(value)
+        return StreamingResponse(value, status)
     if is_json_value(value):
-        return _json(value, label)
+        return _json(value, label, status)
     raise _refused(value, label)
+
+
+def _streamed(value: Any, label: str, status: int) -> Response:
+    if is_iterable(value):
+        return StreamingResponse(value, status)
+    raise TypeError(
+        f"{label} is registered with streaming=True, but returned {_name(value)}: return something to iterate, or yield"
+    )
 
 
 def _refused(value: object, label: str) -> TypeError:
@@ -69,7 +77,7 @@ def _refused(value: object, label: str) -> TypeError:
     return TypeError(f"{label} returned {_name(value)}: {hint}")
 
 
-def _json(value: object, label: str) -> Response:
+def _json(value: object, label: str, status: int) -> Response:
     try:
         body = encode_unchecked(value)
         if body.find(NULL) >= 0:
@@ -77,7 +85,9 @@ def _json(value: object, label: str) -> Response:
     except (TypeError, ValueError) as error:
         hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
-    return bytes_response(body, JSON_TYPE)
+    response = bytes_response(body, JSON_TYPE)
+    response.status_code = status
+    return response
 
 
 def _name(value: object) -> str:

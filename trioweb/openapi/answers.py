@@ -66,12 +66,11 @@ class Content(msgspec.Struct, frozen=True):
     is_stream: bool = False
 
 
-def answers_of(endpoint: Endpoint, status: int, schemas: Schemas) -> dict[str, Schema]:
+def answers_of(endpoint: Endpoint, schemas: Schemas) -> dict[str, Schema]:
     """The responses of a route other than errors, by their status.
 
     Args:
         endpoint: the plan of the route.
-        status: the status of what is no ``Response``.
         schemas: where types are collected.
     """
     annotation = returns_of(endpoint.handler)
@@ -79,7 +78,7 @@ def answers_of(endpoint: Endpoint, status: int, schemas: Schemas) -> dict[str, S
         return {"2XX": {"description": "Not described: the handler does not say what it returns."}}
     found: dict[str, list[Content]] = {}
     for part in parts(annotation):
-        for code, contents in _answers(part, endpoint, str(status)):
+        for code, contents in _answers(part, endpoint, str(endpoint.status_code)):
             found.setdefault(code, []).extend(contents)
     return {code: _response(code, contents, schemas) for code, contents in sorted(found.items())} or {
         "default": {"description": "Errors only: the handler never returns."}
@@ -93,7 +92,7 @@ def _answers(part: Annotation, endpoint: Endpoint, status: str) -> list[tuple[st
     if part is type(None):
         return [("204" if status == "200" else status, [])]
     if isinstance(cls, type) and issubclass(cls, Response):
-        return _of_response(cls, part, status)
+        return _of_response(cls, part)
     always = endpoint.streaming or endpoint.kind is Kind.GENERATOR
     if _is_stream(cls) or (always and isinstance(cls, type) and issubclass(cls, collections.abc.Iterable)):
         return [(status, _of_items(part, cls))]
@@ -110,7 +109,7 @@ def _is_stream(cls: Annotation) -> bool:
     return isinstance(cls, type) and issubclass(cls, _ITERATORS)
 
 
-def _of_response(cls: type[Response], part: Annotation, status: str) -> list[tuple[str, list[Content]]]:
+def _of_response(cls: type[Response], part: Annotation) -> list[tuple[str, list[Content]]]:
     """What a class of responses answers: an instance may have any status, this is what it has unless given another."""
     if issubclass(cls, RedirectResponse):
         return [("3XX", [])]
@@ -119,9 +118,9 @@ def _of_response(cls: type[Response], part: Annotation, status: str) -> list[tup
     items: Annotation = next(iter(get_args(part)), UNSAID[0])
     if cls.media_type is not None:
         kind = _bare(cls.media_type)
-        return [(status, [Content(kind, items, is_stream=kind in _SEQUENTIAL)])]
+        return [("200", [Content(kind, items, is_stream=kind in _SEQUENTIAL)])]
     if items is not UNSAID[0]:  # StreamingResponse[...]
-        return [(status, _of_items(part, cls))]
+        return [("200", _of_items(part, cls))]
     return [("default", [])]
 
 

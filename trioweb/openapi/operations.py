@@ -108,8 +108,7 @@ class Writer:
         self.schemas.then(lambda: None if operation["parameters"] else operation.pop("parameters"))
         if (body := takes.body()) is not None:
             operation["requestBody"] = body
-        status = cast("Mapping[str, int]", options).get("status_code", 200)
-        responses = answers_of(route.endpoint, status, self.schemas)
+        responses = answers_of(route.endpoint, self.schemas)
         requirements = requirements_of(plan)
         if requirements:
             needed = {each.name: list(each.scopes) for each in requirements if not each.optional}

@@ -79,7 +79,7 @@ def requirements_of(plan: Arguments) -> list[Requirement]:
     """
     found: dict[str, Requirement] = {}
     for arguments in plan.everything:
-        for dependency in arguments.provided.values():
+        for _, dependency in arguments.provided:
             said = next((each for layer in layers_of(dependency.function) for each in [_said(layer)] if each), ())
             for requirement in said:
                 known = found.setdefault(requirement.name, requirement)
