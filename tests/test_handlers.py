@@ -17,8 +17,9 @@ import trio
 from trioweb import App, HTTPError, JSONResponse, Provide, Request, Response
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import CONVERTERS, parse_template
-from trioweb.handlers.endpoint import Endpoint, Route, plan
+from trioweb.handlers.endpoint import Endpoint, plan
 from trioweb.handlers.results import to_response
+from trioweb.handlers.route import Route
 from trioweb.handlers.signatures import Kind
 from trioweb.messages.connection import Connection
 from trioweb.messages.response import stream_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -53,6 +54,34 @@ def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == (
         "GET        /things/{n:int}  thing\nPOST PUT   /things          things\nWEBSOCKET  /things          live\n"
     )
+
+
+def test_mounts_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`trioweb routes` prints what is mounted, and the routes of a mounted `App` as `url_for` finds them."""
+    program = """
+from trioweb import App, StaticFiles
+app, inner, innermost = App(), App(), App()
+app.get("/")(lambda: "root")
+innermost.get("/deep", name="deep")(lambda: "deep")
+inner.get("/page/{x}", name="page")(lambda x: x)
+inner.mount("/more", innermost, name="more")
+app.mount("/in", inner, name="in")
+app.mount("/files", StaticFiles("."), name="files")
+
+async def other(scope, receive, send): ...
+
+app.mount("/", other)
+app.mount("/nameless", innermost)
+"""
+    (tmp_path / "site_of_mounts.py").write_text(program)
+    assert main(["routes", str(tmp_path / "site_of_mounts.py:app")]) == 0
+    lines = [re.sub(r" +", " ", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "GET / <lambda>"
+    assert re.fullmatch("MOUNT / <function other at .*>", lines[1])
+    assert lines[2:] == [
+        "MOUNT /in in", "GET /in/page/{x} in:page", "MOUNT /in/more in:more", "GET /in/more/deep in:more:deep",
+        "MOUNT /files files", "MOUNT /nameless <App, 1 route>", "GET /nameless/deep deep",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     )
     from trioweb.ground.http.events import ServerSentEvent
     from trioweb.ground.http.headers import Headers
-    from trioweb.handlers.endpoint import Route
     from trioweb.handlers.markers import Body, Cookie, File, Form, Header, Provide, Query
+    from trioweb.handlers.route import Route
     from trioweb.messages.connection import State
     from trioweb.messages.files import FileResponse
     from trioweb.messages.forms import FormData
@@ -108,7 +108,7 @@ _HOMES = {
     "WebSocketDisconnect",
     "ground.http.events": "ServerSentEvent",
     "ground.http.headers": "Headers",
-    "handlers.endpoint": "Route",
+    "handlers.route": "Route",
     "handlers.markers": "Body Cookie File Form Header Provide Query",
     "messages.connection": "State",
     "messages.files": "FileResponse",

@@ -69,9 +69,20 @@ def _made(directory: Path) -> list[str]:
 
 
 def _route_lines(app: App) -> list[str]:
-    rows = [(" ".join(sorted(route.methods)), route.path, route.name) for route in app.routes]
+    rows = _rows(app, "", "")
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-    return [f"{methods:{widths[0]}}  {path:{widths[1]}}  {name}" for methods, path, name in rows]
+    return [f"{methods:{widths[0]}}  {path:{widths[1]}}  {name}".rstrip() for methods, path, name in rows]
+
+
+def _rows(app: App, prefix: str, name: str) -> list[tuple[str, str, str]]:
+    """Methods, path and name of each route, and of what is mounted; of a mounted App its routes, too."""
+    rows = [(" ".join(sorted(route.methods)), prefix + route.path, name + route.name) for route in app.routes]
+    for mount in reversed(app.mounts):
+        inner = f"{name}{mount.name}:" if mount.name else ""
+        rows.append((" ".join(mount.methods), prefix + mount.path, inner.rstrip(":") or repr(mount.handler)))
+        if isinstance(mount.handler, type(app)):
+            rows += _rows(mount.handler, prefix + mount.path.rstrip("/"), inner)
+    return rows
 
 
 def _document(app: App, title: str, version: str) -> list[str]:

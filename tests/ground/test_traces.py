@@ -125,7 +125,7 @@ def test_a_refusal_ends_at_the_users_line() -> None:
 def test_a_fault_of_this_package_is_shown() -> None:
     """An error that is no refusal is shown to its last line, without those of this package that lead there."""
     text = trace_of(lambda: App().url_for(None))  # type: ignore[arg-type]
-    assert lines_of(text)[-1] == "path"
+    assert lines_of(text)[-1] == "_locate_mounted"
     assert lines_of(text).count("url_for") == 0
 
 

@@ -20,13 +20,14 @@ from trioweb.exchange.conversation import Conversation
 from trioweb.exchange.exchange import Exchange
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.exchange.policy import Policy
-from trioweb.ground.errors import NEEDS_TRIO, HTTPError, RouteError
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.errors import NEEDS_TRIO, HTTPError
+from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
-from trioweb.ground.templates import CONVERTERS, Converter, parse_template
-from trioweb.handlers.endpoint import Route, no_route, plan
+from trioweb.ground.templates import parse_template
+from trioweb.handlers.endpoint import no_route, plan
 from trioweb.handlers.layers import as_middleware
 from trioweb.handlers.markers import Provide
+from trioweb.handlers.route import TOLD, Route
 from trioweb.io.transport import PLAIN, Transport, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
@@ -85,13 +86,12 @@ class App(Described):
         min_rate: MinRate = AUTO,
         dependencies: Sequence[Provide] = (),
     ) -> None:
-        super().__init__(dependencies)
+        super().__init__(Dispatcher(trailing_slash), dependencies)
         self.debug, self.min_rate = debug, min_rate
-        self.state, self._dispatcher = State(), Dispatcher(trailing_slash)
+        self.state = State()
         times = timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration
         limits = Limits(max_body_size, *times, min_rate)
         self._policy = Policy(self, debug, limits, WritesInFlight(write_timeout))
-        self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._managers: list[Manager] = []
         self._stack = Stack(self._begin)
         self._stopping = Stopping(self._policy)
@@ -118,29 +118,7 @@ class App(Described):
         """Set when the server is told to stop. Event streams end without it."""
         return self._stopping.event
 
-    def add_converter(
-        self,
-        name: str,
-        regex: str,
-        parse: Callable[[str], object] = str,
-        format: Callable[[Any], str] = str,  # noqa: A002
-    ) -> None:
-        """Add a converter for path parameters, before the routes that use it.
-
-        Args:
-            name: the name behind the colon, as in ``{day:date}``.
-            regex: what it matches, within one segment of the path; without named groups.
-            parse: text to value; if it raises ``ValueError`` the path does not match.
-            format: value to text, for ``url_for``.
-
-        Raises:
-            RouteError: if there is a converter of that name.
-        """
-        if name in self._converters:
-            raise RouteError(f"there is a converter {name!r} already: give this one another name")
-        self._converters[name] = Converter(name, regex, parse, format)
-
-    def mount(self, path: str, app: ASGIApp) -> None:
+    def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Pass all requests under a path to another ASGI app. This app's routes take precedence.
 
         As in ASGI, ``path`` in the scope stays whole, and the prefix is added to ``root_path``. This app's middleware
@@ -149,11 +127,13 @@ class App(Described):
         Args:
             path: the prefix, such as ``"/admin"``, without parameters; ``"/"`` for all requests that no route matches.
             app: the ASGI app.
+            name: for ``url_for``: ``"name:route"`` is a route of the app, and ``"name"`` with a ``path`` what is there.
 
         Raises:
-            RouteError: if the path is not a valid prefix or already mounted, or the app is not an ASGI app.
+            RouteError: if the path is not a valid prefix or already mounted, the app is not an ASGI app, or the name is
+                taken or has a colon.
         """
-        self._dispatcher.mount(path, app)
+        self._dispatcher.mount(path, app, name)
 
     def lifespan(self, function: L) -> L:
         """Register a lifespan: an async generator function of the app, a function of it that returns an async context
@@ -218,15 +198,6 @@ class App(Described):
         """
         return self._policy.register(error)
 
-    def url_for(self, name: str, /, **params: object) -> str:
-        """The path of the route of this name, with percent-encoded parameters.
-
-        Raises:
-            LookupError: if no route has this name and these parameters.
-            ValueError: if the route would not match the path.
-        """
-        return self._dispatcher.path(name, params)
-
     def test_client(self, **options: Any) -> TestClient:
         """A client for tests, in the same process: see ``trioweb.testing.TestClient``.
 
@@ -260,21 +231,27 @@ class App(Described):
         """
         if self._policy.nursery is None and not trio.lowlevel.in_trio_task():  # its lifespan runs in trio
             raise RuntimeError(NEEDS_TRIO)
+        own: MutableScope = scope  # type: ignore[assignment]  # a dict, by ASGI
+        inner = rooted(own) if own.get("root_path") or own.get("path", "/")[:1] != "/" else own
         if self._stack.makers:
-            entry, scope = self._stack.enter(scope, send)
-            await entry(scope, receive, send)
+            inner = self._stack.carried(inner, send)
+        if inner is not scope:
+            try:
+                await self(inner, receive, send)
+            finally:
+                own.update((key, inner[key]) for key in TOLD if key in inner)
+        elif self._stack.makers:
+            await self._stack.entry()(scope, receive, send)
         else:
-            rest = await self._begin(scope, receive, send)
+            rest = await self._begin(own, receive, send)
             if rest is not None:
                 serving = rest()
-                del rest, scope, receive, send  # it may take hours
+                del rest, own, inner, scope, receive, send  # it may take hours
                 await serving
 
-    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Callable[[], Awaitable[object]] | None:
+    async def _begin(self, scope: MutableScope, receive: Receive, send: Send) -> Callable[[], Awaitable[object]] | None:
         """Serve a scope, or return a function that does: while it runs, no frame holds what dispatch needed."""
         kind = scope["type"]
-        if scope.get("root_path") or scope.get("path", "/")[:1] != "/":
-            scope = rooted(scope)
         if kind == "http":
             if not self._stopping.listening:
                 self._stopping.listen(scope, send)
@@ -285,13 +262,17 @@ class App(Described):
             if target.__class__ is tuple:  # a route's handler, the most frequent case: tested without a call
                 found: Found = target  # type: ignore[assignment]
                 endpoint, params = found
-            elif not isinstance(target, Mount):
-                endpoint, params = no_route(cast("Response | Exception", target)), {}
-            elif self._policy.middleware:
-                endpoint, params = target.endpoint, {}
+                route: Route = endpoint.route  # type: ignore[assignment]
+                scope["route"], scope["endpoint"], scope["path_params"] = route, route.handler, params
             else:
-                await target.serve(scope, receive, send)
-                return None
+                scope.pop("route", None)  # that of an app in which this one is mounted
+                if not isinstance(target, Mount):
+                    endpoint, params = no_route(cast("Response | Exception", target)), {}
+                elif self._policy.middleware:
+                    endpoint, params = target.endpoint, {}
+                else:
+                    await target.serve(scope, receive, send)
+                    return None
             del target  # an exception's traceback may refer to this frame
             return await Exchange(self._policy, endpoint, params, scope, receive, send).run()
         if kind == "lifespan":
@@ -313,12 +294,16 @@ class App(Described):
             if isinstance(mount.app, App):
                 await stack.enter_async_context(mount.app._life(transport))
 
-    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _converse(self, scope: MutableScope, receive: Receive, send: Send) -> None:
+        scope.pop("route", None)
         try:
             target = self._dispatcher.find_socket(scope)
         except Exception as error:
             target = no_route(error), {}
         if isinstance(target, Mount):
             await target.serve(scope, receive, send)
-        else:
-            await Conversation(Call(self._policy, *target, scope, receive, send)).run()
+            return
+        endpoint, params = target
+        if endpoint.route is not None:
+            scope.update(route=endpoint.route, endpoint=endpoint.handler, path_params=params)
+        await Conversation(Call(self._policy, endpoint, params, scope, receive, send)).run()

@@ -1,4 +1,4 @@
-"""The part of an app that describes it: its routes as OpenAPI, and the pages that show them."""
+"""The part of an app that knows its routes: finds their paths, and describes them as OpenAPI and on pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
 from trioweb.app.router import Router
+from trioweb.ground.errors import RouteError
 from trioweb.ground.foreign import Taught, teach
-from trioweb.ground.templates import Template
-from trioweb.handlers.endpoint import Endpoint, Route
+from trioweb.ground.templates import CONVERTERS, Converter, Template
+from trioweb.handlers.endpoint import Endpoint
 from trioweb.handlers.markers import Provide
+from trioweb.handlers.route import Route
 
 T = TypeVar("T")
 Document: TypeAlias = dict[str, Any]
@@ -19,13 +21,40 @@ Planned: TypeAlias = tuple[Route, Template, Endpoint]
 
 
 class Described(Router):
-    """Routes that are planned, and can be described: see ``App``."""
+    """Routes that are planned, and can be found and described: see ``App``."""
 
-    _dispatcher: Dispatcher
-
-    def __init__(self, dependencies: Sequence[Provide]) -> None:
+    def __init__(self, dispatcher: Dispatcher, dependencies: Sequence[Provide]) -> None:
         super().__init__(dependencies=dependencies)
+        self._dispatcher = dispatcher
+        self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._planned: list[Planned] = []
+
+    @property
+    def mounts(self) -> tuple[Route, ...]:
+        """What is mounted, the longest prefix first: the path of each is its prefix, and its handler is the app."""
+        return tuple(mount.route for mount in self._dispatcher.mounts)
+
+    def add_converter(
+        self,
+        name: str,
+        regex: str,
+        parse: Callable[[str], object] = str,
+        format: Callable[[Any], str] = str,  # noqa: A002
+    ) -> None:
+        """Add a converter for path parameters, before the routes that use it.
+
+        Args:
+            name: the name behind the colon, as in ``{day:date}``.
+            regex: what it matches, within one segment of the path; without named groups.
+            parse: text to value; if it raises ``ValueError`` the path does not match.
+            format: value to text, for ``url_for``.
+
+        Raises:
+            RouteError: if there is a converter of that name.
+        """
+        if name in self._converters:
+            raise RouteError(f"there is a converter {name!r} already: give this one another name")
+        self._converters[name] = Converter(name, regex, parse, format)
 
     def add_type(
         self,
@@ -57,6 +86,20 @@ class Described(Router):
         if encode is None and decode is None:
             raise TypeError(f"add_type({cls.__qualname__}) says nothing: give encode=..., decode=... or both")
         teach(cls, Taught(encode, decode, dict(schema or {})))
+
+    def url_for(self, name: str, /, **params: object) -> str:
+        """The path of the route of this name, with percent-encoded parameters; without what the app is mounted under.
+
+        Of a mounted app: see ``mount``. The whole URL is that of ``request.url_for``.
+
+        Raises:
+            LookupError: if no route has this name and these parameters.
+            ValueError: if the route would not match the path.
+        """
+        return self._locate(name, params)[0]
+
+    def _locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]:
+        return self._dispatcher.locate(name, params)
 
     def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> Document:
         """The description of the app's routes as an OpenAPI 3.2 document.
@@ -119,5 +162,4 @@ class Described(Router):
             Operation(route.path, route.methods, route.name, route.options, template, endpoint)
             for route, template, endpoint in self._planned
         ]
-        mounts = [mount.prefix or "/" for mount in self._dispatcher.mounts]
-        return describe(routes, mounts, title, version, description)
+        return describe(routes, [mount.path for mount in self.mounts], title, version, description)

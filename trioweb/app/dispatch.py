@@ -9,16 +9,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
 
 from trioweb.exchange.debug import Serving
 from trioweb.exchange.mounted import as_handler
 from trioweb.ground.errors import HTTPError, RouteError
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Scope, Send
+from trioweb.ground.http.urls import UNQUOTED
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import Template
-from trioweb.handlers.endpoint import MOUNT, WEBSOCKET, Endpoint, Route, plan
+from trioweb.handlers.endpoint import Endpoint, plan
+from trioweb.handlers.route import MOUNT, WEBSOCKET, Route, pass_out
+from trioweb.handlers.signatures import Function
 from trioweb.messages.response import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
@@ -26,23 +31,42 @@ Found: TypeAlias = tuple[Endpoint, dict[str, object]]
 
 
 class Mount(NamedTuple):
-    """An ASGI app and its prefix, ``""`` for all paths. ``endpoint`` calls the app from behind middleware."""
+    """An ASGI app and its prefix, ``""`` for all paths. ``endpoint`` calls the app from behind middleware.
+
+    The route of the endpoint has the name of the mount, or none, and as its handler the app.
+    """
 
     prefix: str
     app: ASGIApp
     endpoint: Endpoint
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: MutableScope, receive: Receive, send: Send) -> None:
         """Call the app."""
-        await self.app({**scope, "root_path": scope.get("root_path", "") + self.prefix}, receive, send)
+        inner = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
+        try:
+            await self.app(inner, receive, send)
+        finally:
+            pass_out(scope, inner, self.route)
+
+    @property
+    def route(self) -> Route:
+        """What is known of the app by its mount."""
+        assert self.endpoint.route is not None  # noqa: S101 - as `Dispatcher.mount` has planned it
+        return self.endpoint.route
 
 
 class Site(ABC):
-    """An ASGI app whose requests, if mounted, are the app's own: with its error handlers and middleware."""
+    """An ASGI app whose requests, if mounted, are the app's own: with its error handlers and middleware.
+
+    Attributes:
+        endpoint: has what is the same for all requests.
+    """
+
+    endpoint: Endpoint
 
     @abstractmethod
-    def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
-        """What serves a request.
+    def find(self, scope: Scope, prefix: str, path: str) -> Function | Response:
+        """What serves a request: a function without parameters.
 
         Args:
             scope: the request's.
@@ -52,6 +76,10 @@ class Site(ABC):
         Raises:
             HTTPError: if nothing does.
         """
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope by itself."""
 
 
 class Dispatcher:
@@ -73,7 +101,7 @@ class Dispatcher:
         self.table: RouteTable[Endpoint] = RouteTable()
         self.sockets: RouteTable[Endpoint] = RouteTable()
         self.mounts: list[Mount] = []
-        self._templates: dict[str, list[Template]] = {}
+        self._templates: dict[str, list[tuple[Template, bool]]] = {}  # and whether it is that of WebSockets
 
     def add(self, name: str, template: Template, methods: frozenset[str], endpoint: Endpoint) -> None:
         """Register a route, or a route of WebSockets. Several may have the same name.
@@ -83,14 +111,14 @@ class Dispatcher:
         """
         table = self.sockets if WEBSOCKET in methods else self.table
         table.add(template, methods, endpoint, endpoint.label)
-        self._templates.setdefault(name, []).append(template)
+        self._templates.setdefault(name, []).append((template, WEBSOCKET in methods))
 
-    def mount(self, path: str, app: ASGIApp) -> None:
+    def mount(self, path: str, app: ASGIApp, name: str | None) -> None:
         """Register a mount.
 
         Raises:
-            RouteError: if the path does not start with a slash, has parameters or is mounted already, or the app is not
-                an ASGI app.
+            RouteError: if the path does not start with a slash, has parameters or is mounted already, the app is not
+                an ASGI app, or the name is taken or has a colon.
         """
         if not isinstance(path, str) or not path.startswith("/"):
             raise RouteError(f'the path of a mount must start with "/", got {path!r}')
@@ -106,27 +134,54 @@ class Dispatcher:
             raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
-        endpoint = plan(Route(path, frozenset({MOUNT}), as_handler(app, prefix), ""), {})
+        if name is not None and (not name or ":" in name):
+            raise RouteError(f"mount {path!r}: its name stands before a colon, and has none itself: got {name!r}")
+        if name is not None and any(mount.route.name == name for mount in self.mounts):
+            raise RouteError(f"mount {path!r}: something mounted is named {name!r} already: choose another name")
+        route = Route(prefix or "/", frozenset({MOUNT}), app, name or "")
+        if isinstance(app, Site):
+            endpoint = msgspec.structs.replace(app.endpoint, route=route)
+        else:
+            answer = as_handler(route)
+            endpoint = plan(msgspec.structs.replace(route, handler=answer), {})
+            endpoint.route = route
         self.mounts.append(Mount(prefix, app, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
-    def path(self, name: str, params: Mapping[str, object]) -> str:
-        """The path of the route of this name that has these parameters.
+    def locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]:
+        """The path of the route of this name that has these parameters, and whether it is one of WebSockets.
 
         Raises:
             LookupError: if there is none.
             ValueError: if the route would not match the path.
         """
         templates = self._templates.get(name, [])
-        for template in templates:
+        for template, is_websocket in templates:
             if template.parameters.keys() == params.keys():
-                return template.format(params)
+                return template.format(params), is_websocket
         if not templates:
-            raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(self._templates)) or 'none'}")
-        wanted = " or ".join(f"({', '.join(template.parameters)})" for template in templates)
+            return self._locate_mounted(name, params)
+        wanted = " or ".join(f"({', '.join(template.parameters)})" for template, _ in templates)
         raise LookupError(f"the route {name!r} takes {wanted}, got ({', '.join(params)})")
 
-    def look_up(self, scope: Scope) -> Serving:
+    def _locate_mounted(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]:
+        """As ``locate``, for ``"mount:name"`` of a mounted app, and ``"mount"`` with a ``path`` in it."""
+        first, _, rest = name.partition(":")
+        for mount in self.mounts:
+            app: Any = mount.app
+            if first == mount.route.name != "":
+                if not rest and params.keys() == {"path"}:
+                    return f"{mount.prefix}/{quote(str(params['path']).lstrip('/'))}", False
+                if rest and hasattr(app, "_locate"):
+                    path, is_websocket = app._locate(rest, params)
+                    return mount.prefix + path, is_websocket
+                if rest and hasattr(app, "url_path_for"):  # an app of Starlette or FastAPI
+                    found = app.url_path_for(rest, **params)
+                    return mount.prefix + found, getattr(found, "protocol", "") == "websocket"
+        names = [*self._templates, *(mount.route.name for mount in self.mounts if mount.route.name)]
+        raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(names)) or 'none'}")
+
+    def look_up(self, scope: MutableScope) -> Serving:
         """What serves a scope, for messages: the route, else the request's method and path."""
         kind = scope["type"]
         if kind not in {"http", "websocket"}:
@@ -191,7 +246,10 @@ class Dispatcher:
 
 
 def _enter(mount: Mount, scope: Scope, path: str) -> Found | Mount | Response:
-    return mount.app.find(scope, mount.prefix, path) if isinstance(mount.app, Site) else mount
+    if not isinstance(mount.app, Site):
+        return mount
+    found = mount.app.find(scope, mount.prefix, path)
+    return found if isinstance(found, Response) else (msgspec.structs.replace(mount.endpoint, handler=found), {})
 
 
 def _path_of(scope: Scope) -> str:
@@ -204,7 +262,7 @@ def _path_of(scope: Scope) -> str:
     return path
 
 
-def rooted(scope: Scope) -> Scope:
+def rooted(scope: MutableScope) -> MutableScope:
     """A scope whose path begins with its ``root_path``, as in ASGI.
 
     Servers pass the path on as the client or a proxy sent it: without the prefix if the proxy has removed it, or as a
@@ -258,5 +316,5 @@ def without_handler(method: str, allowed: AbstractSet[str]) -> Response:
 def redirect(scope: Scope, path: str) -> Response:
     """A redirect to another path of the app, with the same query."""
     query = scope.get("query_string", b"").decode("latin-1")
-    target = quote(scope.get("root_path", "") + path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+    target = quote(scope.get("root_path", "") + path, safe=UNQUOTED) + (f"?{query}" if query else "")
     return RedirectResponse(target, 308)

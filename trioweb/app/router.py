@@ -10,9 +10,10 @@ import msgspec
 from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
-from trioweb.handlers.endpoint import WEBSOCKET, Route, RouteOptions, as_dependencies, inherit, plan
+from trioweb.handlers.endpoint import plan
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.markers import Provide
+from trioweb.handlers.route import WEBSOCKET, Route, RouteOptions, as_dependencies, inherit
 from trioweb.handlers.signatures import name_of
 from trioweb.messages.limits import check_limit
 
@@ -201,7 +202,7 @@ class Router:
         """The route with the options of this router. A WebSocket has its dependencies only."""
         defaults = self._defaults
         if route.is_websocket:
-            defaults = {"dependencies": defaults.get("dependencies", ())}
+            defaults = RouteOptions(dependencies=defaults.get("dependencies", ()))
         return msgspec.structs.replace(route, options=inherit(route.where, defaults, route.options))
 
     def _adopt(self, route: Route) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Send
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.transport import PLAIN, own_transport
 
-Begin: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[Callable[[], Awaitable[object]] | None]]
+Begin: TypeAlias = Callable[[MutableScope, Receive, Send], Awaitable[Callable[[], Awaitable[object]] | None]]
 """An ASGI app that may return a function for the rest of its work."""
 
 
@@ -30,7 +30,7 @@ class Stack:
     __slots__ = ("_app", "_entry", "makers")
 
     def __init__(self, begin: Begin) -> None:
-        async def innermost(scope: Scope, receive: Receive, send: Send) -> None:  # a function: some inspect it
+        async def innermost(scope: MutableScope, receive: Receive, send: Send) -> None:  # a function: some inspect it
             rest = await begin(scope, receive, send)
             if rest is not None:
                 serving = rest()
@@ -59,19 +59,24 @@ class Stack:
             )
         self.makers.append(lambda app: middleware(app, *args, **options))
 
-    def enter(self, scope: Scope, send: Send) -> tuple[ASGIApp, Scope]:
-        """The outermost of them, and its scope. The first call makes them all."""
+    def entry(self) -> ASGIApp:
+        """The outermost of them. The first call makes them all."""
         entry = self._entry
         if entry is None:
             entry = self._app
             for make in reversed(self.makers):
                 entry = make(entry)
             self._entry = entry
+        return entry
+
+    @staticmethod
+    def carried(scope: MutableScope, send: Send) -> MutableScope:
+        """The scope with the server's transport, if they would hide it."""
         if scope["type"] != "lifespan" and own_transport(scope) is None:
             transport = find_transport(scope, send)
             if transport is not PLAIN:
-                scope = {**scope, "extensions": {**(scope.get("extensions") or {}), "trioweb": transport}}
-        return entry, scope
+                return {**scope, "extensions": {**(scope.get("extensions") or {}), "trioweb": transport}}
+        return scope
 
 
 def _takes_request(function: object) -> bool:

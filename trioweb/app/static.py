@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Final
 
 from trioweb.app.app import App
-from trioweb.app.dispatch import Found, Site, redirect, without_handler
+from trioweb.app.dispatch import Site, redirect, without_handler
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.asgi import Receive, Scope, Send
 from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.paths import Place, parse_path
 from trioweb.handlers.endpoint import Endpoint
-from trioweb.handlers.signatures import Kind
+from trioweb.handlers.signatures import Function, Kind
 from trioweb.io.disk import Facts, Readable
 from trioweb.messages.files import FileResponse, guess_type
 from trioweb.messages.response import Response
@@ -76,18 +77,18 @@ class StaticFiles(Site):
             self.headers["vary"] = "accept-encoding"
         self.endings = {_CODINGS[ending]: ending for ending in precompressed}
         where = f"StaticFiles({str(directory)!r})"
-        self._endpoint = Endpoint(self._answer, where, where, Kind.COROUTINE, light=True, passes_all=True)
+        self.endpoint = Endpoint(self._answer, where, where, Kind.COROUTINE, light=True, passes_all=True)
         self._alone: App | None = None
 
     def __repr__(self) -> str:
-        return f"<{self._endpoint.where}>"
+        return f"<{self.endpoint.where}>"
 
-    def find(self, scope: Scope, prefix: str, path: str) -> Found | Response:
+    def find(self, scope: Scope, prefix: str, path: str) -> Function | Response:
         """See ``Site``."""
         if scope["method"] not in {"GET", "HEAD"}:
             return without_handler(scope["method"], _METHODS)
         place = parse_path(path[len(prefix) :], scope.get("raw_path"))
-        return self._endpoint, {"place": place, "moved": lambda: redirect(scope, path + "/")}
+        return partial(self._answer, place, lambda: redirect(scope, path + "/"))
 
     async def _answer(self, place: Place | None, moved: Callable[[], Response]) -> Response:
         return _SiteFile(self, place, moved)

@@ -19,8 +19,9 @@ import trio
 from trioweb.exchange.policy import report
 from trioweb.ground.chunks import encode_any
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
-from trioweb.ground.http.asgi import ASGIApp, Message, Scope
+from trioweb.ground.http.asgi import Message, Scope
 from trioweb.ground.http.headers import Headers
+from trioweb.handlers.route import Route, pass_out
 from trioweb.io.transport import PLAIN, Transport
 from trioweb.messages.body import BodyStream
 from trioweb.messages.limits import make_stream
@@ -28,11 +29,11 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 
-def as_handler(app: ASGIApp, prefix: str) -> Callable[[Request], Awaitable[Response]]:
-    """A handler that calls an app mounted at ``prefix``."""
+def as_handler(mount: Route) -> Callable[[Request], Awaitable[Response]]:
+    """A handler that calls the mounted app of a route."""
 
     async def answer(request: Request) -> Response:
-        return await MountedCall(app, prefix, request).answer()
+        return await MountedCall(mount, request).answer()
 
     return answer
 
@@ -45,17 +46,17 @@ class MountedCall(Transport):
     """One request to a mounted app; also the app's transport, and the source of its response's body."""
 
     __slots__ = (
-        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_part",
-        "_prefix", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
+        "_aborted", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_inner", "_mount",
+        "_part", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
     )  # fmt: skip
 
-    def __init__(self, app: ASGIApp, prefix: str, request: Request) -> None:
-        self._app = app
-        self._prefix = prefix
+    def __init__(self, mount: Route, request: Request) -> None:
+        self._mount = mount
         self._request = request
         self._inbox = request._origin.inbox
         self._inbox.timeout = None  # the mounted app has its own
         self._transport = request._origin.find_transport()
+        self._inner = self._scope()
         self._body: BodyStream | None = None
         self._uploaded = False  # the app has received the end of the body
         self._status = 0
@@ -93,7 +94,7 @@ class MountedCall(Transport):
 
     @property
     def _where(self) -> str:
-        return f"the app mounted at {self._prefix or '/'}"
+        return f"the app mounted at {self._mount.path}"
 
     # The parts of its response
 
@@ -143,23 +144,27 @@ class MountedCall(Transport):
 
     async def _run(self) -> None:
         try:
-            await self._app(self._scope(), self._receive, self._send)
+            await self._mount.handler(self._inner, self._receive, self._send)
         except Exception as group:
             self._failure = unwrap(group)
         finally:
             self._returned = True
+            self._pass_out()
             self._changed.unpark_all()
         if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
             failure, self._failure = self._failure, None
             report(failure, self._request.scope, f"{self._where} failed after its response")
             forget(failure)
 
+    def _pass_out(self) -> None:
+        pass_out(self._request.scope, self._inner, self._mount)  # type: ignore[arg-type]  # a dict, by ASGI
+
     def _scope(self) -> Scope:
         scope = self._request.scope
         extensions = scope.get("extensions") or {}
         return {
             **scope,
-            "root_path": scope.get("root_path", "") + self._prefix,
+            "root_path": scope.get("root_path", "") + self._mount.path.rstrip("/"),
             "state": {**scope.get("state", {}), **vars(self._request.state)},
             # Extensions that send responses would bypass the middleware.
             "extensions": {
@@ -194,6 +199,7 @@ class MountedCall(Transport):
             raise _ResponseClosedError(f"nobody takes what {self._where} sends")
         if kind == "http.response.start" and not self._status:
             self._status, self._headers = message["status"], list(message.get("headers", ()))
+            self._pass_out()
         elif kind == "http.response.body" and self._status and not self._complete:
             await self._pass_on(bytes(message.get("body", b"")), message.get("more_body", False))
         else:

@@ -187,6 +187,11 @@ class Template(msgspec.Struct, frozen=True):
             raise ValueError(f"{value!r} is not for {{{name}}} of {self.source!r}: {error}") from error
 
 
+def without_converters(source: str) -> str:
+    """A path template with the names of its parameters only: ``/users/{id}`` for ``/users/{id:int}``."""
+    return _PARAMETER.sub(r"{\1}", source)
+
+
 def parse_template(source: str, converters: Mapping[str, Converter] | None) -> Template:
     """Parse a path template.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, TypeAlias, TypedDict, get_origin
+from typing import Any, TypeAlias, get_origin
 
 import msgspec
 
@@ -15,9 +15,9 @@ from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments
-from trioweb.handlers.layers import Middleware, as_middlewares
-from trioweb.handlers.markers import Provide
+from trioweb.handlers.layers import Middleware
 from trioweb.handlers.planner import Planner
+from trioweb.handlers.route import Route
 from trioweb.handlers.signatures import (
     Function,
     Kind,
@@ -34,96 +34,6 @@ from trioweb.messages.response import BODILESS, Response
 
 Calling: TypeAlias = Coroutine[object, object, Any]
 """A call of a handler; it returns a value of the user's."""
-
-WEBSOCKET: Final = "WEBSOCKET"
-"""The method of a WebSocket's route."""
-MOUNT: Final = "MOUNT"
-"""The method of a mounted app's route."""
-
-
-class RouteOptions(TypedDict, total=False):
-    """The keywords of every route decorator.
-
-    Attributes:
-        name: the name for ``url_for``; the handler's name unless given.
-        status_code: the status of what the handler returns, unless that is a ``Response``; 200 unless given, and 204
-            for ``None``.
-        dependencies: called before the handler, for what they do and not for a value: ``[Provide(login), ...]``. Those
-            of the app come first, then those of its routers.
-        streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
-            chunk.
-        cancel_on_disconnect: whether the handler is cancelled if the client leaves before the response starts; only for
-            GET, HEAD and OPTIONS unless given.
-        timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
-            ``None`` for no limit. A handler that has not returned by then is cancelled, and the client gets a 503; a
-            plain ``def`` cannot be cancelled, so its 503 waits until it returns. A started stream is aborted.
-        max_body_size: bytes of a request body that is read whole, a form with its files too; that of its router or app
-            unless given.
-        min_rate: bytes a second that a client must send of the body while the handler waits for it, and receive of the
-            response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
-        middleware: the route's middleware, outermost first; it runs inside that of routers and app.
-        summary: one line about it in the description of the API; the first of the handler's docstring unless given.
-        description: more about it; the rest of the docstring, up to its sections, unless given.
-        tags: the groups that it stands in there.
-        deprecated: clients should not call it any more.
-        responses: what else it answers, by the status: a sentence, the type of a JSON body, or the response as OpenAPI
-            writes one.
-        include_in_schema: whether it is described at all; it is unless this is ``False``.
-    """
-
-    name: str | None
-    status_code: int
-    dependencies: Sequence[Provide]
-    streaming: bool
-    cancel_on_disconnect: bool | None
-    timeout: float | None
-    max_body_size: int | None
-    min_rate: float | None
-    middleware: Sequence[Middleware]
-    summary: str
-    description: str
-    tags: Sequence[str]
-    deprecated: bool
-    responses: Mapping[int | str, object]
-    include_in_schema: bool
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A registered handler: its path with all prefixes, its methods, and the options that were given."""
-
-    path: str
-    methods: frozenset[str]
-    handler: Callable[..., object]
-    name: str
-    options: RouteOptions = msgspec.field(default_factory=RouteOptions)
-
-    @property
-    def where(self) -> str:
-        """The route for messages, as in ``GET /users/{id}``."""
-        return f"{' '.join(sorted(self.methods))} {self.path}"
-
-    def __repr__(self) -> str:
-        return f"<Route {self.where}, {label_of(self.handler)}>"
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether it serves WebSockets: its only method is then ``WEBSOCKET``."""
-        return WEBSOCKET in self.methods
-
-
-def inherit(where: str, defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
-    """The options of a route in a router: its own replace the router's, its middleware and dependencies are added.
-
-    Raises:
-        RouteError: if its middleware is no list of function middlewares, or its dependencies none of ``Provide``.
-    """
-    inherited: RouteOptions = {**defaults, **options}
-    if "middleware" in options:
-        inherited["middleware"] = (*defaults.get("middleware", ()), *as_middlewares(where, options["middleware"]))
-    if "dependencies" in options:
-        own = as_dependencies(where, options["dependencies"])
-        inherited["dependencies"] = (*defaults.get("dependencies", ()), *own)
-    return inherited
 
 
 class Endpoint(msgspec.Struct):
@@ -243,27 +153,6 @@ def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float |
         middleware=tuple(options.get("middleware", ())),
         route=route,
     )
-
-
-def as_dependencies(where: str, given: Iterable[Provide]) -> tuple[Provide, ...]:
-    """Check the dependencies of a route, or of all routes of a router.
-
-    Raises:
-        RouteError: if they are no list of ``Provide(function)``.
-    """
-    if not isinstance(given, Iterable):
-        raise RouteError(f"{where}: dependencies is a list: write dependencies=[{_as_written(given)}]")
-    found = tuple(given)
-    for each in found:
-        if not isinstance(each, Provide):
-            raise RouteError(f"{where}: dependencies has {each!r}: write dependencies=[{_as_written(each)}]")
-    return found
-
-
-def _as_written(given: object) -> str:
-    """A dependency as it is to be written."""
-    name = "function" if isinstance(given, (Provide, type)) else getattr(given, "__name__", "function")
-    return f"Provide({name})"
 
 
 def _status_of(route: Route) -> int:

@@ -14,7 +14,7 @@ from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.cookies import parse_cookies
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multidict import MultiDict
-from trioweb.ground.http.urls import URL, make_url, parse_query
+from trioweb.ground.http.urls import UNQUOTED, URL, make_url, parse_query
 from trioweb.messages.resources import Provider
 
 
@@ -31,6 +31,35 @@ class BackgroundNursery(Protocol):
 
     async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
         """Start a task and return the value that it passes to ``task_status.started``."""
+        ...
+
+
+class MatchedRoute(Protocol):
+    """The route as a request knows it: see ``Route``, whose folder is above this one."""
+
+    @property
+    def path(self) -> str:
+        """Its path as it was registered, with the prefixes of routers."""
+        ...
+
+    @property
+    def path_format(self) -> str:
+        """The same without converters."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Its methods."""
+        ...
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """Its handler."""
         ...
 
 
@@ -55,6 +84,8 @@ class Application(Protocol):
     def url_for(self, name: str, /, **params: object) -> str:
         """The path of a route."""
         ...
+
+    def _locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]: ...
 
 
 class Connection:
@@ -96,6 +127,15 @@ class Connection:
         """The client's host and port; ``None`` if the server does not know them (a UNIX socket)."""
         client = self.scope.get("client")
         return None if client is None else (client[0], client[1])
+
+    @property
+    def route(self) -> MatchedRoute | None:
+        """The route that has matched; ``None`` where none has, as for a 404.
+
+        Of a mounted app it is known when that has begun to answer, with its whole path; until then it is ``None``.
+        """
+        route: MatchedRoute | None = self.scope.get("route")
+        return route
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -152,6 +192,19 @@ class Connection:
                 self.scope.get("query_string", b"").decode("latin-1"),
             )
         return self._url
+
+    def url_for(self, name: str, /, **params: object) -> str:
+        """The whole URL of the route of this name, with the host that the client sent and all that the app is mounted
+        under; its scheme is that of this request, or of a WebSocket. See ``App.url_for``.
+
+        Raises:
+            LookupError: if no route has this name and these parameters.
+            ValueError: if the route would not match the path.
+        """
+        path, is_websocket = self.app._locate(name, params)
+        scheme = ("ws" if is_websocket else "http") + ("s" if self.url.scheme in {"https", "wss"} else "")
+        root = quote(self.scope.get("root_path", ""), safe=UNQUOTED)
+        return f"{scheme}://{self.url.netloc}{root}{path}"
 
     @property
     def state(self) -> State:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from trioweb.ground.encoding import NotFiniteError
 from trioweb.ground.problems import PROBLEM_TYPE
-from trioweb.ground.templates import Converter
-from trioweb.handlers.endpoint import WEBSOCKET
+from trioweb.ground.templates import Converter, without_converters
+from trioweb.handlers.route import WEBSOCKET
 from trioweb.openapi.operations import PROBLEMS, Described, Writer
 from trioweb.openapi.schemas import Schema, plain
 from trioweb.openapi.takes import Takes
@@ -109,7 +109,7 @@ def _paths(routes: Sequence[Described], writer: Writer) -> Schema:
         taken[route.name] = taken.get(route.name, 0) + len(route.methods)
     for route in sorted(routes, key=lambda route: (_PARAMETER.sub("{}", route.path), route.path)):
         shape = _PARAMETER.sub("{}", route.path)
-        path, item = items.setdefault(shape, (_PARAMETER.sub(r"{\1}", route.path), {}))
+        path, item = items.setdefault(shape, (without_converters(route.path), {}))
         names = _PARAMETER.findall(path)
         own = _PARAMETER.findall(route.path)
         converters = route.template.parameters
@@ -141,7 +141,7 @@ def _slug(method: str, path: str) -> str:
 def _socket(route: Described, writer: Writer) -> Schema:
     converters: Mapping[str, Converter] = route.template.parameters
     takes = Takes(route.endpoint.arguments, {name: (name, each) for name, each in converters.items()}, writer.schemas)
-    return {"path": _PARAMETER.sub(r"{\1}", route.path), "name": route.name, "parameters": takes.parameters()}
+    return {"path": without_converters(route.path), "name": route.name, "parameters": takes.parameters()}
 
 
 def _problem(name: str, about: str, writer: Writer) -> tuple[str, Schema]:

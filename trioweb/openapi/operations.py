@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, cast
 from trioweb.ground.errors import phrase_of
 from trioweb.ground.problems import PROBLEM_TYPE
 from trioweb.ground.templates import Converter, Template
-from trioweb.handlers.endpoint import Endpoint, RouteOptions
+from trioweb.handlers.endpoint import Endpoint
+from trioweb.handlers.route import RouteOptions
 from trioweb.handlers.signatures import innermost
 from trioweb.openapi.answers import answers_of
 from trioweb.openapi.schemas import REFERENCE, Schema, Schemas

@@ -14,6 +14,10 @@ MAX_QUERY_FIELDS = 1000
 """Fields in one query string; a request with more is a 400. Parsing takes some 0.3 us a field."""
 
 
+UNQUOTED = "/:@!$&'()*+,;=~"
+"""What may stand in a path as it is (RFC 3986, section 3.3)."""
+
+
 class URL:
     """A request's URL. ``str(url)`` is all of it; the attributes are percent-encoded, as in the URL."""
 
@@ -32,6 +36,11 @@ class URL:
     def scheme(self) -> str:
         """``http`` or ``https``."""
         return self._parts.scheme
+
+    @property
+    def netloc(self) -> str:
+        """The host with its port, as in the URL."""
+        return self._parts.netloc
 
     @property
     def hostname(self) -> str | None:
