@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
 from uuid import UUID
@@ -454,10 +454,6 @@ def test_what_may_provide(function: Any) -> None:
     assert plan.takes_request
 
 
-def _sync_generator() -> Iterator[int]:
-    yield 1
-
-
 async def _circle(it: Annotated[int, Provide(lambda: 0)]) -> int:
     return it
 
@@ -479,7 +475,6 @@ _circle.__annotations__["it"] = Annotated[int, Provide(_circle)]
         (Annotated[list[Item], Query], "is a list or a union of objects, which only JSON can say: write Body there"),
         (Annotated[list[int], Cookie], "is a list, and of a cookie there is one value"),
         (Annotated[int, Provide(5)], "Provide takes a function, got int"),  # type: ignore[arg-type]
-        (Annotated[int, Provide(_sync_generator)], "_sync_generator yields: make it an async def"),
         (Annotated[int, Provide(_circle)], "_circle is provided by way of itself: break the circle"),
         (Annotated[int, Provide(lambda x: x)], "nothing can fill the parameter 'x'"),
         ("Nowhere", "'it' of .* has an annotation that cannot be evaluated: 'Nowhere': NameError: .*Define or import"),

@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -259,6 +259,12 @@ async def yielding(n: int = 1) -> AsyncIterator[int]:
     closed.append(n)
 
 
+def yielding_plainly(n: int = 1) -> Iterator[int]:
+    """The same without async."""
+    yield n
+    closed.append(n)
+
+
 closed: list[int] = []
 
 
@@ -298,6 +304,15 @@ class Yields:
     """An object whose call yields."""
 
     async def __call__(self, n: int = 1) -> AsyncIterator[int]:
+        """As a generator."""
+        yield n
+        closed.append(n)
+
+
+class YieldsPlainly:
+    """The same without async."""
+
+    def __call__(self, n: int = 1) -> Iterator[int]:
         """As a generator."""
         yield n
         closed.append(n)
@@ -371,6 +386,13 @@ OPENED: dict[str, Callable[..., Any]] = {
     "decorated manager": noted(asynccontextmanager(yielding)),
     "manager of an object": asynccontextmanager(Yields()),
     "partial of a manager": functools.partial(asynccontextmanager(yielding)),
+    "sync generator": yielding_plainly,
+    "sync object": YieldsPlainly(),
+    "sync partial": functools.partial(yielding_plainly),
+    "decorated sync": noted(yielding_plainly),
+    "sync manager": contextmanager(yielding_plainly),
+    "partial of a sync manager": functools.partial(contextmanager(yielding_plainly)),
+    "sync manager of an object": contextmanager(YieldsPlainly()),
 }
 
 
@@ -395,7 +417,7 @@ async def test_whatever_can_be_called_provides_and_handles(function: Callable[..
 
 @pytest.mark.parametrize("function", OPENED.values(), ids=OPENED)
 async def test_whatever_yields_is_opened_and_closed(function: Callable[..., Any]) -> None:
-    """An async generator function is a context manager in every guise: its value is what it yields."""
+    """A generator function, sync or async, is a context manager in every guise: its value is what it yields."""
     app = App()
     seen = []
 
@@ -407,25 +429,6 @@ async def test_whatever_yields_is_opened_and_closed(function: Callable[..., Any]
     closed.clear()
     assert (await ask(app, "/", query_string=b"n=7")).body == b"7"
     assert (seen, closed) == ([[]], [7])
-
-
-def test_what_yields_without_async_is_refused_in_every_guise() -> None:
-    """A generator function that is not async is refused as a dependency, whatever is around it."""
-
-    def rows() -> Any:
-        yield 1
-
-    class Rows:
-        def __call__(self) -> Any:
-            yield 1
-
-    for function in (rows, Rows(), noted(rows), functools.partial(rows), contextmanager(rows)):
-
-        async def handler(it: Annotated[int, Provide(function)]) -> None: ...
-
-        handler.__annotations__["it"] = Annotated[int, Provide(function)]
-        with pytest.raises(RouteError, match="yields: make it an async def"):
-            App().get("/")(handler)
 
 
 async def test_a_decorator_that_hides_what_is_yielded(caplog: pytest.LogCaptureFixture) -> None:

@@ -143,6 +143,23 @@ async def add_type() -> None:
     assert parameter["schema"]["examples"] == ["9.50 EUR"]
 
 
+async def dependency_overrides() -> None:
+    """Another function is called in the place of a dependency."""
+    app = App()
+
+    async def user() -> str:
+        return "nobody"
+
+    async def me(user: str) -> str:
+        return user
+
+    me.__annotations__["user"] = Annotated[str, Provide(user)]
+    app.get("/me")(me)
+    async with TestClient(app) as client:
+        await execute("trioweb.app.described.Described.dependency_overrides", app=app, user=user, client=client)
+        assert (await client.get("/me")).text == "nobody"
+
+
 async def security() -> None:
     """A route that uses the dependency is described with its scheme."""
     app = App()
@@ -235,6 +252,7 @@ async def fixture() -> None:
 CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.app.app.App.middleware": middleware,
     "trioweb.app.described.Described.add_type": add_type,
+    "trioweb.app.described.Described.dependency_overrides": dependency_overrides,
     "trioweb.hub.hub.Hub.stream": hub_stream,
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,

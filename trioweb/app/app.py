@@ -23,8 +23,7 @@ from trioweb.exchange.policy import Policy
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError
 from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
-from trioweb.ground.templates import parse_template
-from trioweb.handlers.endpoint import no_route, plan
+from trioweb.handlers.endpoint import no_route
 from trioweb.handlers.layers import as_middleware
 from trioweb.handlers.markers import Provide
 from trioweb.handlers.route import TOLD, Route
@@ -86,7 +85,7 @@ class App(Described):
         min_rate: MinRate = AUTO,
         dependencies: Sequence[Provide] = (),
     ) -> None:
-        super().__init__(Dispatcher(trailing_slash), dependencies)
+        super().__init__(Dispatcher(trailing_slash), dependencies, timeout)
         self.debug, self.min_rate = debug, min_rate
         self.state = State()
         times = timeout, body_timeout, buffer_size, idle_timeout, write_timeout, max_duration
@@ -213,15 +212,6 @@ class App(Described):
         from trioweb.testing import TestClient  # noqa: PLC0415 - needs httpx, which a server does not
 
         return TestClient(self, **options)
-
-    def _register(self, route: Route) -> None:
-        template = parse_template(route.path, self._converters)
-        route = self._inherited(route)
-        timeout = None if route.is_websocket else self._policy.limits.timeout
-        endpoint = plan(route, template.parameters, timeout=timeout)
-        self._dispatcher.add(route.name, template, route.methods, endpoint)
-        self._planned.append((route, template, endpoint))
-        self._adopt(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope.

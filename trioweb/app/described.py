@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
+from trioweb.app.overrides import Overrides
 from trioweb.app.router import Router
 from trioweb.ground.errors import RouteError
 from trioweb.ground.foreign import Taught, teach
-from trioweb.ground.templates import CONVERTERS, Converter, Template
-from trioweb.handlers.endpoint import Endpoint
+from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
+from trioweb.handlers.endpoint import Endpoint, plan
 from trioweb.handlers.markers import Provide
 from trioweb.handlers.route import Route
+from trioweb.handlers.signatures import Function
 
 T = TypeVar("T")
 Document: TypeAlias = dict[str, Any]
@@ -23,8 +25,10 @@ Planned: TypeAlias = tuple[Route, Template, Endpoint]
 class Described(Router):
     """Routes that are planned, and can be found and described: see ``App``."""
 
-    def __init__(self, dispatcher: Dispatcher, dependencies: Sequence[Provide]) -> None:
+    def __init__(self, dispatcher: Dispatcher, dependencies: Sequence[Provide], timeout: float | None) -> None:
         super().__init__(dependencies=dependencies)
+        self._timeout = timeout
+        self._overrides = Overrides(self._plan_again)
         self._dispatcher = dispatcher
         self._converters: dict[str, Converter] = dict(CONVERTERS)
         self._planned: list[Planned] = []
@@ -101,6 +105,29 @@ class Described(Router):
     def _locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]:
         return self._dispatcher.locate(name, params)
 
+    @property
+    def dependency_overrides(self) -> MutableMapping[Callable[..., Any], Callable[..., Any]]:
+        """What tests have called in the place of dependencies, those of other dependencies too, by their functions.
+
+        ::
+
+            app.dependency_overrides[user] = lambda: "ada"
+            assert (await client.get("/me")).text == "ada"
+            app.dependency_overrides.clear()
+
+        A change holds for requests and WebSockets that begin after it, also on routes that are registered later; the
+        description of the API stays as it is. A mounted app has its own.
+
+        Raises:
+            RouteError: from the change, which is undone: if a function has a parameter that nothing can fill, as of a
+                dependency.
+        """
+        return self._overrides
+
+    @dependency_overrides.setter
+    def dependency_overrides(self, overrides: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        self._overrides.become(overrides)
+
     def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> Document:
         """The description of the app's routes as an OpenAPI 3.2 document.
 
@@ -163,3 +190,22 @@ class Described(Router):
             for route, template, endpoint in self._planned
         ]
         return describe(routes, [mount.path for mount in self.mounts], title, version, description)
+
+    def _register(self, route: Route) -> None:
+        route = self._inherited(route)
+        template = parse_template(route.path, self._converters)
+        endpoint = self._plan(route, template)
+        self._dispatcher.add(route.name, template, route.methods, endpoint)
+        self._planned.append((route, template, endpoint))
+        if self._overrides:
+            self._plan_again()
+        self._adopt(route)
+
+    def _plan(self, route: Route, template: Template, overrides: Mapping[Function, Function] | None = None) -> Endpoint:
+        timeout = None if route.is_websocket else self._timeout
+        return plan(route, template.parameters, timeout=timeout, overrides=overrides or {})
+
+    def _plan_again(self) -> None:
+        for route, template, endpoint in self._planned:
+            planned = self._plan(route, template, self._overrides) if self._overrides else endpoint
+            self._dispatcher.replace(template, route.methods, planned)

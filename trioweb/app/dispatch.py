@@ -109,9 +109,15 @@ class Dispatcher:
         Raises:
             RouteError: if it matches the same requests as another.
         """
-        table = self.sockets if WEBSOCKET in methods else self.table
-        table.add(template, methods, endpoint, endpoint.label)
+        self._table(methods).add(template, methods, endpoint, endpoint.label)
         self._templates.setdefault(name, []).append((template, WEBSOCKET in methods))
+
+    def replace(self, template: Template, methods: frozenset[str], endpoint: Endpoint) -> None:
+        """Have another endpoint answer in the place of that of a route."""
+        self._table(methods).put(template, methods, endpoint)
+
+    def _table(self, methods: frozenset[str]) -> RouteTable[Endpoint]:
+        return self.sockets if WEBSOCKET in methods else self.table
 
     def mount(self, path: str, app: ASGIApp, name: str | None) -> None:
         """Register a mount.

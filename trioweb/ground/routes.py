@@ -62,10 +62,15 @@ class RouteTable(Generic[E]):
                 f"{label}: {' '.join(taken)} {template.source} matches the same requests as the route "
                 f"{place.source} that is there ({place.labels[taken[0]]}): change a path or a method"
             )
-        names = tuple(template.parameters)
+        for method in methods:
+            place.labels[method] = label
+        self.put(template, methods, endpoint)
+
+    def put(self, template: Template, methods: frozenset[str], endpoint: E) -> None:
+        """Have another endpoint in the place of one that was added."""
+        place, names = self._place(template), tuple(template.parameters)
         for method in methods:
             place.endpoints[method] = (endpoint, names)
-            place.labels[method] = label
 
     def _place(self, template: Template) -> Place[E]:
         node = self._root

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -24,6 +24,7 @@ from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.values import Decode
 from trioweb.handlers.inputs import Input
+from trioweb.handlers.managers import manager_of
 from trioweb.handlers.shapes import Values
 from trioweb.handlers.signatures import Function, call_in_thread, label_of
 from trioweb.messages.connection import Connection, media_type_of, wrong_type
@@ -264,15 +265,15 @@ class Dependency(msgspec.Struct):
         function: the user's function.
         key: equal for the same function.
         arguments: the sources of its arguments.
-        opens: returns the async context manager that gives the value, or an async generator or awaitable of one;
-            ``None`` if the function returns the value.
+        opens: the function yields the value, or a decorator has it return a context manager of the value; otherwise it
+            returns the value.
         is_async: the call is awaited; otherwise it runs in a worker thread.
     """
 
     function: Function
     key: object
     arguments: Arguments
-    opens: Function | None = None
+    opens: bool = False
     is_async: bool = False
 
     async def value(self, bound: Mapping[int, dict[str, object]], connection: Connection) -> object:
@@ -280,7 +281,7 @@ class Dependency(msgspec.Struct):
         resources = connection._resources
         if self.key not in resources.values:
             arguments = await self.arguments.complete(bound, connection)
-            if self.opens is not None:
+            if self.opens:
                 value = await resources.enter(await self._opened(arguments))
             elif self.is_async:
                 value = await self.function(**arguments)
@@ -291,16 +292,13 @@ class Dependency(msgspec.Struct):
 
     async def _opened(self, arguments: Mapping[str, object]) -> AbstractAsyncContextManager[object]:
         """The context manager, of a generator function that may be decorated."""
-        assert self.opens is not None  # noqa: S101 - `value` checks it
-        made = self.opens(**arguments)
+        made = self.function(**arguments)
         if inspect.isawaitable(made):
             made = await made
-        if inspect.isasyncgen(made):
-            return asynccontextmanager(lambda: made)()
-        if not hasattr(made, "__aenter__"):
+        manager = manager_of(made)
+        if manager is None:
             raise TypeError(
                 f"{label_of(self.function)} provides {type(made).__qualname__}: a decorator of a function that yields "
-                "must return what the function returns, or an async context manager"
+                "must return what the function returns, or a context manager"
             )
-        manager: AbstractAsyncContextManager[object] = made
         return manager

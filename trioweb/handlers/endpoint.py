@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Coroutine, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeAlias, get_origin
 
 import msgspec
@@ -108,13 +109,20 @@ async def _value(value: object) -> object:
     return value
 
 
-def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float | None = None) -> Endpoint:
+def plan(
+    route: Route,
+    path_params: Mapping[str, Converter],
+    *,
+    timeout: float | None = None,
+    overrides: Mapping[Any, Function] = MappingProxyType({}),
+) -> Endpoint:
     """Plan the calls of a route's handler.
 
     Args:
         route: the route.
         path_params: the parameters of its path.
         timeout: the timeout, unless the route has its own.
+        overrides: what is called in the place of a dependency.
 
     Raises:
         RouteError: if the handler is not callable, or for a WebSocket no ``async def``; or has a parameter without a
@@ -126,7 +134,9 @@ def plan(route: Route, path_params: Mapping[str, Converter], *, timeout: float |
         _check_websocket(handler, where)
     elif not callable(handler):
         raise RouteError(f"{where}: a handler must be a function, got {type(handler).__qualname__}")
-    arguments = Planner(where, path_params, websocket=websocket).plan(handler, options.get("dependencies", ()))
+    arguments = Planner(where, path_params, websocket=websocket, overrides=overrides).plan(
+        handler, options.get("dependencies", ())
+    )
     timeout, max_body_size = options.get("timeout", timeout), options.get("max_body_size")
     min_rate: MinRate = options.get("min_rate", AUTO)
     check_seconds(f"{where}: timeout", timeout)

@@ -6,20 +6,19 @@ has a default: a login that is declared wrongly must not be skipped.
 
 from __future__ import annotations
 
-import enum
 import inspect
 from collections.abc import Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, Literal, ParamSpecArgs, ParamSpecKwargs, get_args, get_origin
-from uuid import UUID
+from types import MappingProxyType
+from typing import Any, Final, get_args
 
 import trio
 
-from trioweb.ground.annotations import Annotation, is_union
+from trioweb.ground.annotations import Annotation
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import Converter
 from trioweb.ground.values import decoder_of
 from trioweb.handlers.arguments import Arguments, BodyInput, Dependency, sources_of
+from trioweb.handlers.converted import MADE, fits, says_nothing
 from trioweb.handlers.inputs import input_of
 from trioweb.handlers.markers import (
     Body,
@@ -52,8 +51,6 @@ from trioweb.messages.uploads import UploadFile
 from trioweb.messages.websocket import WebSocket
 
 _EMPTY: Final = inspect.Parameter.empty
-_MADE: Final[Mapping[str, type]] = {"int": int, "float": float, "uuid": UUID, "str": str, "path": str}
-"""The types of the values of the built-in converters."""
 
 
 class Planner:
@@ -63,9 +60,18 @@ class Planner:
         where: the route, for messages.
         path_params: the parameters of its path.
         websocket: it is the route of a WebSocket, which has no body.
+        overrides: what is called in the place of a dependency.
     """
 
-    def __init__(self, where: str, path_params: Mapping[str, Converter], *, websocket: bool = False) -> None:
+    def __init__(
+        self,
+        where: str,
+        path_params: Mapping[str, Converter],
+        *,
+        websocket: bool = False,
+        overrides: Mapping[Any, Function] = MappingProxyType({}),
+    ) -> None:
+        self._overrides = overrides
         self._websocket = websocket
         self._own: type[Connection] = WebSocket if websocket else Request
         self._where = where
@@ -116,7 +122,7 @@ class Planner:
                 # **kwargs of the handler itself gets the path parameters that it has no other parameter for.
                 gets_path = parameter.kind is parameter.VAR_KEYWORD and len(self._stack) == 1
                 takes_rest |= gets_path
-                if not _says_nothing(parameter.annotation, self._path if gets_path else {}):
+                if not says_nothing(parameter.annotation, self._path if gets_path else {}):
                     raise RouteError(f"{self._where}: {label} takes {parameter}, which is no input: name each one")
             elif parameter.kind is parameter.POSITIONAL_ONLY:
                 raise RouteError(
@@ -192,10 +198,10 @@ class Planner:
         name = parameter.name
         self._left.discard(name)
         converter = self._path[name].name
-        made = _MADE.get(converter)
+        made = MADE.get(converter)
         if made is None or annotation in (_EMPTY, Any, made):  # a user's own converter makes any value: not checked
             return
-        if made is not str and not _fits(made, annotation):
+        if made is not str and not fits(made, annotation):
             raise RouteError(
                 f"{where} is made {made.__name__} by {{{name}:{converter}}}: annotate it as {made.__name__}, or write "
                 f"{{{name}}} in the path"
@@ -256,17 +262,16 @@ class Planner:
             )
 
     def _dependency(self, function: Function, where: str) -> Dependency:
+        if self._overrides:
+            function = self._overrides.get(_key_of(function), function)
         if not callable(function):
             raise RouteError(f"{where}: Provide takes a function, got {type(function).__qualname__}")
         key = _key_of(function)
         if key in self._provided:
             return self._provided[key]
         kind, written = kind_of(function), innermost(function)
-        if inspect.isgeneratorfunction(written):
-            raise RouteError(f"{where}: {label_of(function)} yields: make it an async def")
-        opens: Function | None = asynccontextmanager(function) if kind is Kind.GENERATOR else None
-        if opens is None and inspect.isasyncgenfunction(written):
-            opens = function  # decorated, by @asynccontextmanager or another: what it returns is seen when it is called
+        # Of a decorated one, by @asynccontextmanager or another, what it returns is seen when it is called.
+        opens = kind is Kind.GENERATOR or inspect.isasyncgenfunction(written) or inspect.isgeneratorfunction(written)
         found = Dependency(function, key, self._plan(function, key), opens, kind is Kind.COROUTINE)
         self._provided[key] = found
         return found
@@ -281,27 +286,6 @@ class Planner:
             f"(there is {known}), annotate it as {own} or trio.Nursery, or as what it is in the query string (int, "
             f"str, list[str] ...){body}; what is your own, and no client's, functools.partial binds"
         )
-
-
-def _says_nothing(annotation: Annotation, path: Mapping[str, Converter]) -> bool:
-    """Whether the annotation of ``*args`` or ``**kwargs`` includes all values, or those of the path parameters."""
-    if annotation in (_EMPTY, Any, object) or isinstance(annotation, (ParamSpecArgs, ParamSpecKwargs)):
-        return True
-    return bool(path) and all(_MADE.get(converter.name) is annotation for converter in path.values())
-
-
-def _fits(made: type, annotation: Annotation) -> bool:
-    """Whether an annotation includes values of a class."""
-    origin: Annotation = get_origin(annotation)
-    if origin is Annotated:
-        return _fits(made, annotation.__origin__)
-    if is_union(annotation):
-        return any(_fits(made, member) for member in get_args(annotation))
-    if origin is Literal:
-        return any(isinstance(value, made) for value in get_args(annotation))
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return any(isinstance(member.value, made) for member in annotation)
-    return annotation is made or (annotation is float and made is int)
 
 
 def _key_of(function: Function) -> object:
