@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -420,3 +421,42 @@ def test_an_error_handler_of_a_status_that_is_no_error(status: int) -> None:
     """It would never be asked, and is refused."""
     with pytest.raises(ValueError, match="statuses 400 to 599"):
         App().error_handler(status)
+
+
+async def test_members_of_the_problem_document(caplog: pytest.LogCaptureFixture) -> None:
+    """A mapping as the detail of an `HTTPError` is in its document, and error handlers have it; what has no JSON form is a
+    fault.
+    """
+    app = App()
+
+    @app.get("/sold-out")
+    async def sold_out() -> None:
+        raise HTTPError(409, {"detail": "It is sold out.", "left": 0, "again": [1, 2]}, {"retry-after": "5"})
+
+    @app.get("/odd")
+    async def odd() -> None:
+        raise HTTPError(409, {"left": object()})
+
+    @app.error_handler(410)
+    async def gone(request: Request, exc: HTTPError) -> dict[str, object]:
+        return dict(exc.detail)
+
+    @app.get("/gone")
+    async def raise_gone() -> None:
+        raise HTTPError(410, {"since": 1999})
+
+    answer = await ask(app, "/sold-out")
+    assert (answer.status, answer.headers["retry-after"]) == (409, "5")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "It is sold out.",
+        "left": 0,
+        "again": [1, 2],
+    }
+    assert b"<dt>left<dd>0" in (await ask(app, "/sold-out", headers=[(b"accept", b"text/html")])).body
+    assert (await ask(app, "/gone")).body == b'{"since":1999}'
+    assert (await ask(app, "/odd")).status == 500
+    assert "an HTTPError(409) has a detail or headers that cannot be sent" in caplog.text

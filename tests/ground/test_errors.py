@@ -45,9 +45,14 @@ def test_headers_that_can_be_read_once() -> None:
 
 
 def test_a_detail_that_is_no_text() -> None:
-    """A detail that is not text is a TypeError that says how to answer with more."""
-    with pytest.raises(TypeError, match=r"is a str, got dict: for more, return JSONResponse\(\.\.\., 404\)"):
-        HTTPError(404, {"code": 5})  # type: ignore[arg-type]
+    """A detail that is neither text nor a mapping of names is a TypeError that says how to answer with more."""
+    with pytest.raises(TypeError, match=r"or a mapping.*, got list: for .*return JSONResponse\(\.\.\., 404\)"):
+        HTTPError(404, [5])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="has a name, got 5: write '5'"):
+        HTTPError(404, {5: 5})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"HTTPError\(404\) has the status 500: leave it out"):
+        HTTPError(404, {"status": 500})
+    assert HTTPError(404, {"status": 404, "code": 5}).detail == {"status": 404, "code": 5}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,8 @@ def test_a_detail_that_is_no_text() -> None:
         (HTTPError(404), "404 Not Found"),
         (HTTPError(404, "No such user."), "404 No such user."),
         (HTTPError(404, ""), "404 Not Found"),
+        (HTTPError(404, {"detail": "No such user.", "code": 5}), "404 No such user."),
+        (HTTPError(404, {"code": 5}), "404 Not Found"),
         (HTTPError(599), "599 Server error"),
     ],
 )

@@ -44,6 +44,19 @@ def test_a_problem_document() -> None:
     }
 
 
+def test_members_of_a_problem_document() -> None:
+    """A mapping has its items as members, those of RFC 9457 too; a page shows them, and runs none of them."""
+    members = {"type": "https://shop.example/sold-out", "title": "Sold <out>", "detail": "No <tea>.", "<left>": ["<0>"]}
+    body, media_type = render_problem(409, members, None, page=False)
+    assert (msgspec.json.decode(body), media_type) == ({**members, "status": 409}, "application/problem+json")
+    text = render_problem(409, members, None, page=True)[0].decode()
+    assert (
+        "<h1>409 Sold &lt;out&gt;</h1><p>No &lt;tea&gt;.</p><dl><dt>&lt;left&gt;<dd>[&quot;&lt;0&gt;&quot;]</dl>"
+        in text
+    )
+    assert "<out>" not in text
+
+
 @pytest.mark.parametrize("detail", [None, ""])
 def test_no_detail_is_no_member(detail: str | None) -> None:
     """Without a detail the document has no such member, and the page no empty paragraph."""

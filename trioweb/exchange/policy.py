@@ -137,11 +137,11 @@ class Policy(msgspec.Struct, eq=False):
         page = wants_page(Headers.from_raw(scope["headers"]).get("accept", ""))
         if isinstance(failure, HTTPError):
             errors = failure.errors if isinstance(failure, InputError) else ()
-            body, media_type = render_problem(failure.status, failure.detail, None, page, errors)
             try:
+                body, media_type = render_problem(failure.status, failure.detail, None, page, errors)
                 return Response(body, failure.status, failure.headers, media_type)
             except (TypeError, ValueError) as error:
-                report(error, scope, f"an HTTPError({failure.status}) has headers that cannot be sent")
+                report(error, scope, f"an HTTPError({failure.status}) has a detail or headers that cannot be sent")
         trace = None
         if self.debug:
             from trioweb.ground.traces import format_trace  # noqa: PLC0415 - only in debug mode

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from traceback import walk_tb
 from types import FrameType, TracebackType
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 SHOWN: Final = 10
 """Invalid inputs that the text of an ``InputError`` names; ``errors`` has all of them."""
@@ -32,26 +32,32 @@ class HTTPError(Exception):
 
     Args:
         status: the HTTP status code, 400 to 599.
-        detail: a sentence for the client about this occurrence; by default the reason phrase of the status.
+        detail: a sentence for the client about this occurrence; by default the reason phrase of the status. Or a
+            mapping, whose items become members of the problem document, ``type``, ``title``, ``detail`` and
+            ``instance`` too: ``{"detail": "It is sold out.", "left": 0}``. Their values are what has a JSON form.
         headers: headers of the response, for instance ``{"retry-after": "5"}``.
 
     Raises:
-        TypeError: if ``detail`` is not a ``str``.
-        ValueError: if ``status`` is not an error status, or a header has a CR, LF or NUL.
+        TypeError: if ``detail`` is neither a ``str`` nor a mapping of names.
+        ValueError: if ``status`` is not an error status, or ``detail`` has another one, or a header has a CR, LF or
+            NUL.
     """
 
     def __init__(
         self,
         status: int,
-        detail: str | None = None,
+        detail: str | Mapping[str, object] | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"HTTPError is for statuses 400 to 599, got {status!r}: return a Response instead")
-        if detail is not None and not isinstance(detail, str):
+        if isinstance(detail, Mapping):
+            _check_members(status, detail)
+        elif detail is not None and not isinstance(detail, str):
             got = type(detail).__qualname__
             raise TypeError(
-                f"the detail of an HTTPError is a str, got {got}: for more, return JSONResponse(..., {status})"
+                f"the detail of an HTTPError is a str, or a mapping of members of the problem document, got {got}: for "
+                f"another body, return JSONResponse(..., {status})"
             )
         if headers is not None:
             if not isinstance(headers, Mapping):
@@ -62,7 +68,7 @@ class HTTPError(Exception):
                     raise ValueError(f"a header of an HTTPError has a CR, LF or NUL: {text!r}")
         super().__init__(status, detail)
         self.status = status
-        self.detail = detail
+        self.detail: Any = detail  # as it was given, by the user
         self.headers = headers
 
     @property
@@ -71,7 +77,16 @@ class HTTPError(Exception):
         return self.status
 
     def __str__(self) -> str:
-        return f"{self.status} {self.detail or phrase_of(self.status)}"
+        said = self.detail.get("detail") if isinstance(self.detail, Mapping) else self.detail
+        return f"{self.status} {said or phrase_of(self.status)}"
+
+
+def _check_members(status: int, members: Mapping[str, object]) -> None:
+    for name in members:
+        if not isinstance(name, str):
+            raise TypeError(f"a member of a problem document has a name, got {name!r}: write {str(name)!r}")
+    if members.get("status", status) != status:
+        raise ValueError(f"the detail of an HTTPError({status}) has the status {members['status']!r}: leave it out")
 
 
 class Fault(TypedDict):

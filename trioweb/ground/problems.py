@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trioweb.ground.chunks import HTML_TYPE
 from trioweb.ground.encoding import encode_json
 from trioweb.ground.errors import Fault, phrase_of
 
 PROBLEM_TYPE = "application/problem+json"
+
+_KNOWN = frozenset({"type", "title", "status", "detail"})
+"""The members that a page shows in its own way, or not."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>
@@ -43,34 +46,48 @@ def _weight(parameters: list[str]) -> float:
 
 
 def render_problem(
-    status: int, detail: str | None, trace: str | None, page: bool, errors: Sequence[Fault] = ()
+    status: int, detail: str | Mapping[str, object] | None, trace: str | None, page: bool, errors: Sequence[Fault] = ()
 ) -> tuple[bytes, str]:
     """The body and media type of an error response.
 
     Args:
         status: the HTTP status code.
-        detail: a sentence about this occurrence.
+        detail: a sentence about this occurrence, or members of the document: see ``HTTPError``.
         trace: a traceback, in debug mode.
         page: make HTML instead of JSON.
         errors: the invalid inputs.
-    """
-    title = phrase_of(status)
-    detail, trace = _encodable(detail), _encodable(trace)
-    if page:
-        from html import escape  # noqa: PLC0415 - it loads the table of HTML entities, and most apps answer in JSON
 
-        body = f"<p>{escape(detail)}</p>" if detail else ""
-        if trace is not None:
-            body += f"<pre>{escape(trace)}</pre>"
-        return _PAGE.format(status=status, title=escape(title), body=body).encode(), HTML_TYPE
-    problem: dict[str, object] = {"type": "about:blank", "title": title, "status": status}
-    if detail:
-        problem["detail"] = detail
+    Raises:
+        TypeError: if a member has no JSON form.
+    """
+    problem: dict[str, object] = {"type": "about:blank", "title": phrase_of(status), "status": status}
+    if isinstance(detail, Mapping):
+        problem.update(detail)
+    elif detail:
+        problem["detail"] = _encodable(detail)
+    trace = _encodable(trace)
+    if page:
+        return _page(status, problem, trace), HTML_TYPE
     if errors:
         problem["errors"] = [{"loc": fault["loc"], "msg": fault["msg"]} for fault in errors]
     if trace is not None:
         problem["traceback"] = trace.splitlines()
     return encode_json(problem), PROBLEM_TYPE
+
+
+def _page(status: int, problem: dict[str, object], trace: str | None) -> bytes:
+    from html import escape  # noqa: PLC0415 - it loads the table of HTML entities, and most apps answer in JSON
+
+    def text(value: object) -> str:
+        return escape(value if isinstance(value, str) else encode_json(value).decode())
+
+    title = text(problem["title"])
+    body = f"<p>{text(problem['detail'])}</p>" if "detail" in problem else ""
+    more = "".join(f"<dt>{escape(name)}<dd>{text(problem[name])}" for name in problem if name not in _KNOWN)
+    body += f"<dl>{more}</dl>" if more else ""
+    if trace is not None:
+        body += f"<pre>{escape(trace)}</pre>"
+    return _PAGE.format(status=status, title=title, body=body).encode()
 
 
 def _encodable(text: str | None) -> str | None:
