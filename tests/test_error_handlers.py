@@ -424,9 +424,7 @@ def test_an_error_handler_of_a_status_that_is_no_error(status: int) -> None:
 
 
 async def test_members_of_the_problem_document(caplog: pytest.LogCaptureFixture) -> None:
-    """A mapping as the detail of an `HTTPError` is in its document, and error handlers have it; what has no JSON form is a
-    fault.
-    """
+    """A mapping as the detail of an `HTTPError` is in its document, and error handlers have it."""
     app = App()
 
     @app.get("/sold-out")

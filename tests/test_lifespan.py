@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial, wraps
 from typing import Any, Self
@@ -14,7 +14,8 @@ import trio.testing
 from starlette.testclient import TestClient as StarletteClient
 
 from tests.asgi import ask, running
-from trioweb import App, RouteError
+from tests.sites import asked, mounted, on_hypercorn, on_trioweb
+from trioweb import App, Request, RouteError
 from trioweb.testing import TestClient
 
 
@@ -49,7 +50,7 @@ async def run_life(app: App, *, until: float = 1) -> list[str]:
 
 
 async def test_the_order_of_start_and_end(autojump_clock: trio.testing.MockClock) -> None:
-    """Lifespans start in order and end in reverse; first requests' tasks end, last what the lifespans started."""
+    """Lifespans start in order and end in reverse; first requests' tasks end, and before each lifespan its own."""
     app, inner, order = App(), App(), []
 
     async def task(name: str) -> None:
@@ -90,7 +91,7 @@ async def test_the_order_of_start_and_end(autojump_clock: trio.testing.MockClock
         assert app.state.ready
     assert order == [
         "first starts", "second starts", "mounted starts",
-        "request's task ends", "mounted ends", "second ends", "first ends", "own task ends",
+        "request's task ends", "mounted ends", "second ends", "own task ends", "first ends",
     ]  # fmt: skip
 
 
@@ -423,3 +424,126 @@ def test_another_frameworks_test_client_raises_it(when: str) -> None:
     with pytest.raises(OSError, match="no database"), StarletteClient(app, backend="trio") as client:
         reached = client.get("/").text == "x"
     assert reached == (when == "end")
+
+
+@pytest.mark.parametrize("site", [asked, on_hypercorn, on_trioweb, mounted])
+async def test_what_a_lifespan_leaves_to_requests(site: Callable[..., Any]) -> None:
+    """The items of a mapping that a lifespan yields are in `request.state`, a copy for each request; later ones replace
+    earlier ones. ASGI tools find them in the scope.
+    """
+    app, scopes = App(), []
+
+    @app.lifespan
+    async def first(app: App) -> AsyncIterator[dict[str, Any]]:
+        yield {"pool": "old", "names": ["a"]}
+
+    @app.lifespan
+    @asynccontextmanager
+    async def second(app: App) -> AsyncIterator[dict[str, Any]]:
+        yield {"pool": "new"}
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        state = request.state
+        said = f"{state.pool} {state.names} {getattr(state, 'own', None)}"
+        state.own, state.pool = 1, "changed"
+        scopes.append(request.scope.get("state", {}))
+        return said
+
+    async with site(app) as place:
+        for _ in range(2):
+            talk = await (await place.request("/", "GET", {}, b"")).end()
+            assert talk.body == b"new ['a'] None"
+    if site is on_trioweb:
+        assert scopes[0] == {"pool": "new", "names": ["a"]}
+
+
+async def test_what_lifespans_leave_in_mounted_apps() -> None:
+    """A mounted app's requests have what its own lifespan leaves, and then what the outer one's does."""
+    app, inner = App(), App()
+
+    def add(app: App, **state: str) -> None:
+        @app.lifespan
+        async def life(app: App) -> AsyncIterator[dict[str, str]]:
+            yield state
+
+        @app.get("/")
+        async def handler(request: Request) -> dict[str, Any]:
+            return vars(request.state)
+
+    add(app, outer="outer", both="outer")
+    add(inner, inner="inner")
+    app.mount("/inner", inner)
+    async with TestClient(app) as client:
+        assert (await client.get("/")).json() == {"outer": "outer", "both": "outer"}
+        assert (await client.get("/inner/")).json() == {"outer": "outer", "both": "outer", "inner": "inner"}
+
+
+async def test_a_lifespan_that_yields_no_names() -> None:
+    """A mapping without names is an error at the start; what is no mapping is left alone."""
+    app = App()
+
+    @app.lifespan
+    async def odd(app: App) -> AsyncIterator[Any]:
+        yield {5: "x"}
+
+    with pytest.raises(TypeError, match="yielded a mapping with 5"):
+        async with TestClient(app):
+            pass
+    other = App()
+
+    @other.lifespan
+    async def plain(app: App) -> AsyncIterator[Any]:
+        yield [5]
+
+    async with TestClient(other):
+        pass
+
+
+@pytest.mark.parametrize("how", ["start_soon", "start"])
+async def test_tasks_of_a_lifespan_end_before_it_cleans_up(autojump_clock: trio.testing.MockClock, how: str) -> None:
+    """A task that a lifespan has started may use what that has opened until it has ended, in its own clean-up too."""
+    app, order = App(), list[str]()
+
+    class Pool:
+        def __init__(self, name: str) -> None:
+            self.name, self.open = name, True
+
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            self.open = False
+            order.append(f"{self.name} closed")
+
+    async def work(pool: Pool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            order.append(f"work with {pool.name}, open: {pool.open}")
+
+    def add(name: str) -> None:
+        @app.lifespan
+        async def life(app: App) -> AsyncIterator[None]:
+            async with Pool(name) as pool:
+                if how == "start":
+                    await app.nursery.start(work, pool)
+                else:
+                    app.nursery.start_soon(work, pool)
+                yield
+                app.nursery.start_soon(work, Pool("what is started at the end"))
+                await trio.sleep(0)
+
+    add("first")
+    add("second")
+    async with running(app):
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(app.nursery.child_tasks) >= 2
+    ended = [line for line in order if "at the end" not in line]
+    assert ended == [
+        "work with second, open: True", "second closed", "work with first, open: True", "first closed",
+    ]  # fmt: skip
+    assert len(order) == 6

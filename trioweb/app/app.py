@@ -21,7 +21,7 @@ from trioweb.exchange.exchange import Exchange
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.exchange.policy import Policy
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError
-from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, MutableScope, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MinRate
 from trioweb.handlers.endpoint import no_route
 from trioweb.handlers.layers import as_middleware
@@ -113,6 +113,10 @@ class App(Described):
         return nursery
 
     @property
+    def _lifespan_state(self) -> LifespanState:
+        return self._policy.state
+
+    @property
     def stopping(self) -> trio.Event:
         """Set when the server is told to stop. Event streams end without it."""
         return self._stopping.event
@@ -138,7 +142,9 @@ class App(Described):
         """Register a lifespan: an async generator function of the app, a function of it that returns an async context
         manager, or such a manager. What comes before its ``yield`` runs before the first request.
 
-        Several are entered in order and left in reverse. An error at start-up is raised, and stops the server.
+        The items of a mapping that it yields are in ``request.state`` of every request. Tasks that it starts in
+        ``app.nursery`` end before what follows its ``yield`` runs. Several are entered in order and left in reverse. An
+        error at start-up is raised, and stops the server.
         """
         self._managers.append(as_manager(function))
         return function
@@ -267,7 +273,7 @@ class App(Described):
             return await Exchange(self._policy, endpoint, params, scope, receive, send).run()
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
-            await serve_lifespan(self._life(transport), transport, receive, send)
+            await serve_lifespan(self._life(transport), scope.get("state"), transport, receive, send)
         elif kind == "websocket":
             self._stopping.listen(scope, send)
             await self._converse(scope, receive, send)
@@ -275,7 +281,7 @@ class App(Described):
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
         return None
 
-    def _life(self, transport: Transport) -> AbstractAsyncContextManager[AppNursery]:
+    def _life(self, transport: Transport) -> AbstractAsyncContextManager[LifespanState]:
         self._stopping = Stopping(self._policy)
         return open_life(self, self._policy, self._managers, transport, partial(self._enter_mounted, transport))
 

@@ -1,14 +1,14 @@
 """An app's lifespan: the user's start-up and clean-up, and the nursery for work that outlives requests.
 
-Tasks that requests have started in ``app.nursery`` end first, then the user's clean-up runs, and then the lifespan's
-own tasks end: no task uses what a clean-up closes.
+Tasks that requests have started in ``app.nursery`` end first. Then each lifespan is left, in reverse order, and before
+it the tasks that it has started: no task uses what a clean-up closes.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -17,7 +17,7 @@ import trio
 
 from trioweb.exchange.debug import log_fault
 from trioweb.ground.errors import RouteError, unwrap
-from trioweb.ground.http.asgi import Receive, Send
+from trioweb.ground.http.asgi import LifespanState, Receive, Send
 from trioweb.handlers.signatures import Kind, innermost, kind_of, name_of, takes
 from trioweb.io.transport import Transport
 
@@ -36,6 +36,7 @@ class AppNursery:
         self._own = own
         self._transport = transport
         self._background: trio.Nursery | None = None
+        self._lifespans: list[trio.Nursery] = []  # of each lifespan that has been entered
         self._lifespan_task = trio.lowlevel.current_task()
 
     def __repr__(self) -> str:
@@ -45,18 +46,18 @@ class AppNursery:
     def start_soon(self, async_fn: AsyncFunction, *args: object, name: object = None) -> None:
         """Start a task. Does not block."""
         if trio.lowlevel.current_task() is self._lifespan_task:
-            self._own.start_soon(async_fn, *args, name=name)
+            self._lifespan.start_soon(async_fn, *args, name=name)
         else:
             self._nursery.start_soon(self._logged, async_fn, args, name=name or async_fn)
 
     def start_own(self, async_fn: AsyncFunction, *args: object, name: object = None) -> None:
-        """Start a task as the lifespan function does, from any task: it ends last. Does not block."""
+        """Start a task that ends last, and whose failure ends the app, from any task. Does not block."""
         self._own.start_soon(async_fn, *args, name=name)
 
     async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         if trio.lowlevel.current_task() is self._lifespan_task:
-            return await self._own.start(async_fn, *args, name=name)
+            return await self._lifespan.start(async_fn, *args, name=name)
         return await self._nursery.start(self._logged, async_fn, args, name=name or async_fn)
 
     @property
@@ -67,11 +68,30 @@ class AppNursery:
     @property
     def child_tasks(self) -> frozenset[trio.lowlevel.Task]:
         """The tasks that run in it."""
-        return frozenset(self._own.child_tasks | (self._background.child_tasks if self._background else frozenset()))
+        others = [*self._lifespans, self._background] if self._background else self._lifespans
+        return self._own.child_tasks.union(*(each.child_tasks for each in others))
 
     @property
     def _nursery(self) -> trio.Nursery:
         return self._background or self._own
+
+    @property
+    def _lifespan(self) -> trio.Nursery:
+        return self._lifespans[-1] if self._lifespans else self._own
+
+    async def _begin_lifespan(self) -> Callable[[], Awaitable[None]]:
+        """Take the tasks that are started from now on for those of one lifespan. Returns what ends them."""
+        ended = trio.Event()
+        tasks = await self._own.start(_host, ended)
+        self._lifespans.append(tasks)
+
+        async def end() -> None:
+            self._lifespans.remove(tasks)
+            tasks.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):  # they are cancelled; the clean-up must not run before they have ended
+                await ended.wait()
+
+        return end
 
     async def _logged(
         self,
@@ -90,6 +110,15 @@ class AppNursery:
             name = getattr(async_fn, "__qualname__", repr(async_fn))
             log_fault(logging.ERROR, "app.nursery: the task %s failed", name, error=error)
             self._transport.failed(error)
+
+
+async def _host(ended: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    try:
+        async with trio.open_nursery() as tasks:
+            task_status.started(tasks)
+            await trio.sleep_forever()
+    finally:
+        ended.set()
 
 
 class _Started:
@@ -155,6 +184,7 @@ class Host(Protocol):
     """The ``App``: its folder is above this one."""
 
     nursery: AppNursery | None
+    state: LifespanState
 
 
 @asynccontextmanager
@@ -164,29 +194,32 @@ async def open_life(
     managers: list[Manager],
     transport: Transport,
     enter_children: Callable[[AsyncExitStack], Awaitable[None]],
-) -> AsyncIterator[AppNursery]:
+) -> AsyncIterator[LifespanState]:
     """Enter the lifespans of the user, and then those of mounted apps, in the app's nursery.
 
-    A cancellation runs the clean-ups; leaving the block cancels the tasks in the nursery.
+    A cancellation runs the clean-ups; leaving the block cancels the tasks in the nursery. Its value has the items of
+    the mappings that lifespans have yielded.
 
     Args:
         app: the argument of the lifespans.
-        host: gets the nursery.
+        host: gets the nursery, and that value.
         managers: the lifespans, outermost first.
         transport: is told of failures in the nursery, besides the log.
         enter_children: enters the lifespans of mounted apps.
     """
     async with trio.open_nursery() as own:
         nursery = AppNursery(own, transport)
-        host.nursery = nursery
+        host.nursery, host.state = nursery, {}
         try:
             async with AsyncExitStack() as stack:
                 for manager in managers:
-                    await stack.enter_async_context(manager(app))
+                    end = await nursery._begin_lifespan()
+                    host.state.update(_checked(await stack.enter_async_context(manager(app))))
+                    stack.push_async_callback(end)
                 await enter_children(stack)
                 async with trio.open_nursery() as background:
                     nursery._background = background
-                    yield nursery
+                    yield host.state
                     background.cancel_scope.cancel()
                 nursery._background = None
         finally:
@@ -194,19 +227,40 @@ async def open_life(
         own.cancel_scope.cancel()
 
 
+def _checked(yielded: object) -> Mapping[str, object]:
+    """What a lifespan leaves to requests: a mapping, if it has yielded one."""
+    if not isinstance(yielded, Mapping):  # an object that is its own context manager, for instance
+        return {}
+    for name in yielded:
+        if not isinstance(name, str):
+            raise TypeError(f"a lifespan has yielded a mapping with {name!r}: its items are in request.state by name")
+    return yielded
+
+
 async def serve_lifespan(
-    life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
+    life: AbstractAsyncContextManager[LifespanState],
+    state: LifespanState | None,
+    transport: Transport,
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Run a lifespan by ASGI's lifespan protocol.
 
     An error at start-up or later is logged, sent to the server, and raised: code that runs an app without a server must
     not take it for started.
 
+    Args:
+        life: the lifespan.
+        state: the scope's: gets what the lifespan leaves to requests.
+        transport: is told of failures.
+        receive: ASGI's.
+        send: ASGI's.
+
     Raises:
         Exception: if the lifespan fails.
     """
     await receive()
-    failure = await _live(life, transport, receive, send)
+    failure = await _live(life, {} if state is None else state, transport, receive, send)
     if failure is None:
         await send({"type": "lifespan.shutdown.complete"})
         return
@@ -217,12 +271,17 @@ async def serve_lifespan(
 
 
 async def _live(
-    life: AbstractAsyncContextManager[object], transport: Transport, receive: Receive, send: Send
+    life: AbstractAsyncContextManager[LifespanState],
+    state: LifespanState,
+    transport: Transport,
+    receive: Receive,
+    send: Send,
 ) -> Exception | None:
     """Run the lifespan until the server stops it. Returns its failure, which is logged and sent."""
     started = False
     try:
-        async with life:
+        async with life as left:
+            state.update(left)
             await send({"type": "lifespan.startup.complete"})
             started = True
             await receive()

@@ -15,7 +15,7 @@ from trioweb.exchange.debug import log_fault
 from trioweb.exchange.lifespan import AppNursery
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError, unwrap
 from trioweb.ground.escapes import escape
-from trioweb.ground.http.asgi import Scope
+from trioweb.ground.http.asgi import LifespanState, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.handlers.layers import Middleware
@@ -55,6 +55,7 @@ class Policy(msgspec.Struct, eq=False):
         by_class: the error handlers for classes of exceptions.
         middleware: that of all routes, outermost first.
         nursery: the app's, while its lifespan runs.
+        state: what the lifespan leaves to requests.
     """
 
     app: Application
@@ -67,6 +68,7 @@ class Policy(msgspec.Struct, eq=False):
     by_class: dict[type[Exception], Registered] = msgspec.field(default_factory=dict)
     middleware: tuple[Middleware, ...] = ()
     nursery: AppNursery | None = None
+    state: LifespanState = msgspec.field(default_factory=dict)
 
     def end_on_stop(self, what: Ends) -> None:
         """End something when the server stops, or now if it has. The caller removes it from ``to_end``."""

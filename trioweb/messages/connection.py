@@ -10,7 +10,7 @@ from urllib.parse import quote
 import trio
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.asgi import PathParams, Scope
+from trioweb.ground.http.asgi import LifespanState, PathParams, Scope
 from trioweb.ground.http.cookies import parse_cookies
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multidict import MultiDict
@@ -84,6 +84,9 @@ class Application(Protocol):
     def url_for(self, name: str, /, **params: object) -> str:
         """The path of a route."""
         ...
+
+    @property
+    def _lifespan_state(self) -> LifespanState: ...
 
     def _locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]: ...
 
@@ -208,9 +211,9 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """The user's attributes for this request, with those of ASGI middleware and the lifespan."""
+        """The user's attributes for this request, with those of ASGI middleware and what the lifespan has yielded."""
         if self._state is None:
-            self._state = State(**self.scope.get("state", {}))
+            self._state = State(**{**self.app._lifespan_state, **self.scope.get("state", {})})
         return self._state
 
 
