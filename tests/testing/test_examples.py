@@ -12,7 +12,7 @@ import pytest
 import trio.testing
 
 from trioweb import App, EventStreamResponse, Request, Response, ServerSentEvent, testing
-from trioweb.testing import TestClient
+from trioweb.testing import SyncTestClient, TestClient
 
 PLACES = [getattr(testing, name) for name in testing.__all__] + [
     TestClient.events,
@@ -67,6 +67,15 @@ def examples(place: Any) -> list[str]:
     return [textwrap.dedent(block) for block in re.findall(r"::\n\n((?:(?:    .*)?\n)+)", text + "\n")]
 
 
+def run_plainly(block: str, names: dict[str, Any]) -> None:
+    """Run an example that is no coroutine, as a plain test would: outside of the loop."""
+    exec("def example(client):\n" + textwrap.indent(block, "    ") + "\n    return locals()", names)
+    with SyncTestClient(echo) as client:
+        for name, function in names["example"](client).items():
+            if name.startswith("test_"):
+                function()
+
+
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__qualname__)
 async def test_examples(place: Any, autojump_clock: trio.testing.MockClock) -> None:
     """Every public name has an example, which does what it says."""
@@ -78,6 +87,9 @@ async def test_examples(place: Any, autojump_clock: trio.testing.MockClock) -> N
             "pytest": pytest,
             **{name: getattr(testing, name) for name in testing.__all__},
         }
+        if place.__name__.startswith("Sync"):
+            await trio.to_thread.run_sync(run_plainly, block, names)
+            continue
         code = "async def example(client):\n" + textwrap.indent(block, "    ") + "\n    return locals()"
         exec(code, names)
         async with TestClient(echo) as client:

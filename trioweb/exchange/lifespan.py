@@ -223,7 +223,7 @@ async def open_life(
                     background.cancel_scope.cancel()
                 nursery._background = None
         finally:
-            host.nursery = None
+            host.nursery, host.state = None, {}
         own.cancel_scope.cancel()
 
 

@@ -7,7 +7,8 @@ One fixture serves all tests of an app, with pytest-trio (``trio_mode = true``) 
         async with TestClient(app) as client:
             yield client
 
-Everything works under trio's ``MockClock``: with pytest-trio's ``autojump_clock`` an hour of events takes milliseconds.
+It works under trio's ``MockClock``: with pytest-trio's ``autojump_clock`` an hour of events takes milliseconds. For
+tests that are plain functions there is ``SyncTestClient``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from trioweb.testing.client import TestClient
 from trioweb.testing.engines import cut_engine
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import LifespanFailed
+from trioweb.testing.plain import SyncEventSource, SyncWebSocketSession
 from trioweb.testing.strict import ASGIViolation
+from trioweb.testing.sync import SyncTestClient
 from trioweb.testing.websocket import WebSocketClosed, WebSocketDenied, WebSocketSession
 
 del _httpx
@@ -32,6 +35,9 @@ __all__ = [
     "ASGIViolation",
     "EventSource",
     "LifespanFailed",
+    "SyncEventSource",
+    "SyncTestClient",
+    "SyncWebSocketSession",
     "TestClient",
     "WebSocketClosed",
     "WebSocketDenied",
