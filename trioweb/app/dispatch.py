@@ -148,7 +148,7 @@ class Dispatcher:
         if isinstance(app, Site):
             endpoint = msgspec.structs.replace(app.endpoint, route=route)
         else:
-            answer = as_handler(route)
+            answer = as_handler(app, route)
             endpoint = plan(msgspec.structs.replace(route, handler=answer), {})
             endpoint.route = route
         self.mounts.append(Mount(prefix, app, endpoint))

@@ -19,7 +19,7 @@ import trio
 from trioweb.exchange.policy import report
 from trioweb.ground.chunks import encode_any
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
-from trioweb.ground.http.asgi import Message, Scope
+from trioweb.ground.http.asgi import ASGIApp, Message, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.handlers.route import Route, pass_out
 from trioweb.io.transport import PLAIN, Transport
@@ -29,11 +29,11 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 
-def as_handler(mount: Route) -> Callable[[Request], Awaitable[Response]]:
+def as_handler(app: ASGIApp, mount: Route) -> Callable[[Request], Awaitable[Response]]:
     """A handler that calls the mounted app of a route."""
 
     async def answer(request: Request) -> Response:
-        return await MountedCall(mount, request).answer()
+        return await MountedCall(app, mount, request).answer()
 
     return answer
 
@@ -46,11 +46,12 @@ class MountedCall(Transport):
     """One request to a mounted app; also the app's transport, and the source of its response's body."""
 
     __slots__ = (
-        "_aborted", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_inner", "_mount",
-        "_part", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
+        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_inner",
+        "_mount", "_part", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
     )  # fmt: skip
 
-    def __init__(self, mount: Route, request: Request) -> None:
+    def __init__(self, app: ASGIApp, mount: Route, request: Request) -> None:
+        self._app = app
         self._mount = mount
         self._request = request
         self._inbox = request._origin.inbox
@@ -144,7 +145,7 @@ class MountedCall(Transport):
 
     async def _run(self) -> None:
         try:
-            await self._mount.handler(self._inner, self._receive, self._send)
+            await self._app(self._inner, self._receive, self._send)
         except Exception as group:
             self._failure = unwrap(group)
         finally:
