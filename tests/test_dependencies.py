@@ -1,13 +1,15 @@
 """Dependencies: generators without async, what tests have called in their place, and when they are closed."""
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
 import trio
 
 from tests.asgi import ask
+from tests.shapes import pass_on
+from tests.sites import asked, asked_alone, on_hypercorn, on_trioweb
 from trioweb import App, HTTPError, Provide, Request, RouteError, Router, WebSocket
 from trioweb.testing import TestClient
 
@@ -277,3 +279,141 @@ async def test_a_mounted_app_has_its_own() -> None:
     inner.dependency_overrides[database] = lambda: "inner"
     assert (await ask(app, "/mounted/user")).body == b"ada of inner"
     assert (await ask(app, "/user")).body == b"ada of outer"
+
+
+# When they are closed
+
+
+class Resource:
+    """Something that is open for a while, and whose uses are noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.is_open = False
+
+    async def open(self) -> AsyncIterator["Resource"]:
+        """As a dependency; it has a nursery of its own, which is entered and left in one task."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            self.is_open = True
+            try:
+                yield self
+            except BaseException as error:
+                self.notes.append(type(error).__name__)
+                raise
+            finally:
+                self.is_open = False
+                self.notes.append("closed")
+                nursery.cancel_scope.cancel()
+
+    async def use(self, *, fails: bool = False) -> None:
+        """Work with it for a while."""
+        try:
+            await trio.sleep(0.01)
+            if fails:
+                raise KeyError("the work")
+        finally:
+            self.notes.append(f"used, open: {self.is_open}")
+
+
+RESOURCE = Resource()
+Opened = Annotated[Resource, Provide(RESOURCE.open)]
+
+
+def make_busy_app() -> App:
+    """An app whose handlers leave work to the request's nursery."""
+    app = App()
+
+    @app.get("/parameter")
+    async def with_parameter(nursery: trio.Nursery, it: Opened) -> str:
+        nursery.start_soon(it.use)
+        return "done"
+
+    @app.get("/request")
+    async def with_request(it: Opened, request: Request) -> str:
+        request.nursery.start_soon(it.use)
+        return "done"
+
+    @app.get("/plain")
+    def in_thread(it: Opened, request: Request) -> str:
+        trio.from_thread.run_sync(lambda: request.nursery.start_soon(it.use))
+        return "done"
+
+    @app.get("/stream")
+    async def stream(it: Opened, request: Request) -> AsyncIterator[str]:
+        request.nursery.start_soon(it.use)
+        yield "do"
+        await trio.sleep(0)
+        yield "ne"
+
+    @app.get("/fails")
+    async def fail(it: Opened, request: Request) -> str:
+        request.nursery.start_soon(it.use)
+        raise HTTPError(409)
+
+    @app.get("/work-fails")
+    async def work_fails(it: Opened, request: Request, at: str) -> str:
+        request.nursery.start_soon(lambda: it.use(fails=True))
+        if at == "once":
+            await trio.sleep_forever()
+        return "done"
+
+    @app.get("/cancels")
+    async def cancel(it: Opened, request: Request) -> AsyncIterator[str]:
+        yield "begun"
+        request.nursery.start_soon(it.use)
+        request.nursery.cancel_scope.cancel()
+        await trio.sleep_forever()
+
+    return app
+
+
+@pytest.mark.parametrize("behind", ["nothing", "middleware"])
+@pytest.mark.parametrize("site", [asked, asked_alone, on_hypercorn, on_trioweb])
+async def test_what_is_open_while_work_goes_on(site: Callable[..., Any], behind: str) -> None:
+    """What a dependency has opened is closed after the work in the request's nursery that uses it, however the handler
+    has started that.
+    """
+    app = make_busy_app()
+    if behind == "middleware":
+        app.middleware(pass_on)
+    async with site(app) as place:
+        for path in ("/parameter", "/request", "/plain", "/stream"):
+            RESOURCE.notes.clear()
+            talk = await (await place.request(path, "GET", {}, b"")).end()
+            await place.quiet()
+            assert (talk.status, talk.body, RESOURCE.notes) == (200, b"done", ["used, open: True", "closed"]), path
+
+
+@pytest.mark.parametrize("behind", ["nothing", "middleware"])
+async def test_errors_in_what_is_open(behind: str) -> None:
+    """A handler's error cancels the work, and then is raised in the dependency; so is that of the work itself."""
+    app = make_busy_app()
+    if behind == "middleware":
+        app.middleware(pass_on)
+    for path, query, status, error in (
+        ("/fails", b"", 409, "HTTPError"),
+        ("/work-fails", b"at=once", 500, "KeyError"),
+    ):
+        RESOURCE.notes.clear()
+        assert (await ask(app, path, query_string=query)).status == status
+        assert RESOURCE.notes == ["used, open: True", error, "closed"], path
+    RESOURCE.notes.clear()
+    async with TestClient(app, raise_app_exceptions=False) as client:
+        await client.get("/work-fails", params={"at": "last"})  # the response has been sent when it fails
+    assert RESOURCE.notes == ["used, open: True", "KeyError", "closed"]
+
+
+async def test_work_that_is_cancelled() -> None:
+    """A client that leaves, and a nursery that is cancelled, end the work first, and then close what it uses."""
+    app = make_busy_app()
+    RESOURCE.notes.clear()
+    async with TestClient(app) as client:
+        async with client.stream("GET", "/stream") as response:
+            await anext(response.aiter_raw())
+        assert RESOURCE.notes[0] == "used, open: True"
+        assert RESOURCE.notes[-1] == "closed"
+        RESOURCE.notes.clear()
+        with pytest.raises(Exception, match=r"broken off|cancelled"):
+            await client.get("/cancels")
+    assert RESOURCE.notes == ["used, open: True", "Cancelled", "closed"]

@@ -892,7 +892,7 @@ async def test_a_generator_that_has_ended(app: App, shape: Shape, site: Any, cap
 
 @pytest.mark.parametrize("ends", ["well", "badly", "left"])
 async def test_the_order_of_closing(app: App, shape: Shape, site: Any, ends: str) -> None:
-    """A stream's generator ends first, then what its dependencies hold, and last the request's nursery."""
+    """A stream's generator ends first, then the work in the request's nursery, and last what dependencies hold."""
     log: list[str] = []
 
     async def work() -> None:
@@ -909,7 +909,6 @@ async def test_the_order_of_closing(app: App, shape: Shape, site: Any, ends: str
             with trio.CancelScope(shield=True):
                 await trio.sleep(0.01)
             log.append("dependency")
-            finish.set()
 
     async def stream() -> AsyncIterator[str]:
         try:
@@ -923,6 +922,7 @@ async def test_the_order_of_closing(app: App, shape: Shape, site: Any, ends: str
             with trio.CancelScope(shield=True):
                 await trio.sleep(0.01)
             log.append("generator")
+            finish.set()
 
     finish = trio.Event()
     shape.add(app, stream, dependency=held)
@@ -935,7 +935,7 @@ async def test_the_order_of_closing(app: App, shape: Shape, site: Any, ends: str
             assert (await talk.end()).whole is (ends == "well")
         await here.quiet()
     if ends == "well":
-        assert log == ["generator", "dependency", "task"]
+        assert log == ["generator", "task", "dependency"]
     else:  # whose tasks are cancelled at once
         assert sorted(log) == ["dependency", "generator", "task"]
         assert log.index("generator") < log.index("dependency")

@@ -47,7 +47,7 @@ def send_alone(call: Call, response: Response, own: Transport) -> Callable[[], A
     outbox = Outbox(call.send, call.scope["http_version"])
     outbox.transport = own
     reply = Reply(call, response)
-    if call.request is None and call.room is None:
+    if call.request is None and call.room is None and call.kept is None:
         request = {"method": call.scope["method"], "raw_path": call.scope["raw_path"]}
         return partial(send_stream, DirectSender(producer, outbox, reply), call.policy, request, ending=_ending)
     sender = DirectSender(producer, outbox, reply, call.dismiss)

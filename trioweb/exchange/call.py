@@ -19,7 +19,7 @@ import trio
 
 from trioweb.exchange.clock import Start
 from trioweb.exchange.policy import Policy, Registered, log, report, report_sent
-from trioweb.exchange.room import Room
+from trioweb.exchange.room import Room, close_rooms
 from trioweb.ground.errors import HTTPError, StreamTimeout, forget
 from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MIN_RATE
@@ -57,6 +57,9 @@ class Call(Watcher):
         values: the values of the dependencies so far, by their keys: each dependency is called once.
         host: starts tasks that may outlive the request; ``None`` for the app's nursery.
         room: hosts the nursery; ``None`` until that is asked for.
+        kept: hosts what dependencies have opened, and is closed after the nursery, whose tasks may use that; ``None``
+            if there is nothing.
+        interrupted: the nursery has failed, or the user has cancelled it: then it has ended early.
         open: the nursery may be used: a handler, an error handler or a stream runs.
         interruptible: ends the current handler, middleware or stream if the nursery fails. Must not block.
         cancel_scope: around middleware and handler, or an error handler: a disconnect cancels it.
@@ -71,6 +74,8 @@ class Call(Watcher):
     values = _NOTHING
     host: Start | None = None
     room: Room | None = None
+    kept: Room | None = None
+    interrupted = False
     open = False
     interruptible: Callable[[], object] | None = None
     cancel_scope: trio.CancelScope
@@ -231,16 +236,14 @@ class Call(Watcher):
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager, to exit after the response: see ``Room.enter``."""
-        return await self.open_room().enter(manager)
+        if self.kept is None:
+            self.kept = Room(self.start, self._interrupt)
+        return await self.kept.enter(manager)
 
     def _interrupt(self) -> None:
+        self.interrupted = True
         if self.interruptible is not None:
             self.interruptible()
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the nursery has failed, or the user has cancelled it: then it has ended early."""
-        return self.room is not None and self.room.interrupted
 
     async def cut_short(self, response: Response | None) -> Exception | None:
         """Close a nursery that has ended early under a handler, or before its response was sent.
@@ -259,11 +262,11 @@ class Call(Watcher):
             del failure
 
     async def close_room(self, failure: Exception | None) -> Exception | None:
-        """Close the nursery, if there is one, for a request with this failure: see ``Room.close``."""
-        room, self.room = self.room, None
-        if room is None:
+        """Close the nursery, if there is one, and what dependencies have opened: see ``close_rooms``."""
+        rooms, self.room, self.kept, self.interrupted = (self.room, self.kept), None, None, False
+        if rooms == (None, None):
             return failure
-        closing = room.close(failure)
+        closing = close_rooms(*rooms, failure)
         del failure
         return await closing
 
@@ -277,8 +280,9 @@ class Call(Watcher):
 
     def dismiss(self) -> None:
         """Cancel the nursery without interrupting the request. Does not block."""
-        if self.room is not None:
-            self.room.dismiss()
+        for each in (self.room, self.kept):
+            if each is not None:
+                each.dismiss()
 
     # Errors
 

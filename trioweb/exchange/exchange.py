@@ -133,7 +133,7 @@ class Exchange(Call):
         if (
             isinstance(outcome, Response)
             and self._delivery is None
-            and (self.room is None or not self.room.interrupted)
+            and not self.interrupted
             and is_simple(self, outcome, self.own)
         ):
             return send_alone(self, outcome, self.own)
@@ -199,6 +199,7 @@ class Exchange(Call):
             body is None
             or len(body) > SLICE
             or self.room is not None
+            or self.kept is not None
             or self.opened
             or self.policy.nursery is None
             or (self.request is not None and self.request._reader is not None)

@@ -161,7 +161,7 @@ async def watched(call: Call, coroutine: Coroutine[object, object, T], trap: obj
     finally:
         if stop_watching is not None:
             stop_watching()
-    if call.room is None:  # else the response is not sent in this scope
+    if call.room is None and call.kept is None:  # else the response is not sent in this scope
         # A disconnect in the last step has cancelled the scope: raise it here, since a cancelled scope is no shield.
         await trio.lowlevel.checkpoint_if_cancelled()
     scope.shield = own.cancels is None

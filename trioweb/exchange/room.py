@@ -3,8 +3,8 @@
 Rules that this module alone enforces:
 
 * The nursery opens and closes in ``Room._host``. Its failure is a value, which ``close`` returns.
-* Dependencies are entered and exited in that task too, in reverse order, so that they may outlive what middleware
-  opens around the handler.
+* Dependencies are entered and exited in a task of a second one, in reverse order, so that they may outlive what
+  middleware opens around the handler, and are open until the tasks in the nursery have ended.
 * If the nursery is cancelled, by a failed task or the user, the request is interrupted first, and the dependencies are
   exited after the request has called ``close``.
 """
@@ -231,6 +231,31 @@ class Room:
         if interrupt is not None and not self._released.is_set():
             self.interrupted = True
             interrupt()
+
+
+async def close_rooms(nursery: Room | None, kept: Room | None, failure: Exception | None) -> Exception | None:
+    """Close a request's nursery, and then what dependencies have opened, for a request with this failure.
+
+    They are told of the failure with which the nursery ends, or that it was cancelled. See ``Room.close``.
+    """
+    try:
+        if nursery is not None:
+            closing = nursery.close(failure)
+            failure = None
+            failure = await closing
+            if kept is not None and failure is None and nursery.interrupted:
+                kept.dismiss()
+        if kept is None:
+            return failure
+        closing, kept = kept.close(failure), None
+        failure = None
+        return await closing
+    finally:
+        del failure
+        if kept is not None:  # a cancellation has ended the nursery
+            kept.dismiss()
+            with trio.CancelScope(shield=True):
+                await kept.close(None)
 
 
 def _adopt(context: Context) -> None:

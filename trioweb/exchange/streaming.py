@@ -111,7 +111,7 @@ async def send_stream(
     failure: Exception | None = None
     try:
         await (sender.run(nursery) if nursery is not None else cast("DirectSender", sender).run_alone())
-        if call is not None and call.room is not None and call.room.interrupted:
+        if call is not None and call.interrupted:
             failure = await _failure_of_room(sender, call)
     except Exception as error:
         failure = taken(error)

@@ -81,11 +81,11 @@ class File(_Named, frozen=True):
 class Provide(msgspec.Struct, frozen=True):
     """From a function that is called for the request: a dependency.
 
-    It has the parameters of a handler, dependencies too, and is called once a request, before the body is read. An
-    generator function provides what it yields, and is resumed after the response and its stream have ended, in reverse
-    order. An error or cancellation that ends the request is raised at its ``yield``; catching it there does not stop
-    it. A plain ``def`` runs in a worker thread, with or without a ``yield``; what follows a ``yield`` may run in
-    another thread, and a cancellation waits for it.
+    It has the parameters of a handler, dependencies too, and is called once a request, before the body is read. A
+    generator function provides what it yields, and is resumed after the response, its stream and the tasks in the
+    request's nursery have ended, in reverse order. An error or cancellation that ends the request is raised at its
+    ``yield``; catching it there does not stop it. A plain ``def`` runs in a worker thread, with or without a ``yield``;
+    what follows a ``yield`` may run in another thread, and a cancellation waits for it.
 
     Attributes:
         function: an ``async def`` or a ``def``, with or without a ``yield``, or one with ``@asynccontextmanager`` or
