@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 from trioweb.exchange.debug import Serving
-from trioweb.exchange.mounted import as_handler
+from trioweb.exchange.mounted import as_handler, where_mounted
 from trioweb.ground.errors import HTTPError, RouteError
-from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Receive, Scope, Send
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import WEBSOCKET, Endpoint, plan
@@ -26,15 +26,31 @@ Found: TypeAlias = tuple[Endpoint, dict[str, object]]
 
 
 class Mount(NamedTuple):
-    """An ASGI app and its prefix, ``""`` for all paths. ``endpoint`` calls the app from behind middleware."""
+    """A mounted ASGI app.
+
+    Attributes:
+        prefix: where it is mounted, ``""`` for all paths.
+        app: the app.
+        state: what its lifespan leaves to its requests, each of which gets a copy.
+        endpoint: calls the app from behind middleware.
+    """
 
     prefix: str
     app: ASGIApp
+    state: LifespanState
     endpoint: Endpoint
+
+    @property
+    def where(self) -> str:
+        """The app for messages."""
+        return where_mounted(self.prefix)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app."""
-        await self.app({**scope, "root_path": scope.get("root_path", "") + self.prefix}, receive, send)
+        inner = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
+        if self.state:
+            inner["state"] = {**scope.get("state", {}), **self.state}
+        await self.app(inner, receive, send)
 
 
 class Site(ABC):
@@ -106,8 +122,9 @@ class Dispatcher:
             raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")
-        endpoint = plan(as_handler(app, prefix), f"mount {path}", {}, {})
-        self.mounts.append(Mount(prefix, app, endpoint))
+        state = next((mount.state for mount in self.mounts if mount.app is app), {})  # it has one lifespan
+        endpoint = plan(as_handler(app, prefix, state), f"mount {path}", {}, {})
+        self.mounts.append(Mount(prefix, app, state, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     def path(self, name: str, params: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ import trio
 from trioweb.exchange.policy import report
 from trioweb.ground.chunks import encode_any
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
-from trioweb.ground.http.asgi import ASGIApp, Message, Scope
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.io.transport import PLAIN, Transport
 from trioweb.messages.body import BodyStream
@@ -28,11 +28,16 @@ from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 
-def as_handler(app: ASGIApp, prefix: str) -> Callable[[Request], Awaitable[Response]]:
-    """A handler that calls an app mounted at ``prefix``."""
+def where_mounted(prefix: str) -> str:
+    """The app mounted at ``prefix``, for messages."""
+    return f"the app mounted at {prefix or '/'}"
+
+
+def as_handler(app: ASGIApp, prefix: str, state: LifespanState) -> Callable[[Request], Awaitable[Response]]:
+    """A handler that calls an app mounted at ``prefix``, whose lifespan leaves ``state`` to its requests."""
 
     async def answer(request: Request) -> Response:
-        return await MountedCall(app, prefix, request).answer()
+        return await MountedCall(app, prefix, state, request).answer()
 
     return answer
 
@@ -46,12 +51,13 @@ class MountedCall(Transport):
 
     __slots__ = (
         "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_part",
-        "_prefix", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
+        "_prefix", "_reported", "_request", "_returned", "_state", "_status", "_transport", "_uploaded", "_yielded",
     )  # fmt: skip
 
-    def __init__(self, app: ASGIApp, prefix: str, request: Request) -> None:
+    def __init__(self, app: ASGIApp, prefix: str, state: LifespanState, request: Request) -> None:
         self._app = app
         self._prefix = prefix
+        self._state = state
         self._request = request
         self._inbox = request._origin.inbox
         self._inbox.timeout = None  # the mounted app has its own
@@ -93,7 +99,7 @@ class MountedCall(Transport):
 
     @property
     def _where(self) -> str:
-        return f"the app mounted at {self._prefix or '/'}"
+        return where_mounted(self._prefix)
 
     # The parts of its response
 
@@ -160,7 +166,7 @@ class MountedCall(Transport):
         return {
             **scope,
             "root_path": scope.get("root_path", "") + self._prefix,
-            "state": {**scope.get("state", {}), **vars(self._request.state)},
+            "state": {**scope.get("state", {}), **vars(self._request.state), **self._state},
             # Extensions that send responses would bypass the middleware.
             "extensions": {
                 **{name: extensions[name] for name in extensions if not name.startswith("http.response.")},
