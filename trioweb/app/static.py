@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from trioweb.app.app import App
-from trioweb.app.dispatch import Found, Site, redirect, without_handler
+from trioweb.app.dispatch import Found, redirect, without_handler
+from trioweb.app.standing import StandingSite
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.ground.http.asgi import Scope
 from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.paths import Place, parse_path
@@ -30,7 +30,7 @@ _CODINGS: Final = {"br": "br", "zst": "zstd", "gz": "gzip"}
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class StaticFiles(Site):
+class StaticFiles(StandingSite):
     """The files of a directory, for ``app.mount("/static", StaticFiles("static"))``. Also an ASGI app by itself.
 
     It answers conditional and range requests as ``FileResponse`` does; for a missing file the app's error handler
@@ -77,7 +77,6 @@ class StaticFiles(Site):
         self.endings = {_CODINGS[ending]: ending for ending in precompressed}
         where = f"StaticFiles({str(directory)!r})"
         self._endpoint = Endpoint(self._answer, where, where, Kind.COROUTINE, light=True, passes_all=True)
-        self._alone: App | None = None
 
     def __repr__(self) -> str:
         return f"<{self._endpoint.where}>"
@@ -91,13 +90,6 @@ class StaticFiles(Site):
 
     async def _answer(self, place: Place | None, moved: Callable[[], Response]) -> Response:
         return _SiteFile(self, place, moved)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: by itself, or mounted in an app of another framework."""
-        if self._alone is None:
-            self._alone = App()
-            self._alone.mount("/", self)
-        await self._alone(scope, receive, send)
 
 
 class _SiteFile(FileResponse):
