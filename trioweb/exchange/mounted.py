@@ -5,6 +5,8 @@ Rules that this module alone enforces:
 * The app runs in the request's nursery, in a task of its own, and waits in ``send`` until its message is sent.
 * A body in one message is sent whole, and any other is streamed. Each message is passed on at once: ASGI cannot send a
   head alone, and an empty first part of the body means that the head is to be sent without waiting for a chunk.
+* A request that is cancelled is a client that has left, for the app: it hears of that as from a server, in ``receive``
+  and ``send``, and is cancelled if it has not ended ``GRACE`` seconds later.
 * An app that fails before it sends has failed as a handler; one that fails later has its response aborted.
 * The object is also the transport of the mounted app, if that is an app of this package.
 """
@@ -12,7 +14,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Final, Self
 
 import trio
 
@@ -26,6 +28,9 @@ from trioweb.messages.body import BodyStream
 from trioweb.messages.limits import make_stream
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
+
+GRACE: Final = 0.5
+"""Seconds that a mounted app has to end by itself. Servers cancel no apps: some take a cancellation for a failure."""
 
 
 def where_mounted(prefix: str) -> str:
@@ -50,8 +55,9 @@ class MountedCall(Transport):
     """One request to a mounted app; also the app's transport, and the source of its response's body."""
 
     __slots__ = (
-        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_part",
-        "_prefix", "_reported", "_request", "_returned", "_state", "_status", "_transport", "_uploaded", "_yielded",
+        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_ended", "_failure", "_headers", "_inbox",
+        "_part", "_prefix", "_reported", "_request", "_returned", "_shield", "_state", "_status", "_transport",
+        "_uploaded", "_yielded",
     )  # fmt: skip
 
     def __init__(self, app: ASGIApp, prefix: str, state: LifespanState, request: Request) -> None:
@@ -75,6 +81,8 @@ class MountedCall(Transport):
         self._failure: Exception | None = None
         self._reported: Exception | None = None  # the reason
         self._closed = False  # the response was: `send` raises
+        self._shield = trio.CancelScope(shield=True)  # around the app
+        self._ended = trio.Event()
 
     async def answer(self) -> Response:
         """Call the app, and wait until it sends.
@@ -84,6 +92,7 @@ class MountedCall(Transport):
             RuntimeError: if it returns without sending.
         """
         self._request.nursery.start_soon(self._run)
+        self._request.nursery.start_soon(self._limit)
         body, more = await self._next_part()
         if not more:
             response = Response(body, self._status)
@@ -149,16 +158,26 @@ class MountedCall(Transport):
 
     async def _run(self) -> None:
         try:
-            await self._app(self._scope(), self._receive, self._send)
+            with self._shield:
+                await self._app(self._scope(), self._receive, self._send)
         except Exception as group:
             self._failure = unwrap(group)
         finally:
             self._returned = True
+            self._ended.set()
             self._changed.unpark_all()
         if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
             failure, self._failure = self._failure, None
             report(failure, self._request.scope, f"{self._where} failed after its response")
             forget(failure)
+
+    async def _limit(self) -> None:
+        """Wait for the app's end; after a cancellation, let it have only so much time."""
+        try:
+            await self._ended.wait()
+        finally:
+            self._shield.deadline = trio.current_time() + GRACE
+            await self.aclose()
 
     def _scope(self) -> Scope:
         scope = self._request.scope
