@@ -674,6 +674,8 @@ async def test_files_in_a_typed_form_end_with_its_request() -> None:
 
 
 class Spot(msgspec.Struct):
+    """A place with a name."""
+
     x: float = 0
     name: str = ""
 
