@@ -34,6 +34,7 @@ from trioweb import (
     RouteError,
     UploadFile,
 )  # fmt: skip
+from trioweb.testing import TestClient
 
 
 class Color(enum.Enum):
@@ -670,3 +671,42 @@ async def test_files_in_a_typed_form_end_with_its_request() -> None:
     await kept[0].file.seek(0)
     with pytest.raises(RuntimeError, match="gone when its request has ended"):
         await kept[0].file.read()
+
+
+class Spot(msgspec.Struct):
+    """A place with a name."""
+
+    x: float = 0
+    name: str = ""
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "-inf", "+Infinity", " inf "])
+async def test_a_number_is_finite(text: str) -> None:
+    """NaN and infinity, which no JSON could say, are refused as texts, too: of one value, of several, and in fields."""
+    app = App()
+
+    @app.get("/one")
+    async def one(x: float) -> float:
+        return x
+
+    @app.get("/many")
+    async def many(x: Annotated[list[float | None], Query()]) -> list[float | None]:
+        return x
+
+    @app.get("/fields")
+    async def fields(point: Annotated[Spot, Query()]) -> Spot:
+        return point
+
+    @app.get("/either")
+    async def either(x: float | str) -> str:
+        return repr(x)
+
+    async with TestClient(app) as client:
+        for path, others in (("/one", []), ("/many", [("x", "1")]), ("/fields", [("name", text)])):
+            refused = await client.get(path, params=[*others, ("x", text)])
+            assert (refused.status_code, refused.json()["errors"]) == (
+                422,
+                [{"loc": ["query", "x"], "msg": "Expected a finite number"}],
+            )
+        assert (await client.get("/fields", params={"x": "1e3", "name": text})).json() == {"x": 1000.0, "name": text}
+        assert (await client.get("/either", params={"x": text})).text == repr(text)

@@ -11,11 +11,18 @@ from typing import Any, Self
 import pytest
 import trio
 import trio.testing
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import PlainTextResponse as StarletteText
+from starlette.routing import Route as StarletteRoute
 from starlette.testclient import TestClient as StarletteClient
 
 from tests.asgi import ask, running
 from tests.sites import asked, mounted, on_hypercorn, on_trioweb
-from trioweb import App, Request, RouteError
+from trioweb import App, Request, Response, RouteError
+from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.handlers.layers import CallNext
 from trioweb.testing import TestClient
 
 
@@ -547,3 +554,227 @@ async def test_tasks_of_a_lifespan_end_before_it_cleans_up(autojump_clock: trio.
         "work with second, open: True", "second closed", "work with first, open: True", "first closed",
     ]  # fmt: skip
     assert len(order) == 6
+
+
+# The lives of mounted apps of other frameworks
+
+
+def noting(name: str, log: list[str], fails: str = "") -> Callable[[Any], Any]:
+    """A lifespan of Starlette and FastAPI, which notes when it starts and ends, and leaves its name to requests."""
+
+    @asynccontextmanager
+    async def life(_: object) -> AsyncIterator[dict[str, str]]:
+        log.append(f"{name} starts")
+        if fails == "start":
+            raise OSError("no database")
+        yield {"name": name}
+        await trio.lowlevel.checkpoint()
+        log.append(f"{name} ends")
+        if fails == "end":
+            raise OSError("no database")
+
+    return life
+
+
+async def say_name(request: StarletteRequest) -> StarletteText:
+    """Answer with what the lifespan, and what a middleware, has left; and change it, for this request alone."""
+    name, request.state.name = request.state.name, "changed"
+    return StarletteText(f"{name} {getattr(request.state, 'user', '-')}")
+
+
+FRAMEWORKS: dict[str, Callable[[Any], Any]] = {
+    "Starlette": lambda life: Starlette(routes=[StarletteRoute("/name", say_name)], lifespan=life),
+    "FastAPI": lambda life: FastAPI(routes=[StarletteRoute("/name", say_name)], lifespan=life),
+}
+
+
+@pytest.mark.parametrize("behind", [True, False])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+async def test_another_frameworks_lifespan_runs_inside_of_ours(framework: str, behind: bool) -> None:
+    """It starts after the app's and ends before it, at any depth; what it yields reaches its requests, a copy each."""
+    outer, middle, log = App(), App(), []
+
+    @outer.lifespan
+    @asynccontextmanager
+    async def life(app: App) -> AsyncIterator[None]:
+        log.append("ours starts")
+        yield
+        log.append("ours ends")
+
+    if behind:
+
+        @outer.middleware
+        async def name_user(request: Request, call_next: CallNext) -> Response:
+            request.state.user = "Ada"
+            return await call_next(request)
+
+    made = FRAMEWORKS[framework](noting("deep", log))
+    middle.mount("/deep", made)
+    middle.mount("/again", made)
+    outer.mount("/flat", FRAMEWORKS[framework](noting("flat", log)))
+    outer.mount("/middle", middle)
+    async with TestClient(outer) as client:
+        assert log == ["ours starts", "deep starts", "flat starts"]
+        user = "Ada" if behind else "-"
+        for _ in range(2):
+            assert (await client.get("/flat/name")).text == f"flat {user}"
+            assert (await client.get("/middle/deep/name")).text == f"deep {user}"
+            assert (await client.get("/middle/again/name")).text == f"deep {user}"
+    assert log[3:] == ["flat ends", "deep ends", "ours ends"]
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+async def test_another_frameworks_lifespan_that_fails(
+    framework: str, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises is raised as itself to whoever runs the lifespan, logged once; what had started is ended."""
+    app, log = App(), []
+
+    @app.lifespan
+    @asynccontextmanager
+    async def life(app: App) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await trio.lowlevel.checkpoint()
+            log.append("ours ends")
+
+    app.mount("/first-one", FRAMEWORKS[framework](noting("good", log)))
+    app.mount("/second", FRAMEWORKS[framework](noting("bad", log, when)))
+    with pytest.raises(OSError, match="no database"):
+        async with TestClient(app):
+            log.append("runs")
+    if when == "start":
+        assert log == ["good starts", "bad starts", "good ends", "ours ends"]
+    else:
+        assert log == ["good starts", "bad starts", "runs", "bad ends", "good ends", "ours ends"]
+    assert caplog.text.count("the app's lifespan failed") == 1
+
+
+@pytest.mark.parametrize("stage", ["startup", "shutdown"])
+async def test_an_app_that_only_says_that_it_failed(stage: str) -> None:
+    """The error has its message and names the mount; an app that goes on is told to return."""
+    app, told = App(), []
+
+    async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            each = message["type"].split(".")[1]
+            await send({"type": f"lifespan.{each}.{'failed' if each == stage else 'complete'}", "message": "no disk"})
+            if each == stage:
+                for go_on in (receive(), send({"type": "lifespan.startup.complete"})):
+                    with pytest.raises(RuntimeError, match="mounted at /bare has failed: return"):
+                        await go_on
+                    told.append(stage)
+                return
+
+    app.mount("/bare", bare)
+    with pytest.raises(RuntimeError, match="the lifespan of the app mounted at /bare failed: no disk"):
+        async with TestClient(app):
+            pass
+    assert told == [stage, stage]
+
+
+@pytest.mark.parametrize("how", ["raises", "returns", "raises later", "returns later"])
+async def test_an_app_without_a_lifespan(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is served without, as ASGI has it; an error after it was asked to start is a warning that names the mount."""
+    app = App()
+
+    async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            if "later" in how:
+                await receive()
+            if "raises" in how:
+                raise OSError("no database")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"served"})
+
+    app.mount("/bare", bare)
+    async with TestClient(app) as client:
+        assert (await client.get("/bare")).text == "served"
+    texts = [record.getMessage() for record in caplog.records]
+    warning = "the app mounted at /bare has raised an error at its start, and is served without a lifespan"
+    assert texts == ([warning] if how == "raises later" else [])
+
+
+async def test_an_app_whose_lifespan_ends_too_early(autojump_clock: trio.testing.MockClock) -> None:
+    """One that returns after its start is served on; one that raises then ends the app with its error."""
+
+    async def returns(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+    async def raises(scope: Scope, receive: Receive, send: Send) -> None:
+        await returns(scope, receive, send)
+        await trio.sleep(1)
+        raise OSError("no database")
+
+    app = App()
+    app.mount("/returns", returns)
+    async with TestClient(app) as client:
+        assert (await client.get("/nowhere")).status_code == 404
+    app.mount("/raises", raises)
+    with pytest.raises(OSError, match="no database"):
+        async with TestClient(app):
+            await trio.sleep(2)
+
+
+async def test_a_mounted_apps_middleware_is_around_its_lifespan() -> None:
+    """ASGI middleware of a mounted `App` sees its lifespan, too; a message that no lifespan has is an error in it."""
+    app, inner, seen = App(), App(), []
+
+    class Look:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["type"])
+            with pytest.raises(RuntimeError, match=r"the app mounted at /inner sent 'http.response.start' in its life"):
+                await send({"type": "http.response.start"})
+            await self.app(scope, receive, send)
+
+    inner.add_middleware(Look)
+    app.mount("/inner", inner)
+    async with TestClient(app):
+        pass
+    assert seen == ["lifespan"]
+
+
+async def test_state_is_new_for_each_start() -> None:
+    """What a mounted app's lifespan left at an earlier start is gone at the next."""
+    app, starts = App(), []
+
+    @asynccontextmanager
+    async def life(_: object) -> AsyncIterator[dict[str, str]]:
+        starts.append(1)
+        yield {f"start{len(starts)}": "x"}
+
+    async def names(request: StarletteRequest) -> StarletteText:
+        return StarletteText(" ".join(name for name in request.scope["state"] if name.startswith("start")))
+
+    app.mount("/", Starlette(routes=[StarletteRoute("/", names)], lifespan=life))
+    for count in (1, 2):
+        async with TestClient(app) as client:
+            assert (await client.get("/")).text == f"start{count}"
+
+
+async def test_a_cancelled_lifespan_cancels_that_of_a_mounted_app() -> None:
+    """A cancellation waits for no mounted app that hangs in its clean-up."""
+    app, log = App(), []
+
+    @asynccontextmanager
+    async def life(_: object) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            log.append("ends")
+            await trio.sleep_forever()
+
+    app.mount("/", Starlette(lifespan=life))
+    with trio.move_on_after(30) as scope:
+        async with TestClient(app):
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert log in ([], ["ends"])

@@ -539,6 +539,41 @@ async def test_a_client_that_leaves(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+@pytest.mark.parametrize("listens", [True, False])
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_app_ends_by_itself_when_its_client_leaves(
+    app: App, listens: bool, begun: bool, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It is told by `receive`, as a server tells it, and may clean up; one that does not listen is cancelled soon."""
+    log: list[str] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        if begun:
+            await send(start())
+            await send(part(b"some"))
+        try:
+            if listens:
+                log.append((await receive())["type"])
+                await trio.sleep(0.1)
+                log.append("clean")
+            else:
+                await trio.sleep(3600)
+        except trio.Cancelled:
+            log.append("cancelled")
+            raise
+
+    async with running(mounted(app, answer)), trio.open_nursery() as nursery:
+        exchange = Exchange("GET", "/bare")
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(1)
+        exchange.leave()
+        with trio.fail_after(1):
+            await exchange.done.wait()
+    assert log == (["http.disconnect", "clean"] if listens else ["cancelled"])
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 async def test_events_of_a_mounted_app_end_at_a_stop(app: App, autojump_clock: trio.testing.MockClock) -> None:
     """An app of ours that is mounted is told of the server's stop, and ends its event streams cleanly."""
     inner = App()

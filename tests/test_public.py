@@ -1,4 +1,4 @@
-"""What is public: the names in ``__all__`` of five modules, and nothing that the reference does not tell of."""
+"""What is public: the names in ``__all__`` of some modules, and nothing that the reference does not tell of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 
 from tests.servers import ROOT
 
-PUBLIC = ("trioweb", "trioweb.hub", "trioweb.middleware", "trioweb.openapi", "trioweb.streams", "trioweb.testing")
+PUBLIC = (
+    "trioweb", "trioweb.contrib.jinja", "trioweb.contrib.wsgi", "trioweb.hub", "trioweb.middleware", "trioweb.openapi",
+    "trioweb.streams", "trioweb.testing",
+)  # fmt: skip
 NAMES = [f"{module}.{name}" for module in PUBLIC for name in importlib.import_module(module).__all__]
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)
 

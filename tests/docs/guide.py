@@ -5,7 +5,7 @@
 * ``console``: the commands after ``$`` are run where the files are, and must print what is shown. ``...`` stands for
   anything, ``^C`` for a user who has seen enough. ``trioweb run`` and ``hypercorn`` start a server that the commands
   after it find at port 8000.
-* ``toml`` and ``json``: parsed; ``server.toml`` has to be a configuration.
+* ``toml`` and ``json``: parsed; ``server.toml`` has to be a configuration. ``html`` is a template, which others use.
 * Other languages are listed in ``ELSEWHERE``, with the tests that execute them.
 
 A block with a title is written to a file of that name. What a reader need not see stands in comments:
@@ -177,7 +177,7 @@ class Page:
         address = self.server.url.removeprefix("http://") if self.server else _ADDRESS
         words = [word.replace(_ADDRESS, address) for word in words]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-        if words[0] in ("trioweb", "pytest", "hypercorn"):
+        if words[0] in ("trioweb", "pytest", "hypercorn", "ruff", "mypy"):
             words = [sys.executable, "-m", *words]
         if words[0] == "curl":
             words.insert(1, "-sS")  # as a terminal shows it: the meter is for files
@@ -245,7 +245,9 @@ def evaluate(example: Example) -> None:
     language, title = lexemes.get("language", "python"), lexemes.get("title")
     line = example.line + example.parsed.line_offset
     if title is not None:
-        (page.directory / title.rpartition("/")[2]).write_text(example.parsed)
+        file = page.directory / (title if language == "html" else title.rpartition("/")[2])
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(example.parsed)
     if language == "python":
         page.execute(example.parsed, line, title)
     elif language == "console":
@@ -253,6 +255,8 @@ def evaluate(example: Example) -> None:
         assert commands, f"{page.path}:{line}: no command begins with $"
         for command, printed in commands:
             page.command(command.replace("\\\n", " "), printed.splitlines())
+    elif language == "html":
+        assert title is not None, f"{page.path}:{line}: a template needs a title"
     elif language == "json":
         json.loads(example.parsed)
     elif language == "toml":

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import ROOT, H2Client, Server, read_all, read_until
+from tests.servers import ROOT, RUNNERS, H2Client, Server, read_all, read_until
 
 UPLOAD = b"u" * 4_000_000
 
@@ -184,19 +184,40 @@ def test_a_server_without_trio_says_how_to_start(start_server: StartServer) -> N
     assert "run it with `hypercorn -k trio module:app`" in server.output
 
 
-def test_a_lifespan_that_fails_stops_the_server(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A lifespan that fails at start-up ends the server with its error in the log."""
+FAILING = {
+    "its own": """
+from trioweb import App
+app = App()
+@app.lifespan
+async def life(app):
+    raise OSError("no database")
+    yield
+""",
+    "a mounted app's": """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from trioweb import App
+@asynccontextmanager
+async def life(app):
+    raise OSError("no database")
+    yield
+app = App()
+app.mount("/old", Starlette(lifespan=life))
+""",
+}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("whose", FAILING)
+def test_a_lifespan_that_fails_stops_the_server(
+    whose: str, runner: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A lifespan that fails at start-up ends the server with its error in the log, a mounted app's of others too."""
     directory = tmp_path_factory.mktemp("app")
-    (directory / "broken.py").write_text(
-        "from trioweb import App\n"
-        "app = App()\n"
-        "@app.lifespan\n"
-        "async def life(app):\n"
-        "    raise OSError('no database')\n"
-        "    yield\n"
-    )
-    command = [sys.executable, "-m", "hypercorn", "-k", "trio", "--bind", "127.0.0.1:0", "broken:app"]
+    (directory / "broken.py").write_text(FAILING[whose])
+    command = [sys.executable, "-m", *RUNNERS[runner], "--bind", "127.0.0.1:0", "broken:app"]
     done = subprocess.run(
         command, cwd=directory, capture_output=True, text=True, check=False, timeout=15, env={"PYTHONPATH": str(ROOT)}
     )
-    assert "OSError: no database" in done.stderr
+    assert "OSError: no database" in done.stderr + done.stdout
+    assert runner == "hypercorn" or done.returncode == 3

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
 
 import trio
 
 from trioweb.app.described import Described
-from trioweb.app.dispatch import Dispatcher, Found, Mount, TrailingSlash, rooted
+from trioweb.app.dispatch import Dispatcher, Found, TrailingSlash, rooted
+from trioweb.app.lives import mounted_lives
+from trioweb.app.mounts import Mount
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.call import Call
@@ -27,7 +27,7 @@ from trioweb.handlers.endpoint import no_route
 from trioweb.handlers.layers import as_middleware
 from trioweb.handlers.markers import Provide
 from trioweb.handlers.route import TOLD, Route
-from trioweb.io.transport import PLAIN, Transport, own_transport
+from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.messages.response import Response
@@ -125,7 +125,8 @@ class App(Described):
         """Pass all requests under a path to another ASGI app. This app's routes take precedence.
 
         As in ASGI, ``path`` in the scope stays whole, and the prefix is added to ``root_path``. This app's middleware
-        applies. The lifespan of a mounted ``App`` runs with this one's; another framework's does not.
+        applies. The app's lifespan runs inside of this one's, by ASGI; if the app says that it has failed, this one's
+        fails. What it leaves to its requests (``request.state`` in Starlette) is there, besides this app's.
 
         Args:
             path: the prefix, such as ``"/admin"``, without parameters; ``"/"`` for all requests that no route matches.
@@ -273,22 +274,16 @@ class App(Described):
             return await Exchange(self._policy, endpoint, params, scope, receive, send).run()
         if kind == "lifespan":
             transport = own_transport(scope) or PLAIN
-            await serve_lifespan(self._life(transport), scope.get("state"), transport, receive, send)
+            self._stopping = Stopping(self._policy)
+            managers = [*self._managers, *mounted_lives(self._dispatcher.mounts, transport)]
+            life = open_life(self, self._policy, managers, transport)
+            await serve_lifespan(life, scope.get("state"), transport, receive, send)
         elif kind == "websocket":
             self._stopping.listen(scope, send)
             await self._converse(scope, receive, send)
         else:
             raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
         return None
-
-    def _life(self, transport: Transport) -> AbstractAsyncContextManager[LifespanState]:
-        self._stopping = Stopping(self._policy)
-        return open_life(self, self._policy, self._managers, transport, partial(self._enter_mounted, transport))
-
-    async def _enter_mounted(self, transport: Transport, stack: AsyncExitStack) -> None:
-        for mount in self._dispatcher.mounts:
-            if isinstance(mount.app, App):
-                await stack.enter_async_context(mount.app._life(transport))
 
     async def _converse(self, scope: MutableScope, receive: Receive, send: Send) -> None:
         scope.pop("route", None)

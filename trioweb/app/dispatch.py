@@ -5,81 +5,28 @@ The order is: routes; mounts; a route that differs by its trailing slash; the mo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
+from trioweb.app.mounts import Mount, Site
 from trioweb.exchange.debug import Serving
 from trioweb.exchange.mounted import as_handler
 from trioweb.ground.errors import HTTPError, RouteError
-from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Scope, Send
+from trioweb.ground.http.asgi import ASGIApp, MutableScope, Scope
 from trioweb.ground.http.urls import UNQUOTED
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import Endpoint, plan
-from trioweb.handlers.route import MOUNT, WEBSOCKET, Route, pass_out
-from trioweb.handlers.signatures import Function
+from trioweb.handlers.route import MOUNT, WEBSOCKET, Route
 from trioweb.messages.response import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
 Found: TypeAlias = tuple[Endpoint, dict[str, object]]
-
-
-class Mount(NamedTuple):
-    """An ASGI app and its prefix, ``""`` for all paths. ``endpoint`` calls the app from behind middleware.
-
-    The route of the endpoint has the name of the mount, or none, and as its handler the app.
-    """
-
-    prefix: str
-    app: ASGIApp
-    endpoint: Endpoint
-
-    async def serve(self, scope: MutableScope, receive: Receive, send: Send) -> None:
-        """Call the app."""
-        inner = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
-        try:
-            await self.app(inner, receive, send)
-        finally:
-            pass_out(scope, inner, self.route)
-
-    @property
-    def route(self) -> Route:
-        """What is known of the app by its mount."""
-        assert self.endpoint.route is not None  # noqa: S101 - as `Dispatcher.mount` has planned it
-        return self.endpoint.route
-
-
-class Site(ABC):
-    """An ASGI app whose requests, if mounted, are the app's own: with its error handlers and middleware.
-
-    Attributes:
-        endpoint: has what is the same for all requests.
-    """
-
-    endpoint: Endpoint
-
-    @abstractmethod
-    def find(self, scope: Scope, prefix: str, path: str) -> Function | Response:
-        """What serves a request: a function without parameters.
-
-        Args:
-            scope: the request's.
-            prefix: where this is mounted.
-            path: the request's path, the prefix included.
-
-        Raises:
-            HTTPError: if nothing does.
-        """
-
-    @abstractmethod
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope by itself."""
 
 
 class Dispatcher:
@@ -144,14 +91,14 @@ class Dispatcher:
             raise RouteError(f"mount {path!r}: its name stands before a colon, and has none itself: got {name!r}")
         if name is not None and any(mount.route.name == name for mount in self.mounts):
             raise RouteError(f"mount {path!r}: something mounted is named {name!r} already: choose another name")
+        state = next((mount.state for mount in self.mounts if mount.app is app), {})  # it has one lifespan
         route = Route(prefix or "/", frozenset({MOUNT}), app, name or "")
         if isinstance(app, Site):
             endpoint = msgspec.structs.replace(app.endpoint, route=route)
         else:
-            answer = as_handler(app, route)
-            endpoint = plan(msgspec.structs.replace(route, handler=answer), {})
+            endpoint = plan(msgspec.structs.replace(route, handler=as_handler(app, route, state)), {})
             endpoint.route = route
-        self.mounts.append(Mount(prefix, app, endpoint))
+        self.mounts.append(Mount(prefix, app, state, endpoint))
         self.mounts.sort(key=lambda mount: len(mount.prefix), reverse=True)
 
     def locate(self, name: str, params: Mapping[str, object]) -> tuple[str, bool]:

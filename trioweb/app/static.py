@@ -8,10 +8,10 @@ from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from trioweb.app.app import App
-from trioweb.app.dispatch import Site, redirect, without_handler
+from trioweb.app.dispatch import redirect, without_handler
+from trioweb.app.standing import StandingSite
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.asgi import Receive, Scope, Send
+from trioweb.ground.http.asgi import Scope
 from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.paths import Place, parse_path
@@ -31,7 +31,7 @@ _CODINGS: Final = {"br": "br", "zst": "zstd", "gz": "gzip"}
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class StaticFiles(Site):
+class StaticFiles(StandingSite):
     """The files of a directory, for ``app.mount("/static", StaticFiles("static"))``. Also an ASGI app by itself.
 
     It answers conditional and range requests as ``FileResponse`` does; for a missing file the app's error handler
@@ -78,7 +78,6 @@ class StaticFiles(Site):
         self.endings = {_CODINGS[ending]: ending for ending in precompressed}
         where = f"StaticFiles({str(directory)!r})"
         self.endpoint = Endpoint(self._answer, where, where, Kind.COROUTINE, light=True, passes_all=True)
-        self._alone: App | None = None
 
     def __repr__(self) -> str:
         return f"<{self.endpoint.where}>"
@@ -92,13 +91,6 @@ class StaticFiles(Site):
 
     async def _answer(self, place: Place | None, moved: Callable[[], Response]) -> Response:
         return _SiteFile(self, place, moved)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: by itself, or mounted in an app of another framework."""
-        if self._alone is None:
-            self._alone = App()
-            self._alone.mount("/", self)
-        await self._alone(scope, receive, send)
 
 
 class _SiteFile(FileResponse):

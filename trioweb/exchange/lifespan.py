@@ -193,9 +193,8 @@ async def open_life(
     host: Host,
     managers: list[Manager],
     transport: Transport,
-    enter_children: Callable[[AsyncExitStack], Awaitable[None]],
 ) -> AsyncIterator[LifespanState]:
-    """Enter the lifespans of the user, and then those of mounted apps, in the app's nursery.
+    """Enter lifespans in the app's nursery.
 
     A cancellation runs the clean-ups; leaving the block cancels the tasks in the nursery. Its value has the items of
     the mappings that lifespans have yielded.
@@ -205,7 +204,6 @@ async def open_life(
         host: gets the nursery, and that value.
         managers: the lifespans, outermost first.
         transport: is told of failures in the nursery, besides the log.
-        enter_children: enters the lifespans of mounted apps.
     """
     async with trio.open_nursery() as own:
         nursery = AppNursery(own, transport)
@@ -216,7 +214,6 @@ async def open_life(
                     end = await nursery._begin_lifespan()
                     host.state.update(_checked(await stack.enter_async_context(manager(app))))
                     stack.push_async_callback(end)
-                await enter_children(stack)
                 async with trio.open_nursery() as background:
                     nursery._background = background
                     yield host.state
@@ -288,7 +285,8 @@ async def _live(
     except Exception as group:
         error = unwrap(group)
         when = "while it ran" if started else "at start-up"
-        log_fault(logging.ERROR, "the app's lifespan failed %s", when, error=error)
+        if transport.logs_lifespan:
+            log_fault(logging.ERROR, "the app's lifespan failed %s", when, error=error)
         kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
         transport.failed(error)
         await send({"type": kind, "message": f"{type(error).__name__}: {error}"})

@@ -5,6 +5,8 @@ Rules that this module alone enforces:
 * The app runs in the request's nursery, in a task of its own, and waits in ``send`` until its message is sent.
 * A body in one message is sent whole, and any other is streamed. Each message is passed on at once: ASGI cannot send a
   head alone, and an empty first part of the body means that the head is to be sent without waiting for a chunk.
+* A request that is cancelled is a client that has left, for the app: it hears of that as from a server, in ``receive``
+  and ``send``, and is cancelled if it has not ended ``GRACE`` seconds later.
 * An app that fails before it sends has failed as a handler; one that fails later has its response aborted.
 * The object is also the transport of the mounted app, if that is an app of this package.
 """
@@ -12,14 +14,14 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Final, Self
 
 import trio
 
 from trioweb.exchange.policy import report
 from trioweb.ground.chunks import encode_any
 from trioweb.ground.errors import BrokenOff, ClientDisconnected, forget, unwrap
-from trioweb.ground.http.asgi import ASGIApp, Message, Scope
+from trioweb.ground.http.asgi import ASGIApp, LifespanState, Message, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.handlers.route import Route, pass_out
 from trioweb.io.transport import PLAIN, Transport
@@ -28,12 +30,20 @@ from trioweb.messages.limits import make_stream
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
+GRACE: Final = 0.5
+"""Seconds that a mounted app has to end by itself. Servers cancel no apps: some take a cancellation for a failure."""
 
-def as_handler(app: ASGIApp, mount: Route) -> Callable[[Request], Awaitable[Response]]:
-    """A handler that calls the mounted app of a route."""
+
+def where_mounted(mount: Route) -> str:
+    """The mounted app of a route, for messages."""
+    return f"the app mounted at {mount.path}"
+
+
+def as_handler(app: ASGIApp, mount: Route, state: LifespanState) -> Callable[[Request], Awaitable[Response]]:
+    """A handler that calls the mounted app of a route, whose lifespan leaves ``state`` to its requests."""
 
     async def answer(request: Request) -> Response:
-        return await MountedCall(app, mount, request).answer()
+        return await MountedCall(app, mount, state, request).answer()
 
     return answer
 
@@ -46,13 +56,15 @@ class MountedCall(Transport):
     """One request to a mounted app; also the app's transport, and the source of its response's body."""
 
     __slots__ = (
-        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_failure", "_headers", "_inbox", "_inner",
-        "_mount", "_part", "_reported", "_request", "_returned", "_status", "_transport", "_uploaded", "_yielded",
+        "_aborted", "_app", "_body", "_changed", "_closed", "_complete", "_ended", "_failure", "_headers", "_inbox",
+        "_inner", "_mount", "_part", "_reported", "_request", "_returned", "_shield", "_state", "_status", "_transport",
+        "_uploaded", "_yielded",
     )  # fmt: skip
 
-    def __init__(self, app: ASGIApp, mount: Route, request: Request) -> None:
+    def __init__(self, app: ASGIApp, mount: Route, state: LifespanState, request: Request) -> None:
         self._app = app
         self._mount = mount
+        self._state = state
         self._request = request
         self._inbox = request._origin.inbox
         self._inbox.timeout = None  # the mounted app has its own
@@ -71,6 +83,8 @@ class MountedCall(Transport):
         self._failure: Exception | None = None
         self._reported: Exception | None = None  # the reason
         self._closed = False  # the response was: `send` raises
+        self._shield = trio.CancelScope(shield=True)  # around the app
+        self._ended = trio.Event()
 
     async def answer(self) -> Response:
         """Call the app, and wait until it sends.
@@ -80,6 +94,7 @@ class MountedCall(Transport):
             RuntimeError: if it returns without sending.
         """
         self._request.nursery.start_soon(self._run)
+        self._request.nursery.start_soon(self._limit)
         body, more = await self._next_part()
         if not more:
             response = Response(body, self._status)
@@ -95,7 +110,7 @@ class MountedCall(Transport):
 
     @property
     def _where(self) -> str:
-        return f"the app mounted at {self._mount.path}"
+        return where_mounted(self._mount)
 
     # The parts of its response
 
@@ -145,11 +160,13 @@ class MountedCall(Transport):
 
     async def _run(self) -> None:
         try:
-            await self._app(self._inner, self._receive, self._send)
+            with self._shield:
+                await self._app(self._inner, self._receive, self._send)
         except Exception as group:
             self._failure = unwrap(group)
         finally:
             self._returned = True
+            self._ended.set()
             self._pass_out()
             self._changed.unpark_all()
         if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
@@ -160,13 +177,21 @@ class MountedCall(Transport):
     def _pass_out(self) -> None:
         pass_out(self._request.scope, self._inner, self._mount)  # type: ignore[arg-type]  # a dict, by ASGI
 
+    async def _limit(self) -> None:
+        """Wait for the app's end; after a cancellation, let it have only so much time."""
+        try:
+            await self._ended.wait()
+        finally:
+            self._shield.deadline = trio.current_time() + GRACE
+            await self.aclose()
+
     def _scope(self) -> Scope:
         scope = self._request.scope
         extensions = scope.get("extensions") or {}
         return {
             **scope,
             "root_path": scope.get("root_path", "") + self._mount.path.rstrip("/"),
-            "state": {**scope.get("state", {}), **vars(self._request.state)},
+            "state": {**scope.get("state", {}), **vars(self._request.state), **self._state},
             # Extensions that send responses would bypass the middleware.
             "extensions": {
                 **{name: extensions[name] for name in extensions if not name.startswith("http.response.")},

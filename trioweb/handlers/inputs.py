@@ -57,6 +57,10 @@ class Input(msgspec.Struct, frozen=True):
             arguments[self.name] = value
         elif self.where == "form" and self.key and (wrong := self._wrong_kind(value)):
             faults.append({"loc": [self.where, self.key], "msg": wrong})
+        elif (shape.is_float or not self.key) and (
+            wrong_ones := [*shape.not_finite(value, (self.where, self.key) if self.key else (self.where,))]
+        ):
+            faults += wrong_ones
         elif shape.adapter is not None:
             try:
                 arguments[self.name] = shape.adapter.convert(value)

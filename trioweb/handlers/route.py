@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import msgspec
 
@@ -79,7 +79,7 @@ class Route(msgspec.Struct, frozen=True):
 
     path: str
     methods: frozenset[str]
-    handler: Callable[..., object]
+    handler: Callable[..., Any]
     name: str
     options: RouteOptions = msgspec.field(default_factory=RouteOptions)
 

@@ -7,7 +7,7 @@ field of a form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import inspect as types_of
 from msgspec import structs
 
 from trioweb.ground.annotations import Annotation
+from trioweb.ground.errors import Fault
 from trioweb.ground.models import Adapter, adapter_of, by_pydantic, fields_of_model
 from trioweb.ground.texts import clock_time, number, switch
 from trioweb.ground.values import leaves_out, type_of
@@ -35,6 +36,8 @@ _TEXT: Final = (types_of.StrType, types_of.AnyType, types_of.BytesType, types_of
 _NUMBERS: Final = (types_of.IntType, types_of.FloatType, types_of.DecimalType)
 _TIMES: Final = (types_of.DateTimeType, types_of.TimeType)
 _CHOICES: Final = (types_of.LiteralType, types_of.EnumType)
+_ENDLESS: Final = frozenset({"nan", "inf", "infinity"})
+"""What float() takes besides numbers, in lower case and without a sign."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class Shape(msgspec.Struct, frozen=True):
         choices: texts that are values of the type, and are not rewritten.
         fields: of an object: the shapes of the fields by their encoded names.
         rest: of a ``dict``: the shape of its values.
+        is_float: it includes floats, and no text: NaN and infinity, which are none in JSON, are refused in texts, too.
         incomplete: msgspec leaves fields of a value unset: see ``ground.values``.
         adapter: pydantic's validation, of a type that is pydantic's.
         box: a Struct whose only field, ``value``, is of the type: msgspec looks at a type again each time, but at a
@@ -67,6 +71,7 @@ class Shape(msgspec.Struct, frozen=True):
     choices: frozenset[str] = frozenset()
     fields: dict[str, Shape] | None = None
     rest: Shape | None = None
+    is_float: bool = False
     incomplete: bool = False
     adapter: Adapter | None = None
     box: object = None
@@ -95,6 +100,17 @@ class Shape(msgspec.Struct, frozen=True):
                 if (written := rewrite(value)) != value:
                     return written
         return value
+
+    def not_finite(self, value: object, loc: tuple[str, ...]) -> Iterator[Fault]:
+        """What is wrong with raw values that msgspec would take for NaN or infinity."""
+        if isinstance(value, dict):
+            known, rest = self.fields or {}, self.rest or _AS_IT_IS
+            for name, each in value.items():
+                yield from known.get(name, rest).not_finite(each, (*loc, name))
+        elif self.is_float:
+            for each in value if isinstance(value, list) else (value,):
+                if isinstance(each, str) and each.strip().lstrip("+-").lower() in _ENDLESS:
+                    yield {"loc": [*loc], "msg": "Expected a finite number"}
 
     @property
     def takes_form(self) -> bool:
@@ -149,6 +165,8 @@ def _shape(annotation: Annotation, info: types_of.Type, depth: int = 0) -> Shape
         is_file=any(isinstance(item, types_of.CustomType) and item.cls is UploadFile for item in flat),
         keeps_blank=any(isinstance(item, _TEXT) or "" in _choices(item) for item in flat),
         rewrites=_rewrites(flat),
+        is_float=any(isinstance(item, types_of.FloatType) for item in flat)
+        and not any(isinstance(item, _TEXT) for item in flat),
         choices=frozenset().union(*(_choices(item) for item in flat)),
         fields=fields,
         rest=rest,

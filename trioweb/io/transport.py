@@ -77,6 +77,9 @@ class Transport:
     tells_departure = True
     """``receive`` reports a disconnect, even behind pipelined data; if not, ask ``has_left``."""
 
+    logs_lifespan = True
+    """The app is to log a failure of its lifespan; if not, whoever runs it does."""
+
     def __deepcopy__(self, memo: object) -> Transport:
         return self  # some middleware makes a deep copy of the scope
 
