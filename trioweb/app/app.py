@@ -16,7 +16,6 @@ from trioweb.app.stack import Stack
 from trioweb.exchange.call import Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
 from trioweb.exchange.clock import WritesInFlight
-from trioweb.exchange.conversation import Conversation
 from trioweb.exchange.exchange import Exchange
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.exchange.policy import Policy
@@ -31,6 +30,7 @@ from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.messages.response import Response
+from trioweb.sockets.conversation import Conversation
 
 if TYPE_CHECKING:
     from trioweb.testing import TestClient

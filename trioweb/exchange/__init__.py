@@ -1,4 +1,4 @@
-"""One request or one WebSocket, from its scope to the last byte of its response.
+"""One request, from its scope to the last byte of its response.
 
 This folder alone decides which task runs what, when a nursery closes, what a disconnect of the client cancels, and
 which error becomes which response. It knows ``handlers`` (what to call), ``messages`` (what to send) and ``io``.
