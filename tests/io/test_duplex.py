@@ -146,7 +146,7 @@ async def test_what_is_out_of_order(wire: Wire, before: str, then: str, words: s
     async with opened(wire, accept=False) as duplex:
         calls: dict[str, Any] = {
             "accept": lambda: duplex.accept(None, []),
-            "deny": lambda: duplex.deny(403, [], b"", with_response=False),
+            "deny": lambda: duplex.deny([{"type": "websocket.close"}]),
             "send": lambda: duplex.send("x"),
             "receive": duplex.receive,
             "close": lambda: duplex.close(1000, "", ended=False),

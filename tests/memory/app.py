@@ -699,6 +699,9 @@ async def endless(kind: str) -> None:
 
 
 @app.websocket("/socket/{kind}")
+@front.websocket("/socket/{kind}")
+@failing.websocket("/socket/{kind}")
+@double.websocket("/socket/{kind}")
 async def socket(ws: WebSocket, kind: str, given: Annotated[Marker, Provide(opened)]) -> None:
     """A WebSocket that fails, before its handshake's answer or behind it."""
     ws.state.marker = Marker()

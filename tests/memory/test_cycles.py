@@ -197,14 +197,17 @@ async def test_an_error_that_is_made_once_does_not_grow() -> None:
     assert served.left()["markers"] == 0
 
 
+@pytest.mark.parametrize("where", ["", "/front", "/failing", "/double"])
 @pytest.mark.parametrize("kind", [*KINDS, *(f"late-{kind}" for kind in KINDS), "nursery", "receive", "sleep", "json"])
-async def test_a_websocket_leaves_nothing(kind: str) -> None:
-    """A WebSocket that fails before its handshake's answer or behind it, or whose peer leaves, leaves nothing."""
+async def test_a_websocket_leaves_nothing(kind: str, where: str) -> None:
+    """A WebSocket that fails before its handshake's answer or behind it, or whose peer leaves, leaves nothing; behind
+    middleware as well.
+    """
 
     async def converse() -> None:
         client = TestClient(served.app, raise_app_exceptions=False)
         try:
-            async with client.websocket(f"/socket/{kind}") as ws:
+            async with client.websocket(f"{where}/socket/{kind}") as ws:
                 await ws.send("not json")
         except Exception:
             return
@@ -215,4 +218,4 @@ async def test_a_websocket_leaves_nothing(kind: str) -> None:
     await settle()
     found = served.left()
     assert found["markers"] == 0
-    assert not [name for name in found["garbage"] if name.startswith("trioweb.con")]
+    assert not [name for name in found["garbage"] if name.startswith(("trioweb.con", "trioweb.sockets"))]

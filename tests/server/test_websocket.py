@@ -16,12 +16,12 @@ from websockets.typing import Subprotocol
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, RUNNERS, H2Client, Server, read_all, read_until, reset_connection
 
-WAYS = [(app, runner) for app in ("socket_app", "wrapped_socket_app") for runner in RUNNERS]
+WAYS = [(app, runner) for app in ("socket_app", "wrapped_socket_app", "guarded_socket_app") for runner in RUNNERS]
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
 def server(request: pytest.FixtureRequest, lend_server: StartServer) -> Server:
-    """The app by itself, and behind ASGI middleware of others, run in each of the ways."""
+    """The app by itself, behind ASGI middleware of others, and behind middleware, run in each of the ways."""
     app, runner = request.param
     return lend_server(f"tests.server.{app}:app", "--graceful-timeout", "1", runner=runner)
 
@@ -67,6 +67,25 @@ def test_a_conversation(server: Server) -> None:
             ws.recv(PATIENCE)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, "as asked")
+    assert "rror" not in server.output
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_middleware_refuses(lend_server: StartServer, runner: str) -> None:
+    """What a middleware answers to a handshake arrives with status, headers and body; and a 101 with its headers."""
+    server = lend_server("tests.server.guarded_socket_app:app", "--graceful-timeout", "1", runner=runner)
+    with dial(server, "/echo") as ws:
+        assert ws.response is not None
+        assert ws.response.headers["x-status"] == "101"
+    for when, status in (("early", 401), ("late", 403)):
+        with pytest.raises(InvalidStatus) as denied:
+            dial(server, f"/echo?refuse={when}")
+        assert denied.value.response.status_code == status
+        assert b"the handler" in denied.value.response.body
+        assert ("www-authenticate" in denied.value.response.headers) == (when == "early")
+    with pytest.raises(InvalidStatus) as denied:
+        dial(server, "/deny/409")
+    assert (denied.value.response.status_code, denied.value.response.headers["x-status"]) == (409, "409")
     assert "rror" not in server.output
 
 

@@ -13,7 +13,6 @@ from trioweb.app.lives import mounted_lives
 from trioweb.app.mounts import Mount
 from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
-from trioweb.exchange.call import Call
 from trioweb.exchange.callables import Answer, E, L, M, P, R
 from trioweb.exchange.clock import WritesInFlight
 from trioweb.exchange.exchange import Exchange
@@ -30,7 +29,7 @@ from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.messages.response import Response
-from trioweb.sockets.conversation import Conversation
+from trioweb.sockets.handshake import converse
 
 if TYPE_CHECKING:
     from trioweb.testing import TestClient
@@ -165,7 +164,8 @@ class App(Described):
         response of which nothing is sent; of a stream the first chunk is made. A 404, an ``HTTPError`` and an exception
         that has an error handler are responses, too; ``call_next`` raises any other exception, which is answered
         outside of all middleware: ``request.mark_errors`` changes that response. What is registered first is outermost.
-        It is not called for WebSockets. The request's nursery is the handler's: open another, or use ``app.nursery``.
+        The request's nursery is the handler's: open another, or use ``app.nursery``. The handshake of a WebSocket is a
+        request, too (``request.is_websocket``): a 101 stands for ``ws.accept()``, any other response denies it.
 
         Raises:
             RouteError: if it is not such a function.
@@ -291,10 +291,8 @@ class App(Described):
             target = self._dispatcher.find_socket(scope)
         except Exception as error:
             target = no_route(error), {}
-        if isinstance(target, Mount):
-            await target.serve(scope, receive, send)
-            return
-        endpoint, params = target
-        if endpoint.route is not None:
+        endpoint, params = (target.endpoint, {}) if isinstance(target, Mount) else target
+        mounted = target.serve if isinstance(target, Mount) else None
+        if mounted is None and endpoint.route is not None:
             scope.update(route=endpoint.route, endpoint=endpoint.handler, path_params=params)
-        await Conversation(Call(self._policy, endpoint, params, scope, receive, send)).run()
+        await converse(self._policy, endpoint, params, scope, receive, send, mounted)

@@ -124,6 +124,7 @@ class Router:
         name: str | None = None,
         cancel_on_disconnect: bool = False,
         dependencies: Sequence[Provide] = (),
+        middleware: Sequence[Middleware] = (),
     ) -> Callable[[W], W]:
         """Register an ``async def`` handler for WebSockets.
 
@@ -132,11 +133,14 @@ class Router:
             name: its name for ``url_for``; the handler's name unless given.
             cancel_on_disconnect: cancel the handler as well as ``ws.nursery`` when the peer disconnects.
             dependencies: see ``RouteOptions``.
+            middleware: middleware around its handshake, outermost first, inside of that of routers and app.
 
         Raises:
             RouteError: if the route is not valid, or matches the same WebSockets as another.
         """
         options: RouteOptions = {"cancel_on_disconnect": cancel_on_disconnect, "dependencies": dependencies}
+        if middleware:
+            options["middleware"] = middleware
         return self._registers(path, frozenset({WEBSOCKET}), name, options)
 
     def _registers(
@@ -199,11 +203,8 @@ class Router:
         self._adopt(route)
 
     def _inherited(self, route: Route) -> Route:
-        """The route with the options of this router. A WebSocket has its dependencies only."""
-        defaults = self._defaults
-        if route.is_websocket:
-            defaults = RouteOptions(dependencies=defaults.get("dependencies", ()))
-        return msgspec.structs.replace(route, options=inherit(route.where, defaults, route.options))
+        """The route with the options of this router."""
+        return msgspec.structs.replace(route, options=inherit(route.where, self._defaults, route.options))
 
     def _adopt(self, route: Route) -> None:
         self._routes.append(route)

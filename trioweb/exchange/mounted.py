@@ -48,7 +48,7 @@ def as_handler(app: ASGIApp, mount: Route, state: LifespanState) -> Callable[[Re
     return answer
 
 
-class _ResponseClosedError(OSError):
+class ResponseClosedError(OSError):
     """Raised by ``send`` after the response was closed, as ASGI specifies: a subclass of ``OSError``."""
 
 
@@ -169,7 +169,7 @@ class MountedCall(Transport):
             self._ended.set()
             self._pass_out()
             self._changed.unpark_all()
-        if self._failure is not None and (self._complete or self._closed) and not _is_departure(self._failure):
+        if self._failure is not None and (self._complete or self._closed) and not was_closed(self._failure):
             failure, self._failure = self._failure, None
             report(failure, self._request.scope, f"{self._where} failed after its response")
             forget(failure)
@@ -222,7 +222,7 @@ class MountedCall(Transport):
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         if self._closed:
-            raise _ResponseClosedError(f"nobody takes what {self._where} sends")
+            raise ResponseClosedError(f"nobody takes what {self._where} sends")
         if kind == "http.response.start" and not self._status:
             self._status, self._headers = message["status"], list(message.get("headers", ()))
             self._pass_out()
@@ -237,7 +237,7 @@ class MountedCall(Transport):
         self._changed.unpark_all()
         while self._part is not None:
             if self._closed:
-                raise _ResponseClosedError(f"nobody takes what {self._where} sends")
+                raise ResponseClosedError(f"nobody takes what {self._where} sends")
             await self._changed.park()
 
     # The app's transport
@@ -275,10 +275,10 @@ class MountedCall(Transport):
         self._transport.failed(error)
 
 
-def _is_departure(failure: BaseException | None) -> bool:
-    """Whether an app has failed only because its response was closed, also if its framework has wrapped that."""
+def was_closed(failure: BaseException | None) -> bool:
+    """Whether an app has failed only by a ``ResponseClosedError``, also if its framework has wrapped that."""
     while failure is not None:
-        if isinstance(failure, _ResponseClosedError):
+        if isinstance(failure, ResponseClosedError):
             return True
         failure = failure.__cause__ or failure.__context__
     return False

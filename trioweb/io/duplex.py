@@ -48,6 +48,11 @@ _INSTEAD: Final = {
 Data = str | bytes
 
 
+def is_own_header(name: bytes) -> bool:
+    """Whether a header of the answer is the handshake's own (RFC 6455, section 4.2.2), and not the app's to set."""
+    return name.startswith(b"sec-websocket-")
+
+
 class Duplex(Watcher):
     """Both directions of one WebSocket, whose peer may receive nothing of a message for ``write_timeout`` seconds."""
 
@@ -211,16 +216,8 @@ class Duplex(Watcher):
             "accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": sendable(headers, "2", 200)}
         )
 
-    async def deny(self, status: int, headers: RawHeaders, body: bytes, *, with_response: bool) -> None:
-        """Deny the handshake: with a response if the server can send one, else with a 403."""
-        messages: list[Message]
-        if with_response:
-            messages = [
-                {"type": "websocket.http.response.start", "status": status, "headers": headers},
-                {"type": "websocket.http.response.body", "body": body, "more_body": False},
-            ]
-        else:
-            messages = [{"type": "websocket.close", "code": 1000, "reason": ""}]
+    async def deny(self, messages: list[Message]) -> None:
+        """Deny the handshake by messages of ASGI: a response, or a close, which is a 403."""
         await self._pass_on("deny", *messages)
 
     async def send(self, data: Data | bytearray | memoryview) -> None:
@@ -252,6 +249,7 @@ class Duplex(Watcher):
             raise WebSocketDisconnect(self.code, self.reason)
 
     async def _pass(self, messages: tuple[Message, ...]) -> None:
+        left = False
         with trio.CancelScope(shield=True) as self._sending:
             self._since = trio.current_time()
             try:
@@ -260,10 +258,12 @@ class Duplex(Watcher):
                 if messages[0]["type"] == "websocket.send":  # a head is not in the buffer that `drained` looks at
                     await self.transport.drained()
             except CLIENT_LEFT:
-                self._leave()
+                left = True
             finally:
                 self._since = math.inf
         self._sending = None
+        if left:
+            self._leave()
 
     def _advance(self, event: str) -> None:
         try:

@@ -74,6 +74,11 @@ class Request(Connection):
         return str(self.scope["method"])
 
     @property
+    def is_websocket(self) -> bool:
+        """Whether it is the handshake of a WebSocket, which middleware and error handlers get as a GET."""
+        return bool(self.scope["type"] == "websocket")
+
+    @property
     def last_event_id(self) -> str | None:
         """The id of the last event that a reconnecting ``EventSource`` received, or ``None``."""
         value = self.headers.get("last-event-id")

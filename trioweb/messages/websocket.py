@@ -15,8 +15,8 @@ from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.closing import INCONSISTENT, UNACCEPTABLE, check_close, shortened
 from trioweb.ground.http.headers import Headers, HeaderSource
 from trioweb.ground.values import json_decoder
-from trioweb.io.duplex import Duplex
-from trioweb.messages.connection import Application, Connection
+from trioweb.io.duplex import Duplex, is_own_header
+from trioweb.messages.connection import Application, Connection, State
 from trioweb.messages.resources import Provider
 
 T = TypeVar("T")
@@ -50,8 +50,10 @@ class WebSocket(Connection):
         duplex: Duplex,
         provider: Provider,
         open_nursery: Callable[[], trio.Nursery],
+        state: State | None = None,
     ) -> None:
         super().__init__(scope, app, path_params)
+        self._state = state
         self._duplex = duplex
         self._provider = provider
         self._open_nursery = open_nursery
@@ -99,7 +101,7 @@ class WebSocket(Connection):
             )
         raw = Headers(headers).raw
         for name, _ in raw:
-            if name.startswith(b"sec-websocket-"):
+            if is_own_header(name):
                 raise ValueError(
                     f"the header {name.decode()!r} is the handshake's own: leave it out (a subprotocol is given as "
                     "ws.accept(subprotocol=...))"
@@ -221,7 +223,7 @@ class WebSocket(Connection):
         """
         check_close(code, reason)
         if self._duplex.is_connecting:
-            await self._duplex.deny(403, [], b"", with_response=False)
+            await self._duplex.deny([{"type": "websocket.close", "code": 1000, "reason": ""}])
         else:
             await self._duplex.close(code, reason, ended=False)
 

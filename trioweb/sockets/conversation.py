@@ -12,20 +12,22 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from trioweb.exchange.answers import answer_error
 from trioweb.exchange.call import Call
 from trioweb.exchange.clock import Watch
 from trioweb.exchange.policy import is_departure, report, split_cancelled
 from trioweb.ground.errors import StreamTimeout, WebSocketDisconnect, forget, taken
 from trioweb.ground.http.closing import FAULT, GOING_AWAY, NORMAL
 from trioweb.io.duplex import CLOSED, CONNECTING, DENIED, Duplex
+from trioweb.messages.connection import State
 from trioweb.messages.resources import Resources
 from trioweb.messages.websocket import WebSocket
+from trioweb.sockets.denial import answer_failure, denial, handshake_request, no_body
 
 CLOSING_SECONDS: Final = 2.0
 """Seconds to wait for the peer's close after ours (RFC 6455, section 7.1.1), for each WebSocket.
@@ -36,12 +38,22 @@ could lose our close.
 
 
 class Conversation:
-    """One WebSocket. ``run`` is its only entry."""
+    """One WebSocket. ``run`` is its only entry.
 
-    __slots__ = ("_call", "_duplex", "_failure", "_scope")
+    Args:
+        call: the endpoint and its scope.
+        state: that of the handshake, behind middleware.
+        refuse: behind middleware, takes what fails before the handshake is answered; it is answered here unless given.
+    """
 
-    def __init__(self, call: Call) -> None:
+    __slots__ = ("_call", "_duplex", "_failure", "_refuse", "_scope", "_state")
+
+    def __init__(
+        self, call: Call, state: State | None = None, refuse: Callable[[Exception], None] | None = None
+    ) -> None:
         self._call = call
+        self._state = state
+        self._refuse = refuse
         self._duplex = Duplex(call.receive, call.send, call.policy.limits.write_timeout)
         self._duplex.transport = call.find_transport()
         self._duplex.on_left = self._peer_left
@@ -90,7 +102,9 @@ class Conversation:
         """Call the handler. Returns its failure, unwrapped, or that of its nursery."""
         call = self._call
         resources = Resources()
-        ws = WebSocket(call.scope, call.policy.app, call.params, self._duplex, resources, self._open_nursery)
+        ws = WebSocket(
+            call.scope, call.policy.app, call.params, self._duplex, resources, self._open_nursery, self._state
+        )
         call.open, call.interruptible = True, self._interrupt
         failure: Exception | None = None
         try:
@@ -186,28 +200,19 @@ class Conversation:
 
     async def _deny(self, failure: Exception | None) -> None:
         """Answer the handshake, by an error handler as for a request, or by the default response."""
-        call = self._call
         if failure is None or is_departure(failure):
             return
-        call.request = _handshake(call).the_request()
-        answering = answer_error(call, failure, outermost=True)
+        if self._refuse is not None:
+            self._refuse(failure)
+            return
+        scope = self._call.scope
+        call = Call(self._call.policy, self._call.endpoint, self._call.params, scope, no_body, self._call.send)
+        call.request = handshake_request(call)
+        answering = answer_failure(call, failure)
         del failure
         try:
-            answer, _ = await answering
+            answer = await answering
         finally:
             call.request = call.reported = None  # a traceback refers to frames that refer to the call
-        if call.scope.get("http_version", "1.1")[0] == "1":
-            answer.headers["connection"] = "close"  # the server cannot read another request after a handshake
-        able = "websocket.http.response" in (call.scope.get("extensions") or {})
         with suppress(WebSocketDisconnect):
-            await self._duplex.deny(answer.status_code, answer.headers.raw, answer.body or b"", with_response=able)
-
-
-def _handshake(call: Call) -> Call:
-    """The handshake as a request: a GET without a body."""
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    scope = {**call.scope, "type": "http", "method": "GET"}
-    return Call(call.policy, call.endpoint, call.params, scope, receive, call.send)
+            await self._duplex.deny(denial(call, answer))

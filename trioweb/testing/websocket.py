@@ -40,12 +40,14 @@ class WebSocketDenied(Exception):
 
     Attributes:
         status_code: the status of the refusal; 403 if the app sent none.
+        headers: its headers.
         body: its body.
     """
 
-    def __init__(self, status_code: int, body: bytes = b"") -> None:
+    def __init__(self, status_code: int, body: bytes = b"", headers: Headers | None = None) -> None:
         super().__init__(f"the app denied the WebSocket with status {status_code}")
         self.status_code = status_code
+        self.headers = headers or Headers()
         self.body = body
 
 
@@ -242,7 +244,8 @@ class WebSocketSession(AppCall):
             self._close_with(message.get("code", 1000), message.get("reason") or "")
             self._to_client.close()
         elif kind == "websocket.http.response.start":
-            self._state, self._denial = "denied", WebSocketDenied(message["status"])
+            headers = Headers.from_raw(message.get("headers", ()))
+            self._state, self._denial = "denied", WebSocketDenied(message["status"], b"", headers)
         else:
             self._denial.body += message.get("body", b"")
             self._state = "denied" if message.get("more_body") else "closed"
