@@ -12,7 +12,8 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of its own folder and of the folders before it.
 FLOORS = [
     "ground.http", "ground", "io", "streams", "messages", "testing", "handlers", "openapi", "exchange", "sockets",
-    "app", "middleware", "hub", "contrib", "server.http1", "server.hypercorn", "server.logs", "server.process",
+    "app", "middleware", "security", "hub", "contrib", "server.http1", "server.hypercorn", "server.logs",
+    "server.process",
     "server",
 ]  # fmt: skip
 # In these two the order of folders is that of use, and a folder may know the others.

@@ -46,6 +46,7 @@ from trioweb.ground.texts import clock_time, number
 from trioweb.ground.values import json_decoder
 from trioweb.messages.forms import FormLimits, parse_urlencoded
 from trioweb.middleware import compression, requestid
+from trioweb.security import credentials
 from trioweb.server.http1 import checks
 from trioweb.server.http1.checks import BadRequest, check_host, decode_path, split_target
 from trioweb.server.http1.chunked import ChunkDecoder
@@ -394,6 +395,9 @@ PARSERS: Final[dict[str, Parser]] = {
     "path of a file": Parser(_text(lambda text: parse_path("/" + text, text.encode())), TEXTS),
     "path of a route": Parser(_routes(), TEXTS),
     "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.http.urls._AUTHORITY",)),
+    "bearer token": Parser(_text(credentials._TOKEN.fullmatch), (b"a", b"=", b"-", b" "),
+        ("security.credentials._TOKEN",)),
+    "user and password": Parser(_text(credentials._CONTROL.search), TEXTS, ("security.credentials._CONTROL",)),
     "JSON": Parser(lambda data: _json(data, None), JSON),
     "JSON of a type": Parser(lambda data: _json(data, Choice), JSON, ("ground.faults._STEP",
         "ground.faults.fault_of", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
@@ -446,6 +450,7 @@ NEVER: Final[dict[str, str]] = {
     "openapi.document._slug": "makes a name of one",
     "openapi.operations._SECTIONS": "reads docstrings of the program",
     "openapi.operations._status": "reads what routes say of their responses",
+    "security.credentials._REALM": "reads what the program says of its passwords",
     "server.project._NAME": "reads what a developer has typed",
     "server.http1.checks._BASE64URL": "is one class of characters, repeated",
     "server.hypercorn.websockets._KEY": "matches 24 bytes at most",

@@ -14,7 +14,7 @@ from tests.servers import ROOT
 
 PUBLIC = (
     "trioweb", "trioweb.contrib.jinja", "trioweb.contrib.wsgi", "trioweb.hub", "trioweb.middleware", "trioweb.openapi",
-    "trioweb.streams", "trioweb.testing",
+    "trioweb.security", "trioweb.streams", "trioweb.testing",
 )  # fmt: skip
 NAMES = [f"{module}.{name}" for module in PUBLIC for name in importlib.import_module(module).__all__]
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)

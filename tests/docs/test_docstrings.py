@@ -19,6 +19,7 @@ import trioweb.openapi
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
 from trioweb.hub import MemoryHub
+from trioweb.security import APIKey, BasicAuth, BearerToken
 from trioweb.testing import TestClient
 
 PACKAGE = Path(trioweb.__file__).parent
@@ -175,6 +176,34 @@ async def security() -> None:
     assert (await ask(app, headers={"authorization": "Bearer secret"})).text == "ada"
 
 
+async def bearer_token() -> None:
+    """Who has the token passes."""
+    app = App()
+    await execute("trioweb.security.credentials.BearerToken", app=app, BearerToken=BearerToken)
+    assert (await ask(app, "/me")).status_code == 401
+    assert (await ask(app, "/me", headers={"authorization": "Bearer secret"})).text == "ada"
+
+
+async def basic_auth() -> None:
+    """Who knows the password passes."""
+    app = App()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADMIN_PASSWORD", "secret")
+        await execute("trioweb.security.credentials.BasicAuth", app=app, BasicAuth=BasicAuth)
+    assert (await ask(app, "/admin")).status_code == 401
+    assert (await ask(app, "/admin", auth=("ada", "secret"))).text == "ada"
+
+
+async def api_key() -> None:
+    """Who has the key passes."""
+    app = App()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOP_KEY", "secret")
+        await execute("trioweb.security.credentials.APIKey", app=app, APIKey=APIKey)
+    assert (await ask(app, "/orders", "POST")).status_code == 401
+    assert (await ask(app, "/orders", "POST", headers={"x-api-key": "secret"})).text == "shop"
+
+
 async def ranges() -> None:
     """It is a response of which a client may have parts."""
     response = await execute("trioweb.messages.ranges.RangeResponse", storage=None, key="a", length=10)
@@ -264,6 +293,9 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.messages.request.Request.parts": parts,
     "trioweb.messages.websocket.WebSocket": websocket,
     "trioweb.openapi.security.security": security,
+    "trioweb.security.credentials.APIKey": api_key,
+    "trioweb.security.credentials.BasicAuth": basic_auth,
+    "trioweb.security.credentials.BearerToken": bearer_token,
     "trioweb.testing": fixture,
 }
 

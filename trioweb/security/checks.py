@@ -1,0 +1,112 @@
+"""Whether a credential is one that is known: compared in constant time, or by a function of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of, takes
+
+Check: TypeAlias = Callable[..., Any]
+"""A function of the parts of a credential: an ``async def``, or a ``def`` in a worker thread."""
+ANY: Final[Any] = object()
+"""Instead of a check: each credential is taken as it is."""
+
+
+class Secrets:
+    """Secrets that are known, with the value of each.
+
+    Args:
+        where: for messages.
+        known: the values by the secrets.
+
+    Raises:
+        TypeError: if a secret is not a str.
+        ValueError: if there is none, or one is empty.
+    """
+
+    def __init__(self, where: str, known: Mapping[str, object]) -> None:
+        for secret in known:
+            if not isinstance(secret, str):
+                raise TypeError(f"{where}: a secret is a str, got {type(secret).__name__}")
+            if not secret:
+                raise ValueError(f"{where}: an empty secret is none: is a variable of the environment not set?")
+        if not known:
+            raise ValueError(f"{where}: there is no secret, so nobody could pass: give at least one")
+        self._known = [(_digest(secret), value) for secret, value in known.items()]
+
+    def find(self, given: str) -> object:
+        """The value of a secret; ``None`` if it is not known. The time that this takes depends on no secret."""
+        digest, found = _digest(given), None
+        for known, value in self._known:
+            if hmac.compare_digest(digest, known):
+                found = value
+        return found
+
+
+class Passwords:
+    """The passwords of users; arguments as for ``Secrets``."""
+
+    def __init__(self, where: str, known: Mapping[str, str]) -> None:
+        self._users = {user: Secrets(f"{where}: the password of {user!r}", {known[user]: user}) for user in known}
+        if not known:
+            raise ValueError(f"{where}: there is no user, so nobody could pass: give at least one")
+        self._nobody = Secrets(where, {"nobody": None})
+
+    def find(self, user: str, password: str) -> object:
+        """The user, if the password is theirs. An unknown user takes as long as a known one."""
+        return self._users.get(user, self._nobody).find(password)
+
+
+def check_of(where: str, given: object, count: int, named: str) -> Check | None:
+    """The function that checks a credential; ``None`` for ``ANY``.
+
+    Args:
+        where: for messages.
+        given: secrets, or a function.
+        count: how many arguments the function takes.
+        named: what a function is written as.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if it is no secret.
+    """
+    if given is ANY:
+        return None
+    if callable(given):
+        if kind_of(given) is Kind.GENERATOR:
+            raise TypeError(f"{where}: {label_of(given)} yields: return the value, or raise an HTTPError")
+        if not takes(given, count):
+            raise TypeError(f"{where}: {label_of(given)} must take {named}: write `async def check({named}): ...`")
+        return given
+    if count == 2 and isinstance(given, Mapping):
+        return Passwords(where, given).find
+    if count == 1 and isinstance(given, Mapping):
+        return Secrets(where, given).find
+    if count == 1 and isinstance(given, str):
+        return Secrets(where, {given: given}).find
+    if count == 1 and isinstance(given, Iterable):
+        return Secrets(where, {each: each for each in given}).find
+    wanted = "a secret, a list or mapping of secrets" if count == 1 else "a mapping of users to passwords"
+    raise TypeError(
+        f"{where} takes {wanted}, or a function of ({named}), got {type(given).__name__}: leave it out to take any "
+        "credential and look at it in a dependency of your own"
+    )
+
+
+async def checked(check: Check, *parts: str) -> object:
+    """What a check returns for a credential."""
+    owner = getattr(check, "__self__", None)
+    if isinstance(owner, (Secrets, Passwords)):
+        return check(*parts)  # it takes microseconds
+    if kind_of(check) is Kind.COROUTINE:
+        return await check(*parts)
+    return await call_in_thread(partial(check, *parts))
+
+
+def _digest(secret: str) -> bytes:
+    """Of the same length for all secrets: what is compared tells nothing of theirs."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
