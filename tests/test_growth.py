@@ -35,6 +35,7 @@ from trioweb.ground.http.conditions import parse_date, parse_tags
 from trioweb.ground.http.events import EventParser, ServerSentEvent
 from trioweb.ground.http.headers import Headers, content_disposition, vary_on
 from trioweb.ground.http.multiparts import MultipartReader, boundary_of, last_component
+from trioweb.ground.http.origins import parse_origin
 from trioweb.ground.http.parameters import CHARSETS, charset_of, parse_parameters, unquoted
 from trioweb.ground.http.paths import parse_path
 from trioweb.ground.http.urls import make_url, parse_query
@@ -395,6 +396,8 @@ PARSERS: Final[dict[str, Parser]] = {
     "path of a file": Parser(_text(lambda text: parse_path("/" + text, text.encode())), TEXTS),
     "path of a route": Parser(_routes(), TEXTS),
     "URL": Parser(_text(_url), (*TEXTS, b"http://"), ("ground.http.urls._AUTHORITY",)),
+    "origin": Parser(_text(lambda text: parse_origin("https://" + text)), (*TEXTS, b"http://"),
+        ("ground.http.origins._ORIGIN", "ground.http.urls._AUTHORITY")),
     "bearer token": Parser(_text(credentials._TOKEN.fullmatch), (b"a", b"=", b"-", b" "),
         ("security.credentials._TOKEN",)),
     "user and password": Parser(_text(credentials._CONTROL.search), TEXTS, ("security.credentials._CONTROL",)),
@@ -445,7 +448,6 @@ NEVER: Final[dict[str, str]] = {
     "middleware.compression.__init__": "is the program's own, for content types of its responses",
     "handlers.arguments._MEDIA_TYPE": "reads what routes say of their bodies",
     "middleware.cors._compiled": "is the program's own, for origins; docs/middleware.md says what it meets",
-    "middleware.cors._ORIGIN": "reads the program's own list of origins",
     "openapi.document._PARAMETER": "reads templates of routes, which the program has",
     "openapi.document._slug": "makes a name of one",
     "openapi.operations._SECTIONS": "reads docstrings of the program",

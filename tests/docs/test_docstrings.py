@@ -19,7 +19,7 @@ import trioweb.openapi
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
 from trioweb.hub import MemoryHub
-from trioweb.security import APIKey, BasicAuth, BearerToken
+from trioweb.security import CSRF, APIKey, BasicAuth, BearerToken, csrf_token
 from trioweb.testing import TestClient
 
 PACKAGE = Path(trioweb.__file__).parent
@@ -204,6 +204,17 @@ async def api_key() -> None:
     assert (await ask(app, "/orders", "POST", headers={"x-api-key": "secret"})).text == "shop"
 
 
+async def csrf() -> None:
+    """The own form is taken, that of another site's page is not."""
+    app = App()
+    await execute("trioweb.security.csrf.CSRF", app=app, CSRF=CSRF, csrf_token=csrf_token)
+    async with TestClient(app) as client:
+        token = (await client.get("/transfer")).text.partition('value="')[2].partition('"')[0]
+        assert (await client.post("/transfer", data={"csrf_token": token})).text == "done"
+        for headers in ({}, {"origin": "https://evil.example"}):
+            assert (await client.post("/transfer", headers=headers)).status_code == 403
+
+
 async def ranges() -> None:
     """It is a response of which a client may have parts."""
     response = await execute("trioweb.messages.ranges.RangeResponse", storage=None, key="a", length=10)
@@ -296,6 +307,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.security.credentials.APIKey": api_key,
     "trioweb.security.credentials.BasicAuth": basic_auth,
     "trioweb.security.credentials.BearerToken": bearer_token,
+    "trioweb.security.csrf.CSRF": csrf,
     "trioweb.testing": fixture,
 }
 

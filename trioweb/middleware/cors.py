@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from trioweb.ground.http.headers import Headers, is_token, vary_on
-from trioweb.ground.http.urls import parse_authority
+from trioweb.ground.http.origins import check_origin
 from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import PlainTextResponse, Response
@@ -16,9 +16,6 @@ from trioweb.messages.response import PlainTextResponse, Response
 ALL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 ALWAYS_ALLOWED: Final = ("accept", "accept-language", "content-language", "content-type")
 """Request headers that need no permission, or hardly any: browsers ask for ``content-type`` where it is JSON."""
-
-_ORIGIN: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?:[/?#].*)?", re.DOTALL)
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _ANY_SITE: Final = ("https://any-site.invalid", "http://any-site.invalid", "null")
 """Origins that only an option for every site allows. Any site has the origin ``null`` in a sandboxed frame."""
@@ -174,23 +171,9 @@ def _check_token(name: str, text: str) -> None:
 
 
 def _check_origin(name: str, text: str) -> None:
-    """Refuse an origin not written as browsers send it (the URL standard, section 4.5): it is compared as text."""
-    if text == "null":
-        return
-    found = _ORIGIN.fullmatch(text)
-    authority = found and parse_authority(found["authority"])
-    if found and authority:
-        scheme = found["scheme"]
-        host = f"[{authority.host}]" if ":" in authority.host else authority.host
-        port = None if authority.port == _DEFAULT_PORTS.get(scheme.lower()) else authority.port
-        sent = f"{scheme.lower()}://{host}" + (f":{port}" if port else "")
-        if sent == text:
-            return
-        raise ValueError(f"CORS: {name} has {text!r}, which no browser sends: write {sent!r}")
-    hint = 'write it as browsers send it, as in "https://app.example"'
-    if "*" in text:
-        hint = 'for several write allow_origin_regex=r"https://[a-z0-9-]+\\.app\\.example"'
-    raise ValueError(f"CORS: {name} has {text!r}, which is not an origin: {hint}")
+    check_origin(
+        f"CORS: {name} has", text, 'for several write allow_origin_regex=r"https://[a-z0-9-]+\\.app\\.example"'
+    )
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:

@@ -8,5 +8,6 @@ Nothing knows it, and it can be left out.
 from __future__ import annotations
 
 from trioweb.security.credentials import APIKey, BasicAuth, BasicCredentials, BearerToken
+from trioweb.security.csrf import CSRF, csrf_token
 
-__all__ = ["APIKey", "BasicAuth", "BasicCredentials", "BearerToken"]
+__all__ = ["CSRF", "APIKey", "BasicAuth", "BasicCredentials", "BearerToken", "csrf_token"]
