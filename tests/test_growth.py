@@ -453,6 +453,7 @@ NEVER: Final[dict[str, str]] = {
     "openapi.operations._SECTIONS": "reads docstrings of the program",
     "openapi.operations._status": "reads what routes say of their responses",
     "security.credentials._REALM": "reads what the program says of its passwords",
+    "security.sessions._ID": "matches 43 characters",
     "server.project._NAME": "reads what a developer has typed",
     "server.http1.checks._BASE64URL": "is one class of characters, repeated",
     "server.hypercorn.websockets._KEY": "matches 24 bytes at most",

@@ -19,7 +19,17 @@ import trioweb.openapi
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
 from trioweb.hub import MemoryHub
-from trioweb.security import CSRF, APIKey, BasicAuth, BearerToken, csrf_token
+from trioweb.middleware import Session
+from trioweb.security import (
+    CSRF,
+    APIKey,
+    BasicAuth,
+    BearerToken,
+    MemorySessions,
+    RedisSessions,
+    csrf_token,
+    session,
+)
 from trioweb.testing import TestClient
 
 PACKAGE = Path(trioweb.__file__).parent
@@ -215,6 +225,28 @@ async def csrf() -> None:
             assert (await client.post("/transfer", headers=headers)).status_code == 403
 
 
+async def memory_sessions() -> None:
+    """Who logs in is known at the next request."""
+    app = App()
+    names = {"MemorySessions": MemorySessions, "Session": Session, "session": session}
+    await execute("trioweb.security.sessions.MemorySessions", app=app, **names)
+
+    @app.get("/who")
+    async def who(request: Request) -> str:
+        return str(request.state.session["user"])
+
+    async with TestClient(app) as client:
+        await client.post("/login", data={"name": "ada"})
+        assert (await client.get("/who")).text == "ada"
+
+
+async def redis_sessions() -> None:
+    """They are connected while the app runs; who has no cookie does not wait for them."""
+    app = site()
+    await execute("trioweb.security.redis.RedisSessions", app=app, RedisSessions=RedisSessions)
+    assert (await ask(app)).status_code == 200
+
+
 async def ranges() -> None:
     """It is a response of which a client may have parts."""
     response = await execute("trioweb.messages.ranges.RangeResponse", storage=None, key="a", length=10)
@@ -308,6 +340,8 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.security.credentials.BasicAuth": basic_auth,
     "trioweb.security.credentials.BearerToken": bearer_token,
     "trioweb.security.csrf.CSRF": csrf,
+    "trioweb.security.redis.RedisSessions": redis_sessions,
+    "trioweb.security.sessions.MemorySessions": memory_sessions,
     "trioweb.testing": fixture,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import time as clock
@@ -25,6 +26,113 @@ class _Attributes(TypedDict):
     secure: bool
     httponly: bool
     samesite: SameSite
+    partitioned: bool
+
+
+class Session(dict[str, Any]):
+    """A session's JSON values by name. Changes are saved when the response begins."""
+
+    renewed = False
+
+    def renew(self) -> None:
+        """Give the session another id when it is saved, so that the one before is worth nothing.
+
+        Call it when somebody signs in: whoever has planted an id before would be signed in, too (session fixation).
+        ``Sessions`` keeps no ids, and has no need of it.
+        """
+        self.renewed = True
+
+
+class SessionCookie(ABC):
+    """Middleware that keeps ``request.state.session`` for the browser that has a cookie; arguments as for ``Sessions``.
+
+    Args:
+        kind: the name of the class, for messages.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        cookie: str,
+        max_age: int | timedelta | None,
+        path: str,
+        domain: str | None,
+        samesite: SameSite,
+        secure: bool | None,
+        partitioned: bool,
+    ) -> None:
+        if secure is None and needs_secure(cookie, samesite, partitioned):
+            secure = True
+        format_cookie(cookie, "", max_age, None, path, domain, secure is not False, True, samesite, partitioned)
+        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"{kind}: max_age is how long a session is valid, got {max_age!r}")
+        self._cookie = cookie
+        self._max_age = max_age
+        self._seconds = MAX_AGE if seconds is None else seconds
+        self._path = path
+        self._domain = domain
+        self._samesite: SameSite = samesite
+        self._secure = secure
+        self._partitioned = partitioned
+
+    async def __call__(self, request: Request, call_next: CallNext) -> Response:
+        """Call the next with a session, and save it."""
+        value = request.cookies.get(self._cookie)
+        found = None if value is None else await self._load(value)
+        session, old = found or (Session(), False)
+        before = msgspec.json.encode(session)
+        request.state.session = session
+        response = await call_next(request)
+        kept = getattr(request.state, "session", None) or {}  # None, or none at all, are ways to sign out, too
+        if not isinstance(kept, Mapping):
+            raise TypeError(f"request.state.session is a dict, got {type(kept).__name__}: write a name for its value")
+        after = msgspec.json.encode(kept)
+        vary_on(response.headers, "cookie")
+        ended = after == b"{}"
+        if after == before and not (ended or old or session.renewed):
+            return response
+        known = None if found is None else value
+        if known is not None and (ended or session.renewed or kept is not session):
+            await self._end(known)
+            known = None
+        saved = None if ended else await self._save(after, known)
+        if saved is not None:
+            response.set_cookie(self._cookie, saved, max_age=self._max_age, **self._attributes(request))
+        elif value is not None:
+            response.delete_cookie(self._cookie, **self._attributes(request))
+        return response
+
+    @abstractmethod
+    async def _load(self, value: str) -> tuple[Session, bool] | None:
+        """The session of a cookie, and whether to save it anew; ``None`` if it is not valid."""
+
+    @abstractmethod
+    async def _save(self, data: bytes, value: str | None) -> str | None:
+        """Save a session.
+
+        Args:
+            data: its values, as JSON.
+            value: its cookie; ``None`` for a new one.
+
+        Returns:
+            The cookie; ``None`` if the session has ended meanwhile.
+        """
+
+    @abstractmethod
+    async def _end(self, value: str) -> None:
+        """End the session of a cookie."""
+
+    def _attributes(self, request: Request) -> _Attributes:
+        """The cookie's attributes, the same to set it and to delete it."""
+        return {
+            "path": self._path,
+            "domain": self._domain,
+            "secure": request.url.scheme == "https" if self._secure is None else self._secure,
+            "httponly": True,
+            "samesite": self._samesite,
+            "partitioned": self._partitioned,
+        }
 
 
 class _JSON:
@@ -37,11 +145,7 @@ class _JSON:
     loads = staticmethod(msgspec.json.decode)
 
 
-class Session(dict[str, Any]):
-    """A session's JSON values by name. Changes are saved when the response begins."""
-
-
-class Sessions:
+class Sessions(SessionCookie):
     """Keeps ``request.state.session``, a dict, in a cookie that the browser can read but not change.
 
     ::
@@ -53,9 +157,9 @@ class Sessions:
             request.state.session["user"] = name
 
     The cookie is set when the session has changed, and renewed when half of its lifetime is over; an empty session
-    deletes it. Changes that a stream makes after its first chunk are lost, since the head is sent. A session cannot be
-    revoked: if that matters, keep only an id in it, and the rest in a database. Needs
-    ``pip install trioweb[sessions]``.
+    deletes it. Changes that a stream makes after its first chunk are lost, since the head is sent, as do those of a
+    WebSocket's handler after it has accepted. A session cannot be revoked: if that matters, take
+    ``trioweb.security.MemorySessions`` or ``RedisSessions``. Needs ``pip install trioweb[sessions]``.
 
     Args:
         secret_key: what it is signed with, at least 16 characters that nobody can guess; several, the newest last, to
@@ -67,7 +171,9 @@ class Sessions:
         domain: a domain whose hosts all receive it; this host only unless given.
         samesite: ``"lax"``, ``"strict"`` or ``"none"``.
         secure: over HTTPS only. Unless given: if the request came over HTTPS, and always if browsers require it: with
-            ``samesite="none"``, or a name that begins with ``__Host-`` or ``__Secure-``.
+            ``samesite="none"``, ``partitioned``, or a name that begins with ``__Host-`` or ``__Secure-``.
+        partitioned: in a frame on another site, the session is one of its own for that site (CHIPS); needs
+            ``samesite="none"``, or browsers do not send it there.
 
     Raises:
         ModuleNotFoundError: if itsdangerous is not installed.
@@ -84,7 +190,9 @@ class Sessions:
         domain: str | None = None,
         samesite: SameSite = "lax",
         secure: bool | None = None,
+        partitioned: bool = False,
     ) -> None:
+        super().__init__("Sessions", cookie, max_age, path, domain, samesite, secure, partitioned)
         try:
             from itsdangerous import BadData, URLSafeTimedSerializer  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
@@ -94,55 +202,17 @@ class Sessions:
             raise ValueError("a secret key has at least 16 characters: take one from secrets.token_urlsafe()")
         self._serializer: Any = URLSafeTimedSerializer(keys, salt="trioweb.sessions", serializer=_JSON)
         self._bad = BadData
-        if secure is None and needs_secure(cookie, samesite):
-            secure = True
-        format_cookie(cookie, "", max_age, None, path, domain, secure is not False, True, samesite)
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-        if seconds is not None and seconds <= 0:
-            raise ValueError(f"Sessions: max_age is how long a session is valid, got {max_age!r}")
-        self._cookie = cookie
-        self._max_age = max_age
-        self._seconds = MAX_AGE if seconds is None else seconds
-        self._path = path
-        self._domain = domain
-        self._samesite: SameSite = samesite
-        self._secure = secure
 
-    async def __call__(self, request: Request, call_next: CallNext) -> Response:
-        """Call the next with a session, and save it."""
-        session, old = self._load(request)
-        before = msgspec.json.encode(session)
-        request.state.session = session
-        response = await call_next(request)
-        kept = getattr(request.state, "session", None) or {}  # None, or none at all, are ways to sign out, too
-        if not isinstance(kept, Mapping):
-            raise TypeError(f"request.state.session is a dict, got {type(kept).__name__}: write a name for its value")
-        after = msgspec.json.encode(kept)
-        vary_on(response.headers, "cookie")
-        if after == b"{}":
-            if self._cookie in request.cookies:
-                response.delete_cookie(self._cookie, **self._attributes(request))
-        elif after != before or old:
-            value = self._serializer.dumps(kept)
-            response.set_cookie(self._cookie, value, max_age=self._max_age, **self._attributes(request))
-        return response
-
-    def _load(self, request: Request) -> tuple[Session, bool]:
-        """The request's session, and whether to renew it; an empty one if the cookie is not valid."""
+    async def _load(self, value: str) -> tuple[Session, bool] | None:
         try:
-            data, written = self._serializer.loads(
-                request.cookies.get(self._cookie, ""), max_age=self._seconds, return_timestamp=True
-            )
+            data, written = self._serializer.loads(value, max_age=self._seconds, return_timestamp=True)
         except self._bad:
-            return Session(), False
+            return None
         return Session(data), clock() - written.timestamp() > self._seconds / 2
 
-    def _attributes(self, request: Request) -> _Attributes:
-        """The cookie's attributes, the same to set it and to delete it."""
-        return {
-            "path": self._path,
-            "domain": self._domain,
-            "secure": request.url.scheme == "https" if self._secure is None else self._secure,
-            "httponly": True,
-            "samesite": self._samesite,
-        }
+    async def _save(self, data: bytes, value: str | None) -> str | None:
+        del value
+        return str(self._serializer.dumps(msgspec.Raw(data)))
+
+    async def _end(self, value: str) -> None:
+        """Nothing is kept."""

@@ -9,5 +9,17 @@ from __future__ import annotations
 
 from trioweb.security.credentials import APIKey, BasicAuth, BasicCredentials, BearerToken
 from trioweb.security.csrf import CSRF, csrf_token
+from trioweb.security.redis import RedisSessions
+from trioweb.security.sessions import MemorySessions, session
 
-__all__ = ["CSRF", "APIKey", "BasicAuth", "BasicCredentials", "BearerToken", "csrf_token"]
+__all__ = [
+    "CSRF",
+    "APIKey",
+    "BasicAuth",
+    "BasicCredentials",
+    "BearerToken",
+    "MemorySessions",
+    "RedisSessions",
+    "csrf_token",
+    "session",
+]

@@ -1,0 +1,141 @@
+"""Sessions in Redis or Valkey, for several workers and machines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from math import ceil
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+import trio
+
+from trioweb.exchange.debug import log_fault
+from trioweb.ground.errors import HTTPError
+from trioweb.ground.http.cookies import SameSite
+from trioweb.middleware.sessions import MAX_AGE
+from trioweb.security.sessions import MAX_SIZE, Stored, StoredSessions
+
+if TYPE_CHECKING:
+    from coredis import Redis
+
+T = TypeVar("T")
+TRYING: Final = 2.0
+"""Seconds in which Redis must answer."""
+
+
+class RedisSessions(StoredSessions):
+    """Keeps ``request.state.session``, a dict, in Redis or Valkey; the browser has an id in a cookie.
+
+    ::
+
+        sessions = RedisSessions("redis://localhost")
+        app.lifespan(sessions)
+        app.middleware(sessions)
+
+    As ``MemorySessions``, for all workers and machines; Redis ends what is not used any more. A request with a cookie
+    waits for Redis, and is a 503 if that gives no answer within 2 seconds. Needs ``pip install trioweb[redis]``.
+
+    Args:
+        url: where Redis is, such as ``"redis://localhost:6379/0"``, or ``rediss://`` for TLS.
+        prefix: of all keys.
+        max_size: the most bytes of a session as JSON; a larger one is a ``ValueError`` where it is saved.
+        cookie: the name of the cookie.
+        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for a cookie that is
+            deleted when the browser closes, and valid for 14 days.
+        path: the path that it is sent to.
+        domain: a domain whose hosts all receive it; this host only unless given.
+        samesite: ``"lax"``, ``"strict"`` or ``"none"``.
+        secure: over HTTPS only; as for ``Sessions`` unless given.
+        partitioned: as for ``Sessions``.
+
+    Raises:
+        ModuleNotFoundError: if coredis is not installed.
+        TypeError: if an argument has a type that cannot be sent.
+        ValueError: if a limit is out of range, or browsers would reject the cookie.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "session:",
+        max_size: int = MAX_SIZE,
+        cookie: str = "session",
+        max_age: int | timedelta | None = MAX_AGE,
+        path: str = "/",
+        domain: str | None = None,
+        samesite: SameSite = "lax",
+        secure: bool | None = None,
+        partitioned: bool = False,
+    ) -> None:
+        super().__init__(
+            "RedisSessions", max_size, cookie=cookie, max_age=max_age, path=path, domain=domain, samesite=samesite,
+            secure=secure, partitioned=partitioned,
+        )  # fmt: skip
+        try:
+            from coredis.exceptions import RedisError  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("RedisSessions needs coredis: pip install trioweb[redis]") from error
+        self._failures = (RedisError, OSError, trio.TooSlowError)
+        self._url = url
+        self._prefix = prefix
+        self._client: Redis[bytes] | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the connections to Redis; whether it answers is seen at the first request."""
+        from coredis import Redis  # noqa: PLC0415 - an extra
+        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
+
+        client = Redis.from_url(self._url, retry_policy=NoRetryPolicy(), connect_timeout=TRYING, verify_version=False)
+        self._client = await self._stack.enter_async_context(client)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self._client = None
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def _redis(self) -> Redis[bytes]:
+        if self._client is None:
+            raise RuntimeError("RedisSessions is not connected: write app.lifespan(sessions)")
+        return self._client
+
+    async def _read(self, key: str) -> Stored | None:
+        found = await self._answer(self._redis.get(self._prefix + key))
+        if found is None:
+            return None
+        written, _, data = found.partition(b" ")
+        return Stored(float(written), data)
+
+    async def _write(self, key: str, stored: Stored, *, known: bool) -> bool:
+        from coredis import PureToken  # noqa: PLC0415 - an extra
+
+        value = b"%.3f %b" % (stored.written, stored.data)
+        setting = self._redis.set(
+            self._prefix + key, value, condition=PureToken.XX if known else None, ex=ceil(self._seconds)
+        )
+        return bool(await self._answer(setting))
+
+    async def _remove(self, key: str) -> None:
+        await self._answer(self._redis.delete([self._prefix + key]))
+
+    async def _answer(self, command: Awaitable[T]) -> T:
+        """The answer of Redis.
+
+        Raises:
+            HTTPError: 503 if there is none.
+        """
+        try:
+            with trio.CancelScope(shield=True), trio.fail_after(TRYING):  # a half-read answer is nobody's
+                return await command
+        except self._failures as error:
+            reason = f"no answer within {TRYING:g} s" if isinstance(error, trio.TooSlowError) else str(error)
+            log_fault(logging.ERROR, "RedisSessions: Redis gives no answer: %s", reason, error=None)
+        raise HTTPError(503, "Sessions are not available at the moment.")
