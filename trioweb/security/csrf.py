@@ -16,9 +16,9 @@ from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.http.origins import DEFAULT_PORTS, check_origin, parse_origin
 from trioweb.ground.http.urls import parse_authority
 from trioweb.handlers.layers import CallNext
-from trioweb.messages.connection import Connection
+from trioweb.messages.connection import Connection, media_type_of
 from trioweb.messages.forms import URLENCODED_TYPE
-from trioweb.messages.request import Request, media_type_of
+from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
 SIZE: Final = 32
