@@ -31,7 +31,7 @@ CHECKERS = ("mypy>=2.4", "pyright>=1.1.414")
 TOOLS = ("build", "hatchling", "nox", "pre-commit", "ruff>=0.17", "twine", *CHECKERS)
 """What sessions need that is no extra of the project."""
 
-PRODUCT = ("reload", "h3", "compression", "sessions", "templates", "testing")
+PRODUCT = ("reload", "h3", "postgres", "compression", "sessions", "templates", "testing")
 """The extras of the project that are for its users: their lower bounds are tested, as those of its dependencies are."""
 
 ABOUT_PROCESSES = (
@@ -112,7 +112,7 @@ def lowest(session: nox.Session) -> None:
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(each for extra in PRODUCT for each in extras[extra])]
     constraints = Path(session.virtualenv.location) / "lowest.txt"  # create_tmp would be the place of the tests too
-    constraints.write_text("".join(f"{each.replace('>=', '==')}\n" for each in wanted))
+    constraints.write_text("".join(f"{re.sub(r'[[].*[]]', '', each).replace('>=', '==')}\n" for each in wanted))
     session.install("-c", str(constraints), ".[test]")
     run_tests(session)
 

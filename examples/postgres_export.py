@@ -7,7 +7,7 @@
     curl "localhost:8000/orders.csv?rows=3"
 
 ``PGHOST``, ``PGUSER`` and the like say where the database is, as they do for ``psql``. A client that reads slowly slows
-the cursor down; one that leaves ends the query on the server, wherever it stands. Needs ``psycopg[binary]``.
+the cursor down; one that leaves ends the query on the server, wherever it stands. Needs ``trioweb[postgres]``.
 """
 
 from collections.abc import AsyncIterator
@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 from psycopg.rows import class_row
 
-from examples.psycopg_trio import open_connection
 from trioweb import App, CSVResponse
+from trioweb.contrib.postgres import PostgresPool
 
 FETCHED: Final = 1000
 """Rows that come from the database at a time: what is in memory, besides a buffer's length of CSV."""
@@ -28,6 +28,8 @@ QUERY: Final = """
 """
 
 app = App()
+pool = PostgresPool()
+app.lifespan(pool)
 
 
 class Order(msgspec.Struct):
@@ -47,7 +49,7 @@ async def orders_as_csv(rows: int = 200_000) -> CSVResponse:
 async def orders(rows: int) -> AsyncIterator[Order]:
     """The rows of the query. What goes wrong before the first of them is an ordinary 500."""
     async with (
-        open_connection() as connection,
+        pool.connection() as connection,
         connection.cursor("orders", row_factory=class_row(Order)) as cursor,
     ):
         cursor.itersize = FETCHED

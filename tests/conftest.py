@@ -18,6 +18,8 @@ from tests.shapes import SHAPES, Shape
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from tests.contrib.cluster import Cluster
+
 StartServer = Callable[..., Server]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -110,6 +112,16 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL that all tests share."""
+    from tests.contrib.cluster import Cluster  # noqa: PLC0415 - most tests need none
+
+    cluster = Cluster()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from tests.servers import ROOT
 
 PUBLIC = (
-    "trioweb", "trioweb.contrib.jinja", "trioweb.contrib.wsgi", "trioweb.hub", "trioweb.middleware", "trioweb.openapi",
-    "trioweb.security", "trioweb.streams", "trioweb.testing",
+    "trioweb", "trioweb.contrib.jinja", "trioweb.contrib.postgres", "trioweb.contrib.sqlite", "trioweb.contrib.wsgi",
+    "trioweb.hub", "trioweb.middleware", "trioweb.openapi", "trioweb.security", "trioweb.streams", "trioweb.testing",
 )  # fmt: skip
 NAMES = [f"{module}.{name}" for module in PUBLIC for name in importlib.import_module(module).__all__]
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)

@@ -73,10 +73,12 @@ class Page:
         self.skipping = False  # the commands for one that is not installed
         self.program: types.ModuleType | None = None
         self.modules: set[str] = set()
+        self.stack = contextlib.ExitStack()  # what it stands on: a database
 
     def close(self) -> None:
         """Stop what runs, and forget what was imported."""
         self._stop()
+        self.stack.close()
         for name in self.modules:
             sys.modules.pop(name, None)
 

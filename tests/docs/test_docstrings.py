@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import os
 import re
 import secrets
+import sqlite3
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,8 +18,11 @@ import pytest
 
 import trioweb
 import trioweb.openapi
+from tests.contrib.cluster import Cluster
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
+from trioweb.contrib.postgres import PostgresConnection, PostgresPool
+from trioweb.contrib.sqlite import SQLitePool
 from trioweb.hub import MemoryHub
 from trioweb.middleware import Session
 from trioweb.security import (
@@ -314,6 +319,32 @@ async def hub_stream() -> None:
         assert (await anext(events)).data == "new"
 
 
+async def postgres_pool(request: pytest.FixtureRequest) -> None:
+    """A price is found."""
+    cluster: Cluster = request.getfixturevalue("postgres")
+    app = App()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        async with await PostgresConnection.connect() as connection:
+            await connection.set_autocommit(True)
+            await connection.execute("CREATE DATABASE shop")
+        names = await execute("trioweb.contrib.postgres.PostgresPool", app=app, PostgresPool=PostgresPool)
+        async with TestClient(app) as client, names["pool"].connection() as connection:
+            await connection.execute("CREATE TABLE products AS SELECT 'tea' AS name, 9.5::float AS price")
+            await connection.commit()
+            assert (await client.get("/price/tea")).json() == {"price": 9.5}
+
+
+async def sqlite_pool(tmp_path: Path) -> None:
+    """A table is exported."""
+    with contextlib.chdir(tmp_path), contextlib.closing(sqlite3.connect("shop.sqlite3")) as database:
+        database.execute("CREATE TABLE orders AS SELECT 1 AS id, 'tea' AS product, 9.5 AS price")
+        app = App()
+        await execute("trioweb.contrib.sqlite.SQLitePool", app=app, SQLitePool=SQLitePool)
+        assert (await ask(app, "/orders.csv")).text == "id,product,price\r\n1,tea,9.5\r\n"
+
+
 async def fixture() -> None:
     """The fixture gives a client of the app."""
     made = (await execute("trioweb.testing", app=site()))["client"]
@@ -325,6 +356,8 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.app.app.App.middleware": middleware,
     "trioweb.app.described.Described.add_type": add_type,
     "trioweb.app.described.Described.dependency_overrides": dependency_overrides,
+    "trioweb.contrib.postgres.PostgresPool": postgres_pool,
+    "trioweb.contrib.sqlite.SQLitePool": sqlite_pool,
     "trioweb.hub.hub.Hub.stream": hub_stream,
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
@@ -347,10 +380,10 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("place", CASES)
-async def test_examples(place: str, tmp_path: Path) -> None:
+async def test_examples(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Every example in a docstring does what it is there to show."""
-    case = CASES[place]
-    await (case(tmp_path) if inspect.signature(case).parameters else case())
+    case, known = CASES[place], {"request": request, "tmp_path": tmp_path}
+    await case(*(known[name] for name in inspect.signature(case).parameters))
 
 
 def test_all_are_executed() -> None:

@@ -1,23 +1,13 @@
-"""What the examples stand on: servers in directories of their own, a PostgreSQL."""
+"""What the examples stand on: servers in directories of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartServer
-from tests.examples.cluster import Cluster
 from tests.servers import Server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
-    """A PostgreSQL."""
-    cluster = Cluster()
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.examples.cluster import Cluster
+from tests.contrib.cluster import Cluster
 from tests.servers import PATIENCE, ROOT
 
 FOLDER = ROOT / "examples"
 FILES = sorted(path.stem for path in FOLDER.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
 FILES.remove("__init__")
-NOT_RUN = {"psycopg_trio"}
-"""What is no program, but part of one."""
 SCREEN = 100
 """Lines of an example at most: one screen."""
 
@@ -82,7 +80,7 @@ def around(request: pytest.FixtureRequest, start_server: StartServer, monkeypatc
     return name
 
 
-@pytest.mark.parametrize("around", [name for name in FILES if name not in NOT_RUN], indirect=True)
+@pytest.mark.parametrize("around", FILES, indirect=True)
 def test_each_does_what_it_says(around: str, start_server: StartServer, tmp_path: Path) -> None:
     """The commands that an example gives start it, and get something out of it."""
     start, *rest = commands(around)

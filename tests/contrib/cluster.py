@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a fresh cluster in a directory of its own, on a UNIX socket."""
+"""A PostgreSQL of the tests' own: a fresh cluster in a directory of its own, on a UNIX socket and a port of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from tests.servers import PATIENCE
+from tests.servers import PATIENCE, reserve_port
 
 
 class Cluster:
@@ -26,25 +26,50 @@ class Cluster:
         if self._as:
             shutil.chown(self._directory, "postgres", "postgres")
         self._directory.chmod(0o755)
-        data, programs = self._directory / "data", find_programs()
-        self._run(programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        settings = {"listen_addresses": "", "unix_socket_directories": self._directory, "fsync": "off"}
+        self._reserved = reserve_port()
+        self.port: int = self._reserved.getsockname()[1]
+        data = self._directory / "data"
+        self._run(find_programs() / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it can be used."""
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self._directory,
+            "fsync": "off",
+        }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=self._directory, **self._as
-            )
+                [find_programs() / "postgres", "-D", self._directory / "data", *options],
+                stdout=log, stderr=log, cwd=self._directory, **self._as,
+            )  # fmt: skip
         self._wait_until_ready()
+
+    def halt(self) -> None:
+        """End it without waiting for its clients, which lose their connections."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(PATIENCE)
+
+    def restart(self) -> None:
+        """End it, and start it again."""
+        self.halt()
+        self.start()
 
     @property
     def environment(self) -> dict[str, str]:
         """What tells libpq where it is."""
-        return {"PGHOST": str(self._directory), "PGUSER": "postgres", "PGDATABASE": "postgres"}
+        return {
+            "PGHOST": str(self._directory),
+            "PGPORT": str(self.port),
+            "PGUSER": "postgres",
+            "PGDATABASE": "postgres",
+        }
 
     @property
     def conninfo(self) -> str:
         """The same in a line."""
-        return f"host={self._directory} user=postgres dbname=postgres"
+        return f"host={self._directory} port={self.port} user=postgres dbname=postgres"
 
     def wait_for_sessions(self, name: str, count: int, query: str = "%") -> None:
         """Wait until so many sessions of an application are there, with a query like this one."""
@@ -57,8 +82,8 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop it, and remove all that it had."""
-        self.process.send_signal(signal.SIGINT)  # which is how it is told not to wait for its clients
-        self.process.wait(PATIENCE)
+        self.halt()
+        self._reserved.close()
         shutil.rmtree(self._directory)
 
     def _run(self, *command: str | Path) -> None:
