@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
+import trio
 import trio.testing
 
 import trioweb
 from tests.asgi import ask
-from trioweb import App, Request
+from trioweb import App, Request, Response, WebSocket
+from trioweb.middleware import CallNext
 from trioweb.testing import TestClient
 
 PACKAGE = trioweb.__file__.removesuffix("__init__.py")
@@ -66,3 +69,115 @@ async def test_the_log_of_background_work(caplog: pytest.LogCaptureFixture) -> N
         await trio.testing.wait_all_tasks_blocked()
     assert PACKAGE not in caplog.text
     assert "the task test_the_log_of_background_work.<locals>.work failed\nTraceback" in caplog.text
+
+
+def losing(done: list[str]) -> App:
+    """An app whose handlers start tasks when their client has left."""
+    app = App(debug=True)
+
+    async def save() -> None:
+        await trio.sleep(1)
+        done.append("saved")
+
+    async def brief() -> None:
+        done.append("brief")
+
+    @app.get("/{kind}")
+    async def get(request: Request, kind: str) -> object:
+        async def tokens() -> AsyncIterator[str]:
+            try:
+                yield "token"
+                await trio.sleep_forever()
+            finally:
+                request.nursery.start_soon(save)
+                request.nursery.start_soon(brief)
+
+        return [token async for token in tokens()] if kind == "handler" else tokens()
+
+    @app.get("/own")
+    async def own(nursery: trio.Nursery) -> AsyncIterator[str]:
+        try:
+            yield "token"
+            await trio.sleep_forever()
+        finally:
+            nursery.start_soon(save)
+
+    @app.websocket("/socket")
+    async def socket(ws: WebSocket) -> None:
+        await ws.accept()
+        async for _ in ws:
+            pass
+        ws.nursery.start_soon(save)
+
+    return app
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", ["stream", "handler", "own", "socket"])
+async def test_work_that_is_lost_is_told(caplog: pytest.LogCaptureFixture, kind: str, behind: bool) -> None:
+    """What is started in a nursery when that was cancelled, or is about to be, is told with its route and what to write
+    instead; what is done all the same is not.
+    """
+    done: list[str] = []
+    app = losing(done)
+    if behind:
+
+        @app.middleware
+        async def pass_on(request: Request, call_next: CallNext) -> Response:
+            return await call_next(request)
+
+    async with TestClient(app) as client:
+        if kind == "socket":
+            async with client.websocket("/socket"):
+                pass
+        elif kind == "handler":
+            with trio.move_on_after(0.05):
+                await client.get("/handler")
+        else:
+            async with client.stream("GET", f"/{kind}"):
+                pass
+        await trio.testing.wait_all_tasks_blocked()
+    [record] = caplog.records
+    where = {"own": "GET /own", "socket": "WEBSOCKET /socket"}.get(kind, "GET /{kind}")
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().startswith(f"{where}: the task losing.<locals>.save was started when its nursery was")
+    assert "move_on_after(5, shield=True): await" in record.getMessage()
+    assert done == (["brief"] if kind in ("stream", "handler") else [])
+
+
+async def test_work_that_is_not_lost_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that was started in a cancelled scope, in a nursery that goes on, is no mistake; nor is one that fails, or
+    that is cancelled later on.
+    """
+    app = App(debug=True)
+    done: list[str] = []
+
+    async def save() -> None:
+        await trio.lowlevel.checkpoint()
+        done.append("saved")
+
+    @app.get("/")
+    async def get(request: Request, nursery: trio.Nursery) -> str:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            nursery.start_soon(save)
+        assert nursery.child_tasks
+        assert await nursery.start(started) == 7
+        return "done"
+
+    async def started(task_status: trio.TaskStatus[int]) -> None:
+        task_status.started(7)
+
+    @app.get("/stream")
+    async def stream(nursery: trio.Nursery) -> AsyncIterator[str]:
+        nursery.start_soon(trio.sleep_forever)
+        yield "token"
+        await trio.sleep_forever()
+
+    async with TestClient(app) as client:
+        assert (await client.get("/")).text == "done"
+        async with client.stream("GET", "/stream"):
+            pass
+        await trio.testing.wait_all_tasks_blocked()
+    assert done == ["saved"]
+    assert caplog.records == []

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.shapes import Shape
+from tests.shapes import Shape, depending
 from tests.sites import MOMENT, PATIENCE, SITES, mounted
 from trioweb import (
     App,
@@ -443,6 +444,50 @@ async def test_a_client_that_leaves_a_clean_up(app: App, shape: Shape, site: Any
         go_on.set()
         await here.quiet()
     assert (log, errors(caplog)) == (["cleaned up"], [])
+
+
+@pytest.mark.parametrize("where", ["the generator", "a dependency"])
+async def test_what_must_be_done_is_done(app: App, shape: Shape, site: Any, where: str, caplog: Log) -> None:
+    """What is done in a shield when the client has left is done to its end, though it waits."""
+    saved, done = 0, trio.Event()
+
+    async def save() -> None:
+        nonlocal saved
+        with trio.move_on_after(PATIENCE, shield=True):
+            for _ in range(3):
+                await trio.sleep(0.001)
+                saved += 1
+            done.set()
+
+    async def given() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await save()
+
+    async def stream() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"token"
+                await trio.sleep(0.001)
+        finally:
+            if where == "the generator":
+                await save()
+
+    write = shape.write
+    if where == "a dependency":
+        shape = replace(shape, write=lambda scenario: depending(write(scenario), given))
+    shape.add(app, stream)
+    async with site(app) as here:
+        for method in shape.methods:
+            saved, done = 0, trio.Event()
+            talk = await here.send(shape, method=method)
+            await talk.until(b"token")
+            await talk.leave(reset=True)
+            await happens(done)
+            await here.quiet()
+            assert saved == 3
+    assert errors(caplog) == []
 
 
 async def test_a_generator_that_swallows_its_end(app: App, shape: Shape, site: Any, caplog: Log) -> None:

@@ -18,6 +18,7 @@ from typing import Final, TypeVar, cast
 import trio
 
 from trioweb.exchange.clock import Start
+from trioweb.exchange.debug import watched_nursery
 from trioweb.exchange.policy import Policy, Registered, log, report, report_sent
 from trioweb.exchange.room import Room, close_rooms
 from trioweb.ground.errors import HTTPError, StreamTimeout, forget
@@ -226,7 +227,8 @@ class Call(Watcher):
         """See ``Request.nursery``."""
         if not self.open:
             raise RuntimeError("the request's nursery is not open: use app.nursery for work that outlives the request")
-        return self.open_room().nursery
+        nursery = self.open_room().nursery
+        return watched_nursery(nursery) if self.policy.debug else nursery
 
     def open_room(self) -> Room:
         """The host of the nursery, made on first use. Does not block."""

@@ -1,4 +1,4 @@
-"""Logs faults: with the whole traceback, or in debug mode from the user's code on.
+"""Logs faults: with the whole traceback, or in debug mode from the user's code on; and there work that is lost.
 
 Whether debug mode is on is known by the context variable ``serving``, which only debug mode sets.
 """
@@ -6,10 +6,13 @@ Whether debug mode is on is known by the context variable ``serving``, which onl
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
+
+import trio
 
 logger = logging.getLogger("trioweb")
 
@@ -44,3 +47,40 @@ def log_fault(level: int, text: str, *args: object, error: BaseException | None)
         )
         record.exc_text = format_trace(error).rstrip("\n")
         logger.handle(record)
+
+
+class _WatchedNursery:
+    """A nursery that tells of tasks that were started when it had been cancelled, or was about to be, and were lost."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nursery, name)
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:
+        """See ``trio.Nursery``."""
+        if self._nursery.cancel_scope.cancel_called or trio.current_effective_deadline() == -math.inf:
+            self._nursery.start_soon(_tell_if_lost, async_fn, args, name=name or async_fn)
+        else:
+            self._nursery.start_soon(async_fn, *args, name=name)
+
+
+def watched_nursery(nursery: trio.Nursery) -> trio.Nursery:
+    """In debug mode: a nursery for users that warns of work that is lost."""
+    return cast("trio.Nursery", _WatchedNursery(nursery))
+
+
+async def _tell_if_lost(async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+    try:
+        await async_fn(*args)
+    except Exception:
+        raise
+    except BaseException:  # a cancellation
+        name, where = getattr(async_fn, "__qualname__", repr(async_fn)), serving.get(Serving("a request"))[0]
+        logger.warning(
+            "%s: the task %s was started when its nursery was cancelled already, so its work is lost: write `with "
+            "trio.move_on_after(5, shield=True): await %s(...)` where it was started, or start it in app.nursery",
+            where, name, name,
+        )  # fmt: skip
+        raise
