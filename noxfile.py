@@ -112,7 +112,8 @@ def lowest(session: nox.Session) -> None:
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(each for extra in PRODUCT for each in extras[extra])]
     constraints = Path(session.virtualenv.location) / "lowest.txt"  # create_tmp would be the place of the tests too
-    constraints.write_text("".join(f"{re.sub(r'[[].*[]]', '', each).replace('>=', '==')}\n" for each in wanted))
+    bounds = [re.sub(r"\[.*\]", "", each).replace(">=", "==") for each in wanted]  # constraints have no extras
+    constraints.write_text("".join(f"{each}\n" for each in bounds))
     session.install("-c", str(constraints), ".[test]")
     run_tests(session)
 

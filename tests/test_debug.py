@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -83,7 +84,7 @@ def losing(done: list[str]) -> App:
         done.append("brief")
 
     @app.get("/{kind}")
-    async def get(request: Request, kind: str) -> object:
+    async def get(request: Request, kind: str) -> Any:
         async def tokens() -> AsyncIterator[str]:
             try:
                 yield "token"

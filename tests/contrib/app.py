@@ -43,6 +43,7 @@ async def export() -> StreamingResponse:
 async def abandoned() -> str:
     """A query that is sent by hand, and whose result nobody waits for."""
     async with pool.connection() as connection:
+        await connection.execute("SELECT 1")
         connection.pgconn.send_query(b"SELECT pg_sleep(3600)")
         raise HTTPError(418)
 

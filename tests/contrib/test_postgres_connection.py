@@ -207,6 +207,18 @@ async def test_no_cancellation_hits_the_next_query(postgres: Cluster) -> None:
             assert await found.fetchone() == (1000,)
 
 
+async def test_a_query_that_is_cancelled_at_once(postgres: Cluster) -> None:
+    """A query that the server has not even read when it is cancelled ends as well, and the connection goes on."""
+    async with connection_to(postgres, "q") as connection:
+        await connection.set_autocommit(True)
+        for _ in range(50):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await connection.execute("SELECT pg_sleep(3600)")
+            assert scope.cancelled_caught
+            assert await (await connection.execute("SELECT 7")).fetchone() == (7,)
+
+
 async def test_a_session_that_is_ended(postgres: Cluster) -> None:
     """A query whose session is ended raises psycopg's error, and the connection is known to be broken."""
     async with connection_to(postgres, "k") as killer, connection_to(postgres, "v") as connection:

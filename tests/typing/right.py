@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypedDict, assert_type
 
 import httpx
 import msgspec
+import psycopg
 import trio
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -34,6 +36,8 @@ from trioweb import (
     UploadFile,
     WebSocket,
 )
+from trioweb.contrib.postgres import PostgresConnection, PostgresPool
+from trioweb.contrib.sqlite import SQLitePool
 from trioweb.middleware import CallNext
 from trioweb.testing import EventSource, TestClient
 
@@ -277,3 +281,36 @@ async def check_testing() -> None:
     assert_type(app.test_client(), TestClient)
     assert_type(app.routes, tuple[Route, ...])
     assert_type(app.url_for("text"), str)
+
+
+def count_rows(database: sqlite3.Connection, least: int) -> int:
+    """Work for a thread."""
+    return len(database.execute("SELECT 1 WHERE 1 > ?", [least]).fetchall())
+
+
+Transaction = Annotated[PostgresConnection, Provide(PostgresPool().transaction)]
+
+
+@app.put("/rows")
+async def put_rows(request: Request, connection: Transaction) -> int:
+    """What a transaction gives."""
+    assert_type(connection, PostgresConnection)
+    return await connection.copy_in("COPY rows FROM STDIN", request.stream())
+
+
+async def check_databases(pool: PostgresPool, files: SQLitePool) -> AsyncIterator[bytes]:
+    """What databases give."""
+    async with pool.connection() as connection:
+        assert_type(connection, PostgresConnection)
+        assert_type(await PostgresConnection.connect("dbname=shop"), PostgresConnection)
+    async with pool.listen("a", "b") as notifications:
+        assert_type(await anext(notifications), psycopg.Notify)
+    assert_type(await files.read(count_rows, 1), int)
+    assert_type(await files.write(count_rows, least=1), int)
+    assert_type(files.rows("SELECT 1 AS name", make=Item), AsyncGenerator[Item, None])
+    assert_type(files.rows("SELECT :a", {"a": 1}), AsyncGenerator[dict[str, Any], None])
+    async for row in pool.copy_out("COPY rows TO STDOUT"):
+        assert_type(row, bytes)
+        yield row
+    app.lifespan(pool)
+    app.lifespan(files)

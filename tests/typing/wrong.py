@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import assert_type
@@ -20,6 +21,8 @@ from trioweb import (
     StreamingResponse,
     WebSocket,
 )
+from trioweb.contrib.postgres import PostgresPool
+from trioweb.contrib.sqlite import SQLitePool
 from trioweb.middleware import CallNext
 
 app = App()
@@ -121,3 +124,17 @@ async def values(request: Request, ws: WebSocket) -> None:
 async def lines() -> AsyncIterator[str]:
     """Give lines."""
     yield "x"
+
+
+def count_rows(database: sqlite3.Connection, least: int) -> int:
+    """Work for a thread."""
+    return database.total_changes + least
+
+
+async def databases(pool: PostgresPool, files: SQLitePool) -> None:
+    """Ask databases for the wrong things."""
+    await files.read(count_rows, "1")  # type: ignore[arg-type]
+    await files.write(count_rows)  # type: ignore[call-arg]
+    files.rows("SELECT 1", 1)  # type: ignore[call-overload]
+    PostgresPool(limit="10")  # type: ignore[arg-type]
+    pool.copy_out(1)  # type: ignore[arg-type]

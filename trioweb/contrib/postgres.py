@@ -23,6 +23,7 @@ from trioweb.messages.limits import check_seconds
 import psycopg  # isort: skip - behind the module that says what to install
 from psycopg import sql  # isort: skip
 from psycopg.abc import Params, Query  # isort: skip
+from psycopg.generators import fetch_many  # isort: skip
 from psycopg.pq import TransactionStatus  # isort: skip
 
 __all__ = ["PoolExhausted", "PostgresConnection", "PostgresPool"]
@@ -197,9 +198,8 @@ class PostgresPool(Pool[PostgresConnection]):
         if connection.closed or trio.current_time() >= connection.expires:
             return False
         try:
-            if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:  # a COPY that nobody has ended
-                await connection.cancel_safe()
-                return False
+            if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:  # a query that nobody has ended
+                await connection.abandon(fetch_many(connection.pgconn))
             if connection.pgconn.transaction_status in _OPEN:
                 with trio.move_on_after(RESTORING):
                     await connection.rollback()

@@ -37,6 +37,8 @@ from trioweb.io.threads import in_thread
 
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that a server has to hear that something is not wanted any more, and to say so."""
+CANCEL_PAUSE: Final = 0.1
+"""Seconds after which it is told again: a query that it has not read yet when it is told runs nevertheless."""
 
 
 class PostgresConnection(psycopg.AsyncConnection[Any]):
@@ -131,20 +133,26 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
             raise
         except BaseException:  # a cancellation
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                await self._abandon(gen)
+                await self.abandon(gen)
             raise
 
-    async def _abandon(self, gen: PQGen[Any]) -> None:
-        """Cancel a query on the server, and read what that still sends. If it does not answer, close the connection."""
+    async def abandon(self, gen: PQGen[Any]) -> None:
+        """Cancel the query on the server, and read what that still sends. If it does not answer, close the connection.
+
+        Args:
+            gen: reads it; it can be resumed after a wait that was cancelled.
+        """
         with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
             try:
-                await self._send_cancel()
-                await _run(gen, self.pgconn.socket)
+                while True:
+                    await self._send_cancel()
+                    with trio.move_on_after(CANCEL_PAUSE):
+                        await _run(gen, self.pgconn.socket)
+                        return
             except psycopg.errors.QueryCanceled:
-                pass
+                return
             except psycopg.Error:
-                await self.close()
-            return
+                pass
         await self.close()
 
     async def cancel_safe(self, *, timeout: float = CANCEL_TIMEOUT) -> None:  # noqa: ASYNC109 - psycopg's signature
