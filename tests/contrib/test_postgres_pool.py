@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated
 
@@ -231,6 +232,46 @@ async def test_leaving_a_copy_early_cancels_it(postgres: Cluster) -> None:
         async with aclosing(pool.copy_out("COPY (SELECT generate_series(1, 100000000)) TO STDOUT")) as out:
             assert await anext(out) == b"1\n"
         assert await pid_of(pool) == before
+
+
+@pytest.mark.parametrize("what", ["out", "in", "transaction", "query"])
+async def test_what_is_cancelled_is_freed(postgres: Cluster, what: str) -> None:
+    """What was cancelled is freed without the garbage collector, and its connection serves the next."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"1\n" * 10_000
+
+    async def work(connection: PostgresConnection) -> None:
+        if what == "out":
+            async with aclosing(pool.copy_out("COPY (SELECT generate_series(1, 100000000)) TO STDOUT")) as out:
+                async for _ in out:
+                    pass
+        elif what == "in":
+            await connection.copy_in("COPY freed FROM STDIN", endless())
+        elif what == "transaction":
+            async with connection.transaction():
+                await connection.execute("SELECT pg_sleep(3600)")
+        else:
+            await connection.execute("SELECT pg_sleep(3600)")
+
+    async with PostgresPool(postgres.conninfo, limit=2) as pool:
+        before = [await pid_of(pool)]
+        async with pool.connection() as connection:
+            await connection.execute("CREATE TEMPORARY TABLE freed (n int)")
+            await connection.commit()
+            gc.collect()
+            gc.disable()
+            try:
+                with trio.move_on_after(0.2) as scope:
+                    await work(connection)
+                assert scope.cancelled_caught
+                kept = [each for each in gc.get_objects() if isinstance(each, (psycopg.AsyncCopy, trio.Cancelled))]
+                assert kept == []
+            finally:
+                gc.enable()
+            await connection.rollback()
+        assert await pid_of(pool) in [*before, connection.info.backend_pid]
 
 
 async def test_notifications(postgres: Cluster) -> None:

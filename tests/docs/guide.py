@@ -179,7 +179,7 @@ class Page:
         address = self.server.url.removeprefix("http://") if self.server else _ADDRESS
         words = [word.replace(_ADDRESS, address) for word in words]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-        if words[0] in ("trioweb", "pytest", "hypercorn", "ruff", "mypy"):
+        if words[0] in ("trioweb", "pytest", "hypercorn", "ruff", "mypy", "streaq"):
             words = [sys.executable, "-m", *words]
         if words[0] == "curl":
             words.insert(1, "-sS")  # as a terminal shows it: the meter is for files

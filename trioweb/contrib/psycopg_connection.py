@@ -13,10 +13,10 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import trio
 
@@ -34,6 +34,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from trioweb.io.threads import in_thread
+from trioweb.streams.closing import close_generator
+
+T = TypeVar("T")
 
 CANCEL_TIMEOUT: Final = 5.0
 """Seconds that a server has to hear that something is not wanted any more, and to say so."""
@@ -53,7 +56,7 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.lock = _Turns()  # type: ignore[assignment]
-        self.server_cursor_factory = ServerCursor
+        self.cursor_factory, self.server_cursor_factory = _Cursor, ServerCursor
         self.expires = math.inf
         """When a pool closes it, by trio's clock."""
         self.in_pool = False
@@ -177,17 +180,8 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
         """A block that is committed at its end, and rolled back by an error or a cancellation; a savepoint within
         another. A cancellation that comes while it is committed leaves open whether it was.
         """
-        manager = super().transaction(savepoint_name, force_rollback)
-        opened = await manager.__aenter__()
-        try:
+        async with _ended(super().transaction(savepoint_name, force_rollback)) as opened:
             yield opened
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseException as error:
-            with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
-                if await manager.__aexit__(type(error), error, error.__traceback__):
-                    return  # psycopg.Rollback
-            raise
-        await manager.__aexit__(None, None, None)
 
     async def copy_in(self, statement: Query, chunks: AsyncIterable[bytes | str], params: Params | None = None) -> int:
         """Give a stream to ``COPY ... FROM STDIN``, no faster than the server takes it. Returns the number of rows.
@@ -196,14 +190,26 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
 
         Args:
             statement: such as ``COPY orders FROM STDIN WITH (FORMAT csv, HEADER)``.
-            chunks: the data, such as ``request.stream()``; its boundaries have no meaning.
+            chunks: the data, such as ``request.stream()``; its boundaries have no meaning. A generator is closed.
             params: of the statement.
         """
-        async with self.cursor() as cursor:
-            async with cursor.copy(statement, params) as copy:
-                async for chunk in chunks:
-                    await copy.write(chunk)
-            return cursor.rowcount
+        try:
+            async with self.cursor() as cursor:
+                async with cursor.copy(statement, params) as copy:
+                    async for chunk in chunks:
+                        await copy.write(chunk)
+                return cursor.rowcount
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await close_generator(chunks)
+
+
+class _Cursor(psycopg.AsyncCursor[Any]):
+    @asynccontextmanager
+    async def copy(self, *args: Any, **options: Any) -> AsyncIterator[psycopg.AsyncCopy]:
+        """See psycopg."""
+        async with _ended(super().copy(*args, **options)) as copy:
+            yield copy
 
 
 class ServerCursor(psycopg.AsyncServerCursor[Any]):
@@ -213,6 +219,24 @@ class ServerCursor(psycopg.AsyncServerCursor[Any]):
         """Close it, also where what it was for is cancelled."""
         with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
             await super().close()
+
+
+@asynccontextmanager
+async def _ended(manager: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """A block of psycopg's, whose end is not interrupted where an error or a cancellation leaves it.
+
+    Else another cancellation would replace the first, and its frames would be in a reference cycle with that.
+    """
+    value = await manager.__aenter__()
+    try:
+        yield value
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except BaseException as error:
+        with trio.move_on_after(CANCEL_TIMEOUT, shield=True):
+            if await manager.__aexit__(type(error), error, error.__traceback__):
+                return  # psycopg.Rollback
+        raise
+    await manager.__aexit__(None, None, None)
 
 
 class _Turns:
