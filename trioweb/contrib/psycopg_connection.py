@@ -198,6 +198,7 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
                 async with cursor.copy(statement, params) as copy:
                     async for chunk in chunks:
                         await copy.write(chunk)
+                        await trio.lowlevel.checkpoint()  # a write that the system takes at once does not wait
                 return cursor.rowcount
         finally:
             if isinstance(chunks, AsyncGenerator):
