@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import trioweb
 from tests.servers import ROOT, Server
 from trioweb.__main__ import main
 
@@ -46,6 +47,14 @@ def test_a_reader_that_has_enough(directory: Path) -> None:
     with process.stderr as errors:
         assert errors.read() == b""
     assert process.wait() == 1
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`trioweb --version` prints the version of the package."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"trioweb {trioweb.__version__}\n"
 
 
 def test_routes_are_printed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trioweb import __version__
 from trioweb.server.command import run
 from trioweb.server.loading import NoAppError, find_app
 from trioweb.server.logs.setup import complain
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["run"]:  # whose options are its own
         return run(given[1:])
     parser = argparse.ArgumentParser(prog="trioweb", description="Run, inspect and start trioweb apps.")
+    parser.add_argument("--version", action="version", version=f"trioweb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="serve an app; trioweb run -h names the options", add_help=False)
     routes = commands.add_parser("routes", help="print an app's routes")

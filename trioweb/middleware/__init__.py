@@ -6,7 +6,7 @@ from trioweb.handlers.layers import CallNext, Middleware
 from trioweb.middleware.compression import Compression
 from trioweb.middleware.cors import CORS
 from trioweb.middleware.hosts import TrustedHosts
-from trioweb.middleware.requestid import RequestID, request_id
+from trioweb.middleware.requestid import RequestID, RequestIDFilter, request_id
 from trioweb.middleware.security import SecurityHeaders
 from trioweb.middleware.sessions import Session, Sessions
 from trioweb.middleware.timing import Timing, measure
@@ -17,6 +17,7 @@ __all__ = [
     "Compression",
     "Middleware",
     "RequestID",
+    "RequestIDFilter",
     "SecurityHeaders",
     "Session",
     "Sessions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
-request_id: ContextVar[str] = ContextVar("request_id")
-"""The id of the current request, for loggers: in middleware, handler, stream, and the tasks that they start."""
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the current request, and ``None`` outside of one: in middleware, handler, dependencies and stream, and in
+the tasks and threads that they start, also in those that outlive the request.
+"""
 
 _GIVEN: Final = re.compile(r"[A-Za-z0-9._+/=:-]{1,128}")
 
@@ -46,8 +49,33 @@ class RequestID:
             response.headers[self._header] = chosen
 
         request.mark_errors(mark)
-        token = request_id.set(chosen)
-        response = await call_next(request)  # an exception is logged and answered outside, with the id still set
-        request_id.reset(token)
+        request_id.set(chosen)  # not reset: what the request fails with later is logged outside of here, with its id
+        response = await call_next(request)
         mark(response)
         return response
+
+
+class RequestIDFilter(logging.Filter):
+    """Gives each record of a handler the id of the request that it was logged in, for formats: ``%(request_id)s``.
+
+    ::
+
+        handler = logging.StreamHandler()
+        handler.addFilter(RequestIDFilter())
+        logging.basicConfig(format="%(levelname)s [%(request_id)s] %(message)s", handlers=[handler])
+
+    Add it to handlers: a filter of a logger does not see the records of the loggers below it.
+
+    Args:
+        default: the id of what is logged outside of requests.
+    """
+
+    def __init__(self, default: str = "-") -> None:
+        super().__init__()
+        self._default = default
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set the record's ``request_id``, unless it has one. Lets every record through."""
+        if not hasattr(record, "request_id"):
+            record.request_id = request_id.get() or self._default
+        return True
