@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -182,3 +183,38 @@ async def test_work_that_is_not_lost_is_not_told(caplog: pytest.LogCaptureFixtur
         await trio.testing.wait_all_tasks_blocked()
     assert done == ["saved"]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("path", ["/", "/stream", "/task"])
+async def test_a_handler_that_waits_for_asyncio(caplog: pytest.LogCaptureFixture, debug: bool, path: str) -> None:
+    """The log and the error that a test gets say that this is trio, who waits for asyncio, and what to write."""
+    app = App(debug=debug)
+
+    async def wait() -> None:
+        await asyncio.sleep(1)
+
+    @app.get("/")
+    async def root() -> None:
+        await wait()
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        await wait()
+        yield ""
+
+    @app.get("/task")
+    async def task(nursery: trio.Nursery) -> None:
+        nursery.start_soon(wait)
+        await trio.sleep_forever()
+
+    async with TestClient(app) as client:
+        with pytest.raises(RuntimeError, match="no running event loop") as caught:
+            await client.get(path)
+    [note] = caught.value.__notes__
+    hint = "Hint: this app runs on trio, and test_a_handler_that_waits_for_asyncio.<locals>.wait ("
+    assert note.startswith(hint)
+    assert note.endswith("waits for asyncio: write await trio.sleep(seconds) instead")
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"GET {path}: tests.test_debug.test_a_handler_that_waits_for_asyncio.")
+    assert logging.Formatter().format(record).endswith(f"RuntimeError: no running event loop\n{note}")

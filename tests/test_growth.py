@@ -29,6 +29,7 @@ from trioweb import App
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.escapes import escape, escape_controls
 from trioweb.ground.faults import decode_json
+from trioweb.ground.hints import add_hints
 from trioweb.ground.http import cookies, ranges
 from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.conditions import parse_date, parse_tags
@@ -361,6 +362,12 @@ DATES: Final = (
     b",",
 )
 
+
+def _hinted(text: str) -> None:
+    add_hints(TypeError(text))
+    add_hints(RuntimeError(text))
+
+
 PARSERS: Final[dict[str, Parser]] = {
     "form": Parser(_fed(_multipart(b""), WHOLE), FORM),
     "form, byte by byte": Parser(_fed(_multipart(b""), SINGLY), FORM),
@@ -406,6 +413,10 @@ PARSERS: Final[dict[str, Parser]] = {
         "ground.faults.fault_of", "ground.faults._KNOWN", "ground.faults._POSITION", "ground.faults._TOO_SHORT")),
     "number": Parser(_text(number), NUMBERS, ("ground.texts._NUMBER",)),
     "time": Parser(_text(clock_time), NUMBERS, ("ground.texts._TIME",)),
+    "message of an error": Parser(_text(_hinted),
+        (*TEXTS, b"'coroutine' object", b"object of type 'coroutine'", b"no running event loop", b"a", b"_",
+         b"trio.run received unrecognized yield message <", b"Future", b"Task "),
+        ("ground.hints._FORGOTTEN", "ground.hints._NO_LOOP", "ground.hints._WAITED")),
     "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
         ("ground.escapes._UNSAFE", "ground.escapes._CONTROLS")),
     "cookie that is set": Parser(_text(lambda text: (cookies.format_cookie("a", text), cookies.format_cookie("a",
@@ -443,8 +454,8 @@ NEVER: Final[dict[str, str]] = {
     "ground.encoding._NOT_FINITE": "matches 3 bytes",
     "ground.templates._PARAMETER": "reads templates of routes, which the program has",
     "ground.templates._pattern": "is made of a template; texts are bounded by MATCH_STEPS, see test_templates",
-    "ground.traces._INSTALLED": "reads names of source files",
-    "ground.traces._FORGOTTEN": "reads the last line of a traceback of a warning, in debug mode",
+    "ground.places._INSTALLED": "reads names of source files",
+    "ground.hints._NONE_AS_LOOP": "reads messages of errors that asyncio's own code raises",
     "middleware.compression.__init__": "is the program's own, for content types of its responses",
     "handlers.arguments._MEDIA_TYPE": "reads what routes say of their bodies",
     "middleware.cors._compiled": "is the program's own, for origins; docs/middleware.md says what it meets",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import pytest
 
 import trioweb
+import trioweb.middleware
 import trioweb.openapi
 from tests.contrib.cluster import Cluster
 from tests.testing.test_examples import PLACES
@@ -40,7 +42,8 @@ from trioweb.testing import TestClient
 PACKAGE = Path(trioweb.__file__).parent
 NAMES: dict[str, Any] = {
     **{name: getattr(trioweb, name) for name in trioweb.__all__},
-    "Annotated": Annotated, "TestClient": TestClient, "os": os, "pytest": pytest, "secrets": secrets,
+    "Annotated": Annotated, "TestClient": TestClient, "logging": logging, "os": os, "pytest": pytest,
+    "secrets": secrets,
 }  # fmt: skip
 """What an example takes for granted."""
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -309,6 +312,20 @@ async def websocket() -> None:
         assert await ws.receive() == "hello"
 
 
+async def request_ids() -> None:
+    """What is logged has the id of its request."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        handler = (await execute("trioweb.middleware.requestid.RequestIDFilter", **vars(trioweb.middleware)))["handler"]
+        record = logging.makeLogRecord({"msg": "paid", "levelname": "INFO"})
+        assert handler.filter(record)
+        assert handler.format(record) == "INFO [-] paid"
+        assert root.handlers == [handler]
+    finally:
+        root.handlers = handlers
+
+
 async def hub_stream() -> None:
     """A stream has what is published."""
     app, hub = App(), MemoryHub()
@@ -362,6 +379,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,
+    "trioweb.middleware.requestid.RequestIDFilter": request_ids,
     "trioweb.middleware.sessions.Sessions": sessions,
     "trioweb.messages.ranges.RangeResponse": ranges,
     "trioweb.messages.request.Request.early_hints": hinted,

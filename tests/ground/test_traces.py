@@ -15,8 +15,9 @@ import pytest
 import trio
 
 from trioweb import App
-from trioweb.ground import traces
-from trioweb.ground.traces import format_trace, is_users, place_of
+from trioweb.ground import places
+from trioweb.ground.places import is_users, place_of
+from trioweb.ground.traces import format_trace
 
 HINT = "Hint: an async function was called and not awaited: write `await` before the call."
 
@@ -46,7 +47,7 @@ def fail() -> None:
         ("/home/ada/shop/app.py", True),
         ("app.py", True),
         (__file__, True),
-        (traces.__file__, False),
+        (places.__file__, False),
         (json.__file__, False),
         (msgspec.__file__, False),
         ("/home/ada/shop/.venv/lib/python3.13/site-packages/x/y.py", False),

@@ -19,7 +19,7 @@ import trio
 
 from trioweb.exchange.debug import Serving, logger, serving
 from trioweb.ground.http.asgi import ASGIApp, Receive, Scope, Send
-from trioweb.ground.traces import Place, is_users, place_of
+from trioweb.ground.places import Place, is_users, place_of
 from trioweb.handlers.signatures import unwrapped
 
 BLOCKED: Final = 0.25

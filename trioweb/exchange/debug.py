@@ -35,6 +35,10 @@ serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")
 
 def log_fault(level: int, text: str, *args: object, error: BaseException | None) -> None:
     """Log a fault. In debug mode the text is shortened; handlers that format exceptions themselves get all of it."""
+    if error is not None:
+        from trioweb.ground.hints import add_hints  # noqa: PLC0415 - only errors need it
+
+        add_hints(error)
     if serving.get(None) is None or error is None:
         logger.log(level, text, *args, exc_info=error, stacklevel=2)
     elif logger.isEnabledFor(level):

@@ -6,17 +6,14 @@ has them, unless the app is in debug mode.
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import groupby
-from pathlib import Path
-from types import FrameType
 from typing import Final, NamedTuple
 
-_PACKAGE: Final = str(Path(__file__).parents[1])
-_INSTALLED: Final = re.compile(r"[/\\](site|dist)-packages[/\\]")
+from trioweb.ground.hints import add_hints
+from trioweb.ground.places import PACKAGE, is_users
+
 _DELIBERATE: Final = ("TypeError", "ValueError", "RuntimeError")
 """What trioweb raises for a mistake in the user's code, besides its own exceptions."""
 _OF_SYNTAX: Final = ("SyntaxError", "IndentationError", "TabError")
@@ -24,43 +21,6 @@ _OF_SYNTAX: Final = ("SyntaxError", "IndentationError", "TabError")
 _MACHINERY: Final = ("/site-packages/trio/", "/site-packages/outcome/")
 _CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
-_FORGOTTEN: Final = "('coroutine' object|object of type 'coroutine'|object coroutine can't)"
-"""Matches Python's messages about a coroutine that was used instead of its result."""
-_AWAIT: Final = "Hint: an async function was called and not awaited: write `await` before the call.\n"
-
-
-class Place(NamedTuple):
-    """A line of running code."""
-
-    filename: str
-    line: int
-    function: str
-    code: str
-
-    def __str__(self) -> str:
-        return f"{self.filename}:{self.line}, in {self.function}" + (f": {self.code}" if self.code else "")
-
-
-def is_users(filename: str) -> bool:
-    """Whether code is the user's, and not that of the standard library, an installed package or trioweb."""
-    if filename.startswith(("<", _PACKAGE + "/")) or _INSTALLED.search(filename):
-        return False
-    return not any(filename.startswith(f"{path}/") for path in _library())
-
-
-@cache
-def _library() -> set[str]:
-    import sysconfig  # noqa: PLC0415 - slow to import, and only errors need it
-
-    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-
-
-def place_of(frame: FrameType) -> Place:
-    """The innermost line of the user's code in a running thread; the innermost of any code if there is none."""
-    lines = traceback.extract_stack(frame)
-    lines.reverse()
-    found = next((line for line in lines if is_users(line.filename)), lines[0])
-    return Place(found.filename, found.lineno or 0, found.name, found.line or "")
 
 
 def format_trace(error: BaseException) -> str:
@@ -69,6 +29,7 @@ def format_trace(error: BaseException) -> str:
     The exceptions of a group follow each other, each with the line of its nursery. A group of one exception is shown
     as that exception.
     """
+    add_hints(error)
     told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
     return "".join(_lines(told))
 
@@ -112,15 +73,14 @@ def _one(leaf: _Leaf) -> Iterator[str]:
                 yield text
             break
     ending = list(error.format_exception_only())
-    lines = _shortened(error.stack, ending[-1].partition(":")[0].strip())
+    kind = next(line for line in ending if not line.startswith(" ")).partition(":")[0].strip()  # notes follow it
+    lines = _shortened(error.stack, kind)
     if not lines:
         lines = list(leaf.around[-1:])
     if lines:
         yield "Traceback (most recent call last):\n"
         yield from traceback.StackSummary.from_list(lines).format()
     yield from ending
-    if re.search(_FORGOTTEN, ending[-1]):
-        yield _AWAIT
 
 
 def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[traceback.FrameSummary]:
@@ -144,7 +104,7 @@ def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[trace
 
 
 def _is_own(line: traceback.FrameSummary) -> bool:
-    return line.filename.startswith(_PACKAGE + "/")
+    return line.filename.startswith(PACKAGE + "/")
 
 
 def _is_machinery(line: traceback.FrameSummary) -> bool:

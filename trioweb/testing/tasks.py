@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from trioweb.ground.traces import is_users
+from trioweb.ground.places import is_users
 
 NAMED: Final = 5
 """Tasks that a message names; it only counts further ones."""
