@@ -26,6 +26,7 @@ import pytest
 import trioweb
 from tests.asgi import Exchange
 from trioweb import App
+from trioweb.exchange.debug import _hidden
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.escapes import escape, escape_controls
 from trioweb.ground.faults import decode_json
@@ -417,6 +418,8 @@ PARSERS: Final[dict[str, Parser]] = {
         (*TEXTS, b"'coroutine' object", b"object of type 'coroutine'", b"no running event loop", b"a", b"_",
          b"trio.run received unrecognized yield message <", b"Future", b"Task "),
         ("ground.hints._FORGOTTEN", "ground.hints._NO_LOOP", "ground.hints._WAITED")),
+    "name of a secret": Parser(_text(lambda text: _hidden(text, text)), (*TEXTS, b"authorizatio", b"passwor", b"tokn"),
+        ("exchange.debug._SECRET",)),
     "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
         ("ground.escapes._UNSAFE", "ground.escapes._CONTROLS")),
     "cookie that is set": Parser(_text(lambda text: (cookies.format_cookie("a", text), cookies.format_cookie("a",

@@ -308,8 +308,8 @@ async def test_what_is_served_is_noted_while_it_is() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(serving.get())
 
-    await Marker(app, lambda scope: Serving(scope["path"]))({"path": "/x"}, None, None)  # type: ignore[arg-type]
-    assert seen == [Serving("/x")]
+    await Marker(app, lambda scope: Serving(scope["path"], None, []))({"path": "/x"}, None, None)  # type: ignore[arg-type]
+    assert seen == [Serving("/x", None, [])]
     assert serving.get(None) is None
 
 

@@ -138,13 +138,13 @@ class Dispatcher:
         """What serves a scope, for messages: the route, else the request's method and path."""
         kind = scope["type"]
         if kind not in {"http", "websocket"}:
-            return Serving(f"the app's {kind}")
+            return Serving(f"the app's {kind}", None, [])
         scope = rooted(scope)
         with suppress(Exception):  # it is answered, and logged, where the request is served
             found = self.find(scope) if kind == "http" else self.find_socket(scope)
             if isinstance(found, tuple) and not isinstance(found, Mount):
-                return Serving(found[0].where, found[0].handler)
-        return Serving(f"{scope.get('method', WEBSOCKET)} {quote(scope['path'])}")
+                return Serving(found[0].where, found[0].handler, [])
+        return Serving(f"{scope.get('method', WEBSOCKET)} {quote(scope['path'])}", None, [])
 
     def find(self, scope: Scope) -> Found | Mount | Response:
         """What serves a request.

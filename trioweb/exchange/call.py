@@ -18,7 +18,7 @@ from typing import Final, TypeVar, cast
 import trio
 
 from trioweb.exchange.clock import Start
-from trioweb.exchange.debug import watched_nursery
+from trioweb.exchange.debug import note_tasks, watched_nursery
 from trioweb.exchange.policy import Policy, Registered, log, report, report_sent
 from trioweb.exchange.room import Room, close_rooms
 from trioweb.ground.errors import HTTPError, StreamTimeout, forget
@@ -268,6 +268,8 @@ class Call(Watcher):
         rooms, self.room, self.kept, self.interrupted = (self.room, self.kept), None, None, False
         if rooms == (None, None):
             return failure
+        if self.policy.debug and failure is not None and rooms[0] is not None:
+            note_tasks(rooms[0].child_tasks)
         closing = close_rooms(*rooms, failure)
         del failure
         return await closing

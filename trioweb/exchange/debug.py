@@ -1,4 +1,4 @@
-"""Logs faults: with the whole traceback, or in debug mode from the user's code on; and there work that is lost.
+"""Shows faults: in the log with the whole traceback, or in debug mode from the user's code on; and there work that is lost.
 
 Whether debug mode is on is known by the context variable ``serving``, which only debug mode sets.
 """
@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, cast
+from urllib.parse import parse_qsl
 
 import trio
 
+from trioweb.ground.escapes import clip
+from trioweb.ground.http.asgi import Scope
+from trioweb.handlers.signatures import label_of
+from trioweb.io.tasks import task_tree
+
+_SECRET: Final = re.compile(
+    "auth|cookie|token|secret|key|password|passwd|session|signature|csrf|credential", re.IGNORECASE
+)
+"""Matches the names of headers and query parameters whose values are not shown."""
 logger = logging.getLogger("trioweb")
 
 
@@ -23,14 +34,48 @@ class Serving(NamedTuple):
     Attributes:
         where: the method and path, as in ``GET /users/{id}``.
         handler: the handler; ``None`` without a route.
+        tasks: the tree of its nursery's tasks when it failed, for its page.
     """
 
     where: str
-    handler: Callable[..., object] | None = None
+    handler: Callable[..., object] | None
+    tasks: list[str]
 
 
 serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")
 """Set in debug mode; the tasks and threads that a request starts inherit it."""
+
+
+def note_tasks(tasks: Iterable[trio.lowlevel.Task]) -> None:
+    """Note the tasks of a request that has failed, before they are cancelled."""
+    served = serving.get(None)
+    if served is not None:
+        served.tasks[:] = task_tree(tasks)
+
+
+def describe(scope: Scope) -> tuple[str, list[tuple[str, list[tuple[str, str]]]], list[str]]:
+    """A request for its page: its method and path, groups of names and values, and the tasks that it had.
+
+    What clients prove their identity with is hidden.
+    """
+    served = serving.get(None)
+    client = scope.get("client")
+    about = [
+        ("route", served.where if served else ""),
+        ("handler", label_of(served.handler) if served and served.handler else ""),
+        ("client", ":".join(map(str, client)) if client else ""),
+        ("HTTP", str(scope.get("http_version", ""))),
+    ]
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    groups = [("Request", [pair for pair in about if pair[1]]), ("Query", query), ("Headers", headers)]
+    hidden = [(title, [(name, _hidden(name, value)) for name, value in pairs]) for title, pairs in groups[1:]]
+    line = f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
+    return line, [groups[0], *(group for group in hidden if group[1])], served.tasks if served else []
+
+
+def _hidden(name: str, value: str) -> str:
+    return f"({len(value)} characters, hidden)" if _SECRET.search(name) else clip(value)
 
 
 def log_fault(level: int, text: str, *args: object, error: BaseException | None) -> None:

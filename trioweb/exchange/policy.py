@@ -11,8 +11,9 @@ import msgspec
 import trio
 
 from trioweb.exchange.clock import WritesInFlight
-from trioweb.exchange.debug import log_fault
+from trioweb.exchange.debug import describe, log_fault
 from trioweb.exchange.lifespan import AppNursery
+from trioweb.ground.chunks import HTML_TYPE
 from trioweb.ground.errors import ClientDisconnected, HTTPError, InputError, RouteError, unwrap
 from trioweb.ground.escapes import escape
 from trioweb.ground.http.asgi import LifespanState, Scope
@@ -145,8 +146,12 @@ class Policy(msgspec.Struct, eq=False):
             except (TypeError, ValueError) as error:
                 report(error, scope, f"an HTTPError({failure.status}) has a detail or headers that cannot be sent")
         trace = None
+        if self.debug and page:
+            from trioweb.ground.faultpage import render_fault  # noqa: PLC0415 - only in debug mode
+
+            return Response(render_fault(failure, *describe(scope)), 500, {"cache-control": "no-store"}, HTML_TYPE)
         if self.debug:
-            from trioweb.ground.traces import format_trace  # noqa: PLC0415 - only in debug mode
+            from trioweb.ground.traces import format_trace  # noqa: PLC0415 - as above
 
             trace = format_trace(failure)
         body, media_type = render_problem(500, None, trace, page)

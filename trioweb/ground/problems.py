@@ -18,7 +18,8 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:52rem;padding:0 1rem;
 color-scheme:light dark}}
-pre{{overflow:auto;padding:1rem;border:1px solid #8888;border-radius:.4rem;font-size:.85rem}}</style></head>
+pre{{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;
+border:1px solid #8888;border-radius:.4rem;font-size:.85rem}}</style></head>
 <body><h1>{status} {title}</h1>{body}</body></html>
 """
 
@@ -64,8 +65,8 @@ def render_problem(
     if isinstance(detail, Mapping):
         problem.update(detail)
     elif detail:
-        problem["detail"] = _encodable(detail)
-    trace = _encodable(trace)
+        problem["detail"] = encodable(detail)
+    trace = None if trace is None else encodable(trace)
     if page:
         return _page(status, problem, trace), HTML_TYPE
     if errors:
@@ -90,6 +91,6 @@ def _page(status: int, problem: dict[str, object], trace: str | None) -> bytes:
     return _PAGE.format(status=status, title=title, body=body).encode()
 
 
-def _encodable(text: str | None) -> str | None:
-    # File names may have lone surrogates, which UTF-8 cannot encode.
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+def encodable(text: str) -> str:
+    """A text without lone surrogates, as the names of files have: UTF-8 cannot encode these."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -19,6 +19,7 @@ _DELIBERATE: Final = ("TypeError", "ValueError", "RuntimeError")
 _OF_SYNTAX: Final = ("SyntaxError", "IndentationError", "TabError")
 """Errors whose message names the file and line."""
 _MACHINERY: Final = ("/site-packages/trio/", "/site-packages/outcome/")
+_CALLS: Final = "Traceback (most recent call last):\n"
 _CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _DURING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -29,9 +30,14 @@ def format_trace(error: BaseException) -> str:
     The exceptions of a group follow each other, each with the line of its nursery. A group of one exception is shown
     as that exception.
     """
+    parts = trace_parts(error)
+    return "".join(part if isinstance(part, str) else _CALLS + "".join(part.format()) for part in parts)
+
+
+def trace_parts(error: BaseException) -> Iterator[str | traceback.StackSummary]:
+    """The same in parts: the frames of each exception, and the text before and after them."""
     add_hints(error)
-    told = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
-    return "".join(_lines(told))
+    return _lines(traceback.TracebackException(type(error), error, error.__traceback__, compact=True))
 
 
 class _Leaf(NamedTuple):
@@ -41,7 +47,7 @@ class _Leaf(NamedTuple):
     around: Sequence[traceback.FrameSummary]
 
 
-def _lines(error: traceback.TracebackException) -> Iterator[str]:
+def _lines(error: traceback.TracebackException) -> Iterator[str | traceback.StackSummary]:
     leaves = list(_leaves(error, ()))
     if len(leaves) == 1:
         yield from _one(leaves[0])
@@ -63,7 +69,7 @@ def _leaves(error: traceback.TracebackException, around: Sequence[traceback.Fram
         yield from _leaves(each, inner)
 
 
-def _one(leaf: _Leaf) -> Iterator[str]:
+def _one(leaf: _Leaf) -> Iterator[str | traceback.StackSummary]:
     error = leaf.error
     for other, text in ((error.__cause__, _CAUSED), (error.__context__, _DURING)):
         if other is not None and not (other is error.__context__ and error.__suppress_context__):
@@ -78,9 +84,8 @@ def _one(leaf: _Leaf) -> Iterator[str]:
     if not lines:
         lines = list(leaf.around[-1:])
     if lines:
-        yield "Traceback (most recent call last):\n"
-        yield from traceback.StackSummary.from_list(lines).format()
-    yield from ending
+        yield traceback.StackSummary.from_list(lines)
+    yield "".join(ending)
 
 
 def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[traceback.FrameSummary]:

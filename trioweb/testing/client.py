@@ -11,10 +11,10 @@ import httpx
 import trio
 
 from trioweb.ground.http.asgi import ASGI_VERSION, ASGIApp
+from trioweb.io.tasks import at_work
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.events import EventSource
 from trioweb.testing.lifespan import Life
-from trioweb.testing.tasks import at_work
 from trioweb.testing.transport import BUFFERED, MAX_BUFFERED, ASGITransport
 from trioweb.testing.websocket import WebSocketSession
 

@@ -21,8 +21,8 @@ from typing import Final
 import trio
 import trio.testing
 
+from trioweb.io.tasks import await_frames, tasks_below
 from trioweb.io.threads import ThreadWork, thread_work
-from trioweb.testing.tasks import await_frames, tasks_below
 
 PATIENCE: Final = 5.0
 """Real seconds that one thread may hold the clock at first. One that takes longer may itself wait for the clock; then

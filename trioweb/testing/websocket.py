@@ -12,9 +12,9 @@ import trio
 from trioweb.ground.errors import WebSocketDisconnect
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope
 from trioweb.ground.http.headers import Headers
+from trioweb.io.tasks import at_work
 from trioweb.testing.appcall import AppCall
 from trioweb.testing.strict import ASGIViolation
-from trioweb.testing.tasks import at_work
 
 _APP_MAY_SEND = {
     "connecting": ("websocket.accept", "websocket.close", "websocket.http.response.start"),

@@ -1,9 +1,9 @@
-"""Where the tasks of a test wait: the frames of each, through all that it awaits."""
+"""Where tasks wait: the frames of each, through all that it awaits."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Final
 
@@ -13,6 +13,8 @@ from trioweb.ground.places import is_users
 
 NAMED: Final = 5
 """Tasks that a message names; it only counts further ones."""
+LISTED: Final = 100
+"""Tasks of a tree that are listed."""
 
 _OWN: Final = "trioweb."
 """Prefix of the names of this framework's own tasks."""
@@ -28,6 +30,24 @@ def at_work(nursery: trio.Nursery) -> str:
     ]
     more = f"; and {len(places) - NAMED} more" if len(places) > NAMED else ""
     return "; ".join(places[:NAMED]) + more if places else "no task of its own"
+
+
+def task_tree(tasks: Iterable[trio.lowlevel.Task]) -> list[str]:
+    """The app's tasks of these, and in their nurseries, each in a line with where it waits, indented by its depth.
+
+    Not all: at most ``LISTED``, and a line that counts the others.
+    """
+    lines = list(_branches(tasks, ""))
+    return lines if len(lines) <= LISTED else [*lines[:LISTED], f"and {len(lines) - LISTED} more"]
+
+
+def _branches(tasks: Iterable[trio.lowlevel.Task], indent: str) -> Iterator[str]:
+    for task in sorted(tasks, key=lambda task: task.name):
+        where = _where(task)
+        if where is not None:
+            yield f"{indent}{task.name} {where}"
+        for nursery in task.child_nurseries:
+            yield from _branches(nursery.child_tasks, indent if where is None else indent + "    ")
 
 
 def _where(task: trio.lowlevel.Task) -> str | None:
