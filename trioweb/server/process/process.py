@@ -52,22 +52,49 @@ def serve(config: ServerConfig, sockets: Sockets, line: socket.socket | None = N
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     try:
         set_up(config)
-        app = load_app(config.application_path, config.wsgi_max_body_size)
-    except (NoAppError, OSError) as error:
+    except OSError as error:
         complain(str(error))
         return CANNOT_START
-    except Exception as error:
-        _logger.error(  # noqa: TRY400 - only the frames from the user's code on
-            "importing %s failed\n%s", config.application_path, format_trace(error).rstrip()
-        )
+    app = _load(config)
+    if app is None:
         return CANNOT_START
     if gc.get_threshold() == _DEFAULT:  # else the app has set its own
         gc.set_threshold(*COLLECTIONS)
     gc.freeze()  # what start-up has made stays; without a collection now, which would take a twentieth of the start
-    return trio.run(_main, app, config, sockets, line)
+    reasons: list[str] = []
+    status = trio.run(_main, app, config, sockets, line, reasons)
+    if status != CANNOT_START or not config.use_reloader:
+        return status
+    return trio.run(_main, _unloaded(config, reasons[0]), config, sockets, line, [])
 
 
-async def _main(app: ASGIApp, config: ServerConfig, sockets: Sockets, line: socket.socket | None) -> int:
+def _load(config: ServerConfig) -> ASGIApp | None:
+    """The app; if it cannot be imported, with ``--reload`` one that says why, else ``None``."""
+    target = config.application_path
+    try:
+        return load_app(target, config.wsgi_max_body_size)
+    except (NoAppError, OSError) as error:
+        complain(str(error))
+        return _unloaded(config, str(error)) if config.use_reloader else None
+    except Exception as error:
+        _logger.error(  # noqa: TRY400 - only the frames from the user's code on
+            "importing %s failed\n%s", target, format_trace(error).rstrip()
+        )
+        return _unloaded(config, f"importing {target} failed", error) if config.use_reloader else None
+
+
+def _unloaded(config: ServerConfig, reason: str, error: Exception | None = None) -> ASGIApp:
+    from trioweb.server.process.unloaded import unloaded  # noqa: PLC0415 - for development
+
+    _logger.info("%s cannot be started: every request gets the reason, until a change", config.application_path)
+    return unloaded(reason, error)
+
+
+async def _main(
+    app: ASGIApp, config: ServerConfig, sockets: Sockets, line: socket.socket | None, reasons: list[str]
+) -> int:
+    """Serve. Returns the exit status, and adds the reason why an app cannot be started."""
+
     def tell(word: bytes) -> None:
         if line is not None:
             with suppress(OSError):  # the supervisor has ended: see `_stop_without_supervisor`
@@ -87,6 +114,7 @@ async def _main(app: ASGIApp, config: ServerConfig, sockets: Sockets, line: sock
             await worker.serve(partial(tell, READY), partial(tell, DRAINED))
         except LifespanError as error:
             await config.log.error("%s", error)  # noqa: TRY400 - the app's error is logged already
+            reasons.append(str(error))
             return FAILED if worker.started else CANNOT_START
         except Exception as error:
             await config.log.error("the worker failed", exc_info=unwrap(error))  # noqa: TRY400 - the unwrapped one
@@ -107,7 +135,7 @@ async def _stop_on_signals(worker: Worker, *signals: signal.Signals) -> None:
 
 
 async def _stop_without_supervisor(worker: Worker, line: socket.socket) -> None:
-    with trio.socket.from_stdlib_socket(line) as waiting:
+    with trio.socket.from_stdlib_socket(line.dup()) as waiting:
         with suppress(OSError):
             while await waiting.recv(1):
                 pass
