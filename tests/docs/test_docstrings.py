@@ -312,6 +312,14 @@ async def websocket() -> None:
         assert await ws.receive() == "hello"
 
 
+async def rate_limit() -> None:
+    """The hundred and first request of a minute is refused."""
+    app = site()
+    await execute("trioweb.middleware.ratelimit.RateLimit", app=app, RateLimit=trioweb.middleware.RateLimit)
+    async with TestClient(app) as client:
+        assert [(await client.get("/")).status_code for _ in range(101)] == [*[200] * 100, 429]
+
+
 async def request_ids() -> None:
     """What is logged has the id of its request."""
     root = logging.getLogger()
@@ -379,6 +387,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,
+    "trioweb.middleware.ratelimit.RateLimit": rate_limit,
     "trioweb.middleware.requestid.RequestIDFilter": request_ids,
     "trioweb.middleware.sessions.Sessions": sessions,
     "trioweb.messages.ranges.RangeResponse": ranges,

@@ -6,6 +6,7 @@ from trioweb.handlers.layers import CallNext, Middleware
 from trioweb.middleware.compression import Compression
 from trioweb.middleware.cors import CORS
 from trioweb.middleware.hosts import TrustedHosts
+from trioweb.middleware.ratelimit import RateLimit, client_address
 from trioweb.middleware.requestid import RequestID, RequestIDFilter, request_id
 from trioweb.middleware.security import SecurityHeaders
 from trioweb.middleware.sessions import Session, Sessions
@@ -16,6 +17,7 @@ __all__ = [
     "CallNext",
     "Compression",
     "Middleware",
+    "RateLimit",
     "RequestID",
     "RequestIDFilter",
     "SecurityHeaders",
@@ -23,6 +25,7 @@ __all__ = [
     "Sessions",
     "Timing",
     "TrustedHosts",
+    "client_address",
     "measure",
     "request_id",
 ]
