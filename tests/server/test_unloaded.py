@@ -38,9 +38,16 @@ def answer(server: Server, expected: str, *options: str) -> str:
             "'shop' has no 'app': did you mean shop:web?",
             "'shop' has no 'app'",
         ),
+        (
+            "raise SystemExit('SHOP_DATABASE is missing')\n",
+            "SHOP_DATABASE is missing",
+            "trioweb: SHOP_DATABASE is missing",
+        ),
+        ("raise SystemExit(0)\n", "shop:app has called sys.exit(0)", "trioweb: shop:app has called sys.exit(0)"),
+        ("open('/nothing')\n", "FileNotFoundError: [Errno 2]", 'shop.py", line 1, in <module>'),
         (NO_DATABASE, "the app's lifespan failed at its startup (ValueError: no database)", "ValueError: no database"),
     ],
-    ids=["import", "syntax", "name", "lifespan"],
+    ids=["import", "syntax", "name", "exit", "code", "file", "lifespan"],
 )
 def test_the_reason_is_the_answer_until_a_change(
     start_server: StartServer, tmp_path: Path, source: str, expected: str, logged: str

@@ -73,9 +73,11 @@ def _load(config: ServerConfig) -> ASGIApp | None:
     target = config.application_path
     try:
         return load_app(target, config.wsgi_max_body_size)
-    except (NoAppError, OSError) as error:
-        complain(str(error))
-        return _unloaded(config, str(error)) if config.use_reloader else None
+    except (NoAppError, SystemExit) as error:
+        is_code = isinstance(error, SystemExit) and not isinstance(error.code, str)
+        reason = f"{target} has called sys.exit({error})" if is_code else str(error)
+        complain(reason)
+        return _unloaded(config, reason) if config.use_reloader else None
     except Exception as error:
         _logger.error(  # noqa: TRY400 - only the frames from the user's code on
             "importing %s failed\n%s", target, format_trace(error).rstrip()
