@@ -38,7 +38,7 @@ from trioweb import (
 )
 from trioweb.contrib.postgres import PostgresConnection, PostgresPool
 from trioweb.contrib.sqlite import SQLitePool
-from trioweb.middleware import CallNext
+from trioweb.middleware import CallNext, RateLimit, client_address, request_id
 from trioweb.testing import EventSource, TestClient
 
 
@@ -174,6 +174,11 @@ async def other(request: Request, call_next: Callable[[Request], Awaitable[Respo
 
 app.middleware(CORS(allow_origins=["*"]))
 app.add_middleware(GZipMiddleware, minimum_size=500)
+limit = RateLimit(100, per=60, key=lambda request: request.headers.get("x-key"), redis="redis://localhost")
+app.lifespan(limit)
+app.middleware(limit)
+app.middleware(RateLimit(5, 1.5, key=client_address))
+assert_type(request_id.get(), str | None)
 
 
 @app.error_handler(404)
