@@ -31,7 +31,7 @@ CHECKERS = ("mypy>=2.4", "pyright>=1.1.414")
 TOOLS = ("build", "hatchling", "nox", "pre-commit", "ruff>=0.17", "twine", *CHECKERS)
 """What sessions need that is no extra of the project."""
 
-PRODUCT = ("reload", "h3", "postgres", "compression", "sessions", "templates", "testing")
+PRODUCT = ("reload", "h3", "postgres", "compression", "sessions", "templates", "metrics", "testing")
 """The extras of the project that are for its users: their lower bounds are tested, as those of its dependencies are."""
 
 ABOUT_PROCESSES = (

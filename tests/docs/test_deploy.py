@@ -293,11 +293,14 @@ def test_the_unit(tmp_path: Path, server: Server) -> None:
     parsed = parse([word.replace("server.toml", str(tmp_path / "server.toml")) for word in words[2:]], {})
     assert parsed.graceful_timeout + parsed.shutdown_timeout < float(fields["TimeoutStopSec"])
     assert fields["KillMode"] == "mixed"
+    counted = dict(line.partition("=")[::2] for line in block("ini", "counts.conf").splitlines())
+    assert counted["Environment"].partition("=")[2].startswith(f"/run/{counted['RuntimeDirectory']}/")
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("there is no systemd here")
     unit = tmp_path / "shop.service"
-    unit.write_text(text.replace(words[0], "/bin/true"))
+    counts = block("ini", "counts.conf")
+    unit.write_text(text.replace(words[0], "/bin/true").replace("[Install]", f"{counts}\n[Install]"))
     done = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
     assert str(unit) not in done.stderr, done.stderr
     assert "shop.service" not in done.stderr, done.stderr

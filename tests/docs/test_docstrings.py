@@ -320,6 +320,15 @@ async def rate_limit() -> None:
         assert [(await client.get("/")).status_code for _ in range(101)] == [*[200] * 100, 429]
 
 
+async def counted() -> None:
+    """Requests are counted by their route."""
+    app, names = site(), vars(trioweb.middleware)
+    await execute("trioweb.middleware.metrics.Metrics", app=app, **names)
+    async with TestClient(app) as client:
+        await client.get("/")
+        assert 'route="/",status="200"' in (await client.get("/metrics")).text
+
+
 async def request_ids() -> None:
     """What is logged has the id of its request."""
     root = logging.getLogger()
@@ -387,6 +396,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.middleware.compression.Compression": compression,
     "trioweb.middleware.cors.CORS": cors,
     "trioweb.middleware.hosts.TrustedHosts": hosts,
+    "trioweb.middleware.metrics.Metrics": counted,
     "trioweb.middleware.ratelimit.RateLimit": rate_limit,
     "trioweb.middleware.requestid.RequestIDFilter": request_ids,
     "trioweb.middleware.sessions.Sessions": sessions,

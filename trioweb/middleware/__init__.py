@@ -6,6 +6,7 @@ from trioweb.handlers.layers import CallNext, Middleware
 from trioweb.middleware.compression import Compression
 from trioweb.middleware.cors import CORS
 from trioweb.middleware.hosts import TrustedHosts
+from trioweb.middleware.metrics import Metrics, metrics_page
 from trioweb.middleware.ratelimit import RateLimit, client_address
 from trioweb.middleware.requestid import RequestID, RequestIDFilter, request_id
 from trioweb.middleware.security import SecurityHeaders
@@ -16,6 +17,7 @@ __all__ = [
     "CORS",
     "CallNext",
     "Compression",
+    "Metrics",
     "Middleware",
     "RateLimit",
     "RequestID",
@@ -27,5 +29,6 @@ __all__ = [
     "TrustedHosts",
     "client_address",
     "measure",
+    "metrics_page",
     "request_id",
 ]
