@@ -469,6 +469,8 @@ NEVER: Final[dict[str, str]] = {
     "security.credentials._REALM": "reads what the program says of its passwords",
     "security.sessions._ID": "matches 43 characters",
     "server.project._NAME": "reads what a developer has typed",
+    "server.project._plain": "reads names of packages and what a developer has typed",
+    "server.project._why_taken": "reads what the installed packages say of themselves",
     "server.http1.checks._BASE64URL": "is one class of characters, repeated",
     "server.hypercorn.websockets._KEY": "matches 24 bytes at most",
     "server.logs.setup._RECORD_BEGINS": "reads records whose quoted parts are escaped and cut",

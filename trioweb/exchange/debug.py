@@ -1,4 +1,4 @@
-"""Shows faults: in the log with the whole traceback, or in debug mode from the user's code on; and there work that is lost.
+"""Shows faults: in the log with the whole traceback, or in debug mode from the user's code on; and work that is lost.
 
 Whether debug mode is on is known by the context variable ``serving``, which only debug mode sets.
 """
@@ -126,7 +126,8 @@ async def _tell_if_lost(async_fn: Callable[..., Awaitable[object]], args: tuple[
     except Exception:
         raise
     except BaseException:  # a cancellation
-        name, where = getattr(async_fn, "__qualname__", repr(async_fn)), serving.get(Serving("a request"))[0]
+        served = serving.get(None)
+        name, where = getattr(async_fn, "__qualname__", repr(async_fn)), served.where if served else "a request"
         logger.warning(
             "%s: the task %s was started when its nursery was cancelled already, so its work is lost: write `with "
             "trio.move_on_after(5, shield=True): await %s(...)` where it was started, or start it in app.nursery",
