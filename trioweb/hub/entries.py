@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,9 @@ EVENTS, PRESENCE = "e:", "p:"
 """Prefixes of a topic's two logs: its events, and the joins and leaves of its members."""
 TEXT, BYTES, JSON = "t", "b", "j"
 """The kinds of data."""
+
+SPREAD: Final = (500, 2000)
+"""Milliseconds after which clients reconnect when a server stops: not all of them at once."""
 
 _decode_json = msgspec.json.Decoder().decode
 
@@ -122,6 +126,11 @@ def encode(data: object) -> tuple[str, bytes]:
             f"hub.publish cannot send {type(data).__qualname__}: give a str, bytes or a JSON value (dict, list, "
             f"number, dataclass, msgspec.Struct); {error}"
         ) from None
+
+
+def farewell() -> bytes:
+    """The end of an event stream when a server stops: when to reconnect."""
+    return b"retry: %d\n\n" % random.randint(*SPREAD)  # noqa: S311 - no secret
 
 
 def topic_of(log: str) -> str:

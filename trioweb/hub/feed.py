@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncGenerator
-from typing import Final
 
+from trioweb.hub.entries import farewell
 from trioweb.hub.subscription import Subscription
 from trioweb.streams.channel import ByteChannel
 from trioweb.streams.feed import Feed
-
-SPREAD: Final = (500, 2000)
-"""Milliseconds after which clients reconnect when a server stops: not all of them at once."""
 
 
 class EventFeed(Feed):
@@ -33,12 +29,14 @@ class EventFeed(Feed):
     async def aclose(self) -> None:
         """See ``Feed``."""
         self._over = True
+        channel = self._subscription.channel
+        if channel is not None:
+            self._subscription.channel = channel.on_room = None  # no reference cycle may be left
         await self._subscription.__aexit__(None, None, None)
 
-    async def fill(self, channel: ByteChannel) -> None:
+    async def fill(self, channel: ByteChannel) -> bool:
         """See ``Feed``: what the subscriber has missed is given as it has room, and then the hub pushes."""
         subscription = self._subscription
-        subscription.channel, channel.on_room = channel, subscription.refill
         try:
             while not subscription.ended:
                 entry = subscription.take()
@@ -46,15 +44,17 @@ class EventFeed(Feed):
                     channel.append(entry.frame)
                     if channel.waiting > channel.mark:
                         await channel.settle()
-                elif not subscription.is_open or subscription.must_wait():
-                    await subscription.sleep()  # thousands wait here: not in a method, to save its frame
+                elif not subscription.is_open:
+                    await subscription.sleep()
+                elif subscription.must_wait():
+                    subscription.channel, channel.on_room = channel, subscription.refill
+                    return True
                 else:
                     await subscription.catch_up()
         finally:
-            subscription.channel = channel.on_room = None
             if subscription.ended:
-                channel.append(_retry())
-            await self.aclose()
+                channel.append(farewell())
+        return False
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """See ``Feed``."""
@@ -64,7 +64,7 @@ class EventFeed(Feed):
                 await subscription.sleep()
             while not subscription.ended and (entry := await subscription.next()) is not None:
                 yield entry.frame
-            yield _retry()
+            yield farewell()
         finally:
             await self.aclose()
 
@@ -72,7 +72,3 @@ class EventFeed(Feed):
         """See ``Feed``."""
         self._subscription.end()
         return self._subscription.live
-
-
-def _retry() -> bytes:
-    return b"retry: %d\n\n" % random.randint(*SPREAD)  # noqa: S311 - no secret

@@ -20,9 +20,9 @@ import msgspec
 import trio
 
 from trioweb.ground.errors import StreamTimeout
-from trioweb.hub.entries import EVENTS, GAP, JSON, PRESENCE, Entry, HubEvent, topic_of
+from trioweb.hub.entries import EVENTS, GAP, JSON, PRESENCE, Entry, HubEvent, farewell, topic_of
 from trioweb.messages.limits import check_size
-from trioweb.streams.channel import SMALLEST, ByteChannel
+from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
 
 Slow: TypeAlias = Literal["drop", "latest", "leave"]
 
@@ -300,6 +300,9 @@ class Subscription:
     def end(self) -> None:
         """The hub is closed. Does not block."""
         self._ended = True
+        if self.channel is not None:
+            self.channel.append(farewell())
+            self.channel.finish(Outcome.FINISHED)
         self.rouse()
 
 

@@ -22,6 +22,7 @@ import trio
 from trioweb.ground.errors import ClientDisconnected
 from trioweb.streams.channel import TURN, Outcome
 from trioweb.streams.closing import close_unused
+from trioweb.streams.feed import Feed
 from trioweb.streams.sender import Sender
 from trioweb.streams.stepping import run_at_once, stepping
 
@@ -31,7 +32,7 @@ class DirectSender(Sender):
 
     __slots__ = ("_flushed_at", "_writer", "_writing")
 
-    async def run_alone(self) -> None:
+    async def run_alone(self) -> None:  # noqa: C901 - one function: thousands of feeds wait in its frame
         """As ``run``, by this task alone. A cancellation reaches the generator and the writes."""
         channel, transport = self._channel, self.outbox.transport
         channel.writer, channel.abort = self, self.fail
@@ -45,8 +46,10 @@ class DirectSender(Sender):
                 await self._send_head()
             begun = True  # from here on the producer closes the source
             await stepping(self.producer.run(), self._flush)
-            while self._writer is not None:
-                await channel.sleep()
+            if self.producer.is_pushed:
+                self._flush(False)
+            while self._writer is not None or channel.outcome is Outcome.RUNNING:
+                await channel.sleep()  # not in a method: thousands of feeds wait here
             if self.failure is None and not self.outbox.gone:
                 await self._send_all()
         except ClientDisconnected as error:
@@ -59,6 +62,7 @@ class DirectSender(Sender):
             channel.writer = channel.abort = None  # they refer to this object: no reference cycle may be left
             if not begun:
                 channel.finish(Outcome.INTERRUPTED)
+            if not begun or isinstance(self.stream.source, Feed):
                 await close_unused(self.stream.source)
             if self._writer is not None:
                 # The second task uses the connection, which the next request gets when this returns.

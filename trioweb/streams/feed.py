@@ -17,11 +17,15 @@ class Feed:
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Called if it is not used; ``fill`` and the generator close it themselves."""
+        """Called at the end, used or not. Safe to call twice."""
         raise NotImplementedError
 
-    async def fill(self, channel: ByteChannel) -> None:
-        """Give the chunks to a channel. Returns when they have ended; until then a publisher calls ``channel.push``."""
+    async def fill(self, channel: ByteChannel) -> bool:
+        """Give a channel the chunks that were missed.
+
+        Returns:
+            Whether there are more: a publisher then calls ``channel.push``, and ``channel.finish`` at the end.
+        """
         raise NotImplementedError
 
     def __aiter__(self) -> AsyncIterator[bytes]:

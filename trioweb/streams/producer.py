@@ -4,6 +4,7 @@ Rules that this module alone enforces:
 
 * A generator runs in one task, and its ``finally`` blocks have run when that task ends, whatever has ended it.
 * A producer that was interrupted has not finished, even if its generator swallows the cancellation and returns.
+* A feed needs no task but for what was missed: a publisher gives it the rest, and any end is set here.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Producer:
     def __init__(self, stream: Stream, where: str) -> None:
         self.stream = stream
         stream.begun = True
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = trio.CancelScope()  # `None` if a publisher gives the rest
         self._timeout: StreamTimeout | None = None
         self.ends = math.inf if stream.max_duration is None else trio.current_time() + stream.max_duration
         """When its ``max_duration`` is over, by trio's clock."""
@@ -67,7 +68,24 @@ class Producer:
     def cancel(self, timeout: StreamTimeout | None = None) -> None:
         """Cancel the source: the sender has ended, or the stream has exceeded a time limit. Does not block."""
         self._timeout = timeout
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
+        elif self.channel.outcome is Outcome.RUNNING:
+            self.channel.finish(*self._cut_off())
+            self._timeout = None
+
+    def _cut_off(self) -> tuple[Outcome, Exception | None]:
+        """How a source has ended that was cancelled."""
+        if self.interrupted or self.channel.closed:
+            return Outcome.INTERRUPTED, None
+        if self._ended:
+            return Outcome.FINISHED, None
+        return Outcome.FAILED, self._timeout
+
+    @property
+    def is_pushed(self) -> bool:
+        """Whether a publisher gives the rest of a feed: no task runs for it."""
+        return self._scope is None
 
     def end(self) -> None:
         """Cancel the source, and finish cleanly with the chunks so far. Does not block."""
@@ -76,12 +94,12 @@ class Producer:
             self.on_end()
         source = self.stream.source
         if not (isinstance(source, Feed) and source.end()):
-            self._scope.cancel()
+            self.cancel(self._timeout)
 
     def interrupt(self) -> None:
         """Cancel the source, as a cancellation from outside does. Does not block."""
         self.interrupted = True
-        self._scope.cancel()
+        self.cancel(self._timeout)
 
     def late(self) -> StreamTimeout:
         """The error of a stream that exceeds its ``max_duration``, or else its ``idle_timeout``."""
@@ -122,21 +140,25 @@ class Producer:
         """
         outcome = Outcome.INTERRUPTED
         failure: Exception | None = None
-        source = self.stream.source
+        source, scope = self.stream.source, self._scope
+        assert scope is not None  # noqa: S101 - it runs once
         try:
-            with self._scope:
+            with scope:
+                goes_on = False
                 if self.stream.maps or self._begun is not None:
-                    await self._fill()
+                    await self._fill(scope)
                 elif isasyncgen(source):
                     # Most streams, of which thousands may wait in here, save a frame.
-                    await drive(self._check_fresh(source), self.channel, self.encoder, self._scope)
+                    await drive(self._check_fresh(source), self.channel, self.encoder, scope)
                     self._add_tail()
                 elif isinstance(source, Feed):
-                    await source.fill(self.channel)
+                    goes_on = await source.fill(self.channel)
                 else:
-                    await self._fill()
+                    await self._fill(scope)
                 if trio.current_effective_deadline() > -math.inf:
                     outcome, failure = Outcome.FINISHED, self._handled
+                    if goes_on:
+                        outcome, self._scope = Outcome.RUNNING, None
         except Exception as error:
             outcome, failure = Outcome.FAILED, taken(error)
             if self.channel.closed:
@@ -144,21 +166,15 @@ class Producer:
         except trio.Cancelled:
             pass  # the sender sees the outcome, and sends what was accepted before the nursery closes
         finally:
-            if (
-                outcome is Outcome.INTERRUPTED
-                and self._scope.cancel_called
-                and not (self.interrupted or self.channel.closed)
-            ):
-                if self._ended:
-                    outcome = Outcome.FINISHED
-                else:
-                    outcome, failure = Outcome.FAILED, self._timeout
-            self.channel.finish(outcome, failure)
+            if outcome is Outcome.INTERRUPTED and scope.cancel_called:
+                outcome, failure = self._cut_off()
+            if outcome is not Outcome.RUNNING:
+                self.channel.finish(outcome, failure)
             failure = self._timeout = self._handled = None
             if self._begun is not None:
                 self._begun.set()
 
-    async def _fill(self) -> None:
+    async def _fill(self, scope: trio.CancelScope) -> None:
         stream, channel, encoder = self.stream, self.channel, self.encoder
         source = await self._resolve()
         generator = as_generator(source)
@@ -167,11 +183,11 @@ class Producer:
             try:
                 if stream.maps:
                     try:
-                        await self._fill_mapped(encoded(generator, channel, encoder, self._scope, first))
+                        await self._fill_mapped(encoded(generator, channel, encoder, scope, first))
                     finally:
                         await close_generator(generator)  # a map may never have iterated it
                     return
-                await drive(generator, channel, encoder, self._scope, first)
+                await drive(generator, channel, encoder, scope, first)
             finally:
                 first = None  # the traceback of its error refers to this frame
         elif stream.maps or self._begun is not None:

@@ -92,6 +92,8 @@ class Sender(Sending):
         finally:
             self._channel.abort = None  # it refers to this object: no reference cycle may be left
             producer.abandon()  # it may wait for room in the channel
+            if isinstance(self.stream.source, Feed):
+                await self.stream.source.aclose()
         if self.failure is not None:
             raise self.failure from None
 
