@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import trio
@@ -30,6 +31,12 @@ def address_of(family: int, name: object) -> tuple[str, int] | None:
     if family in (socket.AF_INET, socket.AF_INET6) and isinstance(name, tuple):
         return name[0], name[1]
     return None
+
+
+@lru_cache(64)
+def shared_address(address: tuple[str, int] | None) -> tuple[str, int] | None:
+    """One object for an address that thousands of connections have, such as that of the server."""
+    return address
 
 
 async def shake_hands(stream: trio.SSLStream[trio.SocketStream], seconds: float) -> bool:

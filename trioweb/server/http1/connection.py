@@ -12,31 +12,31 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from trioweb.ground.http.asgi import ASGI_VERSION, MutableScope
+from trioweb.ground.http.asgi import MutableScope
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.http1.access import ConnectionAccess
-from trioweb.server.http1.checks import BadRequest, decode_path, find_h2c_settings
-from trioweb.server.http1.cycle import Cycle, Scopes
+from trioweb.server.http1.checks import BadRequest, find_h2c_settings
+from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response
 from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
+from trioweb.server.http1.scopes import is_named, scope_of
 from trioweb.server.http1.secure import SecureWire
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.refusals import BUSY, LATE_HEAD, UNNAMED
 from trioweb.server.shared import Shared
-from trioweb.server.streams import Stream, address_of, socket_of
+from trioweb.server.streams import Stream, address_of, shared_address, socket_of
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""
-
-_EMPTY: Final[dict[str, object]] = {}
 
 
 class HTTP1Connection(Line):
@@ -54,7 +54,7 @@ class HTTP1Connection(Line):
         self._gate, config, context, pulse, self._state = shared
         sock = socket_of(stream)
         self._client = address_of(sock.family, sock.getpeername())
-        self._server = address_of(sock.family, sock.getsockname())
+        self._server = shared_address(address_of(sock.family, sock.getsockname()))
         wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
         self._requests = 0
@@ -64,56 +64,64 @@ class HTTP1Connection(Line):
         self._takeovers = 0
         self._access = ConnectionAccess(config, self._client, secure=wire.secure) if self.logs else None
 
-    async def run(self) -> bytes | None:
+    def run(self) -> Coroutine[object, object, bytes | None]:
         """Serve. Returns ``None`` when the connection is closed; or, if the client asks for another protocol, the bytes
         that were read: the connection then stays open.
 
         A cancellation cancels the request, and closes the connection.
         """
         self.pulse.add(self)
-        try:
-            await self._serve()
-            while self._takeovers:
-                await self._takeovers_ended.wait()
-            return self._early
-        finally:
-            self.pulse.discard(self)
-            self._cycle = self._writes = None  # these refer to this object: no reference cycle may be left
-            if self._early is None:
-                self.wire.close()
+        return self._serve()  # one frame for each of thousands of connections
 
-    async def _serve(self, last: Cycle | None = None) -> None:
+    async def _serve(self, last: Cycle | None = None) -> bytes | None:  # noqa: C901 - its frame is all that waits
         """Answer requests until the connection ends, or another task takes over.
 
         Args:
             last: the previous request, in a task that takes over: its response is sent, but ``_end`` not called yet.
         """
+        leads = last is None
         try:
-            with trio.CancelScope() as scope:  # see `Transport.cancels`
+            try:
                 goes_on: bool | None = last is None or await self._end(last)
                 del last
                 while goes_on:
-                    with trio.CancelScope() as handling:  # once for many requests: a scope takes 9 us
+                    with trio.CancelScope() as scope:  # once for many requests: a scope takes 9 us
                         while goes_on:
                             head = await self._next_head()
-                            if head is None:
-                                return
-                            if head.upgrade and self._asks_for_other_protocol(head):
-                                self._early = self.reader.raw_head + self.reader.pending
-                                return
-                            answering = self._answer(head, (scope, handling))
+                            if head is None or (head.upgrade and self._asks_for_other_protocol(head)):
+                                if head is not None:
+                                    self._early = self.reader.raw_head + self.reader.pending
+                                goes_on = None
+                                break
+                            answering, cycle = self._begin(head, scope)
                             del head  # a response may take hours
-                            goes_on = await answering
-                    if handling.cancelled_caught:
+                            try:
+                                await answering
+                            except BaseException as error:
+                                await self._contain(error, cycle)
+                            del answering
+                            goes_on = await self._conclude(cycle)
+                            del cycle
+                    if scope.cancelled_caught:
                         goes_on = await self._resume()
                 if goes_on is not None:
                     await self.close()
-            if scope.cancelled_caught and self._cycle is not None and self._cycle.rest is not None:
-                await self._resume()  # both scopes were cancelled: there is no one to answer, but much to close
-        except BadRequest as error:
-            await self._refuse(error)
-        except ClientLeftError:
-            pass
+            except BadRequest as error:
+                await self._refuse(error)
+            except ClientLeftError:
+                pass
+            while leads and self._takeovers:
+                await self._takeovers_ended.wait()
+            return self._early
+        finally:
+            if leads:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self.pulse.discard(self)
+        self._cycle = self._writes = None  # these refer to this object: no reference cycle may be left
+        if self._early is None:
+            self.wire.close()
 
     def _asks_for_other_protocol(self, head: Head) -> bool:
         if head.upgrade == b"websocket":
@@ -162,49 +170,59 @@ class HTTP1Connection(Line):
 
     # Answering
 
-    async def _answer(self, head: Head, scopes: Scopes) -> bool | None:
-        """Call the app. Returns whether the connection stays open; ``None`` if another task has taken over."""
+    def _begin(self, head: Head, scope: trio.CancelScope) -> tuple[Awaitable[None], Cycle]:
+        """Begin a request. Returns what answers it, without a reference to its head, and its cycle."""
         self._requests += 1
         self.min_rate = self.pulse.min_rate
         config = self.config
         close = self.stopping or self._requests > config.keep_alive_max_requests
-        self._cycle = cycle = Cycle(self, head, scopes, close=close)
-        scope = self._scope(head, cycle)
+        self._cycle = cycle = Cycle(self, head, scope, close=close)
+        called = scope_of(self, head, cycle, self._client, self._server, self._state)
         if self._access is not None:
-            self._access.begin(scope)
-        if config.server_names and not self._is_named(head):
+            self._access.begin(called)
+        if config.server_names or self._gate.limit is not None or self.context.max_requests is not None:
+            return self._call_within_limits(called, cycle, close=close), cycle
+        return self._gate.app(called, cycle.receive, cycle.send), cycle
+
+    async def _call_within_limits(self, scope: MutableScope, cycle: Cycle, *, close: bool) -> None:
+        """Call the app, unless the server's options refuse the request."""
+        gate = self._gate
+        if self.config.server_names and not is_named(scope["headers"], self.config.server_names):
             cycle.fault = UNNAMED
-        elif self._gate.limit is not None and not self._gate.enter():
+        elif gate.limit is not None and not gate.enter():
             with suppress(ClientLeftError):
                 await self.reply(cycle.response, *BUSY, close=close or cycle.must_close())
                 cycle.ended_at = trio.current_time()
         else:
             if self.context.max_requests is not None:
                 await self.context.mark_request()
-            answering = self._gate.app(scope, cycle.receive, cycle.send)
-            del head, scope  # a response may take hours
+            answering = gate.app(scope, cycle.receive, cycle.send)
+            del scope  # a response may take hours
             try:
                 await answering
-            except BaseException as error:
-                await self._contain(error, cycle)
             finally:
-                if self._gate.limit is not None:
-                    self._gate.leave()
-        return await self._conclude(cycle)
+                if gate.limit is not None:
+                    gate.leave()
 
     async def _resume(self) -> bool | None:
-        """Await what an app that was cancelled has given to ``Transport.resume_with``."""
+        """After a cancellation: await what the app has given to ``Transport.resume_with``, or else end the connection.
+
+        Returns whether it stays open; ``None`` if it needs no end.
+        """
         cycle = self._cycle
-        assert cycle is not None and cycle.rest is not None  # noqa: S101, PT018 - see `Cycle.resume_with`
+        if cycle is None or cycle.rest is None:
+            return None
         resuming, cycle.rest = cycle.rest(), None
-        try:
-            await resuming
-        except BaseException as error:
-            await self._contain(error, cycle)
-        return await self._conclude(cycle)
+        with trio.CancelScope() as cycle.cancels:
+            try:
+                await resuming
+            except BaseException as error:
+                await self._contain(error, cycle)
+            return await self._conclude(cycle)
+        return None
 
     async def _conclude(self, cycle: Cycle) -> bool | None:
-        """After the app's call. Returns as ``_answer``."""
+        """After the app's call. Returns whether the connection stays open; ``None`` if another task has taken over."""
         goes_on: bool | None = None
         if self._cycle is cycle:
             self._cycle, self.due = None, math.inf
@@ -212,32 +230,6 @@ class HTTP1Connection(Line):
         # Takes effect at the task's next step, and each request begins in a new one.
         trio.lowlevel.current_task().context = self.pulse.context.copy()
         return goes_on
-
-    def _scope(self, head: Head, cycle: Cycle) -> MutableScope:
-        extensions: dict[str, object] = {"trioweb": cycle, **self.pulse.extensions}
-        if head.version == "1.1":
-            extensions["http.response.early_hint"] = _EMPTY
-            if head.takes_trailers:
-                extensions["http.response.trailers"] = _EMPTY
-        return {
-            "type": "http",
-            "asgi": ASGI_VERSION,
-            "http_version": head.version,
-            "method": head.method,
-            "scheme": "https" if self.wire.secure else "http",
-            "path": decode_path(head.path),
-            "raw_path": head.path,
-            "query_string": head.query,
-            "root_path": self.config.root_path,
-            "headers": head.headers,
-            "client": self._client,
-            "server": self._server,
-            "state": self._state.copy(),
-            "extensions": extensions,
-        }
-
-    def _is_named(self, head: Head) -> bool:
-        return dict(reversed(head.headers)).get(b"host", b"").decode("latin-1") in self.config.server_names
 
     async def _contain(self, error: BaseException, cycle: Cycle) -> None:
         cancelled = fault = None

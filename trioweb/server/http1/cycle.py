@@ -30,7 +30,6 @@ from trioweb.server.refusals import LATE_BODY
 WRITING: Final = "a response that waits for its client"
 """The name of the task that writes it."""
 
-Scopes = tuple[trio.CancelScope, trio.CancelScope]
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -40,18 +39,18 @@ class Cycle(Transport):
     Args:
         line: the connection.
         head: the head of the request.
-        scopes: ``Transport.cancels``, and one inside it around the app's call, for ``resume_with``.
+        scope: see ``Transport.cancels``; the first one is around the app's call, for ``resume_with``.
         close: close the connection afterwards.
     """
 
     __slots__ = (
-        "_expects", "_handling", "_line", "_pace", "_received", "broken_off", "cancels", "ended_at", "fault",
+        "_expects", "_line", "_pace", "_received", "_scope", "broken_off", "cancels", "ended_at", "fault",
         "release_asked", "response", "rest",
     )  # fmt: skip
 
-    def __init__(self, line: Line, head: Head, scopes: Scopes, *, close: bool) -> None:
+    def __init__(self, line: Line, head: Head, scope: trio.CancelScope, *, close: bool) -> None:
         self._line = line
-        self.cancels, self._handling = scopes
+        self.cancels = self._scope = scope
         self.rest: Callable[[], Awaitable[None]] | None = None  # see `resume_with`
         self._expects = head.expects_continue
         self._received = False  # the app has received the whole request
@@ -276,7 +275,7 @@ class Cycle(Transport):
     def resume_with(self, rest: Callable[[], Awaitable[None]]) -> None:
         """See ``Transport``."""
         self.rest = rest
-        self._handling.cancel()
+        self._scope.cancel()
 
     def paces_body(self) -> None:
         """See ``Transport``."""
