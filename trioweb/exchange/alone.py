@@ -2,13 +2,15 @@
 
 Rules that this module alone enforces:
 
-* The task refers to the request only if there is something to close.
+* The task refers to the request only if there is something to close, or code of the user's may use it: in a generator,
+  not in a feed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 from trioweb.exchange.call import Call
@@ -17,12 +19,15 @@ from trioweb.exchange.finishing import Finishing
 from trioweb.exchange.streaming import Reply, produce, send_stream
 from trioweb.exchange.whole import is_bodiless
 from trioweb.ground.errors import forget
+from trioweb.ground.http.asgi import Scope
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import Transport
 from trioweb.messages.response import Response, stream_of
 from trioweb.streams.direct import DirectSender
+from trioweb.streams.feed import Feed
 from trioweb.streams.sender import Sender
 from trioweb.streams.sources import READY, is_async
+from trioweb.streams.stream import Stream
 
 
 def is_simple(call: Call, response: Response, own: Transport) -> bool:
@@ -47,12 +52,25 @@ def send_alone(call: Call, response: Response, own: Transport) -> Callable[[], A
     outbox = Outbox(call.send, call.scope["http_version"])
     outbox.transport = own
     reply = Reply(call, response)
-    if call.request is None and call.room is None and call.kept is None:
-        request = {"method": call.scope["method"], "raw_path": call.scope["raw_path"]}
-        return partial(send_stream, DirectSender(producer, outbox, reply), call.policy, request, ending=_ending)
+    if call.room is None and call.kept is None and (call.request is None or _is_over(call, stream)):
+        call.open = False  # nothing would close a nursery
+        line = _line_of(call.scope["method"], call.scope["raw_path"])
+        return partial(send_stream, DirectSender(producer, outbox, reply), call.policy, line, ending=_ending)
     sender = DirectSender(producer, outbox, reply, call.dismiss)
     call.interruptible = sender.interrupt
     return partial(send_stream, sender, call.policy, call.scope, call, ending=_ending)
+
+
+def _is_over(call: Call, stream: Stream) -> bool:
+    """Whether a request is of no more use when the head of its response is sent."""
+    request = call.request
+    return isinstance(stream.source, Feed) and call.due == math.inf and (request is None or request._reader is None)
+
+
+@lru_cache(256)
+def _line_of(method: str, raw_path: bytes) -> Scope:
+    """What the log needs of a request: one object for many streams."""
+    return {"method": method, "raw_path": raw_path}
 
 
 def _ending(sender: Sender, call: Call | None, failure: Exception | None) -> Awaitable[None] | None:

@@ -79,7 +79,7 @@ class Delivery:
         """Close a stream that ``begin`` has begun. Returns when its generator has ended."""
         producer, self._begun = self._begun, None
         if producer is not None:
-            producer.stream.maps = []  # they have not run yet, and never will
+            producer.stream.maps = ()  # they have not run yet, and never will
             producer.abandon()
             with trio.CancelScope(shield=True):
                 await producer.channel.finished()  # before the resources close that it may use

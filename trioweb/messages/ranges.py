@@ -139,7 +139,7 @@ class RangeResponse(Response):
         response = copy.copy(self)
         response.headers = Headers(self.headers)
         response._stream = msgspec.structs.replace(
-            stream, source=response._content, maps=list(stream.maps), pulled=self._source is None
+            stream, source=response._content, maps=stream.maps, pulled=self._source is None
         )
         try:
             await response._open(method, headers or Headers())

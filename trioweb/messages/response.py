@@ -181,7 +181,7 @@ class Response:
             if body and "content-type" not in self.headers:
                 self.headers["content-type"] = BYTES_TYPE
         self.headers.pop("content-length", None)
-        self._stream.maps.append(function)
+        self._stream.maps += (function,)
 
     def set_cookie(
         self,

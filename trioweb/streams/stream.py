@@ -54,7 +54,7 @@ class Stream(msgspec.Struct, eq=False):
     source: object
     encode: Encode | None = None
     tail: Callable[[], bytes] = bytes
-    maps: list[ChunkMap] = msgspec.field(default_factory=list)
+    maps: tuple[ChunkMap, ...] = ()
     buffer_size: int = 65536
     idle_timeout: float | None = None
     write_timeout: float | None = None
