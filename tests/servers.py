@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -290,10 +291,20 @@ class DecodingSocket(socket.socket):
         return out
 
 
+class Reachable(Protocol):
+    """What an ``H2Client`` needs of a server."""
+
+    decodes: bool
+
+    def connect(self, receive_buffer: int | None = None) -> socket.socket:
+        """A connection."""
+        ...
+
+
 class H2Client:
     """An HTTP/2 client whose windows open only when a test says so."""
 
-    def __init__(self, server: Server, receive_buffer: int | None = None) -> None:
+    def __init__(self, server: Reachable, receive_buffer: int | None = None) -> None:
         self._socket = server.connect(receive_buffer)
         self._decodes = server.decodes
         self.coded: dict[int, Callable[[bytes], bytes]] = {}

@@ -323,7 +323,7 @@ async def on_trioweb(app: App, **options: Any) -> AsyncIterator[Site]:
     site = Served(app)
     config = configured(ServerConfig(), options)
     sockets = listening.listen(config)
-    site.port = sockets.insecure_sockets[0].getsockname()[1]
+    site.port = (sockets.secure_sockets or sockets.insecure_sockets)[0].getsockname()[1]
     worker = Worker(site, config, sockets)
 
     async def stop() -> None:
