@@ -34,6 +34,7 @@ class Sizes:
         small: bytes of a stream in 8 KiB chunks.
         crowds: idle event streams, from few to many.
         events: events to all of them.
+        paced: events to a few streams, one each millisecond.
         moments: requests whose first byte is waited for, and that then leave.
         long: bytes of a stream whose memory is watched.
         unread: bytes of one that a client leaves unread for a while.
@@ -50,6 +51,7 @@ class Sizes:
     small: int
     crowds: tuple[int, ...]
     events: int
+    paced: int
     moments: int
     long: int
     unread: int
@@ -60,14 +62,14 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=5, load=1, chunks=1_000_000, large=GIB, small=128 * MIB, crowds=(1_000, 10_000), events=5, moments=50,
-    long=10_000 * MIB, unread=1_000 * MIB, pause=2.0, upload=512 * MIB, budget=1.2,
+    rounds=5, load=1, chunks=1_000_000, large=GIB, small=128 * MIB, crowds=(1_000, 10_000), events=5,
+    paced=20_000, moments=50, long=10_000 * MIB, unread=1_000 * MIB, pause=2.0, upload=512 * MIB, budget=1.2,
     growth={"chunks": (10_000, 100_000, 1_000_000), "streams": (100, 1_000, 10_000), "routes": (10, 100, 1_000),
             "middlewares": (1, 10, 100)},
 )  # fmt: skip
 QUICK = Sizes(
-    rounds=1, load=0.2, chunks=10_000, large=8 * MIB, small=MIB, crowds=(30, 60), events=1, moments=2,
-    long=64 * MIB, unread=32 * MIB, pause=0.2, upload=4 * MIB, budget=0.2,
+    rounds=1, load=0.2, chunks=10_000, large=8 * MIB, small=MIB, crowds=(30, 60), events=1,
+    paced=200, moments=2, long=64 * MIB, unread=32 * MIB, pause=0.2, upload=4 * MIB, budget=0.2,
     growth={"chunks": (100, 1_000, 10_000), "streams": (5, 10, 50), "routes": (1, 10), "middlewares": (1, 10)},
 )  # fmt: skip
 

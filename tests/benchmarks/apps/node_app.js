@@ -83,6 +83,25 @@ function publish(response, number) {
   whole(response, "published");
 }
 
+async function hub(response, what, first, count) {
+  if (what === "events") {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write(":\n\n");
+    listeners.add(response);
+    response.on("close", () => listeners.delete(response));
+  } else if (what === "publish") {
+    publish(response, first);
+  } else {
+    const begin = now();
+    for (let n = 0; n < Number(count); n++) {
+      const wait = begin + n / 1000 - now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait * 1000));
+      for (const listener of listeners) listener.write(`data: event ${Number(first) + n}\n\n`);
+    }
+    whole(response, "published");
+  }
+}
+
 function file(response, size) {
   response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
   fs.createReadStream(`${process.env.BENCHMARK_FILES}/${size}`).pipe(response);
@@ -102,6 +121,7 @@ const routed = {
   },
   file: (request, response, size) => file(response, Number(size)),
   events: (request, response) => events(response),
+  hub: (request, response, what, first, count) => hub(response, what, first, count),
   publish: (request, response, number) => publish(response, number),
   leave: (request, response, key, pause) => leave(response, key, Number(pause)),
   left: (request, response, key) => whole(response, String(ends.get(key) ?? "")),

@@ -128,6 +128,46 @@ async def stay(key: str, pause: int, sleep: Callable[[float], Awaitable[Any]]) -
         ends[key] = time.monotonic()
 
 
+class Fan:
+    """An ASGI app: an event stream for each client, and who publishes sends to all of them, without a switch of tasks.
+
+    One client that does not read holds all others up.
+    """
+
+    def __init__(self) -> None:
+        self._sends: dict[Callable[[Message], Awaitable[None]], None] = {}
+
+    async def __call__(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        """Have a client until it leaves."""
+        del scope
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        self._sends[send] = None
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            del self._sends[send]
+
+    async def publish(self, number: int) -> str:
+        """Send an event to all."""
+        data = f"data: event {number}\n\n".encode()
+        for send in list(self._sends):
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        return "published"
+
+    async def publish_many(self, first: int, count: int, sleep: Callable[[float], Awaitable[Any]]) -> str:
+        """Send one each millisecond."""
+        begin = time.monotonic()
+        for index in range(count):
+            await sleep(max(0, begin + index / 1000 - time.monotonic()))
+            await self.publish(first + index)
+        return "published"
+
+
 class Board:
     """What was said last, to whoever waits for it.
 

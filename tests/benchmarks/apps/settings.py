@@ -8,6 +8,8 @@ PORT = int(os.environ.get("BENCHMARK_PORT", "8000"))
 """Where to serve, for those that are not told on a command line."""
 ROUTES = int(os.environ.get("BENCHMARK_ROUTES", "0"))
 """Routes besides those that all have."""
+HUB = "BENCHMARK_HUB" in os.environ
+"""Have a hub."""
 MIDDLEWARES = int(os.environ.get("BENCHMARK_MIDDLEWARES", "0"))
 """Middlewares in front of all, which look at each response."""
 FILES = os.environ.get("BENCHMARK_FILES", "")

@@ -19,6 +19,7 @@ routing: Any = importlib.import_module("starlette.routing")
 Text = responses.PlainTextResponse
 Stream = responses.StreamingResponse
 board = producers.Board(anyio.Event)
+fan = producers.Fan()
 
 
 async def greet(request: Any) -> Any:
@@ -104,6 +105,16 @@ async def publish(request: Any) -> Any:
     return Text(board.publish(request.path_params["number"]))
 
 
+async def announce(request: Any) -> Any:
+    """Send an event to all subscribers."""
+    return Text(await fan.publish(request.path_params["number"]))
+
+
+async def announce_many(request: Any) -> Any:
+    """Send one each millisecond."""
+    return Text(await fan.publish_many(request.path_params["first"], request.path_params["count"], anyio.sleep))
+
+
 async def leave(request: Any) -> Any:
     """A stream that a client leaves."""
     chunks = producers.stay(request.path_params["key"], request.path_params["pause"], anyio.sleep)
@@ -157,6 +168,9 @@ app = starlette.Starlette(
         routing.Route("/events", events),
         routing.Route("/request/events", events_of_request),
         routing.Route("/publish/{number:int}", publish),
+        routing.Route("/hub/events", fan),
+        routing.Route("/hub/publish/{number:int}", announce),
+        routing.Route("/hub/run/{first:int}/{count:int}", announce_many),
         routing.Route("/leave/{key}/{pause:int}", leave),
         routing.Route("/left/{key}", left),
         routing.Route("/count", count, methods=["POST"]),

@@ -11,7 +11,7 @@ import trio
 
 from tests.benchmarks.apps import producers
 from tests.benchmarks.apps.producers import Order, ends
-from tests.benchmarks.apps.settings import COMPRESSION, FILES, MIDDLEWARES, PROFILE, PYDANTIC, ROUTES
+from tests.benchmarks.apps.settings import COMPRESSION, FILES, HUB, MIDDLEWARES, PROFILE, PYDANTIC, ROUTES
 from tests.benchmarks.payload import GREETING, block, records, text_rows
 from trioweb import (
     App,
@@ -155,6 +155,32 @@ async def file(size: int) -> Response:
 
 
 # Events
+
+
+if HUB:
+    from trioweb.hub import MemoryHub
+
+    hub = MemoryHub()
+    app.lifespan(hub)
+
+    @app.get("/hub/events")
+    async def subscribe(request: Request) -> Response:
+        """The events of a hub."""
+        return hub.stream("news", after=request.last_event_id)
+
+    @app.get("/hub/publish/{number:int}")
+    async def announce(number: int) -> str:
+        """Publish one."""
+        return await hub.publish("news", f"event {number}")
+
+    @app.get("/hub/run/{first:int}/{count:int}")
+    async def announce_many(first: int, count: int) -> str:
+        """Publish one each millisecond."""
+        begin = trio.current_time()
+        for index in range(count):
+            await trio.sleep_until(begin + index / 1000)
+            await hub.publish("news", f"event {first + index}")
+        return "published"
 
 
 board = producers.Board(trio.Event)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.benchmarks.rounds import Piece
-from tests.benchmarks.work import bodies, costs, crowds, memory, moments, requests, starts, streams
+from tests.benchmarks.work import bodies, costs, crowds, hubs, memory, moments, requests, starts, streams
 
 PIECES: tuple[Piece, ...] = (
-    *requests.PIECES, *streams.PIECES, *moments.PIECES, *crowds.PIECES, *memory.PIECES, *bodies.PIECES,
+    *requests.PIECES, *streams.PIECES, *moments.PIECES, *crowds.PIECES, *hubs.PIECES, *memory.PIECES, *bodies.PIECES,
     *starts.PIECES, *costs.PIECES,
 )  # fmt: skip
