@@ -21,6 +21,7 @@ from examples.chat import hub as room
 from examples.tour import activity, chat, clock, download, load, pieces, table
 from examples.tour.files import PAGE
 from examples.tour.meter import Meter
+from examples.tour.visits import board
 from trioweb import App, StaticFiles
 
 app = App()
@@ -33,6 +34,16 @@ app.mount("/", StaticFiles(PAGE, html=True, cache_control="no-cache"))
 
 
 app.lifespan(room)
+app.lifespan(board.hub)
+
+
+@app.lifespan
+async def publish_lines(_: App) -> AsyncIterator[None]:
+    """Have the lines of the board published."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(board.publish)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 @app.lifespan

@@ -14,6 +14,8 @@ from trioweb import EventStreamResponse, HTTPError, Request, Router, ServerSentE
 
 INTERVAL: Final = 0.1
 """Seconds between two reports on the streams that are open."""
+BEGINNING: Final = "0"
+"""After this comes all that is kept, behind a gap."""
 
 router = Router()
 
@@ -29,26 +31,27 @@ class Level(msgspec.Struct):
     sent: int
 
 
-async def follow(seen: int) -> AsyncIterator[ServerSentEvent]:
+async def follow(seen: str) -> AsyncIterator[ServerSentEvent]:
     """Each line after those that were seen, and the levels of all open streams."""
-    while True:
-        news = board.news  # taken before looking, so that nothing is missed in between
-        for number, line in list(board.lines):
-            if number > seen:
-                seen = number
-                yield ServerSentEvent(line, event="line", id=str(number))
-        levels = [Level(v.number, v.name, v.unit, v.made, v.handed, v.sent) for v in board.open.values()]
-        yield ServerSentEvent(levels, event="streams")  # "open" is EventSource's own
-        with trio.move_on_after(INTERVAL if levels else math.inf):
-            await news.wait()
+    async with board.hub.subscribe("lines", after=seen) as lines:
+        patience = INTERVAL  # what is kept comes first, without a wait
+        while True:
+            line = None
+            with trio.move_on_after(patience):
+                line = await anext(lines)
+            if line is not None:
+                yield ServerSentEvent(line.data, event=line.event, id=line.id)
+                patience = min(patience, INTERVAL)
+                continue
+            levels = [Level(v.number, v.name, v.unit, v.made, v.handed, v.sent) for v in board.open.values()]
+            yield ServerSentEvent(levels, event="streams")  # "open" is EventSource's own
+            patience = INTERVAL if levels else math.inf
 
 
 @router.get("/activity")
 async def activity(request: Request) -> EventStreamResponse:
     """What happens on this server, from the line after the one that a returning browser has seen last."""
-    seen = request.last_event_id or ""
-    # A number beyond the newest is one from before a restart.
-    return EventStreamResponse(follow(int(seen) if seen.isdecimal() and int(seen) <= board.newest else 0))
+    return EventStreamResponse(follow(request.last_event_id or BEGINNING))
 
 
 @router.post("/visits/{number:int}/break")

@@ -6,7 +6,7 @@ It is the view of one process: with several workers (``-w``) a page sees the str
 from __future__ import annotations
 
 import itertools
-from collections import deque
+import math
 from types import TracebackType
 from typing import Final, Literal
 from weakref import WeakValueDictionary
@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from trioweb import Request
+from trioweb.hub import MemoryHub
 
 KEPT: Final = 100
 """Lines that are kept for viewers who come later, or who come back."""
@@ -109,34 +110,29 @@ class Visit:
 
 
 class Board:
-    """Which visits there are, and what happened to them."""
+    """Which visits there are, and what happened to them: the lines are the topic ``lines`` of a hub."""
 
     def __init__(self) -> None:
         self.all: WeakValueDictionary[int, Visit] = WeakValueDictionary()
         self.open: dict[int, Visit] = {}
-        self.lines: deque[tuple[int, Line]] = deque(maxlen=KEPT)
-        self.newest = 0
-        self.news = trio.Event()
-        """Happens with the next line; then there is another one."""
+        self.hub = MemoryHub(history=KEPT)
+        self._put, self._take = trio.open_memory_channel[Line](math.inf)  # a visit does not wait
 
     def add(self, visit: Visit, line: Line) -> None:
-        """Note a line. Each viewer looks up what it has not seen: there is no queue that could overflow."""
-        self.newest += 1
-        self.lines.append((self.newest, line))
+        """Note a line."""
         if line.kind == "started" and not visit.over:
             self.open[visit.number] = visit
-        self.wake()
+        self._put.send_nowait(line)
 
     def close(self, visit: Visit) -> None:
         """Its response has ended, which may be after its producer."""
         visit.over = True
         self.open.pop(visit.number, None)
-        self.wake()
 
-    def wake(self) -> None:
-        """Tell all viewers that there is something new."""
-        self.news.set()
-        self.news = trio.Event()
+    async def publish(self) -> None:
+        """Publish the lines, in their order, until cancelled."""
+        async for line in self._take:
+            await self.hub.publish("lines", line, event="line")
 
 
 board: Final = Board()
