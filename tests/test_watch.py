@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from tests.asgi import Exchange, running
+from tests.sites import SITES
 from trioweb import (
     App,
     EventStreamResponse,
@@ -20,7 +21,7 @@ from trioweb import (
     StreamingResponse,
     WebSocket,
 )
-from trioweb.io.transport import Transport
+from trioweb.io.transport import LOOK_SECONDS, Transport
 from trioweb.testing import TestClient, WebSocketClosed
 
 Clock = trio.testing.MockClock
@@ -317,3 +318,38 @@ def make_scope(method: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any
         "type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": "/", "raw_path": b"/",
         "query_string": b"", "root_path": "", "headers": headers, "client": None, "server": None,
     }  # fmt: skip
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """See ``Instrument``."""
+        del task
+        self.count += 1
+
+
+async def test_streams_that_wait_wake_no_tasks() -> None:
+    """On Hypercorn, which does not report all clients that leave, one task asks for all streams."""
+    app = App()
+
+    @app.get("/")
+    async def wait() -> AsyncIterator[str]:
+        yield "begun"
+        await trio.sleep_forever()
+
+    async with SITES["hypercorn"](app) as site:
+        talks = [await site.request("/", "GET", {}, b"") for _ in range(50)]
+        for talk in talks:
+            await talk.until(b"begun")
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(3 * LOOK_SECONDS)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count < len(talks)
+        for talk in talks:
+            await talk.leave()
+        await site.quiet()

@@ -19,6 +19,7 @@ import trio
 from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.http.asgi import Message, Receive
 from trioweb.ground.pace import GRACE, Pace
+from trioweb.io.departures import departures
 from trioweb.io.transport import LOOK_SECONDS, READ_AHEAD
 
 DISCARD_LIMIT: Final = 8 * 2**20
@@ -36,8 +37,8 @@ class Inbox:
 
     __slots__ = (
         "_arrived", "_changed", "_chunks", "_discarded", "_discarding", "_disconnected", "_given_up", "_held",
-        "_pace", "_pulling", "_reads", "_receive", "_wait", "at_hand", "complete", "expected", "gone", "has_left",
-        "min_rate", "patience", "polls", "timeout", "timer", "wanted",
+        "_looking", "_pace", "_pulling", "_reads", "_receive", "_wait", "at_hand", "complete", "expected", "gone",
+        "has_left", "min_rate", "patience", "polls", "timeout", "timer", "wanted",
     )  # fmt: skip
 
     def __init__(self, receive: Receive) -> None:
@@ -52,6 +53,7 @@ class Inbox:
         self._given_up = False  # no such wait any more
         self._disconnected = False  # the server has reported it: its last message
         self._arrived = 0  # bytes
+        self._looking: trio.CancelScope | None = None  # around a pull, while `departures` looks
         self._reads = 0  # since `departed` has looked
         self.has_left: Callable[[], bool] = bool
         """See ``Transport``. Asked while there is no room to read ahead."""
@@ -170,9 +172,7 @@ class Inbox:
                 if not (self.complete and self.polls):
                     await self._pull()
                     continue
-                with trio.move_on_after(LOOK_SECONDS):
-                    await self._pull()
-                self.gone = self.gone or self.has_left()
+                await self._pull_and_look()
                 continue
             # `receive` would give the disconnect after more of the body, for which there is no room: ask the server.
             with trio.move_on_after(LOOK_SECONDS):
@@ -180,6 +180,24 @@ class Inbox:
             if self.has_left():
                 self.gone = True
                 self._wake()
+
+    async def _pull_and_look(self) -> None:
+        """Pull, and have the server asked meanwhile whether the client has left."""
+        asking = departures()
+        with trio.CancelScope() as scope:
+            self._looking = scope
+            asking.add(self)
+            try:
+                await self._pull()
+            finally:
+                asking.discard(self)
+                self._looking = None
+
+    def look(self) -> None:
+        """See ``Departures``."""
+        if self._looking is not None and self.has_left():
+            self.gone = True
+            self._looking.cancel()
 
     def discard(self, *, unbounded: bool = False) -> None:
         """Drop the rest of the body as it comes: the response has started, and no task has read it.
