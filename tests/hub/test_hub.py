@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ import pytest
 import trio
 
 from tests.hub.conftest import MakeHub
-from trioweb.hub import HubEvent, SlowSubscriber, Subscription
+from trioweb.hub import Hub, HubEvent, MemoryHub, RedisHub, SlowSubscriber, Subscription
 
 PATIENCE = 10.0
 """Seconds after which what a test waits for has failed."""
@@ -91,6 +93,23 @@ async def test_many_subscribers(make_hub: MakeHub) -> None:
                 nursery.start_soon(hub.publish, "x", number)
         assert sorted(got[0]) == list(range(20))
         assert got == [got[0]] * 1000
+
+
+async def test_an_event_is_made_once(make_hub: MakeHub) -> None:
+    """All subscribers of a process get one and the same object."""
+    async with make_hub() as hub, hub.subscribe("a") as one, hub.subscribe("a", "b") as two:
+        await hub.publish("a", {"long": list(range(100))})
+        [here], [there] = await take(one, 1), await take(two, 1)
+        assert here is there
+
+
+async def test_other_tasks_run_while_an_event_is_given() -> None:
+    """An event for a crowd is given to some at a time."""
+    async with MemoryHub() as hub, AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(hub.subscribe("a")) for _ in range(3000)]
+        await hub.publish("a", "x")
+        assert 0 < hub.stats().waiting_bytes < len(crowd) * 65
+        await until(lambda: hub.stats().waiting_bytes == len(crowd) * 65)
 
 
 async def test_a_subscriber_that_was_away_gets_what_it_missed(make_hub: MakeHub) -> None:
@@ -291,6 +310,23 @@ async def test_a_member_that_joins_misses_nothing(make_hub: MakeHub) -> None:
 
 
 # Use and misuse
+
+
+def defaults(function: Callable[..., object]) -> dict[str, object]:
+    """The defaults of a function's parameters."""
+    parameters = signature(function).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+
+def test_defaults() -> None:
+    """What is not said is the same for a stream and a subscription, and for both engines."""
+    reading: dict[str, object] = {"after": None, "slow": "drop", "limit": 65536, "member": None}
+    keeping: dict[str, object] = {"history": 1000, "history_seconds": None, "history_bytes": None}
+    assert defaults(Hub.subscribe) == reading
+    assert defaults(Hub.stream) == {**reading, "ping": 15.0}
+    assert defaults(MemoryHub) == keeping
+    of_redis = {"url": "redis://localhost:6379/0", "prefix": "trioweb:", "lease": 10.0}
+    assert defaults(RedisHub) == {**keeping, **of_redis}
 
 
 async def test_statistics(make_hub: MakeHub) -> None:

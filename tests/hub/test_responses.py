@@ -16,6 +16,7 @@ from tests.hub.conftest import MakeHub
 from tests.hub.test_hub import until
 from tests.sites import SITES, Site, Talk, on_trioweb
 from trioweb import App, Compression, EventStreamResponse, Request, Response, WebSocket
+from trioweb.ground.http.events import ServerSentEvent
 from trioweb.hub import Hub, MemoryHub, Subscription
 from trioweb.middleware import CallNext
 from trioweb.testing import TestClient
@@ -87,6 +88,25 @@ async def test_a_stream_has_the_events(site: tuple[Hub, Site]) -> None:
     assert talk.body.decode() == (
         f'event: new\nid: {first}\ndata: {{"n":1}}\n\nid: {second}\ndata: one\ndata: two\n\nid: {last}\ndata: bytes\n\n'
     )
+
+
+async def test_an_event_is_encoded_once(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many streams have it, of however many topics."""
+    made: list[object] = []
+
+    class Counted(ServerSentEvent, frozen=True):
+        def encode(self) -> bytes:
+            made.append(self.id)
+            return super().encode()
+
+    monkeypatch.setattr("trioweb.hub.entries.ServerSentEvent", Counted)
+    hub = make_hub()
+    async with on_trioweb(make_app(hub)) as site:
+        talks = [await opened(site) for _ in range(5)]
+        told = await hub.publish("a", "once")
+        for talk in talks:
+            await talk.until(b"data: once\n\n")
+        assert made == [told]
 
 
 async def test_a_stream_resumes(site: tuple[Hub, Site]) -> None:
