@@ -57,17 +57,17 @@ class Shape(NamedTuple):
 
 
 SHAPES: Final = {
-    "takes nothing": Shape("/", 56, 170),
-    "takes a query parameter": Shape("/query?limit=7", 64, 178),
-    "takes the request": Shape("/request", 100, 177),
-    "awaits once": Shape("/awaits", 139, 230),
-    "takes what a dependency gives": Shape("/dependency", 107, 185),
-    "behind one middleware": Shape("/", 66, 179, 1),
-    "behind three middlewares": Shape("/", 68, 181, 3),
-    "takes the request, behind one middleware": Shape("/request", 140, 221, 1),
-    "typed JSON": Shape("/order", 117, 204),
-    "stream": Shape("/stream", 632, 421),
-    "stream, takes the request": Shape("/request/stream", 687, 450),
+    "takes nothing": Shape("/", 56, 168),
+    "takes a query parameter": Shape("/query?limit=7", 64, 176),
+    "takes the request": Shape("/request", 100, 175),
+    "awaits once": Shape("/awaits", 139, 227),
+    "takes what a dependency gives": Shape("/dependency", 107, 182),
+    "behind one middleware": Shape("/", 65, 177, 1),
+    "behind three middlewares": Shape("/", 67, 179, 3),
+    "takes the request, behind one middleware": Shape("/request", 140, 219, 1),
+    "typed JSON": Shape("/order", 112, 198),
+    "stream": Shape("/stream", 632, 418),
+    "stream, takes the request": Shape("/request/stream", 687, 448),
 }
 
 
