@@ -60,8 +60,8 @@ CONTENDERS = (OURS, STARLETTE, OUR_SERVER, UVICORN, GRANIAN, NODE)
 PIECES = (
     Piece(
         "hub", (
-            Measure("hub_idle", "idle subscriber of a hub, of 10,000", "KiB"),
-            Measure("hub_event", "an event of a hub to 10,000 subscribers, until the last has it", "ms"),
+            Measure("hub_idle", "idle subscriber of a hub, of 10,000", "KiB", shown=False),
+            Measure("hub_event", "an event of a hub to 10,000 subscribers", "ms", shown=False),
             Measure("hub_cpu", "CPU time of that, a subscriber", "us", shown=False),
         ),
         _fan_out, rounds=0.2, alone=True, warm_up=False, only=CONTENDERS,
