@@ -308,10 +308,10 @@ def test_map_stream() -> None:
     assert response.body is None
     assert response.headers.multi_items() == [("content-type", TEXT)]
     stream = streamed(response)
-    assert (stream.source, stream.maps) == ([b"\xc3\xa9"], [first, second])
+    assert (stream.source, stream.maps) == ([b"\xc3\xa9"], (first, second))
     other = StreamingResponse(chunks, headers={"content-length": "5"})
     other.map_stream(first)
-    assert (streamed(other).source, streamed(other).maps) == (chunks, [first])
+    assert (streamed(other).source, streamed(other).maps) == (chunks, (first,))
     assert "content-length" not in other.headers
 
 

@@ -226,7 +226,7 @@ def test_garbage_ends_in_a_refusal_or_a_close(packets: list[bytes]) -> None:
                 found = await client.rest()
             except trio.BrokenResourceError:
                 found = b""
-            if not b"".join(packets).startswith(b"PRI "):
+            if not b"".join(packets).lstrip(b"\r\n").startswith(b"PRI "):  # HTTP/2; empty lines before it do not count
                 assert found == b"" or found.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4", b"HTTP/1.1 5", b"HTTP/1.1 1"))
             other = await site.connect()
             assert (await other.ask(POST + b"Content-Length: 1\r\n\r\na")).endswith(b"a")
