@@ -25,10 +25,13 @@ SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 PINNED = Path(__file__).parent / "tests" / "constraints.txt"
 """Versions of all that the sessions install."""
 
+BUILDERS = ("hatchling", "setuptools>=77")
+"""What builds the project, and packages of the tests that have no wheel."""
+
 CHECKERS = ("mypy>=2.4", "pyright>=1.1.414")
 """What checks types."""
 
-TOOLS = ("build", "hatchling", "nox", "pre-commit", "ruff>=0.17", "twine", *CHECKERS)
+TOOLS = ("build", *BUILDERS, "nox", "pre-commit", "ruff>=0.17", "twine", *CHECKERS)
 """What sessions need that is no extra of the project."""
 
 PRODUCT = ("reload", "h3", "postgres", "compression", "sessions", "templates", "metrics", "testing")
@@ -71,8 +74,8 @@ BOTH_ENDS = list(dict.fromkeys([*PYTHONS[:1], *PYTHONS[-1:]]))
 
 
 def install(session: nox.Session, *packages: str) -> None:
-    """Install packages in their pinned versions; the project itself is built by a pinned builder as well."""
-    session.install("-c", str(PINNED), "hatchling")
+    """Install packages in their pinned versions; the project, and what has no wheel, is built by pinned builders."""
+    session.install("-c", str(PINNED), *BUILDERS)
     session.install("-c", str(PINNED), "--no-build-isolation", *packages)
 
 
