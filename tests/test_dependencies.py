@@ -306,6 +306,11 @@ class Resource:
                 self.notes.append("closed")
                 nursery.cancel_scope.cancel()
 
+    async def begin(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """The same, once it is told to have begun."""
+        task_status.started()
+        await self.use()
+
     async def use(self, *, fails: bool = False) -> None:
         """Work with it for a while."""
         try:
@@ -345,6 +350,12 @@ def make_busy_app() -> App:
         yield "do"
         await trio.sleep(0)
         yield "ne"
+
+    @app.get("/endless")
+    async def endless(it: Opened, request: Request) -> AsyncIterator[str]:
+        await request.nursery.start(it.begin)
+        yield "do"
+        await trio.sleep_forever()
 
     @app.get("/fails")
     async def fail(it: Opened, request: Request) -> str:
@@ -409,7 +420,7 @@ async def test_work_that_is_cancelled() -> None:
     app = make_busy_app()
     RESOURCE.notes.clear()
     async with TestClient(app) as client:
-        async with client.stream("GET", "/stream") as response:
+        async with client.stream("GET", "/endless") as response:
             await anext(response.aiter_raw())
         assert RESOURCE.notes[0] == "used, open: True"
         assert RESOURCE.notes[-1] == "closed"

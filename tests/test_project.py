@@ -107,7 +107,8 @@ def test_it_can_be_installed(project: Path) -> None:
     readme = (project / "README.md").read_text()
     assert "pip install -e '.[dev]'" in readme
     assert "trioweb run --reload app:app" in readme
-    assert "PROJECT" not in "".join(path.read_text() for path in project.rglob("*") if path.is_file())
+    texts = [path.read_text() for path in project.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert "PROJECT" not in "".join(texts)
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

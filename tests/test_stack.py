@@ -74,7 +74,9 @@ class Marking:
 
 
 async def test_order_is_as_added_and_the_lifespan_is_behind_it(app: App) -> None:
-    """What is added first is outermost, function middleware is inside; lifespan and WebSockets pass through too."""
+    """What is added first is outermost, function middleware is inside; lifespan and WebSockets pass through, and
+    handshakes through both.
+    """
     log: list[str] = []
 
     @app.middleware
@@ -95,7 +97,7 @@ async def test_order_is_as_added_and_the_lifespan_is_behind_it(app: App) -> None
         assert log[2:] == ["outer http", "inner http", "function"]
         async with client.websocket("/echo") as ws:
             assert await ws.receive() == "hello"
-        assert log[5:] == ["outer websocket", "inner websocket"]
+        assert log[5:] == ["outer websocket", "inner websocket", "function"]
         with pytest.raises(RuntimeError, match="came after the first request"):
             app.add_middleware(Marking, "late", log)
 
