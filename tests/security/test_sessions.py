@@ -30,7 +30,7 @@ KEY = "a secret of sixteen letters"
 def build(sessions: Any) -> App:
     """An app that counts, by browser."""
     app = App()
-    if isinstance(sessions, RedisSessions):
+    if not isinstance(sessions, Sessions):
         app.lifespan(sessions)
     app.middleware(sessions)
 

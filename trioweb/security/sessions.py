@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from datetime import timedelta
 from time import time as clock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -153,6 +153,13 @@ class MemorySessions(StoredSessions):
         self._limit = limit
         self._kept: OrderedDict[str, Stored] = OrderedDict()  # what was used last is last
         self._size = 0
+
+    async def __aenter__(self) -> Self:
+        """Open nothing: it may be a lifespan as ``RedisSessions`` has to be, and a setting chooses between them."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close nothing."""
 
     async def _read(self, key: str) -> Stored | None:
         stored = self._kept.get(key)
