@@ -71,6 +71,9 @@ def around(request: pytest.FixtureRequest, start_server: StartServer, monkeypatc
     name: str = request.param
     if name == "proxy":
         monkeypatch.setenv("UPSTREAM", start_server("examples.hello:app").url)
+    if name == "gateway":
+        monkeypatch.setenv("GATEWAY_KEYS", "ada=secret")
+        monkeypatch.setenv("GATEWAY_UPSTREAM", start_server("examples.completions:app").url)
     if name == "postgres_export":
         cluster: Cluster = request.getfixturevalue("postgres")
         for variable, value in cluster.environment.items():
@@ -84,8 +87,10 @@ def around(request: pytest.FixtureRequest, start_server: StartServer, monkeypatc
 def test_each_does_what_it_says(around: str, start_server: StartServer, tmp_path: Path) -> None:
     """The commands that an example gives start it, and get something out of it."""
     start, *rest = commands(around)
-    assert start.endswith(f"hypercorn -k trio examples.{around}:app")
-    server = start_server(f"examples.{around}:app", directory=tmp_path)
+    *_, runner, option, worker, target = shlex.split(start)
+    assert [runner, option, worker] == ["hypercorn", "-k", "trio"]
+    assert target in {f"examples.{around}:app", f"examples.{around}:from_environment()"}
+    server = start_server(target, directory=tmp_path)
     assert rest
     for command in rest:
         own = command.replace("localhost:8000", f"127.0.0.1:{server.port}")

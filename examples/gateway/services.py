@@ -1,0 +1,87 @@
+"""What the parts of the gateway stand on, and who asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+
+from examples.gateway.settings import Settings
+from trioweb import App, HTTPError, Provide, Request, WebSocket
+from trioweb.contrib.sqlite import SQLitePool
+from trioweb.hub import Hub
+from trioweb.middleware import Session
+from trioweb.security import BearerToken, session
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS usage (id INTEGER PRIMARY KEY, user TEXT, model TEXT, tokens INTEGER, outcome TEXT)",
+    "CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, user TEXT, name TEXT, size INTEGER)",
+)
+
+
+class Services:
+    """One for the app; its connections are open while the app runs."""
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self.hub = hub
+        self.directory = Path(settings.directory)
+        self.pool = SQLitePool(self.directory / "gateway.sqlite3")
+        own = {"authorization": f"Bearer {settings.upstream_key}"} if settings.upstream_key else {}
+        timeout = httpx.Timeout(60, connect=5)  # a token may take a minute
+        limits = httpx.Limits(max_connections=None)
+        self.upstream = httpx.AsyncClient(base_url=settings.upstream, headers=own, timeout=timeout, limits=limits)
+        self._users = {digest(key): name for key, name in settings.users().items()}
+
+    def user_of(self, key: str) -> str | None:
+        """Whose key it is. A digest is looked up, so how long it takes says nothing about keys."""
+        return self._users.get(digest(key))
+
+    async def read(self, query: str, *values: object) -> Any:
+        """The first row of a query, or ``None``."""
+        return await self.pool.read(lambda database: database.execute(query, values).fetchone())
+
+    async def write(self, statement: str, *values: object) -> None:
+        """Run a statement."""
+        await self.pool.write(lambda database: database.execute(statement, values).rowcount)
+
+
+def digest(key: str) -> bytes:
+    """What a key is found by."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def start(app: App) -> AsyncIterator[None]:
+    """Open what the services need, and make the tables."""
+    services: Services = app.state.services
+    async with services.pool, services.upstream:
+        for table in TABLES:
+            await services.write(table)
+        yield
+
+
+async def find_services(connection: Request | WebSocket) -> Services:
+    """The services of the app."""
+    services: Services = connection.app.state.services
+    return services
+
+
+bearer = BearerToken(optional=True)
+Here = Annotated[Services, Provide(find_services)]
+
+
+async def find_user(
+    here: Here, key: Annotated[str | None, Provide(bearer)], session: Annotated[Session, Provide(session)]
+) -> str:
+    """Who asks, by a key or a session: for requests and WebSockets."""
+    name = session.get("user") if key is None else here.user_of(key)
+    if name is None and key is None:  # who has sent nothing is not told of an error (RFC 6750, section 3.1)
+        raise HTTPError(401, "This needs a key, or a session.", {"www-authenticate": "Bearer"})
+    if name is None:
+        raise bearer.refused()
+    return str(name)
+
+
+User = Annotated[str, Provide(find_user)]
