@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import httpx
 
 from examples.gateway.settings import Settings
-from trioweb import App, HTTPError, Provide, Request, WebSocket
+from trioweb import App, Provide, Request, WebSocket
 from trioweb.contrib.sqlite import SQLitePool
 from trioweb.hub import Hub
 from trioweb.middleware import Session
@@ -77,10 +77,8 @@ async def find_user(
 ) -> str:
     """Who asks, by a key or a session: for requests and WebSockets."""
     name = session.get("user") if key is None else here.user_of(key)
-    if name is None and key is None:  # who has sent nothing is not told of an error (RFC 6750, section 3.1)
-        raise HTTPError(401, "This needs a key, or a session.", {"www-authenticate": "Bearer"})
     if name is None:
-        raise bearer.refused()
+        raise bearer.missing() if key is None else bearer.refused()
     return str(name)
 
 

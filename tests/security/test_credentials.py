@@ -144,6 +144,27 @@ async def test_without_a_check() -> None:
 
 
 @pytest.mark.parametrize(
+    ("credential", "missing", "refused"),
+    [
+        (BearerToken(optional=True), MISSING, INVALID),
+        (BasicAuth(optional=True), 'Basic realm="here", charset="UTF-8"', 'Basic realm="here", charset="UTF-8"'),
+        (APIKey(header="x-key", optional=True), "APIKey", "APIKey"),
+    ],
+)
+async def test_errors_of_ones_own(credential: Any, missing: str, refused: str) -> None:
+    """A dependency around an optional one raises the same 401s: for nothing that was sent, and for what is invalid."""
+
+    async def user(given: Annotated[Any, Provide(credential)]) -> Any:
+        raise credential.missing() if given is None else credential.refused()
+
+    valid = {"headers": {"authorization": "Bearer x", "x-key": "x"}}
+    if isinstance(credential, BasicAuth):
+        valid = basic("a:b")
+    assert await ask(make(user), **valid) == (401, refused)
+    assert await ask(make(user)) == (401, missing)
+
+
+@pytest.mark.parametrize(
     ("credential", "right", "wrong"),
     [
         (BearerToken("secret", optional=True), bearer("secret"), bearer("other")),

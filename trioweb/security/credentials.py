@@ -74,7 +74,7 @@ class _Credential(ABC):
         if parts is None:
             if self._optional:
                 return None
-            raise self._missing()
+            raise self.missing()
         if self._check is None:
             return BasicCredentials(*parts) if len(parts) == 2 else parts[0]
         found = await checked(self._check, *parts)
@@ -90,7 +90,8 @@ class _Credential(ABC):
         """
         return HTTPError(401, detail, {"www-authenticate": self._challenge})
 
-    def _missing(self) -> HTTPError:
+    def missing(self) -> HTTPError:
+        """The error for a connection without credentials: a 401, as ``refused``, for one that is ``optional`` here."""
         return self.refused("This needs credentials.")
 
     @abstractmethod
@@ -158,8 +159,8 @@ class BearerToken(_Credential):
         invalid = self._plain + ("" if realm is None else ",") + ' error="invalid_token"'
         super().__init__(check, optional=optional, name=name, scheme=scheme, challenge=invalid)
 
-    def _missing(self) -> HTTPError:
-        # A client that has sent nothing is not told of an error (RFC 6750, section 3.1).
+    def missing(self) -> HTTPError:
+        """The error for a request without a token: a challenge without an error (RFC 6750, section 3.1)."""
         return HTTPError(401, "This needs a token.", {"www-authenticate": self._plain})
 
     def _find(self, connection: Connection) -> tuple[str, ...] | None:
