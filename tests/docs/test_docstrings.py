@@ -76,7 +76,7 @@ async def execute(place: str, **names: Any) -> Any:
     """Run a block as the body of a function: what it returns, or else the names that it has made."""
     source = "async def example():\n" + textwrap.indent(BLOCKS[place], "    ") + "\n    return locals()"
     scope = {**NAMES, **names}
-    exec(compile(source, place, "exec", dont_inherit=True), scope)
+    exec(compile(source, f"<{place}>", "exec", dont_inherit=True), scope)
     return await scope["example"]()
 
 
