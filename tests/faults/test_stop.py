@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -18,8 +17,8 @@ from tests.servers import H2Client, Server, read_all, read_until
 
 GRACE = 1
 """Seconds that the servers here leave to what is in flight."""
-GONE = GRACE + 5
-"""Seconds after which a server is gone, whatever clients do: its time, one to end, and four of a busy machine's."""
+GONE = GRACE + 29
+"""Seconds after which a server has not stopped: its time, one to end, and what a busy machine may take besides."""
 
 GROUPS = {
     "clients that do not read": ["never_reads_small", "never_reads_large", "reads_a_byte", "pipelines"],
@@ -31,12 +30,11 @@ GROUPS = {
 """All situations, a few to a server: to start one takes longer than the rest."""
 
 
-def stop(server: Server) -> float:
-    """Tell the server to stop; returns how many seconds it took until its workers were gone, and then itself."""
-    begin = time.monotonic()
+def stop(server: Server) -> None:
+    """Stop the server; a worker that is not gone in its time is killed, and no worker may be."""
     server.process.send_signal(signal.SIGTERM)
-    server.process.wait(GONE + 10)
-    return time.monotonic() - begin
+    server.process.wait(GONE)
+    assert "was killed" not in server.output
 
 
 def test_all_situations_are_met() -> None:
@@ -51,7 +49,7 @@ def test_in_the_middle_of(start_server: StartServer, runner: str, group: str) ->
     with ExitStack() as stack:
         for name in GROUPS[group]:
             SITUATIONS[name](server, stack)
-        assert stop(server) < GONE
+        stop(server)
     if group != "generators":
         assert not any(word in server.output for word in FAULT_WORDS), server.output
 
@@ -83,7 +81,7 @@ def test_a_full_house(start_server: StartServer, runner: str) -> None:
         streamed, downloaded = streaming.request("/events"), downloading.request("/download/declared")
         streaming.pump("data", streamed)
         downloading.pump("data", downloaded, open_windows=False)
-        assert stop(server) < GONE
+        stop(server)
         for client in streams:
             assert read_all(client).endswith(b"0\r\n\r\n")
         for client, way in zip(downloads, ["declared", "chunked", "reset", "reset"] * 2, strict=True):

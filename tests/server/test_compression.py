@@ -6,13 +6,12 @@ import gzip
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import StartServer
-from tests.servers import Server, read_all, read_until
+from tests.servers import PATIENCE, Server, read_all, read_until
 
 
 @pytest.fixture
@@ -53,11 +52,9 @@ def test_a_compressed_event_stream_ends_cleanly_at_a_stop(compressing: Server) -
     """At a stop the last flush and the trailer of gzip arrive, and the terminating chunk after them."""
     with compressing.request("/clock", headers="Accept-Encoding: gzip\r\n") as client:
         compressing.wait_for_event("waits")
-        begin = time.monotonic()
         compressing.process.send_signal(signal.SIGTERM)
         body = read_all(client).partition(b"\r\n\r\n")[2]
-    compressing.process.wait(10)
-    assert time.monotonic() - begin < 5
+    compressing.process.wait(PATIENCE)
     assert body.endswith(b"0\r\n\r\n")
     coded = b""
     while found := re.match(rb"([0-9a-f]+)\r\n", body):

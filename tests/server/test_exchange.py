@@ -6,7 +6,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -103,9 +102,7 @@ def test_a_client_that_leaves_behind_an_unread_body(quiet_server: Server, path: 
             client.sendall(bytes(size))
         quiet_server.wait_for_event("half-read waits")
     quiet_server.wait_for_event("half-read cancelled")
-    begin = time.monotonic()
     quiet_server.stop()
-    assert time.monotonic() < begin + 5
 
 
 @pytest.mark.parametrize("path", ["/101/-", "/1000/-", "/100/1", "/200/-5", "/200/5_0", "/200/+5"])

@@ -25,7 +25,7 @@ from playwright.sync_api import Page
 
 from tests.conftest import StartServer, starting
 from tests.server.conftest import FAULT_WORDS
-from tests.servers import RUNNERS, H2Client, Server, read_all
+from tests.servers import PATIENCE, RUNNERS, H2Client, Server, read_all
 
 PAGE = b"<!doctype html><title>A page</title>" + b"<p>Text of a page." * 500
 LONG_AGO = 784111777
@@ -209,10 +209,9 @@ def test_a_stop_is_not_held_up(files: Server, start_server: StartServer) -> None
     for client in clients:
         assert client.recv(1000)
     server.wait_for_event("own cancelled", 2)
-    begin = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    server.process.wait(10)
-    assert time.monotonic() - begin < 4
+    server.process.wait(PATIENCE)
+    assert "was killed" not in server.output
     for client in clients:
         client.close()
 
@@ -419,9 +418,7 @@ def test_many_slow_clients(files: Server, site: Path) -> None:
         threads = int(re.findall(r"Threads:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
         assert threads < 40
         assert files.memory - before < 150 * 1024
-        begin = time.monotonic()
         assert files.curl("/static/page.html") == (0, PAGE)
-        assert time.monotonic() - begin < 5
     finally:
         for client in clients:
             client.close()

@@ -1,4 +1,4 @@
-"""The stop of a real server: what ends cleanly, what is cut, and that it is gone in time."""
+"""The stop of a real server: what ends cleanly, what is cut, and that nothing holds it up."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ import time
 import pytest
 
 from tests.conftest import StartServer
-from tests.servers import H2Client, Server, read_all, read_until
+from tests.servers import PATIENCE, H2Client, Server, read_all, read_until
 
 
-def stop(server: Server) -> float:
-    """Tell the server to stop; returns how many seconds that took."""
-    begin = time.monotonic()
+def stop(server: Server) -> None:
+    """Stop the server, which none of its workers may hold up: one that is not gone in its time is killed."""
     server.process.send_signal(signal.SIGTERM)
-    server.process.wait(10)
-    return time.monotonic() - begin
+    server.process.wait(2 * PATIENCE)
+    assert "was killed" not in server.output
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_event_streams_end_cleanly(start_server: StartServer, workers: int) -> None:
     """At a SIGTERM every event stream of every worker ends with the terminating chunk, long before the time is up."""
-    server = start_server("tests.server.app:app", "--workers", str(workers), "--graceful-timeout", "10")
+    server = start_server("tests.server.app:app", "--workers", str(workers), "--graceful-timeout", "60")
     clients = [server.request("/events") for _ in range(12)]
     for client in clients:
         read_until(client, b"data: one\n\n")
-    assert stop(server) < 5
+    stop(server)
     for client in clients:
         with client:
             assert read_all(client).endswith(b"0\r\n\r\n")
@@ -44,7 +43,7 @@ def test_a_stop_is_not_held_up(start_server: StartServer) -> None:
     half_closed.shutdown(1)
     server.wait_for_event("flood", 50)
     server.wait_for_event("waits started", 4)
-    assert stop(server) < 4  # the time, a second, and what the parent process takes
+    stop(server)
     for client in (*clients, half_closed):
         client.close()
     assert any("flood closed" in line for line in server.events)
@@ -61,7 +60,7 @@ def test_small_responses_that_nobody_takes(start_server: StartServer) -> None:
         with contextlib.suppress(TimeoutError):  # the server stops reading when it cannot write
             while True:
                 client.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert stop(server) < 4
+    stop(server)
     for client in clients:
         client.close()
 
@@ -73,7 +72,7 @@ def test_a_request_that_cancelled_itself(start_server: StartServer, path: str) -
     with server.request(path):
         server.wait_for_event("own cancelled")
         time.sleep(0.3)
-        assert stop(server) < 4
+        stop(server)
 
 
 def test_an_http2_client_whose_buffers_are_full(start_server: StartServer) -> None:
@@ -85,7 +84,7 @@ def test_an_http2_client_whose_buffers_are_full(start_server: StartServer) -> No
             client.request(path)
     server.wait_for_event("flood", 4)
     time.sleep(0.5)
-    assert stop(server) < 4
+    stop(server)
     for client in clients:
         client.close()
 
@@ -114,13 +113,13 @@ def test_an_early_answer_over_http2(start_server: StartServer, delay: float) -> 
     for path in ("/ignored-body", "/nowhere"):
         client.request(path, "POST", [("content-length", "1000000")], end=False)
     time.sleep(delay)
-    assert stop(server) < 4
+    stop(server)
     client.close()
 
 
 def test_what_is_in_flight_may_finish(start_server: StartServer) -> None:
     """A stream, and a handler, that end within the server's time are whole."""
-    server = start_server("tests.server.app:app", "--graceful-timeout", "10")
+    server = start_server("tests.server.app:app", "--graceful-timeout", "60")
     with server.request("/waits", "POST", "Content-Length: 0\r\n") as client, server.request("/busy") as other:
         server.wait_for_event("post started")
         read_until(other, b"0\n")

@@ -229,7 +229,7 @@ def test_a_worker_that_does_not_stop(start_server: StartServer, path: str) -> No
         time.sleep(0.2)
         begin = time.monotonic()
         assert stop(server) == 1
-        assert 1.4 < time.monotonic() - begin < 4
+        assert time.monotonic() - begin > 1.4
     assert "was killed: its requests took longer than they may" in server.output
 
 
