@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,7 +12,7 @@ from tests.notes import note
 from tests.state import state
 from trioweb import App, EventStreamResponse, Request, Response, ServerSentEvent, StreamingResponse
 
-app = App()
+app = App(min_rate=float(os.environ.get("MIN_RATE", "240")))
 BLOCK = b"x" * 65536
 DOWNLOAD_SIZE = 8 * 2**20
 """Bytes of a download; too many for the buffers of both kernels."""

@@ -223,13 +223,13 @@ def test_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/stubborn", "/blocking"])
 def test_a_worker_that_does_not_stop(start_server: StartServer, path: str) -> None:
-    """A worker whose handlers heed nothing is killed a second after its graceful time; the status tells."""
+    """A worker whose handlers heed nothing is killed some seconds after its graceful time; the status tells."""
     server = start_server(TARGET, "--graceful-timeout", "0.5", runner="trioweb")
     with server.request(path):
         time.sleep(0.2)
         begin = time.monotonic()
         assert stop(server) == 1
-        assert time.monotonic() - begin > 1.4
+        assert time.monotonic() - begin > 3.4
     assert "was killed: its requests took longer than they may" in server.output
 
 

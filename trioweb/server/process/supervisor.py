@@ -6,7 +6,7 @@ Rules that this module alone enforces:
 * The first worker is started alone. If it cannot start, the supervisor ends with its status.
 * On SIGHUP workers are replaced one by one: an old worker is stopped only when its successor serves. The supervisor
   keeps the listening sockets open, so no connection is refused.
-* A worker that still has connections one second after its graceful timeout is killed.
+* A worker that still has connections three seconds after its graceful timeout is killed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LONGEST_PAUSE: Final = 30.0
 """The limit of that."""
 SETTLED: Final = 60.0
 """Seconds after which a worker's crash counts as the first in a row."""
-LENIENCY: Final = 1.0
-"""Seconds that a worker has beyond its own timeouts before it is killed."""
+LENIENCY: Final = 3.0
+"""Seconds that a worker has beyond its own timeouts before it is killed: a busy machine may need them for clean-up."""
 
 
 class _Worker:
