@@ -23,8 +23,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, overload
 import trio
 
 from trioweb.contrib.pool import TIMEOUT, Pool, PoolExhausted
-from trioweb.ground.errors import forget
-from trioweb.io.threads import in_thread
+from trioweb.io.threads import beside, in_thread
 
 __all__ = ["PoolExhausted", "SQLitePool"]
 
@@ -239,35 +238,14 @@ def _fetch(cursor: sqlite3.Cursor, make: Callable[..., T]) -> list[T]:
 async def _run(connection: sqlite3.Connection, function: Callable[..., T], *args: object) -> T:
     """Call a function in a thread. A cancellation interrupts the connection, and waits until the function has ended."""
     ended = Event()
-    values: list[T] = []
-    failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_interrupt_when_cancelled, connection, ended)
-            try:
-                values.append(await in_thread(_until_ended, ended, function, *args))
-            except Exception as error:
-                failure = error
-            finally:
-                ended.set()
-            nursery.cancel_scope.cancel()
-    except BaseException:  # a cancellation replaces the failure
-        forget(failure)
-        failure = None
-        raise
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure
-    return values.pop()
 
+    async def work() -> T:
+        try:
+            return await in_thread(function, *args)
+        finally:
+            ended.set()
 
-def _until_ended(ended: Event, function: Callable[..., T], *args: object) -> T:
-    try:
-        return function(*args)
-    finally:
-        ended.set()
+    return await beside(work(), _interrupt_when_cancelled, connection, ended)
 
 
 async def _interrupt_when_cancelled(connection: sqlite3.Connection, ended: Event) -> None:

@@ -6,11 +6,13 @@ loop: ``ThreadWork.waiting`` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import trio
+
+from trioweb.ground.errors import forget
 
 T = TypeVar("T")
 
@@ -80,6 +82,30 @@ async def in_thread(function: Callable[..., T], *args: object, limiter: trio.Cap
             failed.append(error)
 
     await trio.to_thread.run_sync(work, limiter=limiter)
+    if failed:
+        raise failed.pop()
+    return values.pop()
+
+
+async def beside(work: Awaitable[T], task: Callable[..., Awaitable[object]], *args: object) -> T:
+    """Await ``work`` while ``task(*args)`` runs, which may not fail, and is cancelled when the work has ended.
+
+    The work's error is raised by itself, in no group of a nursery's. A cancellation replaces it.
+    """
+    values: list[T] = []
+    failed: list[Exception] = []  # as in `in_thread`: no variable of this frame refers to what is raised
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task, *args)
+            try:
+                values.append(await work)
+            except Exception as error:
+                failed.append(error)
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        while failed:
+            forget(failed.pop())
+        raise
     if failed:
         raise failed.pop()
     return values.pop()

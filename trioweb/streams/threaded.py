@@ -13,8 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 import trio
 
 from trioweb.ground.chunks import Encoder
-from trioweb.ground.errors import forget
-from trioweb.io.threads import in_thread, thread_work
+from trioweb.io.threads import beside, in_thread, thread_work
 from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
 from trioweb.streams.closing import close_iterator
 
@@ -76,25 +75,9 @@ async def fill_from_thread(iterable: Iterable[object], channel: ByteChannel, enc
     never closed while it runs.
     """
     end, work = ThreadEnd(channel), thread_work()
-    failure: Exception | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_when_cancelled, end)
-            try:
-                with work.known(end.waits_in):
-                    await in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-    except BaseException:  # a cancellation replaces the failure
-        forget(failure)
-        failure = None
-        raise
-    try:
-        if failure is not None:
-            raise failure
-    finally:
-        del failure
+    with work.known(end.waits_in):
+        draining = in_thread(_drain, iterable, end.put, encoder, limiter=work.limiter)
+        await beside(draining, _stop_when_cancelled, end)
 
 
 async def _stop_when_cancelled(end: ThreadEnd) -> None:

@@ -10,6 +10,7 @@ import httpx
 import trio
 
 from trioweb.ground.http.asgi import ASGIApp, LifespanState, MutableScope
+from trioweb.io.threads import beside
 from trioweb.testing.clock import hold_clock
 from trioweb.testing.conversation import Conversation
 
@@ -65,25 +66,12 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
     async def _to_the_end(self, conversation: Conversation, request: httpx.Request) -> httpx.Response:
         hold_clock()
-        chunks: list[bytes] = []
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(conversation.run, self._app)
-            try:
-                await conversation.wait_for_head()
-                chunks = [chunk async for chunk in conversation]
-                await conversation.wait_for_end()
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        failure = failure or conversation.take_error()
-        if failure is not None:
-            raise failure
-        whole = httpx.ByteStream(b"".join(chunks))  # `content=` would add headers that the app did not send
+        whole = await beside(_read(conversation), conversation.run, self._app)
+        conversation.raise_error()
         return httpx.Response(
             conversation.status,
             headers=conversation.headers,
-            stream=whole,
+            stream=httpx.ByteStream(whole),  # `content=` would add headers that the app did not send
             request=request,
             extensions=_extensions(conversation),
         )
@@ -107,6 +95,13 @@ class ASGITransport(httpx.AsyncBaseTransport):
             "state": self.state.copy(),
             **own,
         }
+
+
+async def _read(conversation: Conversation) -> bytes:
+    await conversation.wait_for_head()
+    whole = b"".join([chunk async for chunk in conversation])
+    await conversation.wait_for_end()
+    return whole
 
 
 def _extensions(conversation: Conversation) -> dict[str, object]:
