@@ -11,6 +11,7 @@ import trio
 from trioweb.hub import scripts
 from trioweb.hub.engine import CUT, HubUnavailable
 from trioweb.hub.topics import Retention
+from trioweb.io.coredis import failures_of_redis, make_client, reason_of
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -38,13 +39,7 @@ class RedisLink:
     """
 
     def __init__(self, url: str, prefix: str, kept: Retention) -> None:
-        try:
-            from coredis.exceptions import RedisError  # noqa: PLC0415 - only for hubs on Redis
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "RedisHub needs coredis: pip install trioweb[redis]", name=error.name, path=error.path
-            ) from None
-        self.failures = (RedisError, OSError, TimeoutError, trio.TooSlowError)
+        self.failures = failures_of_redis("RedisHub")
         """What is raised while it is away."""
         self.away_since: float | None = None
         """When it was found to be away, by trio's clock."""
@@ -81,10 +76,7 @@ class RedisLink:
         Raises:
             HubUnavailable: if that is not possible.
         """
-        from coredis import Redis  # noqa: PLC0415 - only for hubs on Redis
-        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
-
-        client = Redis.from_url(self._url, retry_policy=NoRetryPolicy(), connect_timeout=TRYING, verify_version=False)
+        client = make_client(self._url, TRYING)
         self._scripts = {each: client.register_script(scripts.COMMON + each) for each in scripts.ALL}
         async with AsyncExitStack() as own:
             self._client = await own.enter_async_context(client)
@@ -92,7 +84,7 @@ class RedisLink:
                 with trio.fail_after(TRYING):
                     await client.ping()
             except self.failures as error:
-                reason = _reason(error)
+                reason = reason_of(error, TRYING)
             else:
                 stack.push_async_exit(own.pop_all())
                 return
@@ -121,7 +113,7 @@ class RedisLink:
                 with trio.CancelScope(shield=True):  # or nobody would know whether it has run
                     return await self.run(script, *arguments)
             except self.failures as error:
-                reason = _reason(error)
+                reason = reason_of(error, TRYING)
             if trio.current_time() + PAUSE > since + PUBLISHING - TRYING:
                 raise self.unavailable(reason)
             await trio.sleep(PAUSE)
@@ -130,12 +122,6 @@ class RedisLink:
         """Run a script if it is not away."""
         with suppress(*self.failures):
             await self.run(script, *arguments)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, (trio.TooSlowError, TimeoutError)):
-        return f"no answer within {TRYING:g} s"
-    return str(error) or type(error).__name__
 
 
 def as_bytes(value: str | bytes) -> bytes:

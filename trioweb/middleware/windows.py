@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from trioweb.io.coredis import failures_of_redis, make_client, reason_of
+
 if TYPE_CHECKING:
     from coredis.commands.script import Script
 
@@ -79,13 +81,7 @@ class SharedWindows:
     """
 
     def __init__(self, url: str, prefix: str, seconds: float) -> None:
-        try:
-            from coredis.exceptions import RedisError  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "RateLimit(redis=...) needs coredis: pip install trioweb[redis]", name=error.name, path=error.path
-            ) from None
-        self._failures = (RedisError, OSError, TimeoutError, trio.TooSlowError)
+        self._failures = failures_of_redis("RateLimit(redis=...)")
         self._url = url
         self._prefix = prefix
         self._milliseconds = math.ceil(seconds * 1000)
@@ -94,11 +90,7 @@ class SharedWindows:
 
     async def connect(self, stack: AsyncExitStack) -> None:
         """Open the client until ``stack`` is closed. Redis may be away."""
-        from coredis import Redis  # noqa: PLC0415 - an extra
-        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
-
-        client = Redis.from_url(self._url, retry_policy=NoRetryPolicy(), connect_timeout=TRYING, verify_version=False)
-        await stack.enter_async_context(client)
+        client = await stack.enter_async_context(make_client(self._url, TRYING))
         self._script = client.register_script(_COUNT)
         self._away_until = -math.inf
         stack.callback(self._close)
@@ -122,7 +114,7 @@ class SharedWindows:
                 found: Any = await self._script([name], [self._milliseconds])
         except self._failures as error:
             if self._away_until == -math.inf:
-                reason = f"no answer within {TRYING:g} s" if isinstance(error, trio.TooSlowError) else str(error)
+                reason = reason_of(error, TRYING)
                 _logger.warning("RateLimit: Redis is away (%s): each process counts by itself meanwhile", reason)
             self._away_until = trio.current_time() + PAUSE
             return None

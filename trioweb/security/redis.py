@@ -15,6 +15,7 @@ import trio
 from trioweb.exchange.debug import log_fault
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.cookies import SameSite
+from trioweb.io.coredis import failures_of_redis, make_client, reason_of
 from trioweb.middleware.sessions import MAX_AGE
 from trioweb.security.sessions import MAX_SIZE, Stored, StoredSessions
 
@@ -75,11 +76,7 @@ class RedisSessions(StoredSessions):
             "RedisSessions", max_size, cookie=cookie, max_age=max_age, path=path, domain=domain, samesite=samesite,
             secure=secure, partitioned=partitioned,
         )  # fmt: skip
-        try:
-            from coredis.exceptions import RedisError  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("RedisSessions needs coredis: pip install trioweb[redis]") from error
-        self._failures = (RedisError, OSError, trio.TooSlowError)
+        self._failures = failures_of_redis("RedisSessions")
         self._url = url
         self._prefix = prefix
         self._client: Redis[bytes] | None = None
@@ -87,11 +84,7 @@ class RedisSessions(StoredSessions):
 
     async def __aenter__(self) -> Self:
         """Open the connections to Redis; whether it answers is seen at the first request."""
-        from coredis import Redis  # noqa: PLC0415 - an extra
-        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
-
-        client = Redis.from_url(self._url, retry_policy=NoRetryPolicy(), connect_timeout=TRYING, verify_version=False)
-        self._client = await self._stack.enter_async_context(client)
+        self._client = await self._stack.enter_async_context(make_client(self._url, TRYING))
         return self
 
     async def __aexit__(
@@ -133,9 +126,9 @@ class RedisSessions(StoredSessions):
             HTTPError: 503 if there is none.
         """
         try:
-            with trio.CancelScope(shield=True), trio.fail_after(TRYING):  # a half-read answer is nobody's
+            with trio.fail_after(TRYING, shield=True):  # a half-read answer is nobody's
                 return await command
         except self._failures as error:
-            reason = f"no answer within {TRYING:g} s" if isinstance(error, trio.TooSlowError) else str(error)
+            reason = reason_of(error, TRYING)
             log_fault(logging.ERROR, "RedisSessions: Redis gives no answer: %s", reason, error=None)
         raise HTTPError(503, "Sessions are not available at the moment.")
