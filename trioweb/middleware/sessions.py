@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import time as clock
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
@@ -29,6 +29,31 @@ class _Attributes(TypedDict):
     partitioned: bool
 
 
+class CookieOptions(TypedDict, total=False):
+    """The cookie of a session: keywords of all that keep sessions.
+
+    Attributes:
+        cookie: its name; ``"session"`` unless given.
+        max_age: seconds that a session is valid after it was written, or a ``timedelta``; 14 days unless given, and
+            ``None`` for a cookie that is deleted when the browser closes, and valid for 14 days.
+        path: the path that it is sent to; all unless given.
+        domain: a domain whose hosts all receive it; this host only unless given.
+        samesite: ``"lax"``, ``"strict"`` or ``"none"``; ``"lax"`` unless given.
+        secure: over HTTPS only. Unless given: if the request came over HTTPS, and always if browsers require it: with
+            ``samesite="none"``, ``partitioned``, or a name that begins with ``__Host-`` or ``__Secure-``.
+        partitioned: in a frame on another site, the session is one of its own for that site (CHIPS); needs
+            ``samesite="none"``, or browsers do not send it there.
+    """
+
+    cookie: str
+    max_age: int | timedelta | None
+    path: str
+    domain: str | None
+    samesite: SameSite
+    secure: bool | None
+    partitioned: bool
+
+
 class Session(dict[str, Any]):
     """A session's JSON values by name. Changes are saved when the response begins."""
 
@@ -44,7 +69,7 @@ class Session(dict[str, Any]):
 
 
 class SessionCookie(ABC):
-    """Middleware that keeps ``request.state.session`` for the browser that has a cookie; arguments as for ``Sessions``.
+    """Middleware that keeps ``request.state.session`` for the browser that has a cookie: see ``CookieOptions``.
 
     Args:
         kind: the name of the class, for messages.
@@ -53,13 +78,13 @@ class SessionCookie(ABC):
     def __init__(
         self,
         kind: str,
-        cookie: str,
-        max_age: int | timedelta | None,
-        path: str,
-        domain: str | None,
-        samesite: SameSite,
-        secure: bool | None,
-        partitioned: bool,
+        cookie: str = "session",
+        max_age: int | timedelta | None = MAX_AGE,
+        path: str = "/",
+        domain: str | None = None,
+        samesite: SameSite = "lax",
+        secure: bool | None = None,
+        partitioned: bool = False,
     ) -> None:
         if secure is None and needs_secure(cookie, samesite, partitioned):
             secure = True
@@ -164,16 +189,7 @@ class Sessions(SessionCookie):
     Args:
         secret_key: what it is signed with, at least 16 characters that nobody can guess; several, the newest last, to
             rotate keys and keep existing sessions.
-        cookie: its name.
-        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for a cookie that is
-            deleted when the browser closes, and valid for 14 days.
-        path: the path that it is sent to.
-        domain: a domain whose hosts all receive it; this host only unless given.
-        samesite: ``"lax"``, ``"strict"`` or ``"none"``.
-        secure: over HTTPS only. Unless given: if the request came over HTTPS, and always if browsers require it: with
-            ``samesite="none"``, ``partitioned``, or a name that begins with ``__Host-`` or ``__Secure-``.
-        partitioned: in a frame on another site, the session is one of its own for that site (CHIPS); needs
-            ``samesite="none"``, or browsers do not send it there.
+        options: the cookie.
 
     Raises:
         ModuleNotFoundError: if itsdangerous is not installed.
@@ -181,18 +197,8 @@ class Sessions(SessionCookie):
         ValueError: if a key is too short, or browsers would reject the cookie.
     """
 
-    def __init__(
-        self,
-        secret_key: str | Sequence[str],
-        cookie: str = "session",
-        max_age: int | timedelta | None = MAX_AGE,
-        path: str = "/",
-        domain: str | None = None,
-        samesite: SameSite = "lax",
-        secure: bool | None = None,
-        partitioned: bool = False,
-    ) -> None:
-        super().__init__("Sessions", cookie, max_age, path, domain, samesite, secure, partitioned)
+    def __init__(self, secret_key: str | Sequence[str], **options: Unpack[CookieOptions]) -> None:
+        super().__init__("Sessions", **options)
         try:
             from itsdangerous import BadData, URLSafeTimedSerializer  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from math import ceil
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
 
 import trio
 
 from trioweb.exchange.debug import log_fault
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.cookies import SameSite
 from trioweb.io.coredis import failures_of_redis, make_client, reason_of
-from trioweb.middleware.sessions import MAX_AGE
+from trioweb.middleware.sessions import CookieOptions
 from trioweb.security.sessions import MAX_SIZE, Stored, StoredSessions
 
 if TYPE_CHECKING:
@@ -43,14 +41,7 @@ class RedisSessions(StoredSessions):
         url: where Redis is, such as ``"redis://localhost:6379/0"``, or ``rediss://`` for TLS.
         prefix: of all keys.
         max_size: the most bytes of a session as JSON; a larger one is a ``ValueError`` where it is saved.
-        cookie: the name of the cookie.
-        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for a cookie that is
-            deleted when the browser closes, and valid for 14 days.
-        path: the path that it is sent to.
-        domain: a domain whose hosts all receive it; this host only unless given.
-        samesite: ``"lax"``, ``"strict"`` or ``"none"``.
-        secure: over HTTPS only; as for ``Sessions`` unless given.
-        partitioned: as for ``Sessions``.
+        options: the cookie.
 
     Raises:
         ModuleNotFoundError: if coredis is not installed.
@@ -64,18 +55,9 @@ class RedisSessions(StoredSessions):
         *,
         prefix: str = "session:",
         max_size: int = MAX_SIZE,
-        cookie: str = "session",
-        max_age: int | timedelta | None = MAX_AGE,
-        path: str = "/",
-        domain: str | None = None,
-        samesite: SameSite = "lax",
-        secure: bool | None = None,
-        partitioned: bool = False,
+        **options: Unpack[CookieOptions],
     ) -> None:
-        super().__init__(
-            "RedisSessions", max_size, cookie=cookie, max_age=max_age, path=path, domain=domain, samesite=samesite,
-            secure=secure, partitioned=partitioned,
-        )  # fmt: skip
+        super().__init__("RedisSessions", max_size, **options)
         self._failures = failures_of_redis("RedisSessions")
         self._url = url
         self._prefix = prefix

@@ -7,15 +7,13 @@ import re
 import secrets
 from abc import abstractmethod
 from collections import OrderedDict
-from datetime import timedelta
 from time import time as clock
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, Unpack
 
 import msgspec
 
-from trioweb.ground.http.cookies import SameSite
 from trioweb.messages.connection import Connection
-from trioweb.middleware.sessions import MAX_AGE, Session, SessionCookie
+from trioweb.middleware.sessions import CookieOptions, Session, SessionCookie
 
 MAX_SIZE: Final = 16_384
 """Bytes of a session as JSON unless given: some hundred names and numbers."""
@@ -55,8 +53,8 @@ class Stored(NamedTuple):
 class StoredSessions(SessionCookie):
     """Sessions whose cookie is an id. What is kept has the id's digest as its key: who reads it can use no session."""
 
-    def __init__(self, kind: str, max_size: int, **cookie: Any) -> None:
-        super().__init__(kind, **cookie)
+    def __init__(self, kind: str, max_size: int, **options: Unpack[CookieOptions]) -> None:
+        super().__init__(kind, **options)
         if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1:
             raise ValueError(f"{kind}: max_size is a number of bytes, got {max_size!r}")
         self._max_size = max_size
@@ -117,37 +115,15 @@ class MemorySessions(StoredSessions):
     Args:
         max_size: the most bytes of a session as JSON; a larger one is a ``ValueError`` where it is saved.
         limit: the most bytes of all sessions together; beyond it those that were not used for longest end.
-        cookie: the name of the cookie.
-        max_age: seconds that a session is valid after it was written, or a ``timedelta``; ``None`` for a cookie that is
-            deleted when the browser closes, and valid for 14 days.
-        path: the path that it is sent to.
-        domain: a domain whose hosts all receive it; this host only unless given.
-        samesite: ``"lax"``, ``"strict"`` or ``"none"``.
-        secure: over HTTPS only; as for ``Sessions`` unless given.
-        partitioned: as for ``Sessions``.
+        options: the cookie.
 
     Raises:
         TypeError: if an argument has a type that cannot be sent.
         ValueError: if a limit is out of range, or browsers would reject the cookie.
     """
 
-    def __init__(
-        self,
-        *,
-        max_size: int = MAX_SIZE,
-        limit: int = LIMIT,
-        cookie: str = "session",
-        max_age: int | timedelta | None = MAX_AGE,
-        path: str = "/",
-        domain: str | None = None,
-        samesite: SameSite = "lax",
-        secure: bool | None = None,
-        partitioned: bool = False,
-    ) -> None:
-        super().__init__(
-            "MemorySessions", max_size, cookie=cookie, max_age=max_age, path=path, domain=domain, samesite=samesite,
-            secure=secure, partitioned=partitioned,
-        )  # fmt: skip
+    def __init__(self, *, max_size: int = MAX_SIZE, limit: int = LIMIT, **options: Unpack[CookieOptions]) -> None:
+        super().__init__("MemorySessions", max_size, **options)
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < max_size + OVERHEAD:
             raise ValueError(f"MemorySessions: limit is a number of bytes, and more than max_size, got {limit!r}")
         self._limit = limit
