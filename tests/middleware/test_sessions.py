@@ -87,6 +87,27 @@ async def test_a_session_is_replaced_by_a_dict_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("x", object(), r"request\.state\.session has a value that has no JSON form: .*object"),
+        ("x", {"mean": float("nan")}, r"request\.state\.session has .* \$\.x\.mean is nan"),
+        (7, "x", r"request\.state\.session has a value by 7: write '7'"),
+    ],
+)
+async def test_a_value_that_would_come_back_as_another_is_an_error(name: Any, value: Any, message: str) -> None:
+    """What has no JSON form, or another one than the next request would find, is an error that names the session."""
+    app = App()
+    app.middleware(Sessions(KEY))
+
+    @app.get("/")
+    async def index(request: Request) -> None:
+        request.state.session[name] = value
+
+    with pytest.raises(TypeError, match=message):
+        await app.test_client().get("/")
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda v: v[:-9] + ("A" if v[-9] != "A" else "B") + v[-8:],

@@ -10,6 +10,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
+from trioweb.ground.encoding import encode_json
 from trioweb.ground.http.cookies import SameSite, format_cookie, needs_secure
 from trioweb.ground.http.headers import vary_on
 from trioweb.handlers.layers import CallNext
@@ -106,13 +107,18 @@ class SessionCookie(ABC):
         value = request.cookies.get(self._cookie)
         found = None if value is None else await self._load(value)
         session, old = found or (Session(), False)
-        before = msgspec.json.encode(session)
+        before = encode_json(session)
         request.state.session = session
         response = await call_next(request)
         kept = getattr(request.state, "session", None) or {}  # None, or none at all, are ways to sign out, too
         if not isinstance(kept, Mapping):
             raise TypeError(f"request.state.session is a dict, got {type(kept).__name__}: write a name for its value")
-        after = msgspec.json.encode(kept)
+        if wrong := [name for name in kept if not isinstance(name, str)]:  # JSON would make text of it
+            raise TypeError(f"request.state.session has a value by {wrong[0]!r}: write {str(wrong[0])!r}")
+        try:
+            after = encode_json(kept)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"request.state.session has a value that has no JSON form: {error}") from error
         vary_on(response.headers, "cookie")
         ended = after == b"{}"
         if after == before and not (ended or old or session.renewed):
