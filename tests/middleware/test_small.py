@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -144,3 +145,32 @@ async def test_timing() -> None:
     assert [figure.partition(";dur=")[0] for figure in figures] == ["own", "all", "db"]
     with measure("outside"):
         pass
+
+
+async def test_a_stream_that_measures_itself_does_not_grow() -> None:
+    """What is measured after the head is sent is not kept: a stream may measure for days."""
+    app = App()
+    app.middleware(Timing())
+    blocks: list[int] = []
+
+    @app.get("/")
+    async def rows() -> AsyncIterator[str]:
+        for number in range(10_000):
+            with measure("row"):
+                yield "x"
+            if number in {1000, 9000}:
+                blocks.append(sys.getallocatedblocks())
+
+    async with app.test_client() as client, client.stream("GET", "/") as response:
+        async for _ in response.aiter_raw():
+            pass
+    assert blocks[1] - blocks[0] < 4000  # of 8000 figures
+
+
+def test_what_cannot_be_the_name_of_a_metric_is_refused() -> None:
+    """A name that would break the header is an error where it is written."""
+    for name in ("two words", "", "a;b", "a\r\nb"):
+        with pytest.raises(ValueError, match="the name of a metric is letters, digits and hyphens, got"):
+            Timing(name)
+        with pytest.raises(ValueError, match="the name of a metric is letters, digits and hyphens, got"), measure(name):
+            pass
