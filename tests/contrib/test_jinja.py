@@ -232,6 +232,20 @@ async def test_files_are_read_in_a_thread(directory: Path) -> None:
     assert not any(tasks)
 
 
+async def test_a_template_is_kept_once(templates: Templates) -> None:
+    """A client that chooses the name of a template fills no cache by spelling it in other ways."""
+    app = App()
+
+    @app.get("/{name:path}")
+    async def page(request: Request, name: str) -> Response:
+        return templates.page(request, name, title="x")
+
+    for path in ("plain.txt", "./plain.txt", ".//plain.txt", "././plain.txt", "plain.txt/"):
+        assert (await ask(app, f"/{path}")).body == b"x"
+    assert templates.environment.cache is not None
+    assert len(templates.environment.cache) == 1
+
+
 async def test_what_a_page_held_is_freed(templates: Templates, caplog: pytest.LogCaptureFixture) -> None:
     """After an error in a template its values are freed without the garbage collector, which Jinja leaves them to."""
     caplog.set_level(logging.CRITICAL)

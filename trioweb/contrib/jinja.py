@@ -112,6 +112,7 @@ class Templates:
         waits = any(hasattr(value, "__aiter__") or iscoroutinefunction(value) for value in values.values())
         least = 1 if waits else PIECE
         waiting, size = [], 0
+        name = "/".join(each for each in name.split("/") if each not in {"", "."})  # one entry in the cache for a file
         try:
             if reload or name not in self._loaded:
                 await in_thread(self._load, name, reload)
