@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb import App, Request, WebSocket
+from trioweb import App, Request, Response, WebSocket
 from trioweb.app import watchdog
 from trioweb.app.watchdog import CoroutineWatch, Marker, watch_loop
 from trioweb.exchange.debug import Serving, serving
@@ -100,6 +100,21 @@ async def test_it_is_told_once(told: Callable[[], list[str]]) -> None:
         for path in ("/one", "/one", "/two"):
             await client.get(path)
     assert [text.partition(":")[0] for text in told()] == ["GET /one", "GET /two"]
+
+
+async def test_paths_without_a_route_are_told_once(told: Callable[[], list[str]]) -> None:
+    """A client that makes paths up fills neither the log nor the memory by what holds up all of them."""
+    app = App(debug=True)
+
+    @app.middleware
+    async def block(request: Request, call_next: CallNext) -> Response:
+        time.sleep(0.6)
+        return await call_next(request)
+
+    async with TestClient(app) as client:
+        for path in ("/one", "/two", "/three"):
+            await client.get(path)
+    assert [text.partition(":")[0] for text in told()] == ["GET /one"]
 
 
 async def test_what_a_request_has_started_is_its_route_s(told: Callable[[], list[str]]) -> None:

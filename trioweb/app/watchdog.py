@@ -89,7 +89,7 @@ class LoopWatch(trio.abc.Instrument):
         self._since = 0.0
         self._step = 0
         self._told_step = 0
-        self._told: set[tuple[str, str, int]] = set()  # each only once: a loop with short waits would flood the log
+        self._told: set[tuple[object, ...]] = set()  # each only once: a loop with short waits would flood the log
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """See ``trio.abc.Instrument``."""
@@ -117,7 +117,8 @@ class LoopWatch(trio.abc.Instrument):
     def _tell(self, task: trio.lowlevel.Task, place: Place | None) -> None:
         served = task.context.get(serving)
         route = f"the task {task.name}" if served is None else served.where
-        key = (route, place.filename, place.line) if place else (route, task.name, 0)
+        # Not by the path of a request without a route, of which a client has any number.
+        key = (route if served is None or served.handler else "", *(place[:2] if place else (task.name,)))
         if key not in self._told:
             self._told.add(key)
             logger.warning(
