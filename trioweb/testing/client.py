@@ -225,9 +225,10 @@ class TestClient(httpx.AsyncClient):
         Raises:
             WebSocketDenied: if the app refused it, with a status.
         """
-        request = self.build_request("GET", url, headers=headers)
+        return self._handshake(self.build_request("GET", url, headers=headers), subprotocols).open(self._app)
+
+    def _handshake(self, request: httpx.Request, subprotocols: list[str] | None) -> WebSocketSession:
         scheme = "wss" if request.url.scheme == "https" else "ws"
         transport = self._app_transport
         scope = transport.scope_of(request, type="websocket", scheme=scheme, subprotocols=subprotocols or [])
-        session = WebSocketSession(scope, transport.stopping, self._seconds, raise_app_exceptions=self._raises)
-        return session.open(self._app)
+        return WebSocketSession(scope, transport.stopping, self._seconds, raise_app_exceptions=self._raises)

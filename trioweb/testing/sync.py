@@ -16,7 +16,6 @@ from trioweb.testing.events import EventSource
 from trioweb.testing.plain import SyncEventSource, SyncWebSocketSession
 from trioweb.testing.portal import Portal
 from trioweb.testing.transport import BUFFERED, MAX_BUFFERED
-from trioweb.testing.websocket import WebSocketSession
 
 TIMEOUT: Final = 30.0
 """Seconds without data until a read times out, unless given: of the real clock, for which a test waits."""
@@ -79,13 +78,12 @@ class SyncTestClient(httpx.Client):
             client=client,
             root_path=root_path,
         )
-        self._seconds, self._raises, self._app = timeout, raise_app_exceptions, app
         self._portal: Portal | None = None
         options.setdefault("base_url", "http://testserver")
         super().__init__(transport=_Transport(self), timeout=timeout, **options)
 
     def __repr__(self) -> str:
-        return f"<SyncTestClient of {self._app!r}, {'running' if self._portal else 'not running'}>"
+        return f"<SyncTestClient of {self._inner._app!r}, {'running' if self._portal else 'not running'}>"
 
     def __enter__(self) -> Self:
         """Start the app."""
@@ -135,14 +133,9 @@ class SyncTestClient(httpx.Client):
         Raises:
             WebSocketDenied: if the app refused it, with a status.
         """
-        request = self.build_request("GET", url, headers=headers)
-        scheme = "wss" if request.url.scheme == "https" else "ws"
-        transport = self._inner._app_transport
-        scope = transport.scope_of(request, type="websocket", scheme=scheme, subprotocols=subprotocols or [])
-        with self._loop() as portal:
-            session = WebSocketSession(scope, transport.stopping, self._seconds, raise_app_exceptions=self._raises)
-            with portal.hold(session.open(self._app)):
-                yield SyncWebSocketSession(portal, session)
+        session = self._inner._handshake(self.build_request("GET", url, headers=headers), subprotocols)
+        with self._loop() as portal, portal.hold(session.open(self._inner._app)):
+            yield SyncWebSocketSession(portal, session)
 
     @contextmanager
     def events(
@@ -198,7 +191,7 @@ class _Sender:
         self._client = client
 
     async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        request.extensions = {**request.extensions, BUFFERED: not stream}
+        del stream  # it always is
         return await self._client._answer(request)
 
 

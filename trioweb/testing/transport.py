@@ -56,25 +56,13 @@ class ASGITransport(httpx.AsyncBaseTransport):
             return await self._to_the_end(conversation, request)
         self.nursery.start_soon(self._run, conversation)
         await conversation.wait_for_head()
-        return Response(
-            conversation.status,
-            headers=conversation.headers,
-            stream=conversation,
-            request=request,
-            extensions=_extensions(conversation),
-        )
+        return _response(Response, conversation, conversation, request)
 
     async def _to_the_end(self, conversation: Conversation, request: httpx.Request) -> httpx.Response:
         hold_clock()
         whole = await beside(_read(conversation), conversation.run, self._app)
         conversation.raise_error()
-        return httpx.Response(
-            conversation.status,
-            headers=conversation.headers,
-            stream=httpx.ByteStream(whole),  # `content=` would add headers that the app did not send
-            request=request,
-            extensions=_extensions(conversation),
-        )
+        return _response(httpx.Response, conversation, httpx.ByteStream(whole), request)
 
     async def _run(self, conversation: Conversation) -> None:
         self.conversations.add(conversation)
@@ -104,12 +92,16 @@ async def _read(conversation: Conversation) -> bytes:
     return whole
 
 
-def _extensions(conversation: Conversation) -> dict[str, object]:
-    return {
+def _response(
+    cls: type[httpx.Response], conversation: Conversation, body: httpx.AsyncByteStream, request: httpx.Request
+) -> httpx.Response:
+    extensions: dict[str, object] = {
         "conversation": conversation,
         "early_hints": conversation.early_hints,
         "trailers": conversation.trailers,
     }
+    # `content=` instead of `stream=` would add headers that the app did not send.
+    return cls(conversation.status, headers=conversation.headers, stream=body, request=request, extensions=extensions)
 
 
 class Response(httpx.Response):
