@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
@@ -197,6 +198,28 @@ def test_errors_of_the_lifespan(app: App, log: list[str]) -> None:
         pass
     with pytest.raises(ValueError, match="the test's"), SyncTestClient(app):
         raise ValueError("the test's")
+
+
+@pytest.mark.parametrize("path", ["/", "/ws"])
+def test_what_ends_the_loop_is_told(path: str) -> None:
+    """An app that exits ends its loop: the test is told of that, and not only that there was no response."""
+    app = App()
+
+    @app.get("/")
+    async def leave() -> None:
+        sys.exit("no disk")
+
+    @app.websocket("/ws")
+    async def talk(ws: WebSocket) -> None:
+        await ws.accept()
+        sys.exit("no disk")
+
+    with pytest.raises(BaseExceptionGroup) as caught, SyncTestClient(app) as client:
+        if path == "/":
+            client.get("/")
+        with client.websocket("/ws") as ws:
+            ws.receive()
+    assert caught.value.subgroup(SystemExit) is not None
 
 
 def test_a_read_that_gets_nothing() -> None:

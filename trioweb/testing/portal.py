@@ -46,10 +46,13 @@ class Portal:
     def __exit__(
         self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the context, end the loop, and raise an error of that, unless there is one already."""
+        """Leave the context, end the loop, and raise an error of that, unless there is one already.
+
+        What has ended the loop, such as a ``SystemExit`` in the app, is raised in any case: errors only follow from it.
+        """
         self._token.run_sync_soon(self._over.set)
         self._thread.join()
-        if self._failures and error is None:
+        if self._failures and (error is None or not isinstance(self._failures[0], Exception)):
             raise self._failures.pop()
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
