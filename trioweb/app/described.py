@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
 from trioweb.app.overrides import Overrides
@@ -16,9 +16,10 @@ from trioweb.handlers.markers import Provide
 from trioweb.handlers.route import Route
 from trioweb.handlers.signatures import Function
 
+if TYPE_CHECKING:
+    from trioweb.openapi.schemas import Schema
+
 T = TypeVar("T")
-Document: TypeAlias = dict[str, Any]
-"""A document of OpenAPI."""
 Planned: TypeAlias = tuple[Route, Template, Endpoint]
 
 
@@ -106,7 +107,7 @@ class Described(Router):
         return self._dispatcher.locate(name, params)
 
     @property
-    def dependency_overrides(self) -> MutableMapping[Callable[..., Any], Callable[..., Any]]:
+    def dependency_overrides(self) -> MutableMapping[Function, Function]:
         """What tests have called in the place of dependencies, those of other dependencies too, by their functions.
 
         ::
@@ -125,10 +126,10 @@ class Described(Router):
         return self._overrides
 
     @dependency_overrides.setter
-    def dependency_overrides(self, overrides: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+    def dependency_overrides(self, overrides: Mapping[Function, Function]) -> None:
         self._overrides.become(overrides)
 
-    def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> Document:
+    def openapi(self, *, title: str = "API", version: str = "0.1.0", description: str = "") -> Schema:
         """The description of the app's routes as an OpenAPI 3.2 document.
 
         It is made anew at each call, of the routes that are registered by then, and is the caller's to change. Those of
@@ -170,9 +171,9 @@ class Described(Router):
         """
         from trioweb.openapi.pages import Pages  # noqa: PLC0415 - only where it is asked for
 
-        kept: dict[int, Document] = {}  # by the number of routes: others may be registered later
+        kept: dict[int, Schema] = {}  # by the number of routes: others may be registered later
 
-        def describe() -> Document:
+        def describe() -> Schema:
             if len(self._planned) not in kept:
                 kept.clear()
                 kept[len(self._planned)] = self._describe(title, version, description)
@@ -181,7 +182,7 @@ class Described(Router):
         for place, handler in Pages(path.rstrip("/"), openapi_path, title, describe).handlers():
             self.get(place, name=f"docs:{place}", include_in_schema=False)(handler)
 
-    def _describe(self, title: str, version: str, description: str) -> Document:
+    def _describe(self, title: str, version: str, description: str) -> Schema:
         from trioweb.openapi.document import describe  # noqa: PLC0415 - few are asked for it
         from trioweb.openapi.operations import Described as Operation  # noqa: PLC0415
 

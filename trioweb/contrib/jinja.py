@@ -73,7 +73,7 @@ class Templates:
         self._loaded: set[str] = set()
 
     def page(
-        self, request: Request, name: str, /, *, block: str | None = None, status_code: int = 200, **values: Any
+        self, request: Request, name: str, /, *, block: str | None = None, status_code: int = 200, **values: object
     ) -> HTMLResponse:
         """A response with the page of a template, which is made while it is sent, and no faster. Does not block.
 
@@ -97,7 +97,7 @@ class Templates:
         values = {"request": request, "url_for": request.app.url_for, **values}
         return HTMLResponse(self._pieces(name, block, values, reload=cast("App", request.app).debug), status_code)
 
-    async def text(self, name: str, /, *, block: str | None = None, **values: Any) -> str:
+    async def text(self, name: str, /, *, block: str | None = None, **values: object) -> str:
         """The page of a template, or one of its blocks, as text: for an event, a mail, a message of a WebSocket.
 
         Waits as the template does. Raises as ``page`` does.
@@ -106,9 +106,9 @@ class Templates:
             return "".join([piece async for piece in pieces])
 
     async def _pieces(
-        self, name: str, block: str | None, values: dict[str, Any], *, reload: bool
+        self, name: str, block: str | None, values: dict[str, object], *, reload: bool
     ) -> AsyncGenerator[str, None]:
-        generators = [value for value in values.values() if hasattr(value, "__anext__") and hasattr(value, "aclose")]
+        generators = [value for value in values.values() if isinstance(value, AsyncGenerator)]
         waits = any(hasattr(value, "__aiter__") or iscoroutinefunction(value) for value in values.values())
         least = 1 if waits else PIECE
         waiting, size = [], 0
@@ -133,7 +133,7 @@ class Templates:
             if generators:
                 await close_generators(generators)
 
-    def _generate(self, name: str, block: str | None, values: dict[str, Any]) -> AsyncGenerator[str, None]:
+    def _generate(self, name: str, block: str | None, values: dict[str, object]) -> AsyncGenerator[str, None]:
         template = self.environment.get_template(name)
         if block is None:
             return cast("AsyncGenerator[str, None]", template.generate_async(values))

@@ -197,13 +197,13 @@ class _Body(io.RawIOBase):
         return size
 
 
-def _environ(request: Request, prefix: str, body: IO[bytes]) -> dict[str, Any]:
+def _environ(request: Request, prefix: str, body: IO[bytes]) -> dict[str, object]:
     """The variables of a request (PEP 3333; RFC 3875), with text in Latin-1 as it has it."""
     scope = request.scope
     root = scope.get("root_path", "") + prefix
     path: str = scope["path"]
     host, port = scope.get("server") or ("localhost", None)
-    environ: dict[str, Any] = {
+    environ: dict[str, object] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": root.encode().decode("latin-1"),
         "PATH_INFO": path.removeprefix(root).encode().decode("latin-1"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import ErrorHandler, report
+from trioweb.exchange.policy import report
 from trioweb.ground.errors import chained, forget, taken
 from trioweb.handlers.results import to_response
-from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of
+from trioweb.handlers.signatures import Function, Kind, call_in_thread, kind_of, label_of
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
@@ -54,7 +54,7 @@ async def answer_error(call: Call, failure: Exception, *, outermost: bool) -> tu
         del failure
 
 
-async def _ask(handler: ErrorHandler, request: Request, error: Exception) -> object:
+async def _ask(handler: Function, request: Request, error: Exception) -> object:
     """Call an error handler: an ``async def`` or generator function here, a plain ``def`` in a worker thread."""
     kind = kind_of(handler)
     held = [error]  # emptied before the call: a handler may raise the error, whose traceback would refer to this frame

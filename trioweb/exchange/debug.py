@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 import trio
@@ -104,7 +104,7 @@ class _WatchedNursery:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._nursery, name)
 
     def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:

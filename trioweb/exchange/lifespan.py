@@ -11,18 +11,18 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import trio
 
 from trioweb.exchange.debug import log_fault
 from trioweb.ground.errors import RouteError, unwrap
 from trioweb.ground.http.asgi import LifespanState, Receive, Send
-from trioweb.handlers.signatures import Kind, innermost, kind_of, name_of, takes
+from trioweb.handlers.signatures import Function, Kind, innermost, kind_of, name_of, takes
 from trioweb.io.transport import Transport
 
 AsyncFunction = Callable[..., Awaitable[object]]
-Manager = Callable[[Any], AbstractAsyncContextManager[object]]
+Manager = Callable[[object], AbstractAsyncContextManager[object]]
 
 
 class AppNursery:
@@ -134,13 +134,13 @@ class _Started:
 _SHAPE: Final = "write `async def lifespan(app): ...; yield; ...`"
 
 
-def as_manager(given: Any) -> Manager:
+def as_manager(given: object) -> Manager:
     """A user's lifespan as a function from the app to an async context manager.
 
     Raises:
         RouteError: if it is not a lifespan; the message says what to write instead.
     """
-    if hasattr(given, "__aenter__") and not isinstance(given, type):
+    if isinstance(given, AbstractAsyncContextManager):
         return lambda _app: given
     name = name_of(given, qualified=True) if callable(given) else repr(given)
     if reason := _why_no_lifespan(given):
@@ -148,9 +148,9 @@ def as_manager(given: Any) -> Manager:
             "a lifespan must be an async generator function of the app, or return an async context manager, and "
             f"{name} {reason}: {_SHAPE}"
         )
-    if not takes(given, 1):
+    lifespan = cast("Function", given)
+    if not takes(lifespan, 1):
         raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}")
-    lifespan: Callable[..., Any] = given
     return asynccontextmanager(lifespan) if kind_of(lifespan) is Kind.GENERATOR else partial(_make, lifespan, name)
 
 
@@ -168,13 +168,13 @@ def _why_no_lifespan(given: object) -> str | None:
     return None
 
 
-def _make(function: Callable[[Any], Any], name: str, app: object) -> AbstractAsyncContextManager[object]:
+def _make(function: Function, name: str, app: object) -> AbstractAsyncContextManager[object]:
     """Call a function that returns an async context manager, or an async generator, as a wrapped generator function."""
     made = function(app)
     if isinstance(made, AsyncGenerator):
         return asynccontextmanager(lambda: made)()
-    if hasattr(made, "__aenter__"):
-        return made  # type: ignore[no-any-return]
+    if isinstance(made, AbstractAsyncContextManager):
+        return made
     if inspect.iscoroutine(made):
         made.close()  # without a warning that it was never awaited
     raise TypeError(f"the lifespan {name} returned {type(made).__qualname__}, no async context manager: {_SHAPE}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -20,16 +20,14 @@ from trioweb.ground.http.asgi import LifespanState, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.handlers.layers import Middleware
-from trioweb.handlers.signatures import label_of, takes
+from trioweb.handlers.signatures import Function, label_of, takes
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import Application
 from trioweb.messages.limits import Limits
-from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
-ErrorHandler = Callable[[Request, Any], Any]
-Registered = tuple[ErrorHandler, str]
+Registered = tuple[Function, str]
 """An error handler, and its name in messages."""
 H = TypeVar("H", bound=Callable[..., object])
 

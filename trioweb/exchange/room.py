@@ -11,20 +11,20 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 
 from trioweb.exchange.clock import Start
+from trioweb.exchange.lifespan import AsyncFunction
 from trioweb.exchange.policy import together
 from trioweb.ground.errors import taken
 from trioweb.messages.resources import Resources
 
 T = TypeVar("T")
-AsyncFunction = Callable[..., Awaitable[object]]
 
 _MISSING = object()
 
@@ -70,7 +70,7 @@ class Room:
         else:
             self._waiting.append((copy_context(), async_fn, args, name))
 
-    async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> Any:
+    async def start(self, async_fn: AsyncFunction, *args: object, name: object = None) -> object:
         """Start a task and wait until it calls ``task_status.started()``. An error before that is raised here."""
         return await (await self.opened()).start(async_fn, *args, name=name)
 

@@ -114,7 +114,7 @@ def plan(
     path_params: Mapping[str, Converter],
     *,
     timeout: float | None = None,
-    overrides: Mapping[Any, Function] = MappingProxyType({}),
+    overrides: Mapping[Function, Function] = MappingProxyType({}),
 ) -> Endpoint:
     """Plan the calls of a route's handler.
 

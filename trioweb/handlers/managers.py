@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -31,12 +31,12 @@ class Threaded(AbstractAsyncContextManager[T]):
             await in_thread(self._manager.__exit__, cls, error, trace, limiter=trio.CapacityLimiter(1))
 
 
-def manager_of(made: Any) -> AbstractAsyncContextManager[object] | None:
+def manager_of(made: object) -> AbstractAsyncContextManager[object] | None:
     """The async context manager of a generator or of a context manager, sync or async; ``None`` of all else."""
     if inspect.isasyncgen(made):
         return asynccontextmanager(lambda: made)()
     if inspect.isgenerator(made):
         return Threaded(contextmanager(lambda: made)())
-    if hasattr(made, "__aenter__"):
-        return made  # type: ignore[no-any-return]
-    return Threaded(made) if hasattr(made, "__enter__") else None
+    if isinstance(made, AbstractAsyncContextManager):
+        return made
+    return Threaded(made) if isinstance(made, AbstractContextManager) else None

@@ -69,7 +69,7 @@ class Planner:
         path_params: Mapping[str, Converter],
         *,
         websocket: bool = False,
-        overrides: Mapping[Any, Function] = MappingProxyType({}),
+        overrides: Mapping[Function, Function] = MappingProxyType({}),
     ) -> None:
         self._overrides = overrides
         self._websocket = websocket
@@ -262,8 +262,7 @@ class Planner:
             )
 
     def _dependency(self, function: Function, where: str) -> Dependency:
-        if self._overrides:
-            function = self._overrides.get(_key_of(function), function)
+        function = next((fake for real, fake in self._overrides.items() if real == function), function)
         if not callable(function):
             raise RouteError(f"{where}: Provide takes a function, got {type(function).__qualname__}")
         key = _key_of(function)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypedDict
 
 import msgspec
 
@@ -12,7 +12,7 @@ from trioweb.ground.http.asgi import MutableScope, PathParams, Scope
 from trioweb.ground.templates import without_converters
 from trioweb.handlers.layers import Middleware, as_middlewares
 from trioweb.handlers.markers import Provide
-from trioweb.handlers.signatures import label_of
+from trioweb.handlers.signatures import Function, label_of
 
 WEBSOCKET: Final = "WEBSOCKET"
 """The method of a WebSocket's route."""
@@ -79,7 +79,7 @@ class Route(msgspec.Struct, frozen=True):
 
     path: str
     methods: frozenset[str]
-    handler: Callable[..., Any]
+    handler: Function
     name: str
     options: RouteOptions = msgspec.field(default_factory=RouteOptions)
 

@@ -58,7 +58,7 @@ class MatchedRoute(Protocol):
         ...
 
     @property
-    def handler(self) -> Callable[..., Any]:
+    def handler(self) -> Callable[..., object]:
         """Its handler."""
         ...
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from trioweb.ground.errors import HTTPError
 from trioweb.handlers.layers import CallNext
@@ -91,7 +91,7 @@ class RateLimit:
             raise ValueError(f"RateLimit: name stands in a header, got {name!r}: write printable ASCII without quotes")
         self._limit = limit
         self._per = per
-        self._key: Callable[[Request], Any] = key
+        self._key: Callable[[Request], object] = key
         self._name = name
         self._own = Windows(per, most)
         self._shared = None if redis is None else SharedWindows(redis, f"{prefix}{name}:", per)

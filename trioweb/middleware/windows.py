@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
@@ -111,7 +111,7 @@ class SharedWindows:
         try:
             with trio.fail_after(TRYING, shield=True):
                 name = self._prefix + key.hex()
-                found: Any = await self._script([name], [self._milliseconds])
+                found = cast("tuple[int, int]", await self._script([name], [self._milliseconds]))
         except self._failures as error:
             if self._away_until == -math.inf:
                 reason = reason_of(error, TRYING)
@@ -122,4 +122,4 @@ class SharedWindows:
             self._away_until = -math.inf
             _logger.warning("RateLimit: Redis is back")
         count, left = found
-        return int(count), int(left) / 1000
+        return count, left / 1000

@@ -128,7 +128,7 @@ def _of_items(part: Annotation, cls: type) -> list[Content]:
     """The content of a stream, by its items: the first of them decides the media type."""
     if issubclass(cls, trio.abc.ReceiveStream):
         return [Content(BYTES_TYPE)]
-    items = parts(next(iter(get_args(part)), Any))
+    items = parts(next(iter(get_args(part)), UNSAID[0]))
     if any(item in UNSAID for item in items):
         return []
     found: dict[str, list[Annotation]] = {}

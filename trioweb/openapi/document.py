@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Final
+from typing import Final
 
 from trioweb.ground.encoding import NotFiniteError
 from trioweb.ground.problems import PROBLEM_TYPE
@@ -88,7 +88,7 @@ def describe(routes: Iterable[Described], mounts: Sequence[str], title: str, ver
     return written
 
 
-def _finite(part: Any) -> Any:
+def _finite(part: object) -> object:
     """A part of a document without the members that have a number which JSON has not."""
     if isinstance(part, dict):
         return {key: _finite(each) for key, each in part.items() if not _is_infinite(each)}

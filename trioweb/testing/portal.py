@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import trio
 
@@ -55,7 +55,7 @@ class Portal:
         if self._failures and (error is None or not isinstance(self._failures[0], Exception)):
             raise self._failures.pop()
 
-    def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def call(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Call an async function in the loop, and wait for it. Its error is raised here."""
         return trio.from_thread.run(function, *args, trio_token=self._token)
 
