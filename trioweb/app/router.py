@@ -44,9 +44,7 @@ class Router:
         middleware: Sequence[Middleware] = (),
         dependencies: Sequence[Provide] = (),
     ) -> None:
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
-        check_names(prefix)
+        _check_prefix(prefix)
         self._prefix = prefix
         self._defaults: RouteOptions = {}
         if max_body_size is not None:
@@ -174,8 +172,7 @@ class Router:
         """
         if router is self or router in self._ancestors():
             raise RouteError("a router cannot include itself, directly or through others")
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+        _check_prefix(prefix)
         for route in router._routes:
             self._register(msgspec.structs.replace(route, path=self._prefix + prefix + route.path))
         router._parents.append((self, self._prefix + prefix))
@@ -210,3 +207,9 @@ class Router:
         self._routes.append(route)
         for parent, prefix in self._parents:
             parent._register(msgspec.structs.replace(route, path=prefix + route.path))
+
+
+def _check_prefix(prefix: str) -> None:
+    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+        raise RouteError(f'a prefix starts with "/" and does not end with one, got {prefix!r}')
+    check_names(prefix)

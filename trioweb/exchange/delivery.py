@@ -32,10 +32,10 @@ from trioweb.streams.stream import Stream
 class Delivery:
     """Sends the response to one request, on any server."""
 
-    __slots__ = ("_begun", "_request")
+    __slots__ = ("_begun", "_call")
 
     def __init__(self, call: Call) -> None:
-        self._request = call
+        self._call = call
         self._begun: Producer | None = None
 
     # For middleware: before the response is known that is sent
@@ -51,14 +51,14 @@ class Delivery:
         stream = stream_of(response)
         if stream is None or stream.head_first or isinstance(response, RangeResponse):
             return
-        if is_bodiless(self._request, response):
+        if is_bodiless(self._call, response):
             return
-        self._begun = producer = produce(self._request, stream)
-        nursery = await self._request.open_room().opened()
+        self._begun = producer = produce(self._call, stream)
+        nursery = await self._call.open_room().opened()
         silent_due = due(trio.current_time(), stream.idle_timeout)
         stop_watching = None
-        if not self._request.cancels_handler:  # else the exchange watches for a disconnect
-            stop_watching = watch(self._request, self._request, self._request.own)
+        if not self._call.cancels_handler:  # else the exchange watches for a disconnect
+            stop_watching = watch(self._call, self._call, self._call.own)
         try:
             with trio.CancelScope(deadline=min(silent_due, producer.ends)) as limit:
                 await producer.begin(nursery)
@@ -67,7 +67,7 @@ class Delivery:
                 stop_watching()
         if limit.cancelled_caught:
             await self.discard()
-            raise self._request.judged(producer.late(), started=False)
+            raise self._call.judged(producer.late(), started=False)
         if producer.encoder.media_type is not None:
             response.headers.setdefault("content-type", producer.encoder.media_type)
 
@@ -90,21 +90,21 @@ class Delivery:
         """Send a response. Returns its failure; ``None`` also without its end, if the client disconnects, or the
         request's nursery ends it. No cancellation reaches ``send``.
         """
-        request = self._request
+        call = self._call
         sending = self._sending(response, outbox)
-        request.interruptible = sending.interrupt
-        if request.inbox.gone:
+        call.interruptible = sending.interrupt
+        if call.inbox.gone:
             sending.interrupt()
         failure: Exception | None = None
         others: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                stop_watching = watch(sending, request, outbox.transport, nursery.start_soon)
-                request.policy.writes.pace(sending, request.rate_for(sending.write_timeout))
+                stop_watching = watch(sending, call, outbox.transport, nursery.start_soon)
+                call.policy.writes.pace(sending, call.rate_for(sending.write_timeout))
                 try:
                     await self._close_begun()
                     delivering = (
-                        send_stream(sending, request.policy, request.scope, request, nursery)
+                        send_stream(sending, call.policy, call.scope, call, nursery)
                         if isinstance(sending, Sender)
                         else self._send_whole(response, outbox, unread)
                     )
@@ -117,49 +117,47 @@ class Delivery:
                     failure = taken(error)
                 finally:
                     stop_watching()
-                    request.policy.writes.others.discard(sending)
+                    call.policy.writes.others.discard(sending)
         except Exception as error:
             others = taken(error)
         finally:
-            request.interruptible = None
+            call.interruptible = None
         if failure is None or is_departure(failure):  # a slow client may also be reported as disconnected
             failure = sending.failure or failure
         sending.failure = None
         failure = together(failure, others)
         try:
-            return None if failure is None else request.judged(failure, started=outbox.started)
+            return None if failure is None else call.judged(failure, started=outbox.started)
         finally:
             del failure, others
 
     def _sending(self, response: Response, outbox: Outbox) -> Sending:
-        request, stream = self._request, stream_of(response)
-        if stream is None or is_bodiless(request, response):
-            limit = request.policy.limits.write_timeout
-            return Sending(outbox, request.endpoint.where, limit, request.dismiss if request.cancels_handler else None)
+        call, stream = self._call, stream_of(response)
+        if stream is None or is_bodiless(call, response):
+            limit = call.policy.limits.write_timeout
+            return Sending(outbox, call.endpoint.where, limit, call.dismiss if call.cancels_handler else None)
         producer = None
-        if self._begun is not None and self._begun.stream is stream:
+        if self.has_begun(stream):
             producer, self._begun = self._begun, None
-        return Sender(
-            producer or produce(request, stream), outbox, Reply(request, response, request.inbox), request.dismiss
-        )
+        return Sender(producer or produce(call, stream), outbox, Reply(call, response, call.inbox), call.dismiss)
 
     async def _close_begun(self) -> None:
         """Close a stream that has begun, if another response is sent."""
         if self._begun is not None:
             if is_channel(self._begun.stream.source):
-                self._request.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
+                self._call.dismiss()  # first, or the tasks that send to the channel would raise BrokenResourceError
             await self.discard()
 
     async def _send_whole(self, response: Response, outbox: Outbox, unread: UnreadBody) -> Exception | None:
         stream = stream_of(response)
         with outbox.shield():
-            sending = send_whole(self._request, response, outbox, unread)
+            sending = send_whole(self._call, response, outbox, unread)
             del response
             try:
                 await sending
             finally:
                 if stream is not None and not stream.begun:
                     if is_channel(stream.source):
-                        self._request.dismiss()  # first, as above
+                        self._call.dismiss()  # first, as above
                     await close_unused(stream.source)
         return None

@@ -89,7 +89,7 @@ def produce(call: Call, stream: Stream) -> Producer:
 async def send_stream(
     sender: Sender,
     policy: Policy,
-    request: Scope,
+    scope: Scope,
     call: Call | None = None,
     nursery: trio.Nursery | None = None,
     ending: Ending | None = None,
@@ -99,7 +99,7 @@ async def send_stream(
     Args:
         sender: the stream's.
         policy: the app's.
-        request: the part of the scope that the log needs.
+        scope: the part of it that the log needs.
         call: the request, if it has something to close.
         nursery: runs the producer; without one this task sends the stream alone.
         ending: ends the request.
@@ -126,7 +126,7 @@ async def send_stream(
         sender.failure = None  # its traceback may refer to the sender
         policy.to_end.discard(sender.producer)
         if outbox.state is not ENDED or failure is not None:
-            await _break_off(sender, request, call, failure)
+            await _break_off(sender, scope, call, failure)
     try:
         if ending is None:
             return failure
@@ -151,11 +151,11 @@ async def _failure_of_room(sender: Sender, call: Call) -> Exception | None:
         del failure
 
 
-async def _break_off(sender: Sender, request: Scope, call: Call | None, failure: Exception | None) -> None:
+async def _break_off(sender: Sender, scope: Scope, call: Call | None, failure: Exception | None) -> None:
     """Log a failure, and abort the response, before the request's nursery ends, which may take long."""
     outbox = sender.outbox
     if failure is not None and outbox.started:
-        report_sent(failure, request, outbox)
+        report_sent(failure, scope, outbox)
         if call is not None:
             call.reported = failure
     del failure

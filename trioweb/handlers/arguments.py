@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams
@@ -34,7 +35,6 @@ from trioweb.messages.uploads import UploadFile
 
 Source: TypeAlias = Callable[[Any], Values]
 """Gives the values of a connection: those of its query, for instance."""
-_JSON: Final = "application/json"
 _FORMS: Final = frozenset({FORM_TYPE, URLENCODED_TYPE})
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 
@@ -86,20 +86,20 @@ class BodyInput(msgspec.Struct):
             arguments[self.found.name] = await request.text() if self.found.shape.annotation is str else content
         elif is_form:
             self.found.read(content, arguments, faults)
-        elif kind == _JSON or _is_json(kind):
+        elif kind == JSON_TYPE or _is_json(kind):
             try:
                 arguments[self.found.name] = decode_json(self.decode, content, "The request body", ("body",))
             except InputError as error:
                 faults += error.errors
         elif kind or content:
             # Not JSON by default: another site's page can send a body without a type, with the user's cookies.
-            raise wrong_type(kind, _JSON)
+            raise wrong_type(kind, JSON_TYPE)
         else:
             self.found.leave_out(arguments, faults)
 
 
 def _is_json(kind: str) -> bool:
-    return kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
+    return kind == JSON_TYPE or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 class Arguments(msgspec.Struct):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
+from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.errors import phrase_of
 from trioweb.ground.problems import PROBLEM_TYPE
 from trioweb.ground.templates import Converter, Template
@@ -16,7 +17,7 @@ from trioweb.handlers.signatures import innermost
 from trioweb.openapi.answers import answers_of
 from trioweb.openapi.schemas import REFERENCE, Schema, Schemas
 from trioweb.openapi.security import requirements_of
-from trioweb.openapi.takes import JSON, Takes
+from trioweb.openapi.takes import Takes
 
 _SECTIONS: Final = re.compile(r"^\s*(?:Args|Arguments|Parameters|Attributes|Returns|Yields|Raises|Examples?)\b.*:\s*$")
 """Begins the part of a docstring that is for readers of the code."""
@@ -137,12 +138,12 @@ class Writer:
             self.describes_problems = True
             return {"description": said, "content": {PROBLEM_TYPE: {"schema": self.problem}}}
         if not isinstance(said, Mapping):
-            return {"description": phrase, "content": {JSON: {"schema": self.schemas.of(said, "serialization")}}}
+            return {"description": phrase, "content": {JSON_TYPE: {"schema": self.schemas.of(said, "serialization")}}}
         response = {"description": phrase, **said}
         if (model := response.pop("model", None)) is not None:
             response["content"] = {
                 **response.get("content", {}),
-                JSON: {"schema": self.schemas.of(model, "serialization")},
+                JSON_TYPE: {"schema": self.schemas.of(model, "serialization")},
             }
         return response
 
@@ -171,10 +172,8 @@ def _said(route: Described) -> Schema:
     lines = inspect.cleandoc(innermost(route.endpoint.handler).__doc__ or "").split("\n")
     end = next((number for number, line in enumerate(lines) if _SECTIONS.match(line)), len(lines))
     first, _, rest = "\n".join(lines[:end]).strip().partition("\n\n")
-    said = {"summary": " ".join(first.split()), "description": rest.strip(), **_given_texts(route.options)}
+    said = {
+        "summary": route.options.get("summary", " ".join(first.split())),
+        "description": route.options.get("description", rest.strip()),
+    }
     return {name: text for name, text in said.items() if text}
-
-
-def _given_texts(options: RouteOptions) -> dict[str, str]:
-    given = cast("Mapping[str, str]", options)
-    return {name: given[name] for name in ("summary", "description") if name in given}

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.encoding import encode_json
 from trioweb.handlers.signatures import Function
 from trioweb.messages.files import FileResponse
@@ -86,7 +87,7 @@ class Pages:
         described = self._describe()
         if root := request.scope.get("root_path"):
             described = {**described, "servers": [{"url": root}]}
-        return Response(encode_json(described), media_type="application/json", headers={"cache-control": "no-cache"})
+        return Response(encode_json(described), media_type=JSON_TYPE, headers={"cache-control": "no-cache"})
 
     async def docs(self, request: Request) -> Response:
         """The page with all operations."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments, BodyInput
@@ -12,7 +13,7 @@ from trioweb.handlers.inputs import ABSENT, Input
 from trioweb.messages.forms import URLENCODED_TYPE
 from trioweb.openapi.schemas import Schema, Schemas, plain, without_none
 
-JSON: Final = "application/json"
+_FORMS: Final = (URLENCODED_TYPE, FORM_TYPE)
 _OF_CONVERTERS: Final[Mapping[str, Schema]] = {
     "int": {"type": "integer", "minimum": 0},
     "float": {"type": "number", "minimum": 0},
@@ -90,7 +91,7 @@ class Takes:
         if not form:
             return None
         required = any(found.required for found in form)
-        kinds = [FORM_TYPE] if any(found.shape.is_file for found in form) else [URLENCODED_TYPE, FORM_TYPE]
+        kinds = (FORM_TYPE,) if any(found.shape.is_file for found in form) else _FORMS
         schema = self._form(form)
         return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
 
@@ -100,7 +101,7 @@ class Takes:
             return {body.media_type or "*/*": {"schema": {"type": "string"}} if annotation is str else {}}
         if body.media_type:
             return {body.media_type: {"schema": self._schemas.of(annotation)}}
-        content: Schema = {JSON: {"schema": self._schemas.of(annotation)}}
+        content: Schema = {JSON_TYPE: {"schema": self._schemas.of(annotation)}}
         parts = [*(shape.fields or {}).values(), *([shape.rest] if shape.rest else [])]
         if shape.takes_form and not any(part.is_object for part in parts):  # a form has no objects within it
             content.update({kind: {"schema": self._schemas.of(without_none(annotation))} for kind in _FORMS})
@@ -146,9 +147,6 @@ class Takes:
                 yield "form"
             if each.body is not None:
                 yield "body" if each.body.decode is not None else "kind" if each.body.media_type else "bytes"
-
-
-_FORMS: Final = (URLENCODED_TYPE, FORM_TYPE)
 
 
 def _lift_description(parameter: Schema) -> None:
