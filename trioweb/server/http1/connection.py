@@ -280,25 +280,20 @@ class HTTP1Connection(Line):
 
     async def _end(self, cycle: Cycle) -> bool:
         """End a response after the app has returned. Returns whether the connection stays open."""
-        ended = self.wire.broken or cycle.response.state is DONE
+        response = cycle.response
+        ended = self.wire.broken or response.state is DONE
         try:
-            if not ended:
-                await self._end_early(cycle)
+            if not ended and (response.state is WAITING or response.state is STARTED):  # the app has sent none
+                await self.reply(response, *(cycle.fault or (500, "")), close=True)
+                cycle.ended_at = trio.current_time()
+            elif not ended:
+                await cycle.abort()
         finally:
             if self._access is not None:
                 await self._access.end(cycle, left=self.wire.broken, slow=self.slow)
-        if not ended or self.wire.broken or self.stopping or not cycle.response.keep_alive:
+        if not ended or self.wire.broken or self.stopping or not response.keep_alive:
             return False
         return self.reader.complete or await self.drain()
-
-    async def _end_early(self, cycle: Cycle) -> None:
-        """Send the server's own response if the app has sent none, or abort the app's."""
-        response = cycle.response
-        if response.state is WAITING or response.state is STARTED:
-            await self.reply(response, *(cycle.fault or (500, "")), close=True)
-            cycle.ended_at = trio.current_time()
-        else:
-            await cycle.abort()
 
     async def _refuse(self, error: BadRequest) -> None:
         """Answer a request whose head is not valid, or did not come in time."""

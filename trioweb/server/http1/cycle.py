@@ -27,9 +27,6 @@ from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
 from trioweb.server.refusals import LATE_BODY
 
-WRITING: Final = "a response that waits for its client"
-"""The name of the task that writes it."""
-
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -314,7 +311,7 @@ class Cycle(Transport):
 
     def start_task(self, async_fn: Callable[[], Awaitable[None]]) -> None:
         """See ``Transport``."""
-        self._line.pulse.nursery.start_soon(async_fn, name=WRITING)
+        self._line.pulse.nursery.start_soon(async_fn, name="a response that waits for its client")
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """See ``Transport``."""
