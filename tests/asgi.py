@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import trio
+import trio.testing
 
 from tests.shapes import Shape
 from trioweb import App
+from trioweb.ground.http.asgi import ASGIApp
 from trioweb.testing import TestClient
 
 Message = dict[str, Any]
@@ -165,6 +167,39 @@ async def ask_for(app: App, shape: Shape, path: str = "/", **options: Any) -> An
     headers, body = shape.content()
     fields = [(name.encode(), value.encode()) for name, value in headers.items()]
     return await ask(app, path, shape.method, headers=fields, body=[body], **options)
+
+
+async def shake(
+    app: ASGIApp, path: str, *told: str, gone: bool = False, limit: float = math.inf, **scope: Any
+) -> list[str]:
+    """Call an app for a WebSocket whose peer does this, and then nothing. Returns the types of what it sends.
+
+    Args:
+        app: the app.
+        path: what the peer asks for.
+        told: the types of the messages that the app gets, each when it waits.
+        gone: it cannot send any.
+        limit: seconds after which it is cancelled.
+        scope: more of the scope.
+    """
+    sent: list[str] = []
+    left = iter(told)
+
+    async def receive() -> Message:
+        await trio.testing.wait_all_tasks_blocked()
+        for kind in left:
+            return {"type": kind}
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        if gone:
+            raise OSError("it is gone")
+        sent.append(message["type"])
+
+    with trio.move_on_after(limit):
+        await app({"type": "websocket", "path": path, "headers": [], **scope}, receive, send)
+    return sent
 
 
 @asynccontextmanager

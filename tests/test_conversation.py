@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.asgi import shake
 from trioweb import App, Cookie, Header, HTTPError, Provide, Request, Response, Router, WebSocket, WebSocketDisconnect
 from trioweb.testing import TestClient, WebSocketClosed, WebSocketDenied
 
@@ -199,18 +200,8 @@ async def test_error_handlers_refuse_too(app: App, caplog: pytest.LogCaptureFixt
 
 async def test_without_the_denial_extension() -> None:
     """A server that knows no other refusal is told to close before accept, which is its 403."""
-    sent: list[Any] = []
-    told = iter(["websocket.connect", "websocket.disconnect"])
-
-    async def receive() -> dict[str, str]:
-        await trio.testing.wait_all_tasks_blocked()
-        return {"type": next(told)}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await App()({"type": "websocket", "path": "/", "headers": [], "extensions": None}, receive, send)
-    assert [message["type"] for message in sent] == ["websocket.close"]
+    sent = await shake(App(), "/", "websocket.connect", "websocket.disconnect", extensions=None)
+    assert sent == ["websocket.close"]
 
 
 async def test_errors_are_closes(app: App, caplog: pytest.LogCaptureFixture) -> None:

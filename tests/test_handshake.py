@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket as OtherWebSocket
 
+from tests.asgi import shake
 from trioweb import (
     App,
     ClientDisconnected,
@@ -441,37 +442,18 @@ async def test_a_peer_that_leaves_before_the_answer(caplog: pytest.LogCaptureFix
     async def slow(ws: WebSocket) -> None:
         await trio.sleep_forever()
 
-    sent: list[Any] = []
-    told = iter(["websocket.connect", "websocket.disconnect"])
-
-    async def receive() -> dict[str, str]:
-        await trio.testing.wait_all_tasks_blocked()
-        return {"type": next(told)}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app({"type": "websocket", "path": "/slow", "headers": []}, receive, send)
+    sent = await shake(app, "/slow", "websocket.connect", "websocket.disconnect")
     assert (notes, sent, caplog.records) == (["left"], [], [])
 
 
 async def test_without_the_denial_extension() -> None:
     """A server that knows no other refusal is told to close before accept."""
-    sent: list[Any] = []
-    told = iter(["websocket.connect", "websocket.disconnect"])
-
-    async def receive() -> dict[str, str]:
-        await trio.testing.wait_all_tasks_blocked()
-        return {"type": next(told)}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
 
     async def strict(request: Request, call_next: CallNext) -> Response:
         raise HTTPError(401)
 
-    await make(strict)({"type": "websocket", "path": "/echo", "headers": []}, receive, send)
-    assert [message["type"] for message in sent] == ["websocket.close"]
+    sent = await shake(make(strict), "/echo", "websocket.connect", "websocket.disconnect")
+    assert sent == ["websocket.close"]
 
 
 async def test_a_stop_closes_with_1001(autojump_clock: trio.testing.MockClock) -> None:
@@ -554,14 +536,7 @@ async def test_mounted_apps_that_do_it_otherwise() -> None:
 
 async def test_a_peer_that_was_never_there() -> None:
     """Middleware is not called for a peer that has left before its handshake was looked at."""
-
-    async def receive() -> dict[str, str]:
-        return {"type": "websocket.disconnect"}
-
-    async def send(message: Any) -> None:
-        notes.append(message)
-
-    await make(marking)({"type": "websocket", "path": "/echo", "headers": []}, receive, send)
+    assert await shake(make(marking), "/echo", "websocket.disconnect") == []
     assert notes == []
 
 
@@ -572,16 +547,7 @@ async def test_a_peer_that_leaves_before_its_denial() -> None:
         await trio.testing.wait_all_tasks_blocked()
         raise HTTPError(403)
 
-    told = iter(["websocket.connect", "websocket.disconnect"])
-
-    async def receive() -> dict[str, str]:
-        await trio.lowlevel.checkpoint()
-        return {"type": next(told)}
-
-    async def send(message: Any) -> None:
-        raise OSError("it is gone")
-
-    await make(slow)({"type": "websocket", "path": "/echo", "headers": []}, receive, send)
+    await shake(make(slow), "/echo", "websocket.connect", "websocket.disconnect", gone=True)
 
 
 async def test_a_cancellation_from_outside(autojump_clock: trio.testing.MockClock) -> None:
@@ -592,23 +558,8 @@ async def test_a_cancellation_from_outside(autojump_clock: trio.testing.MockCloc
         await trio.sleep(60)
         return response
 
-    sent: list[Any] = []
-    told = iter(["websocket.connect"])
-
-    async def receive() -> dict[str, str]:
-        await trio.lowlevel.checkpoint()
-        for kind in told:
-            return {"type": kind}
-        await trio.sleep_forever()
-        raise AssertionError
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    with trio.move_on_after(5):
-        await make(saving)({"type": "websocket", "path": "/echo", "headers": []}, receive, send)
+    assert await shake(make(saving), "/echo", "websocket.connect", limit=5) == []
     assert trio.current_time() < 5.1
-    assert sent == []
     assert notes[-1] == "closed"
 
 

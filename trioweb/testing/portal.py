@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self, TypeVar
 
 import trio
 
@@ -59,13 +59,45 @@ class Portal:
         """Call an async function in the loop, and wait for it. Its error is raised here."""
         return trio.from_thread.run(function, *args, trio_token=self._token)
 
-    def hold(self, manager: AbstractAsyncContextManager[T]) -> Held[T]:
+    @contextmanager
+    def hold(self, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
         """An async context manager as a plain one, entered and left in one task of the loop."""
-        return Held(self, manager)
+        left, ended = trio.Event(), trio.Event()
+        breaks = False
+        failures: list[Exception] = []
 
-    def start_soon(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Start a task, from the loop; it is cancelled before the context is left."""
-        self._nursery.start_soon(function)
+        async def run(*, task_status: trio.TaskStatus[T]) -> None:
+            is_open = False
+            try:
+                async with manager as value:
+                    is_open = True
+                    task_status.started(value)
+                    await left.wait()
+                    if breaks:
+                        raise _Broken
+            except _Broken:
+                pass
+            except Exception as error:
+                if not is_open:
+                    raise
+                failures.append(error)
+            finally:
+                ended.set()
+
+        async def leave() -> None:
+            left.set()
+            await ended.wait()
+            if failures:
+                raise failures.pop()
+
+        value: T = self.call(self._nursery.start, run)
+        try:
+            yield value
+        except BaseException:
+            breaks = True
+            raise
+        finally:
+            self.call(leave)
 
     def _run(self) -> None:
         try:
@@ -86,53 +118,3 @@ class Portal:
 
 class _Broken(Exception):
     """Raised in a context manager for an error of the test."""
-
-
-class Held(Generic[T]):
-    """See ``Portal.hold``."""
-
-    def __init__(self, portal: Portal, manager: AbstractAsyncContextManager[T]) -> None:
-        self._portal = portal
-        self._manager = manager
-        self._value: list[T] = []
-        self._failures: list[Exception] = []
-        self._opened, self._left, self._ended = trio.Event(), trio.Event(), trio.Event()
-        self._breaks = False
-
-    def __enter__(self) -> T:
-        self._portal.call(self._open)
-        return self._value.pop()
-
-    def __exit__(self, cls: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
-        self._breaks = error is not None
-        self._portal.call(self._close)
-
-    async def _open(self) -> None:
-        self._portal.start_soon(self._run)
-        await self._opened.wait()
-        self._raise()
-
-    async def _close(self) -> None:
-        self._left.set()
-        await self._ended.wait()
-        self._raise()
-
-    def _raise(self) -> None:
-        if self._failures:
-            raise self._failures.pop()
-
-    async def _run(self) -> None:
-        try:
-            async with self._manager as value:
-                self._value.append(value)
-                self._opened.set()
-                await self._left.wait()
-                if self._breaks:
-                    raise _Broken
-        except _Broken:
-            pass
-        except Exception as error:
-            self._failures.append(error)
-        finally:
-            self._opened.set()
-            self._ended.set()
