@@ -28,6 +28,7 @@ from trioweb import (
     FileResponse,
     HTTPError,
     Provide,
+    RangeResponse,
     Request,
     Response,
     Router,
@@ -619,6 +620,19 @@ async def large_stream_request(request: Request, kind: str) -> AsyncIterator[byt
     request.state.marker = Marker()
     for _ in range(100):
         yield b"x" * 65536
+
+
+@shape("GET", "/ranges/{kind}")
+async def ranges(kind: str) -> RangeResponse:
+    async def source(start: int, stop: int) -> AsyncIterator[bytes]:
+        marker = Marker()
+        fail(kind.removeprefix("late-") if start else kind)
+        for _ in range(stop - start):
+            yield b"x"
+            await endless(kind)
+        del marker
+
+    return RangeResponse(source, size=1000)
 
 
 @shape("GET", "/limited/{limit}")

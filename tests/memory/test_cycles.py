@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from trioweb.testing import TestClient
 FRONTS = ("", "/front", "/failing", "/double", "/compressed")
 KINDS = ("none", *served.FAULTS)
 JSON = (b"content-type", b"application/json")
+RANGES = (b"range", b"bytes=0-9,500-509")
 CLEARS = pytest.mark.skipif(sys.version_info < (3, 13), reason="frames that may wait cannot be cleared before 3.13")
 
 
@@ -57,6 +59,8 @@ def failing(front: str) -> Iterator[Way]:
             yield Way(f"{front}/{shape}/{kind}", query=b"around=1")
         yield Way(f"{front}/refusing/x", query=b"kind=" + kind.encode())
         yield Way(f"{front}/unread/{kind}", "POST", body=b"x" * 1000)
+        yield Way(f"{front}/ranges/{kind}", headers=[RANGES])
+        yield Way(f"{front}/ranges/late-{kind}", headers=[RANGES])
         for shape in ("stream", "stream/request", "stream/dependency", "events", "sync", "channel", "farewell"):
             yield Way(f"{front}/{shape}/{kind}")
             yield Way(f"{front}/{shape}/late-{kind}")
@@ -91,6 +95,8 @@ def leaving(front: str) -> Iterator[Way]:
     for shape in ("stream", "stream/request", "stream/dependency", "events", "channel"):
         yield Way(f"{front}/{shape}/wait", leaves=True)
     yield Way(f"{front}/stream/request/wait-finally", leaves=True)
+    for kind, window in (("wait", math.inf), ("none", 1)):
+        yield Way(f"{front}/ranges/{kind}", headers=[RANGES], leaves=True, window=window)
     for path in ("large", "large/request", "large/stream/x", "large/stream/request/x", "sync/large/x"):
         yield Way(f"{front}/{path}", leaves=True, window=1)
     for shape in ("limited", "simple"):
