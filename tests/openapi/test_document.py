@@ -35,6 +35,7 @@ from trioweb import (
     RedirectResponse,
     Request,
     Response,
+    RouteError,
     Router,
     ServerSentEvent,
     StreamingResponse,
@@ -42,6 +43,7 @@ from trioweb import (
     WebSocket,
 )
 from trioweb.__main__ import main
+from trioweb.middleware import CallNext
 from trioweb.openapi import security
 
 Handler = Callable[..., Any]
@@ -486,6 +488,113 @@ def test_a_route_can_be_left_out() -> None:
     app = App()
     app.get("/", include_in_schema=False)(documented)
     assert app.openapi()["paths"] == {}
+
+
+def test_a_router_says_what_holds_for_all_its_routes() -> None:
+    """Its tags and responses come before those of its routes, whatever includes it and however late they come."""
+    inner = Router("/items", tags=["items"], responses={404: "There is none.", 409: "Sold."})
+    outer = Router(tags="shop")
+    outer.include(inner, "/v1", tags=["v1", "items"])
+    outer.include(inner, "/v2", deprecated=True)
+    app = App()
+    app.include(outer)
+    inner.get("", tags=["list", "items"], responses={409: "Gone."})(documented)
+    inner.get("/bare")(documented)
+    paths = app.openapi()["paths"]
+    first, second = paths["/v1/items"]["get"], paths["/v2/items"]["get"]
+    assert first["tags"] == ["shop", "v1", "items", "list"]
+    assert second["tags"] == ["shop", "items", "list"]
+    assert paths["/v2/items/bare"]["get"]["tags"] == ["shop", "items"]
+    assert {code: each["description"] for code, each in first["responses"].items() if code in {"404", "409"}} == {
+        "404": "There is none.",
+        "409": "Gone.",
+    }
+    assert ("deprecated" in first, second["deprecated"]) == (False, True)
+
+
+@pytest.mark.parametrize("here", ["router", "outer router", "include"])
+def test_a_router_can_be_left_out(here: str) -> None:
+    """``include_in_schema=False`` leaves out all routes below it, those that say otherwise too; others stay."""
+    router = Router(include_in_schema=here != "router")
+    router.get("/hidden", include_in_schema=True)(documented)
+    outer = Router(include_in_schema=here != "outer router")
+    outer.include(router, "/v1", include_in_schema=here != "include")
+    app = App()
+    app.include(outer)
+    app.get("/seen")(documented)
+    assert list(app.openapi()["paths"]) == ["/seen"]
+    assert app.url_for("documented") == "/v1/hidden"
+
+
+class Group(enum.Enum):
+    """Tags as FastAPI's guide has them."""
+
+    SHOP = "shop"
+
+
+@pytest.mark.parametrize("tags", ["shop", ["shop"], ("shop", "shop"), [Group.SHOP]])
+def test_spellings_of_tags(tags: Any) -> None:
+    """One tag may stand without a list, and an enumeration has tags as its values."""
+    assert described(documented, tags=tags)["tags"] == ["shop"]
+    router = Router(tags=tags)
+    router.get("/")(documented)
+    app = App()
+    app.include(router)
+    assert app.openapi()["paths"]["/"]["get"]["tags"] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tags": [7]}, RouteError, r"tags is a list of text, got \[7\]: write tags=\["),
+        ({"tags": 7}, RouteError, "tags is a list of text, got 7"),
+        ({"responses": [404]}, RouteError, r"responses is a mapping: write responses=\{404"),
+        ({"tag": ["x"]}, TypeError, "has no option 'tag': there are .*tags"),
+    ],
+)
+def test_what_is_no_option(options: Any, error: type[Exception], message: str) -> None:
+    """What a route, a router or `include` does not understand is an error that names it."""
+    with pytest.raises(error, match=f"'/x'.*{message}" if error is TypeError else f"GET /x: {message}"):
+        App().get("/x", **options)(documented)
+    with pytest.raises(error, match=rf"Router\('/x'\): .*{message}"):
+        Router("/x", **options)
+    with pytest.raises(error, match=rf"Router\('/x'\): .*{message}"):
+        App().include(Router(), "/x", **options)
+
+
+async def test_options_of_an_inclusion() -> None:
+    """`include` has the options of a router, for what it includes there alone; their order is from outside."""
+    seen: list[str] = []
+
+    async def note(request: Request, call_next: CallNext) -> Response:
+        seen.append("middleware")
+        return await call_next(request)
+
+    def login() -> None:
+        seen.append("login")
+
+    router = Router("/x", dependencies=[Provide(lambda: seen.append("own"))])
+
+    @router.post("")
+    async def take(data: Annotated[bytes, Body("application/octet-stream")]) -> int:
+        return len(data)
+
+    app = App()
+    app.include(router, "/in", middleware=[note], dependencies=[Provide(login)], max_body_size=3)
+    app.include(router)
+    client = app.test_client()
+    headers = {"content-type": "application/octet-stream"}
+    assert (await client.post("/x", content=b"12345", headers=headers)).text == "5"
+    assert seen == ["own"]
+    assert (await client.post("/in/x", content=b"12345", headers=headers)).status_code == 413
+    assert (await client.post("/in/x", content=b"123", headers=headers)).text == "3"
+    assert seen[-3:] == ["middleware", "login", "own"]
+
+
+def test_what_can_be_included() -> None:
+    """An app of another framework is no router: the error says what takes it."""
+    with pytest.raises(TypeError, match=r"include takes a Router, got .*: write app.mount\(path, ...\)"):
+        App().include(print)  # type: ignore[arg-type]
 
 
 # Security

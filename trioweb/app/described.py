@@ -13,7 +13,7 @@ from trioweb.ground.foreign import Taught, teach
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
 from trioweb.handlers.endpoint import Endpoint, plan
 from trioweb.handlers.markers import Provide
-from trioweb.handlers.route import Route
+from trioweb.handlers.route import Route, RouterOptions
 from trioweb.handlers.signatures import Function
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class Described(Router):
     """Routes that are planned, and can be found and described: see ``App``."""
 
     def __init__(self, dispatcher: Dispatcher, dependencies: Sequence[Provide], timeout: float | None) -> None:
-        super().__init__(dependencies=dependencies)
+        options: RouterOptions = {"dependencies": dependencies} if dependencies else {}
+        super().__init__(**options)
         self._timeout = timeout
         self._overrides = Overrides(self._plan_again)
         self._dispatcher = dispatcher

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, Unpack
+from typing import TypeVar, Unpack, cast
 
 import msgspec
 
@@ -11,9 +11,9 @@ from trioweb.exchange.callables import H, W
 from trioweb.ground.errors import RouteError
 from trioweb.ground.templates import check_names, parse_template
 from trioweb.handlers.endpoint import plan
-from trioweb.handlers.layers import Middleware, as_middlewares
+from trioweb.handlers.layers import Middleware
 from trioweb.handlers.markers import Provide
-from trioweb.handlers.route import WEBSOCKET, Route, RouteOptions, as_dependencies, inherit
+from trioweb.handlers.route import WEBSOCKET, Route, RouteOptions, RouterOptions, check_options, inherit
 from trioweb.handlers.signatures import name_of
 from trioweb.messages.limits import check_limit
 
@@ -25,36 +25,22 @@ class Router:
 
     Args:
         prefix: the beginning of all its paths, such as ``"/api"``.
-        max_body_size: bytes of a request body that is read as a whole, unless a route has its own limit; the app's
-            unless given.
-        middleware: middleware of all its routes, outermost first, inside of the app's: see ``App.middleware``.
-        dependencies: are called before the handlers of all its routes, WebSockets too: ``[Provide(login), ...]``.
+        options: those of all its routes, WebSockets too: see ``RouterOptions``.
 
     Raises:
-        RouteError: if the prefix does not start with a slash, or ends with one, or a middleware or a dependency is not
-            valid.
+        RouteError: if the prefix does not start with a slash, or ends with one, or an option is not valid.
+        TypeError: if there is no such option.
         ValueError: if the limit is out of range.
     """
 
-    def __init__(
-        self,
-        prefix: str = "",
-        *,
-        max_body_size: int | None = None,
-        middleware: Sequence[Middleware] = (),
-        dependencies: Sequence[Provide] = (),
-    ) -> None:
+    def __init__(self, prefix: str = "", **options: Unpack[RouterOptions]) -> None:
         _check_prefix(prefix)
+        where = f"{type(self).__name__}({prefix!r})" if prefix else type(self).__name__
+        check_options(where, options, RouterOptions.__annotations__, "router")
+        if (size := options.get("max_body_size")) is not None:
+            check_limit("max_body_size", size)
         self._prefix = prefix
-        self._defaults: RouteOptions = {}
-        if max_body_size is not None:
-            check_limit("max_body_size", max_body_size)
-            self._defaults["max_body_size"] = max_body_size
-        if middleware:
-            self._defaults["middleware"] = as_middlewares(f"Router({prefix!r})", middleware)
-        if dependencies:
-            where = f"{type(self).__name__}({prefix!r})" if prefix else type(self).__name__
-            self._defaults["dependencies"] = as_dependencies(where, dependencies)
+        self._defaults = inherit(where, {}, cast("RouteOptions", options))
         self._routes: list[Route] = []
         self._parents: list[tuple[Router, str]] = []
 
@@ -74,10 +60,7 @@ class Router:
         Raises:
             RouteError: if the route is not valid, or matches the same requests as another.
         """
-        unknown = options.keys() - RouteOptions.__annotations__.keys()
-        if unknown:
-            known = ", ".join(RouteOptions.__annotations__)
-            raise TypeError(f"{path!r}: a route has no option {min(unknown)!r}: there are {known}")
+        check_options(repr(path), options, RouteOptions.__annotations__, "route")
         if isinstance(methods, str):
             raise RouteError(f"{path!r}: methods must be a list: write methods=[{methods!r}]")
         upper = frozenset(method.upper() for method in methods)
@@ -159,19 +142,29 @@ class Router:
         if not path.startswith("/") and not (path == "" and self._prefix):
             raise RouteError(f'the path {path!r} must start with "/": write {"/" + path!r}')
 
-    def include(self, router: Router, prefix: str = "") -> None:
+    def include(self, router: Router, prefix: str = "", **options: Unpack[RouterOptions]) -> None:
         """Include a router's routes, also those that are registered on it later.
 
         Args:
             router: the router; it may include others.
             prefix: a prefix for its paths, put before its own prefix.
+            options: those of its routes here, as if a ``Router`` with them were between the two.
 
         Raises:
             RouteError: if one of its routes matches the same requests as one of this router, or the routers include
-                each other.
+                each other, or the prefix or an option is not valid.
+            TypeError: if there is no such option, or what is included is no router.
         """
+        if not isinstance(router, Router):
+            raise TypeError(
+                f"include takes a Router, got {router!r}: write app.mount(path, ...) for an app of another framework"
+            )
         if router is self or router in self._ancestors():
             raise RouteError("a router cannot include itself, directly or through others")
+        if options:
+            between = Router(prefix, **options)
+            between.include(router)
+            router, prefix = between, ""
         _check_prefix(prefix)
         for route in router._routes:
             self._register(msgspec.structs.replace(route, path=self._prefix + prefix + route.path))

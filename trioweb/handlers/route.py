@@ -24,15 +24,38 @@ TOLD: Final = ("route", "endpoint", "path_params")
 """The keys of a scope by which an app tells ASGI middleware what has served it, as Starlette and FastAPI do."""
 
 
-class RouteOptions(TypedDict, total=False):
-    """The keywords of every route decorator.
+class RouterOptions(TypedDict, total=False):
+    """The keywords of a router, and of ``include``: they are those of all its routes, WebSockets too.
+
+    Attributes:
+        max_body_size: bytes of a request body that is read whole, a form with its files too; that of its router or app
+            unless given.
+        middleware: the route's middleware, outermost first; it runs inside that of routers and app.
+        dependencies: called before the handler, for what they do and not for a value: ``[Provide(login), ...]``. Those
+            of the app come first, then those of its routers.
+        tags: the groups that it stands in in the description of the API, those of its routers first.
+        deprecated: clients should not call it any more. What a router says holds.
+        responses: what else it answers, by the status: a sentence, the type of a JSON body, or the response as OpenAPI
+            writes one. Those of its routers are added.
+        include_in_schema: whether it is described at all; it is unless this is ``False``, here or for its router.
+    """
+
+    max_body_size: int | None
+    middleware: Sequence[Middleware]
+    dependencies: Sequence[Provide]
+    tags: Sequence[str]
+    deprecated: bool
+    responses: Mapping[int | str, object]
+    include_in_schema: bool
+
+
+class RouteOptions(RouterOptions, total=False):
+    """The keywords of every route decorator, besides those of ``RouterOptions``.
 
     Attributes:
         name: the name for ``url_for``; the handler's name unless given.
         status_code: the status of what the handler returns, unless that is a ``Response``; 200 unless given, and 204
             for ``None``.
-        dependencies: called before the handler, for what they do and not for a value: ``[Provide(login), ...]``. Those
-            of the app come first, then those of its routers.
         streaming: the route always streams: an iterable that the handler returns, a ``list`` too, is sent chunk by
             chunk.
         cancel_on_disconnect: whether the handler is cancelled if the client leaves before the response starts; only for
@@ -40,35 +63,20 @@ class RouteOptions(TypedDict, total=False):
         timeout: seconds from the handler's start to the end of its response; ``App(timeout=...)`` unless given,
             ``None`` for no limit. A handler that has not returned by then is cancelled, and the client gets a 503; a
             plain ``def`` cannot be cancelled, so its 503 waits until it returns. A started stream is aborted.
-        max_body_size: bytes of a request body that is read whole, a form with its files too; that of its router or app
-            unless given.
         min_rate: bytes a second that a client must send of the body while the handler waits for it, and receive of the
             response; ``App(min_rate=...)`` unless given, ``None`` for no limit.
-        middleware: the route's middleware, outermost first; it runs inside that of routers and app.
         summary: one line about it in the description of the API; the first of the handler's docstring unless given.
         description: more about it; the rest of the docstring, up to its sections, unless given.
-        tags: the groups that it stands in there.
-        deprecated: clients should not call it any more.
-        responses: what else it answers, by the status: a sentence, the type of a JSON body, or the response as OpenAPI
-            writes one.
-        include_in_schema: whether it is described at all; it is unless this is ``False``.
     """
 
     name: str | None
     status_code: int
-    dependencies: Sequence[Provide]
     streaming: bool
     cancel_on_disconnect: bool | None
     timeout: float | None
-    max_body_size: int | None
     min_rate: float | None
-    middleware: Sequence[Middleware]
     summary: str
     description: str
-    tags: Sequence[str]
-    deprecated: bool
-    responses: Mapping[int | str, object]
-    include_in_schema: bool
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -103,10 +111,11 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def inherit(where: str, defaults: RouteOptions, options: RouteOptions) -> RouteOptions:
-    """The options of a route in a router: its own replace the router's, its middleware and dependencies are added.
+    """The options of a route in a router: its own replace the router's, or are added to them.
 
     Raises:
-        RouteError: if its middleware is no list of function middlewares, or its dependencies none of ``Provide``.
+        RouteError: if its middleware is no list of function middlewares, its dependencies none of ``Provide``, its tags
+            none of text, or its responses are no mapping.
     """
     inherited: RouteOptions = {**defaults, **options}
     if "middleware" in options:
@@ -114,7 +123,36 @@ def inherit(where: str, defaults: RouteOptions, options: RouteOptions) -> RouteO
     if "dependencies" in options:
         own = as_dependencies(where, options["dependencies"])
         inherited["dependencies"] = (*defaults.get("dependencies", ()), *own)
+    if "tags" in options:
+        tags = (*defaults.get("tags", ()), *_as_tags(where, options["tags"]))
+        inherited["tags"] = tuple(dict.fromkeys(tags))
+    if "responses" in options:
+        if not isinstance(options["responses"], Mapping):
+            raise RouteError(f"{where}: responses is a mapping: write responses={{404: ...}}")
+        inherited["responses"] = {**defaults.get("responses", {}), **options["responses"]}
+    if defaults.get("deprecated"):
+        inherited["deprecated"] = True
+    if not defaults.get("include_in_schema", True):
+        inherited["include_in_schema"] = False
     return inherited
+
+
+def check_options(where: str, given: Iterable[str], known: Mapping[str, object], kind: str) -> None:
+    """Check that keywords are options.
+
+    Raises:
+        TypeError: if one is not.
+    """
+    if unknown := set(given) - known.keys():
+        raise TypeError(f"{where}: a {kind} has no option {min(unknown)!r}: there are {', '.join(known)}")
+
+
+def _as_tags(where: str, given: Iterable[str]) -> tuple[str, ...]:
+    listed = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else given
+    tags = tuple(getattr(each, "value", each) for each in listed)  # of an enumeration
+    if not all(isinstance(each, str) for each in tags):
+        raise RouteError(f'{where}: tags is a list of text, got {given!r}: write tags=["..."]')
+    return tags
 
 
 def as_dependencies(where: str, given: Iterable[Provide]) -> tuple[Provide, ...]:

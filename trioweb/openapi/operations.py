@@ -103,7 +103,7 @@ class Writer:
         takes = Takes(plan, path, self.schemas)
         operation: Schema = {"operationId": identifier, **_said(route)}
         if tags := options.get("tags"):
-            operation["tags"] = [tags] if isinstance(tags, str) else list(tags)
+            operation["tags"] = list(tags)
         if options.get("deprecated"):
             operation["deprecated"] = True
         operation["parameters"] = takes.parameters()
