@@ -14,7 +14,8 @@ from trioweb import App, Provide, Request, WebSocket
 from trioweb.contrib.sqlite import SQLitePool
 from trioweb.hub import Hub
 from trioweb.middleware import Session
-from trioweb.security import BearerToken, session
+from trioweb.openapi import security
+from trioweb.security import AnyOf, BearerToken, session
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS usage (id INTEGER PRIMARY KEY, user TEXT, model TEXT, tokens INTEGER, outcome TEXT)",
@@ -68,18 +69,19 @@ async def find_services(connection: Request | WebSocket) -> Services:
     return services
 
 
-bearer = BearerToken(optional=True)
 Here = Annotated[Services, Provide(find_services)]
 
 
-async def find_user(
-    here: Here, key: Annotated[str | None, Provide(bearer)], session: Annotated[Session, Provide(session)]
-) -> str:
-    """Who asks, by a key or a session: for requests and WebSockets."""
-    name = session.get("user") if key is None else here.user_of(key)
-    if name is None:
-        raise bearer.missing() if key is None else bearer.refused()
-    return str(name)
+async def find_by_key(key: str, here: Here) -> str | None:
+    """Whose key it is."""
+    return here.user_of(key)
 
 
-User = Annotated[str, Provide(find_user)]
+@security("session", {"type": "apiKey", "in": "cookie", "name": "session"})
+async def find_by_session(session: Annotated[Session, Provide(session)]) -> str | None:
+    """Who is signed in."""
+    user: str | None = session.get("user")
+    return user
+
+
+User = Annotated[str, Provide(AnyOf(BearerToken(find_by_key, optional=True), find_by_session))]

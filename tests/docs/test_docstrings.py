@@ -29,6 +29,7 @@ from trioweb.hub import MemoryHub
 from trioweb.middleware import Session
 from trioweb.security import (
     CSRF,
+    AnyOf,
     APIKey,
     BasicAuth,
     BearerToken,
@@ -222,6 +223,16 @@ async def api_key() -> None:
     assert (await ask(app, "/orders", "POST", headers={"x-api-key": "secret"})).text == "shop"
 
 
+async def any_of() -> None:
+    """Who has the token or the key passes."""
+    app = App()
+    names = {"AnyOf": AnyOf, "BearerToken": BearerToken, "APIKey": APIKey}
+    await execute("trioweb.security.alternatives.AnyOf", app=app, **names)
+    assert (await ask(app, "/me")).status_code == 401
+    assert (await ask(app, "/me", headers={"authorization": "Bearer secret"})).text == "ada"
+    assert (await ask(app, "/me", headers={"x-api-key": "key"})).text == "shop"
+
+
 async def csrf() -> None:
     """The own form is taken, that of another site's page is not."""
     app = App()
@@ -406,6 +417,7 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.messages.request.Request.parts": parts,
     "trioweb.messages.websocket.WebSocket": websocket,
     "trioweb.openapi.security.security": security,
+    "trioweb.security.alternatives.AnyOf": any_of,
     "trioweb.security.credentials.APIKey": api_key,
     "trioweb.security.credentials.BasicAuth": basic_auth,
     "trioweb.security.credentials.BearerToken": bearer_token,

@@ -2,13 +2,16 @@
 
 import base64
 import threading
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV32SpecValidator
 
-from trioweb import App, HTTPError, Provide, Request, WebSocket
-from trioweb.security import APIKey, BasicAuth, BasicCredentials, BearerToken
+from trioweb import App, Header, HTTPError, Provide, Request, RouteError, WebSocket
+from trioweb.openapi import security
+from trioweb.security import AnyOf, APIKey, BasicAuth, BasicCredentials, BearerToken
 from trioweb.testing import TestClient, WebSocketDenied
 
 
@@ -141,6 +144,171 @@ async def test_without_a_check() -> None:
     assert await ask(app) == (401, 'Bearer realm="shop"')
     assert await ask(make(BasicAuth()), **basic("ada:a:b")) == (200, ["ada", "a:b"])
     assert BasicCredentials("ada", "b").user == "ada"
+
+
+def wants_a_number(token: str, limit: int) -> None:
+    """Be a function of somebody who knows nothing of requests."""
+
+
+class Users:
+    """What knows tokens, and exists only while an app runs."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        self.known = known
+
+
+async def find_users(connection: Request | WebSocket) -> Users:
+    """The one of the app, for a request or a WebSocket."""
+    users: Users = connection.app.state.users
+    return users
+
+
+FINDING = Provide(find_users)
+Known = Annotated[Users, FINDING]
+
+
+async def look_up(token: str, users: Known) -> str | None:
+    """Ask what the app has."""
+    return users.known.get(token)
+
+
+def look_up_in_thread(token: str, connection: Request | WebSocket, *, users: Known, top: int = 3) -> str | None:
+    """The same in a thread, with the connection and something that nobody gives."""
+    assert (connection.path, top) == ("/", 3)
+    return users.known.get(token)
+
+
+class LookUp:
+    """The same as an object."""
+
+    async def __call__(self, token: str, *, users: Known) -> str | None:
+        """Know what the app knows."""
+        return users.known.get(token)
+
+
+@pytest.mark.parametrize("check", [look_up, look_up_in_thread, LookUp(), partial(look_up)])
+async def test_a_check_takes_what_a_dependency_takes(check: Any) -> None:
+    """A check has dependencies and the connection, so what the running app has made; a client sets nothing of it."""
+    credential = BearerToken(check)
+    one, other = make(credential), make(credential)
+
+    for app, known in ((one, {"secret": "ada"}), (other, {"secret": "bob"})):
+
+        @app.lifespan
+        async def life(app: App, known: dict[str, str] = known) -> AsyncIterator[None]:
+            app.state.users = Users(known)
+            yield
+
+    assert await ask(one, **bearer("secret"), params={"top": "1", "users": "x"}) == (200, "ada")
+    assert await ask(other, **bearer("secret")) == (200, "bob")
+    assert await ask(one, **bearer("other")) == (401, INVALID)
+    assert await ask(one) == (401, MISSING)
+    one.dependency_overrides[find_users] = lambda: Users({"test": "eve"})
+    assert await ask(one, **bearer("test")) == (200, "eve")
+
+
+async def test_a_check_of_user_and_password_takes_more() -> None:
+    """That of `BasicAuth` does, too, and its errors and inputs are those of a dependency."""
+
+    async def check(user: str, password: str, tenant: Annotated[int, Header("x-tenant")]) -> str | None:
+        return f"{user} of {tenant}" if password == "secret" else None
+
+    app = make(BasicAuth(check))
+    own = basic("ada:secret")
+    assert await ask(app, headers={**own["headers"], "x-tenant": "7"}) == (200, "ada of 7")
+    async with TestClient(app) as client:
+        assert (await client.get("/", headers={**own["headers"], "x-tenant": "x"})).status_code == 422
+    assert "x-tenant" in str(app.openapi())
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda token, other: token + other, r"must take token: write .*must say where it is from, as request: Req"),
+        (lambda token, *, key: token + key, "must say where it is from"),
+        (wants_a_number, "must say where it is from"),
+    ],
+)
+def test_a_check_says_where_all_is_from(check: Any, message: str) -> None:
+    """What a check takes besides and does not say from where is an error: a client would set it."""
+    with pytest.raises(TypeError, match=message):
+        BearerToken(check)
+
+
+def test_a_check_with_a_default_of_fastapi() -> None:
+    """A dependency that is noted where nobody looks is an error when the route is registered, and names the check."""
+
+    async def check(token: str, users: Any = FINDING) -> None: ...
+
+    with pytest.raises(RouteError, match=r"'users' of .*BearerToken\(.*check\) has Provide as its default"):
+        make(BearerToken(check))
+
+
+async def who_is_signed_in(request: Request | WebSocket) -> str | None:
+    """A session, as it were."""
+    return request.headers.get("x-session")
+
+
+signed_in = security("session", {"type": "apiKey", "in": "cookie", "name": "session"})(who_is_signed_in)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, (401, 'Bearer, Basic realm="here", charset="UTF-8"')),
+        ({"authorization": "Bearer secret"}, (200, "ada")),
+        ({"authorization": "Basic Ym9iOnNlY3JldA=="}, (200, "bob")),
+        ({"x-session": "eve"}, (200, "eve")),
+        ({"x-session": "eve", "authorization": "Bearer secret"}, (200, "ada")),
+        ({"x-session": "eve", "authorization": "Bearer other"}, (401, INVALID)),
+    ],
+)
+async def test_one_of_several(headers: dict[str, str], expected: tuple[int, Any]) -> None:
+    """One credential of several is enough, the first counts, and a wrong one is refused whatever else is there."""
+    token, basic = BearerToken({"secret": "ada"}, optional=True), BasicAuth({"bob": "secret"}, optional=True)
+    assert await ask(make(AnyOf(token, basic, signed_in)), headers=headers) == expected
+    if not headers:
+        assert await ask(make(AnyOf(token, signed_in, optional=True))) == (200, None)
+
+
+def test_one_of_several_is_described() -> None:
+    """Each of them is a way of its own in the description; what is optional may be left out; two may be needed."""
+    token, key = BearerToken("a", optional=True), APIKey("b", header="x-key", optional=True)
+    cases: dict[str, tuple[list[Any], list[Any]]] = {
+        "either": ([AnyOf(token, key)], [{"bearer": []}, {"x-key": []}]),
+        "session": ([AnyOf(token, signed_in)], [{"bearer": []}, {"session": []}]),
+        "maybe": ([AnyOf(token, key, optional=True)], [{}, {"bearer": []}, {"x-key": []}]),
+        "both": ([BearerToken("a"), APIKey("b", header="x-key")], [{"bearer": [], "x-key": []}]),
+        "each": ([token, key], [{}, {"x-key": []}, {"bearer": []}, {"bearer": [], "x-key": []}]),
+        "and": ([BasicAuth({"a": "b"}), AnyOf(token, key)], [{"basic": [], "bearer": []}, {"basic": [], "x-key": []}]),
+        "sure": ([token, BearerToken("a")], [{"bearer": []}]),
+    }
+    app = App()
+    for name, (credentials, _) in cases.items():
+        app.get(f"/{name}", dependencies=[Provide(each) for each in credentials])(lambda: "x")
+    document = app.openapi()
+    OpenAPIV32SpecValidator(document).validate()
+    for name, (_, ways) in cases.items():
+        assert document["paths"][f"/{name}"]["get"]["security"] == ways, name
+    assert set(document["components"]["securitySchemes"]) == {"basic", "bearer", "session", "x-key"}
+
+
+@pytest.mark.parametrize(
+    ("make_it", "words"),
+    [
+        (lambda: AnyOf(BearerToken("a", optional=True)), r"takes two credentials or more: write AnyOf\("),
+        (
+            lambda: AnyOf(signed_in, BearerToken("a")),
+            r"BearerToken\(.*\) refuses: write BearerToken\(..., opt",
+        ),
+        (lambda: AnyOf(signed_in, "secret"), "takes dependencies, got 'secret': write BearerToken"),  # type: ignore[arg-type]
+        (lambda: AnyOf(signed_in, BearerToken), "takes dependencies, got <class"),
+    ],
+)
+def test_what_are_no_alternatives(make_it: Any, words: str) -> None:
+    """What would refuse a client with another credential, or checks nothing, is an error that says what to write."""
+    with pytest.raises(TypeError, match=words):
+        make_it()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, TypeAlias, get_origin
 
@@ -212,10 +212,10 @@ def label_of(function: Function) -> str:
     return f"{getattr(unwrapped(function), '__module__', '?')}.{name_of(function, qualified=True)}"
 
 
-def takes(function: Function, count: int) -> bool:
-    """Whether a function can be called with ``count`` positional arguments."""
+def takes(function: Function, count: int, names: Iterable[str] = ()) -> bool:
+    """Whether a function can be called with ``count`` positional arguments, and arguments of these names."""
     try:
-        _signature(function).bind(*[None] * count)
+        _signature(function).bind(*[None] * count, **dict.fromkeys(names))
     except TypeError:
         return False
     except ValueError:  # a function in C without a signature

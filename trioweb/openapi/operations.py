@@ -16,7 +16,7 @@ from trioweb.handlers.route import RouteOptions
 from trioweb.handlers.signatures import innermost
 from trioweb.openapi.answers import answers_of
 from trioweb.openapi.schemas import REFERENCE, Schema, Schemas
-from trioweb.openapi.security import requirements_of
+from trioweb.openapi.security import security_of
 from trioweb.openapi.takes import Takes
 
 _SECTIONS: Final = re.compile(r"^\s*(?:Args|Arguments|Parameters|Attributes|Returns|Yields|Raises|Examples?)\b.*:\s*$")
@@ -111,13 +111,11 @@ class Writer:
         if (body := takes.body()) is not None:
             operation["requestBody"] = body
         responses = answers_of(route.endpoint, self.schemas)
-        requirements = requirements_of(plan)
-        if requirements:
-            needed = {each.name: list(each.scopes) for each in requirements if not each.optional}
-            every = {each.name: list(each.scopes) for each in requirements}
-            operation["security"] = [needed, every] if len(needed) < len(every) else [every]
-            self.schemes.update({each.name: dict(each.scheme) for each in requirements})
-        wrong = {401} if requirements else set[int]()
+        ways, schemes = security_of(plan)
+        if schemes:
+            operation["security"] = ways
+            self.schemes.update(schemes)
+        wrong = {401} if schemes else set[int]()
         for code in sorted(wrong | set(_errors(takes, route.template.parameters))):
             responses.setdefault(str(code), self._problem(code))
         for given, said in options.get("responses", {}).items():

@@ -7,6 +7,7 @@ Nothing knows it, and it can be left out.
 
 from __future__ import annotations
 
+from trioweb.security.alternatives import AnyOf
 from trioweb.security.credentials import APIKey, BasicAuth, BasicCredentials, BearerToken
 from trioweb.security.csrf import CSRF, csrf_token
 from trioweb.security.redis import RedisSessions
@@ -15,6 +16,7 @@ from trioweb.security.sessions import MemorySessions, session
 __all__ = [
     "CSRF",
     "APIKey",
+    "AnyOf",
     "BasicAuth",
     "BasicCredentials",
     "BearerToken",

@@ -6,14 +6,23 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from inspect import Parameter
 from typing import Any, Final, TypeAlias
 
-from trioweb.handlers.signatures import Kind, call_in_thread, kind_of, label_of, takes
+import trio
+
+from trioweb.ground.errors import RouteError
+from trioweb.handlers.markers import marker_of, misplaced_default
+from trioweb.handlers.signatures import Kind, Unresolved, call_in_thread, is_a, kind_of, label_of, parameters_of, takes
+from trioweb.messages.connection import Connection
 
 Check: TypeAlias = Callable[..., Any]
-"""A function of the parts of a credential: an ``async def``, or a ``def`` in a worker thread."""
+"""A function of the parts of a credential, and of what a dependency takes: an ``async def``, or a ``def`` in a worker
+thread.
+"""
 ANY: Final[Any] = object()
 """Instead of a check: each credential is taken as it is."""
+_NAMED: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 class Secrets:
@@ -79,8 +88,11 @@ def check_of(where: str, given: object, count: int, named: str) -> Check | None:
     if callable(given):
         if kind_of(given) is Kind.GENERATOR:
             raise TypeError(f"{where}: {label_of(given)} yields: return the value, or raise an HTTPError")
-        if not takes(given, count):
-            raise TypeError(f"{where}: {label_of(given)} must take {named}: write `async def check({named}): ...`")
+        if not takes(given, count, [each.name for each in inputs_of(given, count)]):
+            raise TypeError(
+                f"{where}: {label_of(given)} must take {named}: write `async def check({named}): ...`; what "
+                "else it takes must say where it is from, as request: Request or Annotated[..., Provide(function)]"
+            )
         return given
     if count == 2 and isinstance(given, Mapping):
         return Passwords(where, given).find
@@ -97,14 +109,45 @@ def check_of(where: str, given: object, count: int, named: str) -> Check | None:
     )
 
 
-async def checked(check: Check, *parts: str) -> object:
+def inputs_of(check: Check | None, count: int) -> list[Parameter]:
+    """What a check takes besides the parts of a credential, where it says by a marker or a type from where.
+
+    All else stays at its default: what was not written for requests has no parameter that a client could set.
+    """
+    if check is None or _is_ready(check):
+        return []
+    try:
+        parameters = [each for each in parameters_of(check).values() if each.kind in _NAMED]
+    except RouteError:  # a function in C without a signature
+        return []
+    others = [each for number, each in enumerate(parameters) if number >= count or each.kind is Parameter.KEYWORD_ONLY]
+    return [each.replace(kind=Parameter.KEYWORD_ONLY) for each in others if _is_input(each)]
+
+
+async def checked(check: Check, *parts: str, **inputs: object) -> object:
     """What a check returns for a credential."""
-    owner = getattr(check, "__self__", None)
-    if isinstance(owner, (Secrets, Passwords)):
+    if _is_ready(check):
         return check(*parts)  # it takes microseconds
     if kind_of(check) is Kind.COROUTINE:
-        return await check(*parts)
-    return await call_in_thread(partial(check, *parts))
+        return await check(*parts, **inputs)
+    return await call_in_thread(partial(check, *parts, **inputs))
+
+
+def _is_input(parameter: Parameter) -> bool:
+    annotation = parameter.annotation
+    if isinstance(annotation, Unresolved) or misplaced_default(parameter.default):
+        return True  # the planner says what is wrong
+    if annotation is Parameter.empty:
+        return parameter.default is Parameter.empty and parameter.name in {"request", "ws"}
+    try:
+        marker = marker_of(annotation)[1]
+    except ValueError:
+        return True
+    return marker is not None or is_a(annotation, Connection) or is_a(annotation, trio.Nursery)
+
+
+def _is_ready(check: Check) -> bool:
+    return isinstance(getattr(check, "__self__", None), (Secrets, Passwords))
 
 
 def _digest(secret: str) -> bytes:

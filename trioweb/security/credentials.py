@@ -7,13 +7,15 @@ import binascii
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from inspect import Parameter, Signature
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.headers import is_token
+from trioweb.handlers.signatures import name_of
 from trioweb.messages.connection import Connection
 from trioweb.openapi import security
-from trioweb.security.checks import ANY, Check, check_of, checked
+from trioweb.security.checks import ANY, Check, check_of, checked, inputs_of
 
 Known: TypeAlias = "str | Iterable[str] | Mapping[str, Any] | Check"
 """Secrets: one, several, or values by secrets; or a function of a secret."""
@@ -40,7 +42,7 @@ class BasicCredentials(NamedTuple):
     password: str
 
 
-class _Credential(ABC):
+class Credential(ABC):
     """A dependency that takes one kind of credential.
 
     Args:
@@ -49,6 +51,9 @@ class _Credential(ABC):
         name: that of the scheme in OpenAPI.
         scheme: the scheme, as OpenAPI writes one.
         challenge: the ``www-authenticate`` header of a 401.
+
+    Attributes:
+        optional: a connection without credentials passes.
     """
 
     _parts: ClassVar[str]
@@ -56,28 +61,34 @@ class _Credential(ABC):
     def __init__(
         self, check: object, *, optional: bool, name: str, scheme: Mapping[str, object], challenge: str
     ) -> None:
-        kind = type(self).__name__
-        self._check = check_of(kind, check, len(self._parts.split(", ")), self._parts)
-        self._optional = optional
+        kind, count = type(self).__name__, len(self._parts.split(", "))
+        self._check = check_of(kind, check, count, self._parts)
+        own = Parameter("_connection", Parameter.KEYWORD_ONLY, annotation=Connection)
+        self.__signature__ = Signature([own, *inputs_of(self._check, count)])
+        self.__qualname__ = kind if self._check is None else f"{kind}({name_of(self._check, qualified=True)})"
+        self.optional = optional
         self._challenge = challenge
         security(name, scheme, optional=optional)(self)
 
-    async def __call__(self, connection: Connection) -> Any:
+    async def __call__(self, _connection: Connection, **inputs: object) -> Any:
         """What is known of the credential.
 
         Waits for the check.
 
+        Args:
+            inputs: what the check takes besides.
+
         Raises:
             HTTPError: 401 if it is missing, malformed or not known.
         """
-        parts = self._find(connection)
+        parts = self._find(_connection)
         if parts is None:
-            if self._optional:
+            if self.optional:
                 return None
             raise self.missing()
         if self._check is None:
             return BasicCredentials(*parts) if len(parts) == 2 else parts[0]
-        found = await checked(self._check, *parts)
+        found = await checked(self._check, *parts, **inputs)
         if found is None or found is False:
             raise self.refused()
         return parts[0] if found is True else found
@@ -113,7 +124,7 @@ class _Credential(ABC):
         return credentials.strip(" ") if given.lower() == scheme else None
 
 
-class BearerToken(_Credential):
+class BearerToken(Credential):
     """A dependency that takes the token of an ``authorization: Bearer`` header (RFC 6750).
 
     ::
@@ -131,8 +142,10 @@ class BearerToken(_Credential):
     Args:
         check: what is valid: a token, several, or a mapping of tokens to what the dependency provides, all compared in
             constant time; or a function of the token that returns that, ``None`` or ``False`` for an invalid one, an
-            ``async def``, or a ``def``, which runs in a worker thread. Without it each token is provided as it came:
-            check it in a dependency of your own, which raises ``refused()``.
+            ``async def``, or a ``def``, which runs in a worker thread. It may take more, as a dependency does:
+            ``request: Request``, ``Annotated[Pool, Provide(find_pool)]``; that is there before a token is looked for.
+            Without ``check`` each token is provided as it came: check it in a dependency of your own, which raises
+            ``refused()``.
         optional: a request without a token passes, and ``None`` is provided; an invalid token is refused all the same.
         realm: what the token is for, in the challenge.
         name: the name of the scheme in the description of the API.
@@ -172,7 +185,7 @@ class BearerToken(_Credential):
         return (token,)
 
 
-class BasicAuth(_Credential):
+class BasicAuth(Credential):
     """A dependency that takes the user and password of an ``authorization: Basic`` header (RFC 7617): browsers ask for
     them. Use it over HTTPS only, since anybody in between could read them.
 
@@ -219,7 +232,7 @@ class BasicAuth(_Credential):
         return user, password
 
 
-class APIKey(_Credential):
+class APIKey(Credential):
     """A dependency that takes a key from a header, the query string or a cookie.
 
     ::
