@@ -113,6 +113,11 @@ def _fed(make: Callable[[], Callable[[bytes], object]], step: int) -> Callable[[
     return parse
 
 
+def _events() -> Callable[[bytes], object]:
+    parser = EventParser(WIDE)
+    return lambda data: list(parser.feed(data))
+
+
 def _multipart(before: bytes) -> Callable[[], Callable[[bytes], object]]:
     def make() -> Callable[[bytes], object]:
         reader = MultipartReader("X", WIDE, WIDE, WIDE)
@@ -428,8 +433,8 @@ PARSERS: Final[dict[str, Parser]] = {
     "JSON of a choice": Parser(lambda data: _json(b'"' + data + b'"', Literal["a"]), JSON),
     "lines": Parser(_fed(_lines, WHOLE), EVENTS),
     "lines, byte by byte": Parser(_fed(_lines, SINGLY), EVENTS),
-    "event stream": Parser(_fed(lambda: EventParser().feed, WHOLE), EVENTS, ("ground.http.events._BYTE_LINE_END",)),
-    "event stream, byte by byte": Parser(_fed(lambda: EventParser().feed, SINGLY), EVENTS),
+    "event stream": Parser(_fed(_events, WHOLE), EVENTS, ("ground.http.events._BYTE_LINE_END",)),
+    "event stream, byte by byte": Parser(_fed(_events, SINGLY), EVENTS),
     "event": Parser(_text(lambda text: ServerSentEvent(text, comment=text).encode()), EVENTS,
         ("ground.http.events._LINE_END",)),
     "requests": Parser(_fed(_requests(b""), WHOLE), HEADS, ("server.http1.checks.TOKEN",

@@ -74,7 +74,7 @@ def _json() -> Callable[[], object]:
 
 def _event_parser() -> Callable[[], object]:
     parser = EventParser()
-    return lambda: parser.feed(b"event: tick\nid: 7\ndata: some data\n\n")
+    return lambda: list(parser.feed(b"event: tick\nid: 7\ndata: some data\n\n"))
 
 
 def _headers() -> Callable[[], object]:

@@ -11,7 +11,7 @@ import re
 import secrets
 import sqlite3
 import textwrap
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ import pytest
 import trioweb
 import trioweb.middleware
 import trioweb.openapi
+import trioweb.streams
 from tests.contrib.cluster import Cluster
 from tests.testing.test_examples import PLACES
 from trioweb import App, Provide, RangeResponse, Request, Response
@@ -364,6 +365,20 @@ async def hub_stream() -> None:
         assert (await anext(events)).data == "new"
 
 
+async def event_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    """The events of a service are printed."""
+    app = App()
+
+    @app.post("/events")
+    async def events() -> AsyncIterator[trioweb.ServerSentEvent]:
+        yield trioweb.ServerSentEvent("x", event="tick")
+
+    names = {"url": "/events", "question": {}, "EventReader": trioweb.streams.EventReader}
+    async with TestClient(app) as client:
+        await execute("trioweb.streams.reader.EventReader", client=client, **names)
+    assert capsys.readouterr().out == "tick x\n"
+
+
 async def postgres_pool(request: pytest.FixtureRequest) -> None:
     """A price is found."""
     cluster: Cluster = request.getfixturevalue("postgres")
@@ -424,14 +439,17 @@ CASES: dict[str, Callable[..., Awaitable[None]]] = {
     "trioweb.security.csrf.CSRF": csrf,
     "trioweb.security.redis.RedisSessions": redis_sessions,
     "trioweb.security.sessions.MemorySessions": memory_sessions,
+    "trioweb.streams.reader.EventReader": event_reader,
     "trioweb.testing": fixture,
 }
 
 
 @pytest.mark.parametrize("place", CASES)
-async def test_examples(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+async def test_examples(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every example in a docstring does what it is there to show."""
-    case, known = CASES[place], {"request": request, "tmp_path": tmp_path}
+    case, known = CASES[place], {"request": request, "tmp_path": tmp_path, "capsys": capsys}
     await case(*(known[name] for name in inspect.signature(case).parameters))
 
 

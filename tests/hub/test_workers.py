@@ -16,7 +16,8 @@ import trio
 from tests.hub.conftest import NEEDS_REDIS
 from tests.hub.redis import Redis
 from tests.servers import Server
-from trioweb.ground.http.events import EventParser, ServerSentEvent
+from trioweb import ServerSentEvent
+from trioweb.streams import EventReader
 
 pytestmark = NEEDS_REDIS
 
@@ -57,19 +58,13 @@ class Client:
         """Listen until cancelled."""
         while True:
             try:
-                parser = EventParser()
                 async with aclosing(ask(self._port, "GET", "/events", self.last)) as body:
-                    async for data in body:
-                        self._take(parser.feed(data))
+                    async for event in EventReader(body):
+                        self.got.append(event)
+                        self.last = str(event.id)
             except (OSError, h11.RemoteProtocolError, trio.BrokenResourceError):
                 pass
             await trio.sleep(0.1)
-
-    def _take(self, events: list[ServerSentEvent]) -> None:
-        for event in events:
-            if event.data is not None:
-                self.got.append(event)
-                self.last = str(event.id)
 
     @property
     def numbers(self) -> list[int | None]:

@@ -7,5 +7,6 @@ A chunk's road: source -> ``producer`` -> ``channel`` (bounded) -> ``sender`` or
 """
 
 from trioweb.streams.formats import csv_rows, file_chunks, json_lines, server_sent_events
+from trioweb.streams.reader import EventReader
 
-__all__ = ["csv_rows", "file_chunks", "json_lines", "server_sent_events"]
+__all__ = ["EventReader", "csv_rows", "file_chunks", "json_lines", "server_sent_events"]

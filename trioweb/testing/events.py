@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import httpx
 import trio
 
-from trioweb.ground.http.events import EventParser, ServerSentEvent
+from trioweb.ground.http.events import ServerSentEvent
+from trioweb.streams.reader import EventReader
 
 
 class EventSource:
@@ -44,9 +44,7 @@ class EventSource:
         self._reconnect = reconnect
         self._headers = headers
         self._options = options
-        self._chunks: AsyncIterator[bytes] | None = None
-        self._events: list[ServerSentEvent] = []
-        self._parser = EventParser()
+        self._events: EventReader | None = None
         self._connected_before = False
 
     def __repr__(self) -> str:
@@ -66,26 +64,19 @@ class EventSource:
         return self
 
     async def __anext__(self) -> ServerSentEvent:
-        while not self._events:
-            chunks = self._chunks or await self._connect()
+        while True:
+            events = self._events or await self._connect()
             try:
-                self._take(await anext(chunks))
+                return await anext(events)
             except (StopAsyncIteration, httpx.RemoteProtocolError):
                 await self.aclose()
                 if not self._reconnect:
                     raise
-        return self._events.pop(0)
+            finally:
+                self.last_event_id = events.last_event_id
+                self.retry = self.retry if events.retry is None else events.retry
 
-    def _take(self, chunk: bytes) -> None:
-        for event in self._parser.feed(chunk):
-            if event.id is not None:
-                self.last_event_id = str(event.id)
-            if event.retry is not None:
-                self.retry = event.retry
-            if event.data is not None:
-                self._events.append(event)
-
-    async def _connect(self) -> AsyncIterator[bytes]:
+    async def _connect(self) -> EventReader:
         if self._connected_before:
             await trio.sleep(self.retry / 1000)
         self._connected_before = True
@@ -95,8 +86,8 @@ class EventSource:
         method, url = self._request
         request = self._client.build_request(method, url, headers=headers, **self._options)
         self.response = await self._client.send(request, stream=True)
-        self._parser = EventParser()
-        self._chunks = self.response.aiter_bytes()
+        self._events = EventReader(self.response.aiter_bytes())
+        self._events.last_event_id = self.last_event_id
         kind = self.response.headers.get("content-type", "")
         if self.response.status_code != 200 or kind.partition(";")[0].strip() != "text/event-stream":
             self._reconnect = False  # nor does a browser try again
@@ -106,10 +97,10 @@ class EventSource:
             raise httpx.RemoteProtocolError(
                 f"{method} {url} is no event stream: status {self.response.status_code}, content type {kind!r}"
             )
-        return self._chunks
+        return self._events
 
     async def aclose(self) -> None:
         """Disconnect. Safe to call twice."""
-        self._chunks = None
+        self._events = None
         if self.response is not None:
             await self.response.aclose()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +14,10 @@ from trioweb.ground.encoding import encode_json
 _LINE_END = re.compile(r"\r\n|\r|\n")
 PING = b": ping\n\n"
 """A comment: clients ignore it, and proxies see that the connection is used."""
+MAX_EVENT_SIZE: Final = 8 * 2**20
+"""Bytes of an event that is read, unless said otherwise: a picture of 6 MB in base64, which models send as one."""
+SMALLEST_LINE: Final = 64
+"""The least bytes that a line of it counts: an object of Python's."""
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
@@ -70,40 +75,58 @@ class EventParser:
     """Parses an event stream in pieces of any size, as a browser does (the HTML standard, section 9.2.6).
 
     Comments are dropped. An event without data has ``data=None``; it may still set an id or a retry.
+
+    Args:
+        max_size: the most bytes of an event, each of its lines counted as 64 at least.
     """
 
-    __slots__ = ("_first", "_held", "_lines", "_pieces")
+    __slots__ = ("_after_cr", "_first", "_held", "_lines", "_max_size", "_rest", "_size")
 
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of the line that has not ended
+    def __init__(self, max_size: int = MAX_EVENT_SIZE) -> None:
+        self._max_size = max_size
+        self._rest = bytearray()  # of the line that has not ended
         self._lines: list[bytes] = []  # of the event that has not ended
-        self._held = b""  # a CR that an LF may follow, or the beginning of a byte order mark
+        self._size = 0  # of these
+        self._held = b""  # the beginning of a byte order mark
         self._first = True
+        self._after_cr = False  # an LF that comes next belongs to it
 
-    def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that a piece completes."""
+    def feed(self, data: bytes) -> Iterator[ServerSentEvent]:
+        """The events that a piece completes. Exhaust the iterator before the next call.
+
+        Raises:
+            ValueError: if an event is too large, after the events before it.
+        """
+        if not data:
+            return
         data = self._held + data
         if self._first and len(data) < 3 and BOM_UTF8.startswith(data):
             self._held = data
-            return []
+            return
         if self._first:
-            self._first = False
+            self._first, self._held = False, b""
             data = data.removeprefix(BOM_UTF8)
-        self._held = b"\r" if data.endswith(b"\r") else b""
-        *lines, rest = _BYTE_LINE_END.split(data.removesuffix(self._held))
-        events = []
+        elif self._after_cr:
+            data = data.removeprefix(b"\n")
+        self._after_cr = data.endswith(b"\r")
+        *lines, rest = _BYTE_LINE_END.split(data)
         for line in lines:
-            if self._pieces:
-                line = b"".join([*self._pieces, line])  # noqa: PLW2901
-                self._pieces.clear()
-            if line:
+            if self._rest:
+                line = bytes(self._rest + line)  # noqa: PLW2901
+                self._rest.clear()
+            if line and not line.startswith(b":"):
+                self._size += max(len(line), SMALLEST_LINE)
+                self._check(0)
                 self._lines.append(line)
-            elif self._lines:
-                events.append(_parse_event(self._lines))
-                self._lines = []
-        if rest:
-            self._pieces.append(rest)
-        return events
+            elif self._lines and not line:
+                lines_of_event, self._lines, self._size = self._lines, [], 0
+                yield _parse_event(lines_of_event)
+        self._rest += rest
+        self._check(len(self._rest))
+
+    def _check(self, more: int) -> None:
+        if self._size + more > self._max_size:
+            raise ValueError(f"an event of the stream is larger than the max_size of {self._max_size} bytes")
 
 
 _BYTE_LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -120,7 +143,7 @@ def _parse_event(lines: list[bytes]) -> ServerSentEvent:
         if name == "data":
             data.append(value)
         elif name == "event":
-            event = value
+            event = value or None
         elif name == "id" and "\0" not in value:
             event_id = value
         elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= 18:
