@@ -10,18 +10,14 @@
 the cursor down; one that leaves ends the query on the server, wherever it stands. Needs ``trioweb[postgres]``.
 """
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Final
 
 import msgspec
-from psycopg.rows import class_row
 
 from trioweb import App, CSVResponse
 from trioweb.contrib.postgres import PostgresPool
 
-FETCHED: Final = 1000
-"""Rows that come from the database at a time: what is in memory, besides a buffer's length of CSV."""
 QUERY: Final = """
     SELECT id, 'product ' || mod(id, 100) AS product, round(mod(id, 1000) / 10.0, 2) AS price
     FROM generate_series(1, %s) AS id
@@ -42,17 +38,5 @@ class Order(msgspec.Struct):
 
 @app.get("/orders.csv")
 async def orders_as_csv(rows: int = 200_000) -> CSVResponse:
-    """The result as CSV."""
-    return CSVResponse(orders(rows), filename="orders.csv")
-
-
-async def orders(rows: int) -> AsyncIterator[Order]:
-    """The rows of the query. What goes wrong before the first of them is an ordinary 500."""
-    async with (
-        pool.connection() as connection,
-        connection.cursor("orders", row_factory=class_row(Order)) as cursor,
-    ):
-        cursor.itersize = FETCHED
-        await cursor.execute(QUERY, [rows])
-        async for order in cursor:
-            yield order
+    """The result as CSV. What goes wrong before its first row is an ordinary 500."""
+    return CSVResponse(pool.rows(QUERY, [rows], make=Order), filename="orders.csv")

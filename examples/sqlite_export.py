@@ -9,7 +9,6 @@
 A client that reads slowly slows the query down, and one that leaves interrupts it.
 """
 
-import sqlite3
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -52,9 +51,5 @@ async def orders_as_json_lines() -> JSONLinesResponse:
 @app.lifespan
 async def make_table(_: App) -> AsyncIterator[None]:
     """Make the table before the first request."""
-
-    def make(database: sqlite3.Connection) -> None:
-        database.execute(TABLE)
-
-    await pool.write(make)
+    await pool.execute(TABLE)
     yield

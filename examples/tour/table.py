@@ -78,6 +78,7 @@ def _invent() -> Iterator[tuple[int | float | str, ...]]:
 
 def orders(visit: Visit) -> Iterator[Order]:
     """All rows, by a plain generator: it runs in one worker thread from its first line to its last, as sqlite3 demands.
+    So the tour has a stream of that kind, too; a service takes ``SQLitePool.rows``, as ``examples/sqlite_export`` does.
 
     It is no further ahead of its client than a buffer's length, and when the client leaves it is closed where it
     stands, so the connection to the database is too.

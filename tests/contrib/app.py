@@ -8,7 +8,17 @@ from typing import Annotated
 import trio
 
 from tests.notes import note
-from trioweb import App, EventStreamResponse, HTTPError, Provide, Request, Response, ServerSentEvent, StreamingResponse
+from trioweb import (
+    App,
+    EventStreamResponse,
+    HTTPError,
+    JSONLinesResponse,
+    Provide,
+    Request,
+    Response,
+    ServerSentEvent,
+    StreamingResponse,
+)
 from trioweb.contrib.postgres import PoolExhausted, PostgresConnection, PostgresPool
 
 app = App()
@@ -32,9 +42,15 @@ async def pid() -> int:
         return connection.info.backend_pid
 
 
+@app.get("/rows")
+async def rows() -> JSONLinesResponse:
+    """A long result, by a cursor of the server's."""
+    return JSONLinesResponse(pool.rows("SELECT generate_series(1, %s) AS n", [100_000_000]))
+
+
 @app.get("/export")
 async def export() -> StreamingResponse:
-    """A long result."""
+    """A long result, by COPY."""
     rows = pool.copy_out("COPY (SELECT generate_series(1, %s)) TO STDOUT", [100_000_000])
     return StreamingResponse(rows, media_type="text/csv")
 

@@ -80,6 +80,12 @@ class Cluster:
                 assert time.monotonic() < end, f"{found} sessions of {name}, and not {count}"
                 time.sleep(0.01)
 
+    def sessions(self, name: str) -> set[int]:
+        """The processes of the sessions of an application."""
+        with psycopg.connect(self.conninfo, application_name="watcher") as connection:
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", [name])
+            return {row[0] for row in found}
+
     def stop(self) -> None:
         """Stop it, and remove all that it had."""
         self.halt()

@@ -10,10 +10,10 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
 import trio
 
@@ -23,6 +23,19 @@ T = TypeVar("T")
 
 TIMEOUT: Final = 5.0
 """Seconds that a task waits for a connection unless a pool says otherwise: a client still waits, too."""
+
+
+class Executed(NamedTuple):
+    """What a statement has done.
+
+    Attributes:
+        rowcount: the rows that it has changed; -1 if it changes none, such as ``CREATE TABLE``.
+        lastrowid: the id of the row that SQLite has inserted last; ``None`` with PostgreSQL, where
+            ``fetch_one("INSERT ... RETURNING id")`` says it.
+    """
+
+    rowcount: int
+    lastrowid: int | None = None
 
 
 class PoolExhausted(Exception):
@@ -137,3 +150,14 @@ class Pool(ABC, Generic[T]):
             if fit:
                 return connection
         return await self._connect()
+
+
+def named(columns: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """Makes a dictionary of the values of a row.
+
+    Raises:
+        ValueError: if two columns have the same name.
+    """
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"two columns have the same name, of {list(columns)}: rename one by AS, or say make=")
+    return lambda *values: dict(zip(columns, values, strict=True))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import random
 import select
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Any, Final, TypeVar, overload
 
 import trio
 
-from trioweb.contrib.pool import TIMEOUT, Pool, PoolExhausted
+from trioweb.contrib.pool import TIMEOUT, Executed, Pool, PoolExhausted, named
 from trioweb.contrib.psycopg_connection import PostgresConnection
 from trioweb.messages.limits import check_seconds
 
@@ -26,7 +26,9 @@ from psycopg.abc import Params, Query  # isort: skip
 from psycopg.generators import fetch_many  # isort: skip
 from psycopg.pq import TransactionStatus  # isort: skip
 
-__all__ = ["PoolExhausted", "PostgresConnection", "PostgresPool"]
+__all__ = ["Executed", "PoolExhausted", "PostgresConnection", "PostgresPool"]
+
+T = TypeVar("T")
 
 LIMIT: Final = 10
 """Connections of a pool: PostgreSQL accepts 100 unless told otherwise, from all workers together."""
@@ -38,6 +40,8 @@ ANSWERING: Final = 2.0
 """Seconds in which it must answer."""
 RESTORING: Final = 5.0
 """Seconds in which it must be rolled back."""
+BATCH: Final = 500
+"""Rows of a stream that the server gives at a time: some 50 KB."""
 
 _OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
@@ -52,10 +56,7 @@ class PostgresPool(Pool[PostgresConnection]):
 
         @app.get("/price/{product}")
         async def price(product: str):
-            async with pool.connection() as connection:
-                found = await connection.execute("SELECT price FROM products WHERE name = %s", [product])
-                row = await found.fetchone()
-            return {"price": row[0] if row else None}
+            return await pool.fetch_one("SELECT price FROM products WHERE name = %s", [product])
 
     It is an async context manager, and connects once when it is entered: if that fails, the app does not start.
     Connections that a server has closed, in a restart for instance, are replaced when they are asked for.
@@ -122,6 +123,69 @@ class PostgresPool(Pool[PostgresConnection]):
                         "connection.commit()` before its handler returns"
                     )
 
+    async def execute(self, statement: Query, params: Params | None = None) -> Executed:
+        """Run one statement, and commit it; ``connection`` is for several.
+
+        Raises:
+            Exception: as ``connection`` does; ``psycopg.Error`` if the statement fails.
+        """
+        async with self._ran(statement, params, None) as cursor:
+            return Executed(cursor.rowcount)
+
+    @overload
+    async def fetch_one(self, query: Query, params: Params | None = None) -> dict[str, Any] | None: ...
+    @overload
+    async def fetch_one(self, query: Query, params: Params | None = None, *, make: Callable[..., T]) -> T | None: ...
+    async def fetch_one(
+        self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
+    ) -> object:
+        """The first row of a query, or ``None``; also of ``INSERT ... RETURNING``, which is committed. Arguments and
+        errors are those of ``rows``.
+        """
+        async with self._ran(query, params, make) as cursor:
+            return await cursor.fetchone()
+
+    @overload
+    async def fetch_all(self, query: Query, params: Params | None = None) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch_all(self, query: Query, params: Params | None = None, *, make: Callable[..., T]) -> list[T]: ...
+    async def fetch_all(
+        self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
+    ) -> list[Any]:
+        """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
+        async with self._ran(query, params, make) as cursor:
+            return await cursor.fetchall()
+
+    @overload
+    def rows(self, query: Query, params: Params | None = None) -> AsyncGenerator[dict[str, Any], None]: ...
+    @overload
+    def rows(
+        self, query: Query, params: Params | None = None, *, make: Callable[..., T]
+    ) -> AsyncGenerator[T, None]: ...
+    async def rows(
+        self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
+    ) -> AsyncGenerator[object, None]:
+        """The rows of a query, to be streamed. The server gives some hundred at a time, by a cursor of its own. A
+        client that reads slowly slows the query down, and one that leaves cancels it.
+
+        Has one of the pool's connections as long as it runs.
+
+        Args:
+            query: a ``SELECT``.
+            params: for its placeholders.
+            make: called with the values of each row, such as a class whose fields are the columns. Unless given, rows
+                are dictionaries.
+
+        Raises:
+            ValueError: if there is no ``make``, and two columns have the same name.
+            Exception: as ``connection`` does; ``psycopg.Error`` if the query fails.
+        """
+        async with self._lend() as connection, connection.cursor("rows", row_factory=_rows_of(make)) as cursor:
+            cursor.itersize = BATCH
+            await cursor.execute(query, params)
+            async for row in cursor:
+                yield row
+
     async def copy_out(self, statement: Query, params: Params | None = None) -> AsyncGenerator[bytes, None]:
         """What ``COPY ... TO STDOUT`` gives, row by row, to be streamed as it is. Ending it early cancels the query.
 
@@ -158,6 +222,14 @@ class PostgresPool(Pool[PostgresConnection]):
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             async with aclosing(connection.notifies()) as notifications:
                 yield notifications
+
+    @asynccontextmanager
+    async def _ran(
+        self, query: Query, params: Params | None, make: Callable[..., object] | None
+    ) -> AsyncIterator[psycopg.AsyncCursor[Any]]:
+        async with self.connection() as connection, connection.cursor(row_factory=_rows_of(make)) as cursor:
+            await cursor.execute(query, params)  # type: ignore[arg-type]  # psycopg has a signature for each kind
+            yield cursor
 
     # The pool
 
@@ -210,6 +282,16 @@ class PostgresPool(Pool[PostgresConnection]):
 
     async def _disconnect(self, connection: PostgresConnection) -> None:
         await connection.close()
+
+
+def _rows_of(make: Callable[..., object] | None) -> Callable[[Any], Callable[[Sequence[Any]], Any]]:
+    """What psycopg makes rows by."""
+
+    def maker(cursor: Any) -> Callable[[Sequence[Any]], Any]:
+        made = make or named([column.name for column in cursor.description or ()])
+        return lambda values: made(*values)
+
+    return maker
 
 
 def _has_news(fd: int) -> bool:

@@ -2,8 +2,6 @@
 
 Rules that this module alone enforces:
 
-* A connection is used by one thread at a time. What runs there when its task is cancelled is interrupted, again and
-  again until it has ended, and the task waits for that.
 * There is one writer. What it does is a transaction.
 """
 
@@ -15,17 +13,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import islice
 from pathlib import Path
-from threading import Event
 from time import monotonic
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, overload
 
-import trio
+from trioweb.contrib.pool import TIMEOUT, Executed, PoolExhausted, named
+from trioweb.contrib.sqlite_connections import SQLiteConnections, run
 
-from trioweb.contrib.pool import TIMEOUT, Pool, PoolExhausted
-from trioweb.io.threads import beside, in_thread
-
-__all__ = ["PoolExhausted", "SQLitePool"]
+__all__ = ["Executed", "PoolExhausted", "SQLitePool"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -37,8 +32,6 @@ BATCH: Final = 500
 """Rows that a thread reads at a time: some 50 KB. A change of threads takes 0.1 ms, as long as reading a hundred."""
 BATCH_TIME: Final = 0.05
 """Seconds after which a batch is given, however few rows it has."""
-PAUSE: Final = 0.05
-"""Seconds between two interruptions of a thread that goes on."""
 
 
 class SQLitePool:
@@ -68,8 +61,8 @@ class SQLitePool:
     def __init__(self, path: str | Path, *, readers: int = READERS, timeout: float = TIMEOUT) -> None:
         if not str(path) or ":memory:" in str(path) or str(path).startswith("file:"):
             raise ValueError(f"a pool shares a file between connections, got {str(path)!r}: write the path of a file")
-        self._writer = _Connections(Path(path), 1, timeout, writes=True)
-        self._readers = _Connections(Path(path), readers, timeout, writes=False)
+        self._writer = SQLiteConnections(Path(path), 1, timeout, writes=True)
+        self._readers = SQLiteConnections(Path(path), readers, timeout, writes=False)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +80,35 @@ class SQLitePool:
     def __repr__(self) -> str:
         return f"<SQLitePool, readers: {self._readers!r}, writer: {self._writer!r}>"
 
+    async def execute(self, statement: str, parameters: Parameters = ()) -> Executed:
+        """Run one statement that writes, in a transaction of its own; ``write`` is for several.
+
+        Raises:
+            Exception: as ``write`` does.
+        """
+        return await self.write(_execute, statement, parameters)
+
+    @overload
+    async def fetch_one(self, query: str, parameters: Parameters = ()) -> dict[str, Any] | None: ...
+    @overload
+    async def fetch_one(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> T | None: ...
+    async def fetch_one(
+        self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
+    ) -> object:
+        """The first row of a query, or ``None``. Arguments and errors are those of ``rows``."""
+        found = await self.read(_fetch, query, parameters, make, 1)
+        return found[0] if found else None
+
+    @overload
+    async def fetch_all(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]: ...
+    @overload
+    async def fetch_all(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> list[T]: ...
+    async def fetch_all(
+        self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
+    ) -> list[Any]:
+        """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
+        return await self.read(_fetch, query, parameters, make, None)
+
     async def read(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -101,7 +123,7 @@ class SQLitePool:
         """
         _check(function)
         async with self._readers._lend() as connection:
-            return await _run(connection, _call, function, connection, args, kwargs)
+            return await run(connection, _call, function, connection, args, kwargs)
 
     async def write(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -116,7 +138,7 @@ class SQLitePool:
         """
         _check(function)
         async with self._writer._lend() as connection:
-            return await _run(connection, _transact, function, connection, args, kwargs)
+            return await run(connection, _transact, function, connection, args, kwargs)
 
     @overload
     def rows(self, query: str, parameters: Parameters = ()) -> AsyncGenerator[dict[str, Any], None]: ...
@@ -142,50 +164,13 @@ class SQLitePool:
         async with self._readers._lend() as connection:
             cursor = connection.cursor()
             try:
-                await _run(connection, cursor.execute, query, parameters)
+                await run(connection, cursor.execute, query, parameters)
                 made = make or _names_of(cursor)
-                while batch := await _run(connection, _fetch, cursor, made):
+                while batch := await run(connection, _fetch_batch, cursor, made):
                     for row in batch:
                         yield row
             finally:
                 cursor.close()
-
-
-class _Connections(Pool[sqlite3.Connection]):
-    def __init__(self, path: Path, limit: int, timeout: float, *, writes: bool) -> None:
-        super().__init__(limit, timeout)
-        self._path = path
-        self._writes = writes
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, of {self._path}>"
-
-    async def _connect(self) -> sqlite3.Connection:
-        return await in_thread(_open, self._path, self._timeout, self._writes)
-
-    async def _is_fit(self, connection: sqlite3.Connection, idle: float) -> bool:  # noqa: ARG002 - a file does not go
-        return True
-
-    async def _restore(self, connection: sqlite3.Connection) -> bool:
-        return not connection.in_transaction
-
-    async def _disconnect(self, connection: sqlite3.Connection) -> None:
-        await in_thread(connection.close)
-
-
-def _open(path: Path, timeout: float, writes: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
-    try:
-        if writes:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-        else:
-            connection.execute("PRAGMA query_only = ON")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _check(function: Any) -> None:
@@ -198,10 +183,15 @@ def _call(function: Callable[..., T], connection: sqlite3.Connection, args: Any,
         value = function(connection, *args, **kwargs)
     except sqlite3.OperationalError as error:
         if "readonly database" in str(error):
-            error.add_note("pool.read only reads: write `await pool.write(function)` instead")
+            error.add_note(
+                "this only reads: write `await pool.execute(statement)` or `await pool.write(function)` instead"
+            )
         raise
     if isinstance(value, sqlite3.Cursor):
-        raise TypeError("a cursor ends with its connection's block: return what it has found, by .fetchall()")
+        raise TypeError(
+            "a cursor ends with its connection's block: write `await pool.execute(statement, parameters)` for one "
+            "statement, or return what it has found, by .fetchall()"
+        )
     return value
 
 
@@ -217,14 +207,24 @@ def _transact(function: Callable[..., T], connection: sqlite3.Connection, args: 
     return value
 
 
-def _names_of(cursor: sqlite3.Cursor) -> Callable[..., object]:
-    names = [column[0] for column in cursor.description or ()]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two columns have the same name, of {names}: rename one by AS, or say make=")
-    return lambda *values: dict(zip(names, values, strict=True))
+def _execute(connection: sqlite3.Connection, statement: str, parameters: Parameters) -> Executed:
+    cursor = connection.execute(statement, parameters)
+    return Executed(cursor.rowcount, cursor.lastrowid)
 
 
-def _fetch(cursor: sqlite3.Cursor, make: Callable[..., T]) -> list[T]:
+def _fetch(
+    connection: sqlite3.Connection, query: str, parameters: Parameters, make: Callable[..., T] | None, most: int | None
+) -> list[T | dict[str, Any]]:
+    cursor = connection.execute(query, parameters)
+    made = make or _names_of(cursor)
+    return [made(*values) for values in islice(cursor, most)]
+
+
+def _names_of(cursor: sqlite3.Cursor) -> Callable[..., dict[str, Any]]:
+    return named([column[0] for column in cursor.description or ()])
+
+
+def _fetch_batch(cursor: sqlite3.Cursor, make: Callable[..., T]) -> list[T]:
     """The next rows, until they are many, or took long."""
     end = monotonic() + BATCH_TIME
     rows = []
@@ -233,26 +233,3 @@ def _fetch(cursor: sqlite3.Cursor, make: Callable[..., T]) -> list[T]:
         if monotonic() > end:
             break
     return rows
-
-
-async def _run(connection: sqlite3.Connection, function: Callable[..., T], *args: object) -> T:
-    """Call a function in a thread. A cancellation interrupts the connection, and waits until the function has ended."""
-    ended = Event()
-
-    async def work() -> T:
-        try:
-            return await in_thread(function, *args)
-        finally:
-            ended.set()
-
-    return await beside(work(), _interrupt_when_cancelled, connection, ended)
-
-
-async def _interrupt_when_cancelled(connection: sqlite3.Connection, ended: Event) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        with trio.CancelScope(shield=True):
-            while not ended.is_set():
-                connection.interrupt()  # ends a statement that runs, and not the next one
-                await trio.to_thread.run_sync(ended.wait, PAUSE, limiter=trio.CapacityLimiter(1))
