@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.conftest import StartServer
+from tests.servers import RUNNERS
 from trioweb import App
 from trioweb.ground.escapes import MAX_FIELD
 from trioweb.server.config import ServerConfig
@@ -66,6 +67,50 @@ def test_errors_of_the_framework(start_server: StartServer) -> None:
     server.curl("/one-task/error")
     server.wait_for_output("ValueError: as asked")
     assert re.search(r"^\d{4}-\d\d-\d\d [\d:]{8} \[\d+\] ERROR GET /one-task/error: ", server.output, re.MULTILINE)
+
+
+OWN_LOGGING = """
+import logging
+from trioweb import App, RequestID
+from trioweb.middleware import RequestIDFilter
+
+handler = logging.StreamHandler()
+handler.addFilter(RequestIDFilter())
+handler.setFormatter(logging.Formatter("own %(levelname)s [%(request_id)s] %(message)s"))
+app = App()
+app.middleware(RequestID())
+
+@app.lifespan
+async def life(app):
+    IN_LIFESPAN
+    yield
+
+@app.get("/fails")
+async def fails():
+    raise ValueError("as asked")
+
+IN_MODULE
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("place", ["IN_MODULE", "IN_LIFESPAN"])
+@pytest.mark.parametrize(
+    "statement", ["logging.basicConfig(handlers=[handler])", "logging.getLogger('trioweb').addHandler(handler)"]
+)
+def test_a_program_with_logging_of_its_own(
+    start_server: StartServer, tmp_path: Path, runner: str, place: str, statement: str
+) -> None:
+    """What the framework logs goes once to the program's handlers, wherever they are set up, with the request's id."""
+    source = OWN_LOGGING.replace(place, statement).replace("IN_LIFESPAN", "pass").replace("IN_MODULE", "")
+    (tmp_path / "shop.py").write_text(source)
+    server = start_server("shop:app", runner=runner, directory=tmp_path)
+    server.curl("/fails", "-H", "x-request-id: one")
+    server.wait_for_output("ValueError: as asked")
+    server.stop()
+    lines = [line for line in server.output.splitlines() if "GET /fails" in line]
+    assert lines == ["own ERROR [one] GET /fails: shop.fails failed"]
+    assert server.output.count("ValueError: as asked") == 1
 
 
 @pytest.mark.parametrize("form", ["%(s", "%(s)d", "%(m)s %s %s"])

@@ -17,6 +17,7 @@ from trioweb.server.logs.logs import ServerLogger
 
 _FORMAT: Final = "%(asctime)s [%(process)d] %(levelname)s %(message)s"
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
+_framework: Final = logging.getLogger("trioweb")
 _RECORD_BEGINS: Final = re.compile(r"\n(?=\d{4}-\d\d-\d\d )")
 
 
@@ -28,8 +29,27 @@ class _Formatter(logging.Formatter):
         return _RECORD_BEGINS.sub("\n ", escape_controls(super().format(record)))
 
 
+class _Standby(logging.Handler):
+    """Passes what the framework logs to the server's handlers, as long as the program has none for it.
+
+    Programs set up logging when they are imported, or later: it is known only when something is logged.
+    """
+
+    def __init__(self, handlers: list[logging.Handler]) -> None:
+        super().__init__()
+        self._handlers = handlers
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """See ``logging.Handler``."""
+        if logging.getLogger().handlers or _framework.handlers != [self]:
+            return False
+        for handler in self._handlers:
+            handler.handle(record)
+        return True
+
+
 def set_up(config: ServerConfig) -> None:
-    """Set up the loggers of this process: the server's, and the framework's if the user has not.
+    """Set up the loggers of this process: the server's, and the framework's unless the user does, also later.
 
     Raises:
         OSError: if a log file cannot be opened.
@@ -50,10 +70,8 @@ def set_up(config: ServerConfig) -> None:
         plain = "%(message)s" if config.access_log_format == "json" else "%(asctime)s %(message)s"
         for handler in log.access_logger.handlers:
             handler.setFormatter(logging.Formatter(plain, _TIME))
-    framework = logging.getLogger("trioweb")
-    if not (framework.handlers or logging.getLogger().handlers) and log.error_logger is not None:
-        framework.handlers = list(log.error_logger.handlers)
-        framework.propagate = False
+    if log.error_logger is not None and all(isinstance(each, _Standby) for each in _framework.handlers):
+        _framework.handlers = [_Standby(log.error_logger.handlers)]
 
 
 def complain(text: str) -> None:
