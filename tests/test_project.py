@@ -119,6 +119,17 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert list((tmp_path / "shop").iterdir()) == []
 
 
+def test_what_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that cannot be made, whatever the reason, is an error message and a status."""
+    (tmp_path / "file").write_text("")
+    for path, reason in ((tmp_path / "file" / "shop", "Not a directory"), (tmp_path / ("a" * 300), "name too long")):
+        assert main(["new", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("trioweb: cannot write ")
+        assert reason in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("name", ["1st", "a b", "a--b", "-a", "b-"])
 def test_names(tmp_path: Path, name: str) -> None:
     """A name that no package can have is refused before anything is written."""
@@ -132,6 +143,9 @@ def test_names(tmp_path: Path, name: str) -> None:
     [
         ("queue", "a module of Python itself"),
         ("Email", "a module of Python itself"),
+        ("test", "a module of Python itself"),
+        ("class", "a word of Python itself"),
+        ("None", "a word of Python itself"),
         ("trio", "a package that trioweb uses"),
         ("brotli", "a package that trioweb uses"),
         ("trioweb", "a package that is installed here"),
@@ -145,3 +159,27 @@ def test_names_of_others(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ProjectError, match=f"'{name}' is {reason}: choose another name"):
         make_project(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_what_is_not_installed_yet(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only trioweb is installed, the names of what the project will install are refused, too."""
+    monkeypatch.setattr("trioweb.server.project.distributions", list)
+    monkeypatch.setattr("trioweb.server.project.packages_distributions", dict)
+    found = tomllib.loads((project / "pyproject.toml").read_text())
+    wanted = [*found["build-system"]["requires"], *found["project"]["optional-dependencies"]["test"]]
+    wanted += found["project"]["optional-dependencies"]["dev"]
+    names = {re.match(r"[\w.-]+", each)[0] for each in wanted} - {"my-shop"}  # type: ignore[index]
+    assert names >= {"setuptools", "pytest", "pytest-trio", "mypy", "nox", "ruff"}
+    for name in [*names - {"trioweb"}, "Pytest_Trio"]:
+        with pytest.raises(ProjectError, match=f"'{name}' is a package that checks or builds the project"):
+            make_project(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["MyShop", "STAGE", "a.b", "project", "PROJECT", "my_PROJECT"])
+def test_odd_names(tmp_path: Path, name: str) -> None:
+    """A name stands in the files as it is, and in lower case where images are named: they have no other."""
+    files = {path.name: path.read_text() for path in make_project(tmp_path / name)}
+    assert f"`docker build -t {name.lower()} .`" in files["README.md"]
+    assert f'name = "{name}"\n' in files["pyproject.toml"]
+    assert f"ExecStart=/srv/{name}/.venv/" in files[f"{name}.service"]

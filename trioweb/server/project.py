@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import sys
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import distributions, packages_distributions, requires
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
+_OURS: Final = re.compile(r"""extra == ['"](test|docs)['"]""")
+"""Matches what only this package is tested and documented with."""
 _PROJECT: Final = "PROJECT"
 """Stands for the name of the project in the files below, and in their names."""
+_TAG: Final = "TAG"
+"""Stands for it in lower case, as images are named."""
 
 _APP: Final = """\
 from collections.abc import AsyncIterator
@@ -180,7 +188,7 @@ $ nox
 `app.py` is the app, `test_app.py` its tests, `pyproject.toml` what it needs. `nox` runs the tests, and checks style and
 types, in environments of its own; `.github/workflows/checks.yml` does so for each push.
 
-`docker build -t PROJECT .` makes an image. `PROJECT.service` is a unit for systemd: it runs the project from
+`docker build -t TAG .` makes an image. `PROJECT.service` is a unit for systemd: it runs the project from
 `/srv/PROJECT`, with an environment in `.venv` there, behind a proxy.
 """
 
@@ -204,35 +212,49 @@ def make_project(directory: Path) -> list[Path]:
     """Create a project in a directory of its name. Returns the files that it has written; it overwrites none.
 
     Raises:
-        ProjectError: if the name is not valid, or that of another package, or the directory exists.
+        ProjectError: if the name is not valid, or that of another package, or the directory exists or cannot be made.
     """
     name = directory.name
     if not _NAME.fullmatch(name):
         raise ProjectError(f"{name!r} is no name of a project: use letters, digits, and single - or _ between them")
     if reason := _why_taken(name):
         raise ProjectError(f"{name!r} is {reason}: choose another name")
-    if directory.exists():
-        raise ProjectError(f"there is a {str(directory)!r} already: choose another name")
-    written = []
-    for file, text in _FILES.items():
-        path = directory / file.replace(_PROJECT, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace(_PROJECT, name))
-        written.append(path)
-    return written
+    try:
+        directory.mkdir(parents=True)
+        return [_write(directory / file.replace(_PROJECT, name), text, name) for file, text in _FILES.items()]
+    except FileExistsError as error:
+        raise ProjectError(f"there is a {error.filename!r} already: choose another name") from None
+    except OSError as error:
+        raise ProjectError(f"cannot write {error.filename!r}: {error.strerror}") from None
+
+
+def _write(path: Path, text: str, name: str) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text.replace(_TAG, name.lower()).replace(_PROJECT, name))
+    return path
 
 
 def _why_taken(name: str) -> str | None:
     """What a package of this name would hide, or replace when it is installed."""
     plain = _plain(name)
-    if plain in map(_plain, sys.stdlib_module_names):
+    if keyword.iskeyword(name):
+        return "a word of Python itself"
+    if plain in {"test", *map(_plain, sys.stdlib_module_names)}:  # the list leaves out Python's own tests
         return "a module of Python itself"
-    used = [each for each in requires("trioweb") or () if not re.search(r"""extra == ['"](test|docs)['"]""", each)]
-    if plain in {_plain(re.split(r"[^\w.-]", each)[0]) for each in used}:
+    if plain in _named(each for each in requires("trioweb") or () if not _OURS.search(each)):
         return "a package that trioweb uses"
     if plain in {_plain(each) for each in (*(each.name for each in distributions()), *packages_distributions())}:
         return "a package that is installed here"
+    project = tomllib.loads(_PYPROJECT.replace(_PROJECT, "trioweb"))
+    extras = project["project"]["optional-dependencies"].values()
+    if plain in _named([*project["build-system"]["requires"], *chain.from_iterable(extras)]):
+        return "a package that checks or builds the project"
     return None
+
+
+def _named(requirements: Iterable[str]) -> set[str]:
+    """The packages of requirements."""
+    return {_plain(re.split(r"[^\w.-]", each)[0]) for each in requirements}
 
 
 def _plain(name: str) -> str:
