@@ -24,7 +24,7 @@ from examples.tour.meter import Meter
 from examples.tour.visits import board
 from trioweb import App, StaticFiles
 
-app = App()
+app = App(min_rate=None)  # who pulls a slider down to nothing watches the producer wait: a minute, and not ten seconds
 app.add_middleware(Meter)
 
 for part in (activity, table, download, load, pieces, clock, chat):
