@@ -157,7 +157,7 @@ def docs(session: nox.Session) -> None:
     env = {"NO_MKDOCS_2_WARNING": "1", "SITE": "site", "GUIDE_COMPLETE": "1"}
     session.run("mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", env=env)
     session.run("python", "-m", "pytest", "tests/docs/check_site.py", *session.posargs, env=env)
-    moving = "moving/frameworks or moving/robyn or moving/spikard"
+    moving = "moving/frameworks or moving/fastapi or moving/robyn or moving/spikard"
     session.run("python", "-m", "pytest", "tests/docs/test_guide.py", "-k", moving, *session.posargs, env=env)
 
 
