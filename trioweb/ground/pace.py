@@ -72,6 +72,10 @@ class Pace:
         return self._balance
 
 
+UNLIMITED: Final = Pace(None)
+"""Without a rate nothing is counted, so that all clients can share it."""
+
+
 def check_rate(name: str, value: object) -> None:
     """Check a rate.
 

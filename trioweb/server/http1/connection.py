@@ -176,7 +176,9 @@ class HTTP1Connection(Line):
         self.min_rate = self.pulse.min_rate
         config = self.config
         close = self.stopping or self._requests > config.keep_alive_max_requests
-        self._cycle = cycle = Cycle(self, head, scope, close=close)
+        keep_alive = head.keep_alive and not close
+        response = Response(head.method, head.version, keep_alive, head.takes_trailers)
+        self._cycle = cycle = Cycle(self, scope, scope, response, head.expects_continue)
         called = scope_of(self, head, cycle, self._client, self._server, self._state)
         if self._access is not None:
             self._access.begin(called)

@@ -13,15 +13,15 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 import trio
 
 from trioweb.ground.http.asgi import Message, Receive, Send
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.ground.pace import Pace
+from trioweb.ground.pace import UNLIMITED, Pace
 from trioweb.io.transport import LOOK_SECONDS, READ_AHEAD, Transport, Watcher, send_whole
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
-from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.pathsend import write_file
 from trioweb.server.http1.writing import JOINED, ClientLeftError
@@ -30,38 +30,33 @@ from trioweb.server.refusals import LATE_BODY
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Cycle(Transport):
+class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attributes in C: each request makes one
     """One request and its response.
 
-    Args:
-        line: the connection.
-        head: the head of the request.
-        scope: see ``Transport.cancels``; the first one is around the app's call, for ``resume_with``.
-        close: close the connection afterwards.
+    Attributes:
+        cancels: see ``Transport``; at first ``_outer``.
+        response: the response.
+        rest: see ``resume_with``.
+        fault: status and reason of a refusal of the body. The exception itself would keep its frames alive.
+        release_asked: ``release`` was called before the system had taken the whole response.
+        ended_at: when the system has taken the last byte of the response; also ``None`` if requests are not logged.
+        broken_off: the server has aborted the response.
     """
 
-    __slots__ = (
-        "_expects", "_line", "_pace", "_received", "_scope", "broken_off", "cancels", "ended_at", "fault",
-        "release_asked", "response", "rest",
-    )  # fmt: skip
+    _line: Line
+    _outer: trio.CancelScope  # around the app's call, for `resume_with`
+    cancels: trio.CancelScope
+    response: Response
+    _expects: bool  # the client waits for a 100 before it sends the body
+    _received: bool = False  # the app has received the whole request
+    _pace: Pace | None = None  # of the request's body
+    rest: Callable[[], Awaitable[None]] | None = None
+    fault: tuple[int, str] | None = None
+    release_asked: bool = False
+    ended_at: float | None = None
+    broken_off: bool = False
 
-    def __init__(self, line: Line, head: Head, scope: trio.CancelScope, *, close: bool) -> None:
-        self._line = line
-        self.cancels = self._scope = scope
-        self.rest: Callable[[], Awaitable[None]] | None = None  # see `resume_with`
-        self._expects = head.expects_continue
-        self._received = False  # the app has received the whole request
-        self._pace: Pace | None = None  # of the request's body
-        self.response = Response(
-            head.method, head.version, keep_alive=head.keep_alive and not close, takes_trailers=head.takes_trailers
-        )
-        self.fault: tuple[int, str] | None = None
-        """Status and reason of a refusal of the body. The exception itself would keep its frames alive."""
-        self.release_asked = False
-        self.ended_at: float | None = None
-        """When the system has taken the last byte of the response; also ``None`` if requests are not logged."""
-        self.broken_off = False
-        """The server has aborted the response."""
+    __repr__ = object.__repr__  # it is in each scope, which may be printed
 
     @property
     def over(self) -> bool:
@@ -97,7 +92,13 @@ class Cycle(Transport):
 
     def receive_nowait(self, receive: Receive) -> Message | None:
         """See ``Transport``."""
-        if receive != self.receive or self._received or self.over or self.fault is not None:
+        if (
+            receive != self.receive
+            or self._received
+            or self.response.state is DONE
+            or self._line.wire.broken
+            or self.fault is not None
+        ):
             return None
         return self._take_body()
 
@@ -272,11 +273,11 @@ class Cycle(Transport):
     def resume_with(self, rest: Callable[[], Awaitable[None]]) -> None:
         """See ``Transport``."""
         self.rest = rest
-        self._scope.cancel()
+        self._outer.cancel()
 
     def paces_body(self) -> None:
         """See ``Transport``."""
-        self._pace = Pace(None)
+        self._pace = UNLIMITED
 
     def has_left(self) -> bool:
         """See ``Transport``."""

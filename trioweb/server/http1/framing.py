@@ -229,7 +229,8 @@ def _encode(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, int | None, 
             read.append((bytes(name).lower(), bytes(value).strip(b" \t")))
     block = b"".join(parts)
     count = len(parts) // 3
-    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+    # A number, and not a part: Python tries to take a part for a number first, which costs ten times as much.
+    if block.count(b"\n") != count or block.count(b"\r") != count or 0 in block:
         raise ValueError(f"a header holds the end of a line: {list(headers)!r}")
     return block, length, read
 

@@ -99,9 +99,9 @@ class RequestReader:
         """
         pending = self.pending
         self.raw_head = b""
-        if pending[:1] in b"\r\n" and pending:
+        if pending and pending[0] in b"\r\n":
             pending = self._skip_empty_lines(pending)
-        end = pending.find(_END, max(0, self._seen - 3)) + 4
+        end = pending.find(_END, self._seen - 3 if self._seen > 3 else 0) + 4
         if end == 3:
             self._check_part(pending)
             return None

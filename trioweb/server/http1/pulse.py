@@ -55,6 +55,8 @@ class Pulse:
         """The extensions of each request's scope."""
         if config.min_rate != AUTO:
             self.extensions[GIVEN_RATE] = config.min_rate
+        self.root_path: str = config.root_path
+        """The path that the app is mounted under."""
         self._interval = min(LONGEST, max(SHORTEST, shortest / LOOKS))
         self._config = config
         self._timed: set[Timed] = set()

@@ -44,7 +44,7 @@ def scope_of(
         "path": decode_path(head.path),
         "raw_path": head.path,
         "query_string": head.query,
-        "root_path": line.config.root_path,
+        "root_path": line.pulse.root_path,
         "headers": head.headers,
         "client": client,
         "server": server,
