@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import trio
 
@@ -26,7 +26,7 @@ from trioweb.ground.http.asgi import PathParams, Receive, Scope, Send
 from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.handlers.endpoint import Endpoint
 from trioweb.io.hypercorn import find_transport
-from trioweb.io.inbox import Inbox
+from trioweb.io.inbox import Inbox, in_channel
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, Watcher, own_transport
 from trioweb.messages.ranges import RangeResponse
@@ -104,12 +104,10 @@ class Call(Watcher):
         """The owner of a request's ``receive``, made on first use: see ``Origin``."""
         inbox = self._inbox
         if inbox is None:
-            inbox = self._inbox = Inbox(self.receive)
-            inbox.timeout = self.policy.limits.body_timeout
-            inbox.min_rate = self.rate_for(inbox.timeout)
-            if self.own is not PLAIN:
-                inbox.at_hand = self.own.receive_nowait
-                self.own.paces_body()
+            own, timeout = self.own, self.policy.limits.body_timeout
+            at_hand = in_channel if own is PLAIN else own.receive_nowait
+            inbox = self._inbox = Inbox(self.receive, at_hand, timeout, self.rate_for(timeout))
+            own.paces_body()
         return inbox
 
     def rate_for(self, timeout: float | None) -> float | None:
@@ -118,11 +116,14 @@ class Call(Watcher):
         Args:
             timeout: seconds without progress that the client may take; if ``None``, there is no default.
         """
-        given = (self.scope.get("extensions") or {}).get(GIVEN_RATE, AUTO)
-        for rate in (self.endpoint.min_rate, given, self.policy.limits.min_rate):
-            if rate != AUTO:
-                return cast("float | None", rate)
-        return None if timeout is None else MIN_RATE
+        rate = self.endpoint.min_rate
+        if rate == AUTO:
+            rate = (self.scope.get("extensions") or {}).get(GIVEN_RATE, AUTO)
+        if rate == AUTO:
+            rate = self.policy.limits.min_rate
+        if rate == AUTO:
+            rate = None if timeout is None else MIN_RATE
+        return rate
 
     def find_transport(self) -> Transport:
         """See ``Origin``."""

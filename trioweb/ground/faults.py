@@ -231,7 +231,8 @@ def decode_json(decode: Callable[[bytes], T], data: bytes, what: str, loc: Seque
             and quotes nothing.
         InputError: if the value is not of the decoder's type.
     """
-    faults, reason = list[Fault](), ""
+    faults: list[Fault] = []
+    reason = ""
     try:
         return decode(data)
     except msgspec.ValidationError as error:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import Final, cast
 
+import msgspec
 import trio
 
 from trioweb.ground.errors import ClientDisconnected, HTTPError
@@ -32,52 +33,59 @@ SMALLEST: Final = 64
 """The least bytes that a message counts, which bounds the number of empty ones."""
 
 
-class Inbox:
-    """The request body and the disconnect of one request, for any number of tasks."""
+def in_channel(receive: Receive) -> Message | None:
+    """The next message, if ``receive`` is the method of a memory channel, as with Hypercorn, and has one."""
+    channel: object = getattr(receive, "__self__", None)
+    if not isinstance(channel, trio.MemoryReceiveChannel):
+        return None
+    try:
+        return cast("Message", channel.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+        return None
 
-    __slots__ = (
-        "_arrived", "_changed", "_chunks", "_discarded", "_discarding", "_disconnected", "_given_up", "_held",
-        "_looking", "_pace", "_pulling", "_reads", "_receive", "_wait", "at_hand", "complete", "expected", "gone",
-        "has_left", "min_rate", "patience", "polls", "timeout", "timer", "wanted",
-    )  # fmt: skip
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._chunks: list[bytes] = []  # few: a deque would take more memory than it saves time
-        self._held = 0  # bytes in `_chunks`
-        self._pulling = False
-        self._discarding = False
-        self._discarded: float = 0
-        self._changed: trio.lowlevel.ParkingLot | None = None  # made on first use: most requests have one reader
-        self._wait: trio.CancelScope | None = None  # around the wait for the end of an unread body
-        self._given_up = False  # no such wait any more
-        self._disconnected = False  # the server has reported it: its last message
-        self._arrived = 0  # bytes
-        self._looking: trio.CancelScope | None = None  # around a pull, while `departures` looks
-        self._reads = 0  # since `departed` has looked
-        self.has_left: Callable[[], bool] = bool
-        """See ``Transport``. Asked while there is no room to read ahead."""
-        self.polls = False
-        """``has_left`` is asked also while there is room, since ``receive`` may not report a disconnect."""
-        self.at_hand: Callable[[Receive], Message | None] = _in_channel
-        """Returns a message that needs no wait: see ``Transport.receive_nowait``."""
-        self.complete = False
-        """The whole body has arrived."""
-        self.gone = False
-        """The client has disconnected, or the server says that the request has ended."""
-        self.wanted = False
-        """A task has begun to read the body."""
-        self.timeout: float | None = None
-        """Seconds that a reader waits for the next piece; ``None`` for no limit."""
-        self.min_rate: float | None = None
-        """The least bytes per second from the client while a reader waits; ``None`` for no limit."""
-        self._pace: Pace | None = None
-        self.patience = GRACE
-        """Seconds that the current wait, or the next one, may last by ``timeout`` and ``min_rate``."""
-        self.timer: trio.CancelScope | None = None
-        """A scope around the handler, whose deadline is set for each wait: cheaper than a scope for each."""
-        self.expected: int | None = None
-        """The length of the body if it is known: it is complete with its last byte, before the server says so."""
+class Inbox(msgspec.Struct, eq=False):  # a Struct sets its attributes in C: each body makes one
+    """The request body and the disconnect of one request, for any number of tasks.
+
+    Attributes:
+        has_left: see ``Transport``. Asked while there is no room to read ahead.
+        polls: ``has_left`` is asked also while there is room, since ``receive`` may not report a disconnect.
+        at_hand: returns a message that needs no wait: see ``Transport.receive_nowait``.
+        complete: the whole body has arrived.
+        gone: the client has disconnected, or the server says that the request has ended.
+        wanted: a task has begun to read the body.
+        timeout: seconds that a reader waits for the next piece; ``None`` for no limit.
+        min_rate: the least bytes per second from the client while a reader waits; ``None`` for no limit.
+        patience: seconds that the current wait, or the next one, may last by ``timeout`` and ``min_rate``.
+        timer: a scope around the handler, whose deadline is set for each wait: cheaper than a scope for each.
+        expected: the length of the body if it is known: it is complete with its last byte, before the server says so.
+    """
+
+    _receive: Receive
+    at_hand: Callable[[Receive], Message | None] = in_channel
+    timeout: float | None = None
+    min_rate: float | None = None
+    _chunks: list[bytes] = msgspec.field(default_factory=list)  # few: a deque takes more memory than it saves time
+    _held: int = 0  # bytes in `_chunks`
+    _pulling: bool = False
+    _discarding: bool = False
+    _discarded: float = 0
+    _changed: trio.lowlevel.ParkingLot | None = None  # made on first use: most requests have one reader
+    _wait: trio.CancelScope | None = None  # around the wait for the end of an unread body
+    _given_up: bool = False  # no such wait any more
+    _disconnected: bool = False  # the server has reported it: its last message
+    _arrived: int = 0  # bytes
+    _looking: trio.CancelScope | None = None  # around a pull, while `departures` looks
+    _reads: int = 0  # since `departed` has looked
+    _pace: Pace | None = None
+    has_left: Callable[[], bool] = bool
+    polls: bool = False
+    complete: bool = False
+    gone: bool = False
+    wanted: bool = False
+    patience: float = GRACE
+    timer: trio.CancelScope | None = None
+    expected: int | None = None
 
     async def read(self) -> bytes:
         """Wait for the next piece of the body; ``b""`` after the last. A cancellation loses nothing.
@@ -87,10 +95,23 @@ class Inbox:
             HTTPError: with status 408, if nothing comes for ``timeout`` seconds, or less than ``min_rate``. With a
                 ``timer`` the reader is cancelled instead.
         """
+        return self.take() or await self.wait()
+
+    async def wait(self) -> bytes:
+        """As ``read``, after ``take`` has found nothing: a body that is at hand needs no coroutine."""
+        return self.take() if await self._arrival() else b""
+
+    def take(self) -> bytes:
+        """As ``read``, but without a wait: ``b""`` also if nothing is at hand."""
         self.wanted = True
         self._reads += 1
-        if not (self._chunks or self._take_at_hand() or await self._arrival()):
-            return b""
+        while not self._chunks:
+            if self.complete or self._pulling:
+                return b""
+            message = self.at_hand(self._receive)
+            if message is None:
+                return b""
+            self._accept(message)
         chunk = self._chunks.pop(0)
         self._held -= max(len(chunk), SMALLEST)
         if self._changed is not None:
@@ -124,17 +145,6 @@ class Inbox:
             raise self.overdue()
         finally:
             pace.look(trio.current_time(), self._arrived)
-
-    def _take_at_hand(self) -> bool:
-        """Take messages that need no wait, up to a piece of the body. Returns whether there is one."""
-        while not (self.complete or self._pulling):
-            message = self.at_hand(self._receive)
-            if message is None:
-                break
-            self._accept(message)
-            if self._chunks:
-                return True
-        return False
 
     async def _wait_for_chunk(self) -> bool:
         while not self._chunks:
@@ -281,14 +291,3 @@ class Inbox:
                 self.timer = None
         else:
             self.gone = self._disconnected = True
-
-
-def _in_channel(receive: Receive) -> Message | None:
-    """The next message, if ``receive`` is the method of a memory channel, as with Hypercorn, and has one."""
-    channel: object = getattr(receive, "__self__", None)
-    if not isinstance(channel, trio.MemoryReceiveChannel):
-        return None
-    try:
-        return cast("Message", channel.receive_nowait())
-    except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-        return None

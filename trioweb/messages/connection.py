@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import trio
@@ -16,6 +16,9 @@ from trioweb.ground.http.headers import Headers
 from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.http.urls import UNQUOTED, URL, make_url, parse_query
 from trioweb.messages.resources import Provider
+
+_MEDIA_TYPES: Final = {kind.encode(): kind for kind in ("application/json", "application/x-www-form-urlencoded")}
+"""Those of most bodies as they are sent: they are not parsed."""
 
 
 class State(SimpleNamespace):
@@ -219,7 +222,8 @@ class Connection:
 
 def media_type_of(connection: Connection) -> str:
     """The media type of a request's body in lower case, or ``""``."""
-    return connection._field(b"content-type").decode("latin-1").partition(";")[0].strip().lower()
+    raw = connection._field(b"content-type")
+    return _MEDIA_TYPES.get(raw) or raw.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def wrong_type(kind: str, *wanted: str) -> HTTPError:

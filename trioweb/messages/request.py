@@ -46,7 +46,11 @@ class Request(Connection):
         origin: Origin,
         max_body_size: int,
     ) -> None:
-        super().__init__(scope, app, path_params)
+        # Without a call of the base: most requests make one of these.
+        self.scope = scope
+        self.app = app
+        self.path_params = path_params
+        self._headers = self._query = self._cookies = self._url = self._state = None
         self._origin = origin
         self._limit = max_body_size
         self._body: bytes | None = None
@@ -151,7 +155,7 @@ class Request(Connection):
             if announced > self._limit or self._gathered:
                 self._refuse_beyond(max(announced, len(self._gathered)))
             inbox.expected = announced or None
-            while chunk := await inbox.read():
+            while chunk := inbox.take() or await inbox.wait():
                 if inbox.drained and not self._gathered and len(chunk) <= self._limit:  # all in one chunk: no copy
                     self._body = chunk
                     break
