@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import groupby
@@ -136,7 +136,7 @@ class Arguments(msgspec.Struct):
 
     @property
     def waits(self) -> bool:
-        """They need the body or dependencies: call ``fill`` and not ``bind``."""
+        """They need the body or dependencies: call ``pass_to`` and not ``bind``."""
         return bool(self.form or self.body or self.provided)
 
     @property
@@ -176,8 +176,10 @@ class Arguments(msgspec.Struct):
             raise InputError(wrong)
         return arguments
 
-    async def fill(self, params: PathParams, connection: Connection) -> Mapping[str, object]:
-        """All arguments; waits for dependencies and the body.
+    async def pass_to(
+        self, function: Callable[..., Awaitable[object]], params: PathParams, connection: Connection
+    ) -> object:
+        """Call a function with all arguments; waits for dependencies and the body.
 
         If an input that needs no waiting is invalid, no dependency is called; the body is read nevertheless, so that
         the response names what is invalid in it too.
@@ -192,13 +194,17 @@ class Arguments(msgspec.Struct):
             await self._read_body(arguments, connection, faults)
             if faults:
                 raise InputError(faults)
-            return arguments
+            calling = function(**arguments)
+            del arguments  # else what the function drops would not be freed
+            return await calling
         bound = {id(each): each.bind(params, connection, faults) for each in self.everything}
         if faults:
             for each in self.everything:
                 await each._read_body(bound[id(each)], connection, faults)
             raise InputError(faults)
-        return await self.complete(bound, connection)
+        calling = function(**await self.complete(bound, connection))
+        del bound
+        return await calling
 
     async def complete(self, bound: Mapping[int, dict[str, object]], connection: Connection) -> Mapping[str, object]:
         """Add the arguments that need waiting.
@@ -219,8 +225,15 @@ class Arguments(msgspec.Struct):
                 raise InputError(faults)
         return arguments
 
-    async def _read_body(self, arguments: dict[str, object], connection: Connection, faults: list[Fault]) -> None:
+    def _read_body(
+        self, arguments: dict[str, object], connection: Connection, faults: list[Fault]
+    ) -> Coroutine[object, object, None]:
         request: Request = connection  # type: ignore[assignment]  # the planner refuses a body for a WebSocket
+        if self.body is not None:  # then the planner refuses fields of a form
+            return self.body.read(request, arguments, faults)
+        return self._read_form(arguments, request, faults)
+
+    async def _read_form(self, arguments: dict[str, object], request: Request, faults: list[Fault]) -> None:
         if self.form:
             nothing = media_type_of(request) not in _FORMS and not await request.body()
             values = FormData() if nothing else await request.form()
@@ -228,13 +241,11 @@ class Arguments(msgspec.Struct):
                 found.read(values, arguments, faults)
             for name in self.files & arguments.keys():
                 arguments[name] = await _contents(arguments[name])
-        if self.body is not None:
-            await self.body.read(request, arguments, faults)
 
 
 def _query(connection: Connection) -> Values:
     raw = connection.scope.get("query_string", b"")
-    if b"%" in raw or not raw.isascii():
+    if raw.find(b"%") >= 0 or not raw.isascii():
         try:
             unquote_to_bytes(raw).decode()
         except UnicodeDecodeError:

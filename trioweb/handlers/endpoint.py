@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias, get_origin
@@ -35,6 +35,14 @@ from trioweb.messages.response import BODILESS, Response
 
 Calling: TypeAlias = Coroutine[object, object, Any]
 """A call of a handler; it returns a value of the user's."""
+
+
+async def _make(function: Function, /, **arguments: object) -> object:
+    return function(**arguments)
+
+
+def _call_in_thread(function: Function, /, **arguments: object) -> Calling:
+    return call_in_thread(partial(function, **arguments))
 
 
 class Endpoint(msgspec.Struct):
@@ -73,6 +81,13 @@ class Endpoint(msgspec.Struct):
     takes_nursery: bool = False
     middleware: tuple[Middleware, ...] = ()
     route: Route | None = None
+    _invoke: Callable[..., Calling] = _call_in_thread  # calls the handler with its arguments
+
+    def __post_init__(self) -> None:
+        if self.kind is Kind.COROUTINE:  # most handlers: without a call in between
+            self._invoke = self.handler
+        else:
+            self._invoke = partial(_make if self.kind is Kind.GENERATOR else _call_in_thread, self.handler)
 
     def cut_short(self) -> Exception:
         """The error of a request whose nursery the user's code has cancelled."""
@@ -88,25 +103,9 @@ class Endpoint(msgspec.Struct):
             InputError: if inputs are missing or invalid.
         """
         if self.waits:
-            return self._call_filled(params, connection)  # type: ignore[arg-type]
+            return self.arguments.pass_to(self._invoke, params, connection)  # type: ignore[arg-type]
         arguments = params if self.passes_all else self.arguments.bind(params, connection)
-        if self.kind is Kind.COROUTINE:  # most handlers: without a call in between
-            return self.handler(**arguments)  # type: ignore[no-any-return]
-        return self._call(arguments)
-
-    def _call(self, arguments: Mapping[str, object]) -> Calling:
-        if self.kind is Kind.COROUTINE:
-            return self.handler(**arguments)  # type: ignore[no-any-return]
-        if self.kind is Kind.GENERATOR:
-            return _value(self.handler(**arguments))
-        return call_in_thread(partial(self.handler, **arguments))
-
-    async def _call_filled(self, params: PathParams, connection: Connection) -> object:
-        return await self._call(await self.arguments.fill(params, connection))
-
-
-async def _value(value: object) -> object:
-    return value
+        return self._invoke(**arguments)
 
 
 def plan(

@@ -12,6 +12,7 @@ from trioweb.messages.response import BODILESS, Response, bytes_response
 from trioweb.messages.stream_responses import StreamingResponse
 from trioweb.streams.sources import is_iterable, is_iterator
 
+_TEXTS: Final = (str, *BYTES_LIKE)
 _JSON_VALUES: Final = (dict, list, int, float, bool)
 
 
@@ -37,7 +38,7 @@ def to_response(value: Any, label: str, streaming: bool, status: int = 200) -> R
         )
     if streaming:
         return _streamed(value, label, status)
-    if isinstance(value, (str, *BYTES_LIKE)):
+    if isinstance(value, _TEXTS):
         return Response(value, status)
     if value is None:
         return Response(status_code=204 if status == 200 else status)
@@ -85,9 +86,7 @@ def _json(value: object, label: str, status: int) -> Response:
     except (TypeError, ValueError) as error:
         hint = ": write `await` before the call that made it" if "type coroutine" in str(error) else ""
         raise TypeError(f"{label} returned {_name(value)} that has no JSON form: {error}{hint}") from error
-    response = bytes_response(body, JSON_TYPE)
-    response.status_code = status
-    return response
+    return bytes_response(body, JSON_TYPE, status)
 
 
 def _name(value: object) -> str:

@@ -248,10 +248,10 @@ class Response:
         return f"<{type(self).__name__} {about}, a stream from {name}>"
 
 
-def bytes_response(body: bytes, media_type: str) -> Response:
-    """A 200 of one of the common media types, made without checks: most handlers return text or JSON."""
+def bytes_response(body: bytes, media_type: str, status: int = 200) -> Response:
+    """A response of one of the common media types, made without checks: most handlers return text or JSON."""
     response = Response.__new__(Response)
-    response.status_code = 200
+    response.status_code = status
     response._body = body
     response._stream = None
     response.headers = headers = Headers.__new__(Headers)
