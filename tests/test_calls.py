@@ -57,17 +57,17 @@ class Shape(NamedTuple):
 
 
 SHAPES: Final = {
-    "takes nothing": Shape("/", 56, 168),
-    "takes a query parameter": Shape("/query?limit=7", 64, 176),
-    "takes the request": Shape("/request", 100, 175),
-    "awaits once": Shape("/awaits", 139, 227),
-    "takes what a dependency gives": Shape("/dependency", 107, 182),
-    "behind one middleware": Shape("/", 65, 177, 1),
-    "behind three middlewares": Shape("/", 67, 179, 3),
-    "takes the request, behind one middleware": Shape("/request", 140, 219, 1),
-    "typed JSON": Shape("/order", 112, 198),
-    "stream": Shape("/stream", 632, 418),
-    "stream, takes the request": Shape("/request/stream", 687, 448),
+    "takes nothing": Shape("/", 56, 166),
+    "takes a query parameter": Shape("/query?limit=7", 64, 174),
+    "takes the request": Shape("/request", 98, 172),
+    "awaits once": Shape("/awaits", 138, 224),
+    "takes what a dependency gives": Shape("/dependency", 103, 177),
+    "behind one middleware": Shape("/", 64, 174, 1),
+    "behind three middlewares": Shape("/", 66, 176, 3),
+    "takes the request, behind one middleware": Shape("/request", 138, 215, 1),
+    "typed JSON": Shape("/order", 109, 188),
+    "stream": Shape("/stream", 629, 415),
+    "stream, takes the request": Shape("/request/stream", 682, 442),
 }
 
 

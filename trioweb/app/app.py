@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, cast, overload
 
 import trio
@@ -15,7 +15,7 @@ from trioweb.app.shutdown import Stopping
 from trioweb.app.stack import Stack
 from trioweb.exchange.callables import Answer, E, L, M, P, R
 from trioweb.exchange.clock import WritesInFlight
-from trioweb.exchange.exchange import Exchange
+from trioweb.exchange.exchange import Exchange, Rest
 from trioweb.exchange.lifespan import AppNursery, Manager, as_manager, open_life, serve_lifespan
 from trioweb.exchange.policy import Policy
 from trioweb.ground.errors import NEEDS_TRIO, HTTPError
@@ -246,8 +246,8 @@ class App(Described):
                 del rest, own, inner, scope, receive, send  # it may take hours
                 await serving
 
-    async def _begin(self, scope: MutableScope, receive: Receive, send: Send) -> Callable[[], Awaitable[object]] | None:
-        """Serve a scope, or return a function that does: while it runs, no frame holds what dispatch needed."""
+    def _begin(self, scope: MutableScope, receive: Receive, send: Send) -> Coroutine[object, object, Rest | None]:
+        """A coroutine that serves a scope, or returns a function that does: no frame holds what dispatch needed."""
         kind = scope["type"]
         if kind == "http":
             if not self._stopping.listening:
@@ -268,24 +268,24 @@ class App(Described):
                 elif self._policy.middleware:
                     endpoint, params = target.endpoint, {}
                 else:
-                    await target.serve(scope, receive, send)
-                    return None
+                    return target.serve(scope, receive, send)
             del target  # an exception's traceback may refer to this frame
-            return await Exchange(self._policy, endpoint, params, scope, receive, send).run()
+            return Exchange(self._policy, endpoint, params, scope, receive, send).run()
         if kind == "lifespan":
-            transport = own_transport(scope) or PLAIN
-            self._stopping = Stopping(self._policy)
-            managers = [*self._managers, *mounted_lives(self._dispatcher.mounts, transport)]
-            life = open_life(self, self._policy, managers, transport)
-            await serve_lifespan(life, scope.get("state"), transport, receive, send)
-        elif kind == "websocket":
-            self._stopping.listen(scope, send)
-            await self._converse(scope, receive, send)
-        else:
-            raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
-        return None
+            return self._live(scope, receive, send)
+        if kind == "websocket":
+            return self._converse(scope, receive, send)
+        raise RuntimeError(f"trioweb does not know ASGI scopes of type {kind!r}")
+
+    async def _live(self, scope: MutableScope, receive: Receive, send: Send) -> None:
+        transport = own_transport(scope) or PLAIN
+        self._stopping = Stopping(self._policy)
+        managers = [*self._managers, *mounted_lives(self._dispatcher.mounts, transport)]
+        life = open_life(self, self._policy, managers, transport)
+        await serve_lifespan(life, scope.get("state"), transport, receive, send)
 
     async def _converse(self, scope: MutableScope, receive: Receive, send: Send) -> None:
+        self._stopping.listen(scope, send)
         scope.pop("route", None)
         try:
             target = self._dispatcher.find_socket(scope)
