@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.asgi import Exchange, ask
-from trioweb import App, RequestID, Response, SecurityHeaders, Timing, TrustedHosts
+from trioweb import App, Compression, RequestID, Response, SecurityHeaders, Timing, TrustedHosts
 from trioweb.middleware import measure, request_id
 
 
@@ -136,6 +136,26 @@ async def test_security_headers() -> None:
     assert (await ask(app, "/own")).headers["x-frame-options"] == "SAMEORIGIN"
     async with app.test_client(base_url="https://testserver") as client:
         assert (await client.get("/")).headers["strict-transport-security"] == "max-age=1"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SecurityHeaders(hsts=3600), TypeError, "strict-transport-security is a str, or None .* got 3600"),  # type: ignore[arg-type]
+        (lambda: SecurityHeaders(frame_options="DENY\r\nx: y"), ValueError, "x-frame-options"),
+        (lambda: RequestID("x request"), ValueError, "RequestID: 'x request' is not the name of a header"),
+        (lambda: RequestID(generate="x"), TypeError, "generate is a function that returns an id, got 'x'"),  # type: ignore[arg-type]
+        (lambda: Compression(gzip_level=10), ValueError, "gzip_level is a number from 0 to 9, got 10"),
+        (lambda: Compression(brotli_quality=-1), ValueError, "brotli_quality is a number from 0 to 11, got -1"),
+        (lambda: Compression(zstd_level=0), ValueError, "zstd_level is a number from 1 to 19, got 0"),
+        (lambda: Compression("1"), ValueError, "minimum_size must be a whole number from 0 on, got '1'"),  # type: ignore[arg-type]
+        (lambda: App(timeout=True), ValueError, "timeout must be a number of seconds above zero, .* got True"),
+    ],
+)
+def test_what_would_fail_each_response_is_refused(make: Any, error: type[Exception], message: str) -> None:
+    """An option that no response could be made with is an error where it is written."""
+    with pytest.raises(error, match=message):
+        make()
 
 
 async def test_timing() -> None:

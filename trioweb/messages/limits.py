@@ -137,7 +137,7 @@ def check_seconds(name: str, value: object) -> None:
     Raises:
         ValueError: if it is neither ``None`` nor a number above zero.
     """
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
         raise ValueError(f"{name} must be a number of seconds above zero, or None for no limit, got {value!r}")
 
 

@@ -21,6 +21,9 @@ ZSTD_LEVEL: Final = 3
 ZSTD_WINDOW: Final = 18
 """log2 of zstd's window in bytes: 256 KiB, far below the 8 MiB that all clients must take (RFC 9659)."""
 
+LEVELS: Final = {"gzip_level": range(10), "brotli_quality": range(12), "zstd_level": range(1, 20)}
+"""What the libraries take: beyond it each response would fail."""
+
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 

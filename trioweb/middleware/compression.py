@@ -11,9 +11,10 @@ from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.conditions import weakened
 from trioweb.ground.http.headers import vary_on
 from trioweb.handlers.layers import CallNext
+from trioweb.messages.limits import check_size
 from trioweb.messages.request import Request
 from trioweb.messages.response import BODILESS, Response, stream_of
-from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, ZSTD_LEVEL, available
+from trioweb.middleware.coders import BROTLI_QUALITY, GZIP_LEVEL, LEVELS, ZSTD_LEVEL, available
 from trioweb.streams.coding import Coder
 
 MINIMUM_SIZE: Final = 512
@@ -53,7 +54,8 @@ class Compression:
         types: a pattern of the content types that are compressed, without parameters; text and the like unless given.
 
     Raises:
-        ValueError: if a coding is unknown, or not installed: ``pip install trioweb[compression]``.
+        ValueError: if a coding is unknown or not installed (``pip install trioweb[compression]``), or a number out of
+            range.
     """
 
     def __init__(
@@ -65,6 +67,11 @@ class Compression:
         zstd_level: int = ZSTD_LEVEL,
         types: str | None = None,
     ) -> None:
+        check_size("Compression: minimum_size", minimum_size)
+        for name, level in (("gzip_level", gzip_level), ("brotli_quality", brotli_quality), ("zstd_level", zstd_level)):
+            if level not in LEVELS[name]:
+                least, most = LEVELS[name][0], LEVELS[name][-1]
+                raise ValueError(f"Compression: {name} is a number from {least} to {most}, got {level!r}")
         found = available(gzip_level, brotli_quality, zstd_level)
         if missing := set(codings or ()) - found.keys():
             raise ValueError(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
+from trioweb.ground.http.headers import is_token
 from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
@@ -29,11 +30,19 @@ class RequestID:
         header: its name. The request's own id is kept if it consists of 1 to 128 letters, digits and ``._+/=:-``.
         generate: makes an id; 32 random hexadecimal digits unless given.
         trust: keep the request's own id. Turn it off if clients reach the app directly and ids must be unique.
+
+    Raises:
+        TypeError: if ``generate`` cannot be called.
+        ValueError: if no header has such a name.
     """
 
     def __init__(
         self, header: str = "x-request-id", generate: Callable[[], str] = lambda: uuid.uuid4().hex, trust: bool = True
     ) -> None:
+        if not is_token(header):
+            raise ValueError(f"RequestID: {header!r} is not the name of a header")
+        if not callable(generate):
+            raise TypeError(f"RequestID: generate is a function that returns an id, got {generate!r}")
         self._header = header
         self._generate = generate
         self._trust = trust

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
+from trioweb.ground.http.headers import Headers
 from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
+
+_HSTS: Final = "strict-transport-security"
 
 
 class SecurityHeaders:
@@ -21,6 +25,10 @@ class SecurityHeaders:
         permissions_policy: which features of the browser it may use; none unless given.
         hsts: the ``strict-transport-security`` of responses over HTTPS; none unless given, since a browser
             remembers it for its ``max-age``. ``"max-age=63072000; includeSubDomains"`` is two years.
+
+    Raises:
+        TypeError: if one is not a ``str``.
+        ValueError: if one cannot be sent.
     """
 
     def __init__(
@@ -40,9 +48,12 @@ class SecurityHeaders:
             "cross-origin-opener-policy": opener_policy,
             "content-security-policy": content_security_policy,
             "permissions-policy": permissions_policy,
+            _HSTS: hsts,
         }
-        self._headers = [(name, value) for name, value in given.items() if value is not None]
-        self._hsts = hsts
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"SecurityHeaders: {name} is a str, or None to leave it out, got {value!r}")
+        self._headers = Headers([(name, value) for name, value in given.items() if value is not None])
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Call the next, and add missing headers to its response."""
@@ -53,7 +64,6 @@ class SecurityHeaders:
         return response
 
     def _mark(self, request: Request, response: Response) -> None:
-        for name, value in self._headers:
-            response.headers.setdefault(name, value)
-        if self._hsts is not None and request.url.scheme == "https":
-            response.headers.setdefault("strict-transport-security", self._hsts)
+        for name, value in self._headers.items():
+            if name != _HSTS or request.url.scheme == "https":
+                response.headers.setdefault(name, value)
