@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import trio
 
+from trioweb.io.entered import Entered
 from trioweb.messages.limits import check_seconds
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class PoolExhausted(Exception):
     """All connections of a pool were in use for its whole timeout."""
 
 
-class Pool(ABC, Generic[T]):
+class Pool(Entered, ABC, Generic[T]):
     """Opens, lends, keeps and closes connections. An async context manager; it can be entered again after it was left.
 
     Args:
@@ -80,16 +80,12 @@ class Pool(ABC, Generic[T]):
     async def _disconnect(self, connection: T) -> None:
         """Close a connection; never raises, and ends soon."""
 
-    async def __aenter__(self) -> Self:
-        if self._slots is not None:
-            raise RuntimeError(f"{self!r} is open already: enter it once, by app.lifespan(pool) or `async with pool:`")
+    async def _open(self, stack: AsyncExitStack) -> None:
         self._idle.append((await self._connect(), trio.current_time()))
         self._slots = trio.Semaphore(self._limit)
-        return self
+        stack.push_async_callback(self._close)
 
-    async def __aexit__(
-        self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def _close(self) -> None:
         self._slots = None  # connections that are in use are closed when they come back
         with trio.CancelScope(shield=True):
             while self._idle:

@@ -14,11 +14,11 @@ from contextlib import AsyncExitStack
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
 
 from trioweb.contrib.pool import TIMEOUT, Executed, PoolExhausted, named
 from trioweb.contrib.sqlite_connections import SQLiteConnections, run
+from trioweb.io.entered import Entered
 
 __all__ = ["Executed", "PoolExhausted", "SQLitePool"]
 
@@ -34,7 +34,7 @@ BATCH_TIME: Final = 0.05
 """Seconds after which a batch is given, however few rows it has."""
 
 
-class SQLitePool:
+class SQLitePool(Entered):
     """A database file, shared by the requests of a worker. Other workers and programs may use it as well.
 
     ::
@@ -63,19 +63,10 @@ class SQLitePool:
             raise ValueError(f"a pool shares a file between connections, got {str(path)!r}: write the path of a file")
         self._writer = SQLiteConnections(Path(path), 1, timeout, writes=True)
         self._readers = SQLiteConnections(Path(path), readers, timeout, writes=False)
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._writer)  # which makes the file
-            await stack.enter_async_context(self._readers)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _open(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._writer)  # which makes the file
+        await stack.enter_async_context(self._readers)
 
     def __repr__(self) -> str:
         return f"<SQLitePool, readers: {self._readers!r}, writer: {self._writer!r}>"

@@ -130,9 +130,7 @@ def check_notes(annotation: Annotation) -> None:
         for name in filter(None, map(marker_name, (part, *notes))):
             raise ValueError(f"{name} stands within a type: write Annotated[the whole type, {name}]")
         for note in notes:
-            known = isinstance(note, msgspec.Meta) or is_foreign(
-                note
-            )  # of the others `values.type_of` knows who checks
+            known = isinstance(note, msgspec.Meta) or is_foreign(note)  # `values.type_of` knows who checks the latter
             if not known and any(note is each for each in own):
                 raise ValueError(means_nothing(note))
 

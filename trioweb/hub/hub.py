@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
 import msgspec
 import trio
@@ -13,6 +12,7 @@ from trioweb.hub.engine import Engine
 from trioweb.hub.entries import EVENTS, RESERVED, encode
 from trioweb.hub.feed import EventFeed
 from trioweb.hub.subscription import LIMIT, Slow, Subscription, check_topic
+from trioweb.io.entered import Entered
 from trioweb.messages.limits import StreamOptions
 from trioweb.messages.response import stream_of
 from trioweb.messages.stream_responses import EventStreamResponse
@@ -34,7 +34,7 @@ class HubStats(msgspec.Struct, frozen=True):
     dropped: int
 
 
-class Hub:
+class Hub(Entered):
     """The base of ``MemoryHub`` and ``RedisHub``, for annotations: make one of these.
 
     It is an async context manager: write ``app.lifespan(hub)``, or ``async with hub:``.
@@ -42,33 +42,23 @@ class Hub:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._stack: AsyncExitStack | None = None
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
         found = self.stats()
         return f"<{type(self).__name__}, {found.topics} topics, {found.subscribers} subscribers>"
 
-    async def __aenter__(self) -> Self:
-        if self._stack is not None:
-            raise RuntimeError(f"{self!r} is open already: give it to one lifespan only")
-        async with AsyncExitStack() as stack:
-            await self._engine.connect(stack)
-            self._nursery = await stack.enter_async_context(trio.open_nursery())
-            self._engine.begin(self._nursery)
-            self._stack = stack.pop_all()
-        return self
+    async def _open(self, stack: AsyncExitStack) -> None:
+        await self._engine.connect(stack)
+        self._nursery = nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(self._close, nursery)
+        self._engine.begin(nursery)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _close(self, nursery: trio.Nursery) -> None:
+        self._nursery = None
         for subscription in list(self._engine.subscriptions):
             subscription.end()
-        stack, nursery = self._stack, self._nursery
-        self._stack = self._nursery = None
-        if stack is not None and nursery is not None:
-            nursery.cancel_scope.cancel()
-            await stack.aclose()
+        nursery.cancel_scope.cancel()
 
     async def publish(self, topic: str, data: object, *, event: str | None = None) -> str:
         """Publish an event. Returns when the engine has it; waits for no subscriber.

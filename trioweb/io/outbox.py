@@ -126,10 +126,8 @@ class Outbox:
         if excess:
             data = data[: self._remaining]
         if data:
-            if self._remaining is not None:
-                self._remaining -= len(
-                    data
-                )  # first: a client that has the last byte may disconnect before `send` returns
+            if self._remaining is not None:  # first: a client with the last byte may disconnect before `send` returns
+                self._remaining -= len(data)
             self._begin("body")
             self.handed += len(data)
             await self._pass_on({"type": "http.response.body", "body": data, "more_body": True})

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from trioweb.ground.errors import HTTPError
 from trioweb.handlers.layers import CallNext
+from trioweb.io.entered import Entered
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 from trioweb.middleware.windows import SharedWindows, Windows
@@ -36,7 +36,7 @@ def client_address(request: Request) -> str:
     return str(address.ipv4_mapped or address.packed[:8].hex())
 
 
-class RateLimit:
+class RateLimit(Entered):
     """Refuses requests with a 429 beyond so many of a client in a window of time.
 
     ::
@@ -96,22 +96,10 @@ class RateLimit:
         self._own = Windows(per, most)
         self._shared = None if redis is None else SharedWindows(redis, f"{prefix}{name}:", per)
         self._policy = f'"{name}";q={limit};w={math.ceil(per)}'
-        self._open: AsyncExitStack | None = None
 
-    async def __aenter__(self) -> Self:
-        """Open the client of Redis, if there is one. Redis may be away."""
-        self._open = AsyncExitStack()
+    async def _open(self, stack: AsyncExitStack) -> None:
         if self._shared is not None:
-            await self._shared.connect(self._open)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        opened, self._open = self._open, None
-        if opened is not None:
-            await opened.aclose()
+            await self._shared.connect(stack)
 
     async def __call__(self, request: Request, call_next: CallNext) -> Response:
         """Call the next, unless the client has sent too many."""

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from math import ceil
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 import trio
 
@@ -62,19 +61,13 @@ class RedisSessions(StoredSessions):
         self._url = url
         self._prefix = prefix
         self._client: Redis[bytes] | None = None
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        """Open the connections to Redis; whether it answers is seen at the first request."""
-        self._client = await self._stack.enter_async_context(make_client(self._url, TRYING))
-        return self
+    async def _open(self, stack: AsyncExitStack) -> None:
+        self._client = await stack.enter_async_context(make_client(self._url, TRYING))
+        stack.callback(self._close)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connections."""
+    def _close(self) -> None:
         self._client = None
-        await self._stack.__aexit__(kind, error, trace)
 
     @property
     def _redis(self) -> Redis[bytes]:

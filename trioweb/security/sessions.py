@@ -8,10 +8,11 @@ import secrets
 from abc import abstractmethod
 from collections import OrderedDict
 from time import time as clock
-from typing import Final, NamedTuple, Self, Unpack
+from typing import Final, NamedTuple, Unpack
 
 import msgspec
 
+from trioweb.io.entered import Entered
 from trioweb.messages.connection import Connection
 from trioweb.middleware.sessions import CookieOptions, Session, SessionCookie
 
@@ -50,8 +51,11 @@ class Stored(NamedTuple):
     data: bytes
 
 
-class StoredSessions(SessionCookie):
-    """Sessions whose cookie is an id. What is kept has the id's digest as its key: who reads it can use no session."""
+class StoredSessions(Entered, SessionCookie):
+    """Sessions whose cookie is an id. What is kept has the id's digest as its key: who reads it can use no session.
+
+    All of them may be lifespans, as ``RedisSessions`` has to be: a setting may choose between them.
+    """
 
     def __init__(self, kind: str, max_size: int, **options: Unpack[CookieOptions]) -> None:
         super().__init__(kind, **options)
@@ -129,13 +133,6 @@ class MemorySessions(StoredSessions):
         self._limit = limit
         self._kept: OrderedDict[str, Stored] = OrderedDict()  # what was used last is last
         self._size = 0
-
-    async def __aenter__(self) -> Self:
-        """Open nothing: it may be a lifespan as ``RedisSessions`` has to be, and a setting chooses between them."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close nothing."""
 
     async def _read(self, key: str) -> Stored | None:
         stored = self._kept.get(key)

@@ -22,6 +22,7 @@ from trioweb.exchange.policy import Policy, is_departure
 from trioweb.ground.errors import WebSocketDisconnect, taken
 from trioweb.ground.http.asgi import ASGIApp, PathParams, Receive, Scope, Send
 from trioweb.handlers.endpoint import Endpoint
+from trioweb.handlers.route import TOLD
 from trioweb.handlers.signatures import Kind
 from trioweb.io.duplex import Duplex, is_own_header
 from trioweb.messages.connection import State
@@ -190,7 +191,7 @@ class Handshake(Call):
             try:
                 await self._app(scope, receive, send)
             finally:  # for tools around this app
-                told = {name: scope[name] for name in ("route", "endpoint", "path_params") if name in scope}
+                told = {name: scope[name] for name in TOLD if name in scope}
                 self.scope.update(told)  # type: ignore[attr-defined]  # a dict, by ASGI
         else:
             call = Call(self.policy, self._handler, self.params, scope, receive, send)
