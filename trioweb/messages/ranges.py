@@ -274,6 +274,7 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
         except StopAsyncIteration:
             pass
         finally:
+            error = None  # its traceback refers to this frame
             await close_generator(generator)
         if left:
             raise ContentLengthError(f"the source of a range ended {left} bytes short of its {span.length} bytes")

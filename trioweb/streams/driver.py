@@ -115,9 +115,7 @@ async def _settle(channel: ByteChannel, scope: trio.CancelScope) -> BaseExceptio
     """Wait for room after a chunk. Returns what to raise at the ``yield`` that gave it."""
     try:
         await channel.settle()
-        if (
-            scope.cancel_called
-        ):  # raise it after each chunk, so that a generator that swallows it does not go on for ever
+        if scope.cancel_called:  # after each chunk, so that a generator that swallows it does not go on for ever
             await trio.lowlevel.checkpoint()
     except BaseException as raised:
         return raised

@@ -112,6 +112,7 @@ async def _encoded(
     except StopAsyncIteration:
         pass
     finally:
+        error = None  # its traceback refers to this frame
         await close_generator(source)
     if tail is not None and (line := tail()):
         yield line
