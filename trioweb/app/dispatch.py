@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -121,15 +121,15 @@ class Dispatcher:
         """As ``locate``, for ``"mount:name"`` of a mounted app, and ``"mount"`` with a ``path`` in it."""
         first, _, rest = name.partition(":")
         for mount in self.mounts:
-            app: Any = mount.app
+            app = mount.app
             if first == mount.route.name != "":
                 if not rest and params.keys() == {"path"}:
                     return f"{mount.prefix}/{quote(str(params['path']).lstrip('/'))}", False
-                if rest and hasattr(app, "_locate"):
-                    path, is_websocket = app._locate(rest, params)
+                if rest and (locate := getattr(app, "_locate", None)):
+                    path, is_websocket = locate(rest, params)
                     return mount.prefix + path, is_websocket
-                if rest and hasattr(app, "url_path_for"):  # an app of Starlette or FastAPI
-                    found = app.url_path_for(rest, **params)
+                if rest and (locate := getattr(app, "url_path_for", None)):  # an app of Starlette or FastAPI
+                    found = locate(rest, **params)
                     return mount.prefix + found, getattr(found, "protocol", "") == "websocket"
         names = [*self._templates, *(mount.route.name for mount in self.mounts if mount.route.name)]
         raise LookupError(f"no route is named {name!r}: there are {', '.join(sorted(names)) or 'none'}")

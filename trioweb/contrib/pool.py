@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import trio
 
@@ -20,6 +20,8 @@ from trioweb.io.entered import Entered
 from trioweb.messages.limits import check_seconds
 
 T = TypeVar("T")
+Row: TypeAlias = dict[str, Any]
+"""The values of a row by the names of its columns."""
 
 TIMEOUT: Final = 5.0
 """Seconds that a task waits for a connection unless a pool says otherwise: a client still waits, too."""
@@ -148,7 +150,7 @@ class Pool(Entered, ABC, Generic[T]):
         return await self._connect()
 
 
-def named(columns: Sequence[str]) -> Callable[..., dict[str, Any]]:
+def named(columns: Sequence[str]) -> Callable[..., Row]:
     """Makes a dictionary of the values of a row.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, overload
 
 import trio
 
-from trioweb.contrib.pool import TIMEOUT, Executed, Pool, PoolExhausted, named
+from trioweb.contrib.pool import TIMEOUT, Executed, Pool, PoolExhausted, Row, named
 from trioweb.contrib.psycopg_connection import PostgresConnection
 from trioweb.messages.limits import check_seconds
 
@@ -133,7 +133,7 @@ class PostgresPool(Pool[PostgresConnection]):
             return Executed(cursor.rowcount)
 
     @overload
-    async def fetch_one(self, query: Query, params: Params | None = None) -> dict[str, Any] | None: ...
+    async def fetch_one(self, query: Query, params: Params | None = None) -> Row | None: ...
     @overload
     async def fetch_one(self, query: Query, params: Params | None = None, *, make: Callable[..., T]) -> T | None: ...
     async def fetch_one(
@@ -146,18 +146,18 @@ class PostgresPool(Pool[PostgresConnection]):
             return await cursor.fetchone()
 
     @overload
-    async def fetch_all(self, query: Query, params: Params | None = None) -> list[dict[str, Any]]: ...
+    async def fetch_all(self, query: Query, params: Params | None = None) -> list[Row]: ...
     @overload
     async def fetch_all(self, query: Query, params: Params | None = None, *, make: Callable[..., T]) -> list[T]: ...
     async def fetch_all(
         self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
-    ) -> list[Any]:
+    ) -> object:
         """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
         async with self._ran(query, params, make) as cursor:
             return await cursor.fetchall()
 
     @overload
-    def rows(self, query: Query, params: Params | None = None) -> AsyncGenerator[dict[str, Any], None]: ...
+    def rows(self, query: Query, params: Params | None = None) -> AsyncGenerator[Row, None]: ...
     @overload
     def rows(
         self, query: Query, params: Params | None = None, *, make: Callable[..., T]

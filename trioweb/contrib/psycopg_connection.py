@@ -31,6 +31,7 @@ from psycopg.abc import RV, ConnParam, Params, PQGen, Query
 from psycopg.conninfo import conninfo_attempts, conninfo_to_dict, make_conninfo, timeout_from_conninfo
 from psycopg.generators import connect
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
 
 from trioweb.io.threads import in_thread
@@ -53,8 +54,8 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
     Psycopg's own timeouts are asyncio's, and refused: write ``with trio.move_on_after(seconds):``.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, pgconn: PGconn) -> None:
+        super().__init__(pgconn)
         self.lock = _Turns()  # type: ignore[assignment]
         self.cursor_factory, self.server_cursor_factory = _Cursor, ServerCursor
         self.expires = math.inf
@@ -116,7 +117,7 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
             trio.lowlevel.notify_closing(self.pgconn.socket)
         await super().close()
 
-    async def wait(self, gen: PQGen[RV], *_: Any, **limits: Any) -> RV:
+    async def wait(self, gen: PQGen[RV], *_: object, **limits: object) -> RV:
         """Run one of psycopg's generators to its end: psycopg calls this for all that it does on a connection.
 
         Raises:
@@ -139,7 +140,7 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
                 await self.abandon(gen)
             raise
 
-    async def abandon(self, gen: PQGen[Any]) -> None:
+    async def abandon(self, gen: PQGen[object]) -> None:
         """Cancel the query on the server, and read what that still sends. If it does not answer, close the connection.
 
         Args:

@@ -11,12 +11,13 @@ import inspect
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, overload
+from typing import Concatenate, Final, ParamSpec, TypeVar, overload
 
-from trioweb.contrib.pool import TIMEOUT, Executed, PoolExhausted, named
+from trioweb.contrib.pool import TIMEOUT, Executed, PoolExhausted, Row, named
 from trioweb.contrib.sqlite_connections import SQLiteConnections, run
 from trioweb.io.entered import Entered
 
@@ -80,7 +81,7 @@ class SQLitePool(Entered):
         return await self.write(_execute, statement, parameters)
 
     @overload
-    async def fetch_one(self, query: str, parameters: Parameters = ()) -> dict[str, Any] | None: ...
+    async def fetch_one(self, query: str, parameters: Parameters = ()) -> Row | None: ...
     @overload
     async def fetch_one(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> T | None: ...
     async def fetch_one(
@@ -91,12 +92,12 @@ class SQLitePool(Entered):
         return found[0] if found else None
 
     @overload
-    async def fetch_all(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]: ...
+    async def fetch_all(self, query: str, parameters: Parameters = ()) -> list[Row]: ...
     @overload
     async def fetch_all(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> list[T]: ...
     async def fetch_all(
         self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
-    ) -> list[Any]:
+    ) -> object:
         """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
         return await self.read(_fetch, query, parameters, make, None)
 
@@ -114,7 +115,7 @@ class SQLitePool(Entered):
         """
         _check(function)
         async with self._readers._lend() as connection:
-            return await run(connection, _call, function, connection, args, kwargs)
+            return await run(connection, lambda: _call(partial(function, connection, *args, **kwargs)))
 
     async def write(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -129,10 +130,10 @@ class SQLitePool(Entered):
         """
         _check(function)
         async with self._writer._lend() as connection:
-            return await run(connection, _transact, function, connection, args, kwargs)
+            return await run(connection, lambda: _transact(connection, partial(function, connection, *args, **kwargs)))
 
     @overload
-    def rows(self, query: str, parameters: Parameters = ()) -> AsyncGenerator[dict[str, Any], None]: ...
+    def rows(self, query: str, parameters: Parameters = ()) -> AsyncGenerator[Row, None]: ...
     @overload
     def rows(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> AsyncGenerator[T, None]: ...
     async def rows(
@@ -164,14 +165,14 @@ class SQLitePool(Entered):
                 cursor.close()
 
 
-def _check(function: Any) -> None:
+def _check(function: Callable[..., object]) -> None:
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} runs in a thread: write `def`, without async")
 
 
-def _call(function: Callable[..., T], connection: sqlite3.Connection, args: Any, kwargs: Any) -> T:
+def _call(call: Callable[[], T]) -> T:
     try:
-        value = function(connection, *args, **kwargs)
+        value = call()
     except sqlite3.OperationalError as error:
         if "readonly database" in str(error):
             error.add_note(
@@ -186,10 +187,10 @@ def _call(function: Callable[..., T], connection: sqlite3.Connection, args: Any,
     return value
 
 
-def _transact(function: Callable[..., T], connection: sqlite3.Connection, args: Any, kwargs: Any) -> T:
+def _transact(connection: sqlite3.Connection, call: Callable[[], T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        value = _call(function, connection, args, kwargs)
+        value = _call(call)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -205,13 +206,13 @@ def _execute(connection: sqlite3.Connection, statement: str, parameters: Paramet
 
 def _fetch(
     connection: sqlite3.Connection, query: str, parameters: Parameters, make: Callable[..., T] | None, most: int | None
-) -> list[T | dict[str, Any]]:
+) -> list[T | Row]:
     cursor = connection.execute(query, parameters)
     made = make or _names_of(cursor)
     return [made(*values) for values in islice(cursor, most)]
 
 
-def _names_of(cursor: sqlite3.Cursor) -> Callable[..., dict[str, Any]]:
+def _names_of(cursor: sqlite3.Cursor) -> Callable[..., Row]:
     return named([column[0] for column in cursor.description or ()])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, get_origin
+from typing import TYPE_CHECKING, Final, cast, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
@@ -18,7 +18,7 @@ from trioweb.ground.annotations import Annotation, parts_of
 from trioweb.ground.errors import Fault
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import BaseModel, TypeAdapter, ValidationError
 
 KEPT: Final = 256
 """Types whose adapters are cached."""
@@ -48,7 +48,7 @@ def _is_adapter(note: object) -> bool:
     return type(note).__name__ == "TypeAdapter" and type(note).__module__.startswith("pydantic.")
 
 
-def adapter_in(annotation: Annotation) -> TypeAdapter[Any] | None:
+def adapter_in(annotation: Annotation) -> TypeAdapter[object] | None:
     """The ``TypeAdapter`` that a user has noted for a whole type: it validates the values, whatever the type says."""
     return next(filter(_is_adapter, getattr(annotation, "__metadata__", ())), None)
 
@@ -79,7 +79,7 @@ def by_pydantic(annotation: Annotation) -> bool:
     return found
 
 
-def fields_of_model(cls: Any) -> Iterable[tuple[str, types_of.Type]]:
+def fields_of_model(cls: type[BaseModel]) -> Iterable[tuple[str, types_of.Type]]:
     """The fields of a model of pydantic's, by the names that clients send."""
     for name, field in cls.model_fields.items():
         alias = field.validation_alias or field.alias
@@ -128,7 +128,7 @@ class Adapter:
         if given is not None and (others := [note for note in annotation.__metadata__ if note is not given]):
             raise TypeError(f"a TypeAdapter validates alone, and {others[0]!r} would not be checked: write it in there")
         try:
-            self.adapter: TypeAdapter[Any] = given or TypeAdapter(annotation)
+            self.adapter: TypeAdapter[object] = given or TypeAdapter(annotation)
         except Exception as error:
             raise TypeError(f"pydantic cannot validate it: {error}") from error
 
@@ -162,14 +162,15 @@ class Adapter:
         raise Unfit([fault for _, fault in faults])
 
 
-def faults_of(error: Any) -> list[tuple[str, Fault]]:
+def faults_of(given: object) -> list[tuple[str, Fault]]:
     """The kind of each fault that pydantic has found, and the fault; none if it is another error."""
-    if not hasattr(error, "errors"):
+    if not hasattr(given, "errors"):
         return []
-    count: int = error.error_count()
+    error = cast("ValidationError", given)
+    count = error.error_count()
     if count > TOO_MANY:
         return [("", {"loc": [], "msg": f"Does not fit, in {count} places"})]
-    found: list[dict[str, Any]] = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
     return [
         (each["type"], {"loc": [_step(step) for step in each["loc"]], "msg": each["msg"][:LONGEST]})
         for each in found[:MOST]

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from inspect import isawaitable
-from typing import IO, Any, Final, Self, TypeAlias, Unpack, cast
+from typing import IO, Final, Self, TypeAlias, Unpack, cast
 
 import msgspec
 
@@ -284,7 +284,7 @@ async def _call_for_parts(source: RangeSource, plan: Plan, buffer_size: int) -> 
 
 async def _call(source: RangeSource, span: Span, encoder: Encoder, buffer_size: int) -> AsyncGenerator[object, None]:
     made = source(*span)
-    chunks: Any = await made if isawaitable(made) else made
+    chunks = await made if isawaitable(made) else made
     if not is_iterable(chunks):
         raise TypeError(f"the source of a RangeResponse gave {type(chunks).__qualname__}: return or yield chunks")
-    return as_generator(chunks) or from_thread(chunks, encoder, buffer_size)
+    return as_generator(chunks) or from_thread(cast("Iterable[bytes]", chunks), encoder, buffer_size)

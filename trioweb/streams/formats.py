@@ -12,15 +12,15 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final
+from typing import Final, cast
 
 import trio
 
-from trioweb.ground.chunks import CSVEncoder, Encoder, encode_any_event, encode_json_line
+from trioweb.ground.chunks import CSVEncoder, Encode, Encoder, encode_any_event, encode_json_line
 from trioweb.ground.http.events import PING
 from trioweb.io.threads import in_thread
 from trioweb.streams.closing import close_generator
-from trioweb.streams.sources import FILE_CHUNK, as_generator, framed, with_pings
+from trioweb.streams.sources import FILE_CHUNK, Items, as_generator, framed, with_pings
 from trioweb.streams.threaded import from_thread
 
 SYNC_BUFFER: Final = 65536
@@ -93,11 +93,11 @@ async def server_sent_events(
 
 
 async def _encoded(
-    items: Any, encode: Callable[[Any], bytes], tail: Callable[[], bytes] | None = None
+    items: Items, encode: Encode, tail: Callable[[], bytes] | None = None
 ) -> AsyncGenerator[bytes, None]:
     source = as_generator(items)
     if source is None:
-        source, encode = from_thread(items, Encoder("a stream", encode), SYNC_BUFFER), bytes
+        source, encode = from_thread(cast("Iterable[object]", items), Encoder("a stream", encode), SYNC_BUFFER), bytes
     error: BaseException | None = None
     try:
         while True:

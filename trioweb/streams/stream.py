@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -68,7 +68,7 @@ class Stream(msgspec.Struct, eq=False):
     ping_chunk: bytes = PING
     given: tuple[str, ...] = ()
     pulled: bool = False
-    coding: Callable[[Any], Coder | None] | None = None
+    coding: Callable[..., Coder | None] | None = None
     coder: Coder | None = None
     declared: int | None = None
     begun: bool = False

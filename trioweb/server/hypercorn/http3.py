@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import cast
 
 from hypercorn.trio.udp_server import UDPServer
-from hypercorn.typing import ConnectionState
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
 
 from trioweb.server.hypercorn.calls import Calls
 from trioweb.server.shared import Shared
@@ -27,8 +28,7 @@ class HTTP3:
 
     async def run(self) -> None:
         """Serve until the worker stops and the last request has ended."""
-        calls: Any = Calls(self._shared)
-        context: Any = self._shared.context
+        calls, context = cast("AppWrapper", Calls(self._shared)), cast("WorkerContext", self._shared.context)
         config, state = self._shared.config, ConnectionState(self._shared.state)
         while True:
             self._server = UDPServer(calls, config, context, state, self._socket)

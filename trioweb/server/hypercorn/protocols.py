@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import h11
 import trio
@@ -24,6 +24,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H2CProtocolRequiredError, H2Protoc
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 
+from trioweb.io.hypercorn import Theirs
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.hypercorn.refusals import RequestStream, send_refusal
@@ -37,7 +38,7 @@ Stream: TypeAlias = HTTPStream | WSStream
 _UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 """Headers of the HTTP/1.1 connection, which do not belong to the HTTP/2 request."""
 
-Make = Callable[[Any], Any]
+Make = Callable[[type], Theirs]
 """Makes a protocol of a class: Hypercorn's types of its arguments are narrower than what it needs of them."""
 
 

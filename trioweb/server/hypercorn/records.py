@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from weakref import ref
 
 import h11
@@ -11,7 +11,7 @@ import trio
 
 from trioweb.ground.http.asgi import MutableScope
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.hypercorn import endings
+from trioweb.io.hypercorn import Theirs, endings
 from trioweb.server.config import ServerConfig
 from trioweb.server.logs.entries import BROKEN, COMPLETE, LEFT
 from trioweb.server.logs.logs import RECORD
@@ -29,8 +29,8 @@ class ResponseView:
 
     __slots__ = ("_stream",)
 
-    def __init__(self, send: Any) -> None:
-        self._stream: Callable[[], Any] = ref(send.__self__)
+    def __init__(self, send: Theirs) -> None:
+        self._stream: Callable[[], Theirs] = ref(send.__self__)
 
     @property
     def _state(self) -> str:

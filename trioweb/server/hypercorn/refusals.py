@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from time import time
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import trio
 from hypercorn.config import Config
@@ -16,6 +16,7 @@ from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClos
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from trioweb.ground.http.headers import RawHeaders
+from trioweb.io.hypercorn import Theirs
 from trioweb.server.refusals import UNNAMED, refusal
 
 END_SECONDS: Final = 1.0
@@ -37,7 +38,7 @@ async def send_refusal(
 class Refusing:
     """Mixin of a stream of Hypercorn's that sends the server's own refusals."""
 
-    scope: Any  # HTTPScope or WebsocketScope, whose keys differ
+    scope: Theirs  # HTTPScope or WebsocketScope, whose keys differ
     config: Config
     send: Callable[[Event], Awaitable[None]]
     stream_id: int
