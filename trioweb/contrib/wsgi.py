@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, TypeAlias
+from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -31,6 +31,8 @@ from trioweb.messages.stream_responses import StreamingResponse
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
+
+    from _typeshed import WriteableBuffer
 
 __all__ = ["WSGI"]
 
@@ -180,7 +182,7 @@ class _Body(io.RawIOBase):
         """It is."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Read what there is, at least a byte before the end.
 
         Raises:
@@ -192,8 +194,9 @@ class _Body(io.RawIOBase):
                 self._rest = trio.from_thread.run(self._stream.read)
             except ClientDisconnected as error:
                 raise _BodyCutError(str(error)) from None
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        view = memoryview(buffer)
+        size = min(len(view), len(self._rest))
+        view[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
 
 

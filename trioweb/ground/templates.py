@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -45,7 +45,7 @@ class Converter(msgspec.Struct, frozen=True):
     name: str
     regex: str
     parse: Callable[[str], object]
-    format: Callable[[Any], str]
+    format: Callable[..., str]
     rank: int = 1
 
 

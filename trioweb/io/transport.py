@@ -166,7 +166,7 @@ class Transport:
             handed: bytes of the body that were given to ``send``.
 
         Returns:
-            Any number that grows with each byte; ``None`` if it is not known, or the server enforces the least rate.
+            A number that grows with each byte; ``None`` if it is not known, or the server enforces the least rate.
         """
         return None
 

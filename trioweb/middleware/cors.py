@@ -18,7 +18,7 @@ ALWAYS_ALLOWED: Final = ("accept", "accept-language", "content-language", "conte
 """Request headers that need no permission, or hardly any: browsers ask for ``content-type`` where it is JSON."""
 
 _ANY_SITE: Final = ("https://any-site.invalid", "http://any-site.invalid", "null")
-"""Origins that only an option for every site allows. Any site has the origin ``null`` in a sandboxed frame."""
+"""Origins that only an option for every site allows. Each site has the origin ``null`` in a sandboxed frame."""
 
 
 class CORS:

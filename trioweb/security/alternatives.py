@@ -38,7 +38,7 @@ class AnyOf(Alternatives):
         TypeError: if there are fewer than two, or one is not optional or cannot be called.
     """
 
-    def __init__(self, *credentials: Callable[..., Any], optional: bool = False) -> None:
+    def __init__(self, *credentials: Callable[..., object], optional: bool = False) -> None:
         if len(credentials) < 2:
             raise TypeError("AnyOf takes two credentials or more: write AnyOf(BearerToken(..., optional=True), other)")
         super().__init__(optional=optional)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from inspect import Parameter
 from typing import Any, Final, TypeAlias
@@ -13,10 +13,20 @@ import trio
 
 from trioweb.ground.errors import RouteError
 from trioweb.handlers.markers import marker_of, misplaced_default
-from trioweb.handlers.signatures import Kind, Unresolved, call_in_thread, is_a, kind_of, label_of, parameters_of, takes
+from trioweb.handlers.signatures import (
+    Function,
+    Kind,
+    Unresolved,
+    call_in_thread,
+    is_a,
+    kind_of,
+    label_of,
+    parameters_of,
+    takes,
+)
 from trioweb.messages.connection import Connection
 
-Check: TypeAlias = Callable[..., Any]
+Check: TypeAlias = Function
 """A function of the parts of a credential, and of what a dependency takes: an ``async def``, or a ``def`` in a worker
 thread.
 """

@@ -17,7 +17,7 @@ from trioweb.messages.connection import Connection
 from trioweb.openapi import security
 from trioweb.security.checks import ANY, Check, check_of, checked, inputs_of
 
-Known: TypeAlias = "str | Iterable[str] | Mapping[str, Any] | Check"
+Known: TypeAlias = "str | Iterable[str] | Mapping[str, object] | Check"
 """Secrets: one, several, or values by secrets; or a function of a secret."""
 Users: TypeAlias = "Mapping[str, str] | Check"
 """Passwords by users, or a function of both."""

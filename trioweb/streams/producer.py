@@ -10,10 +10,10 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from functools import partial
 from inspect import isasyncgen, isawaitable
-from typing import Any, Final
+from typing import Final, TypeVar, cast
 
 import trio
 
@@ -27,6 +27,7 @@ from trioweb.streams.sources import as_generator, framed, is_iterable, mapped, w
 from trioweb.streams.stream import Stream
 from trioweb.streams.threaded import fill_from_thread, from_thread
 
+T = TypeVar("T")
 TASK: Final = "a stream's producer"
 """The name of the task: one string for all of them."""
 
@@ -149,7 +150,7 @@ class Producer:
                     await self._fill(scope)
                 elif isasyncgen(source):
                     # Most streams, of which thousands may wait in here, save a frame.
-                    await drive(self._check_fresh(source), self.channel, self.encoder, scope)
+                    await drive(self._check_fresh(source), self.channel, self.encoder, scope)  # type: ignore[arg-type]
                     self._add_tail()
                 elif isinstance(source, Feed):
                     goes_on = await source.fill(self.channel)
@@ -192,7 +193,7 @@ class Producer:
                 first = None  # the traceback of its error refers to this frame
         elif stream.maps or self._begun is not None:
             channel.limit = channel.piece = stream.buffer_size // 4  # two channels share the limit
-            chunks = from_thread(source, encoder, channel.limit)
+            chunks = from_thread(cast("Iterable[object]", source), encoder, channel.limit)
             try:
                 first = await self._first(chunks.__anext__)
                 if first is not None and first.error is not None:
@@ -203,7 +204,7 @@ class Producer:
                 await close_generator(chunks)
             return
         else:
-            await fill_from_thread(source, channel, encoder)
+            await fill_from_thread(cast("Iterable[object]", source), channel, encoder)
         self._add_tail()
 
     def _add_tail(self) -> None:
@@ -269,7 +270,7 @@ class Producer:
         finally:
             await close_generator(chunks)
 
-    async def _resolve(self) -> Any:
+    async def _resolve(self) -> object:
         source = self.stream.source
         if is_iterable(source) or not callable(source):
             return self._check_fresh(source)
@@ -283,11 +284,12 @@ class Producer:
             )
         return self._check_fresh(made)
 
-    def _check_fresh(self, source: Any) -> Any:
+    def _check_fresh(self, source: T) -> T:
         """Refuse a generator that has ended: it would look like an empty stream."""
         if getattr(source, "ag_frame", source) is None or getattr(source, "gi_frame", source) is None:
+            name = getattr(source, "__qualname__", source)
             raise RuntimeError(
-                f"{self.encoder.where}: the generator {source.__qualname__} has ended already: make one for each "
+                f"{self.encoder.where}: the generator {name} has ended already: make one for each "
                 "response, or give the function that makes it, without calling it"
             )
         return source
