@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 from fastapi import FastAPI
+from quart_trio import QuartTrio
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse as StarletteText
@@ -652,28 +653,71 @@ async def test_another_frameworks_lifespan_that_fails(
     assert caplog.text.count("the app's lifespan failed") == 1
 
 
+@pytest.mark.parametrize("goes_on", ["returns", "receives", "sends"])
 @pytest.mark.parametrize("stage", ["startup", "shutdown"])
-async def test_an_app_that_only_says_that_it_failed(stage: str) -> None:
-    """The error has its message and names the mount; an app that goes on is told to return."""
+async def test_an_app_that_only_says_that_it_failed(stage: str, goes_on: str) -> None:
+    """The error has its message and names the mount; an app that goes on, as Quart does, is cancelled."""
     app, told = App(), []
 
     async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            each = message["type"].split(".")[1]
-            await send({"type": f"lifespan.{each}.{'failed' if each == stage else 'complete'}", "message": "no disk"})
-            if each == stage:
-                for go_on in (receive(), send({"type": "lifespan.startup.complete"})):
-                    with pytest.raises(RuntimeError, match="mounted at /bare has failed: return"):
-                        await go_on
-                    told.append(stage)
-                return
+        try:
+            while True:
+                message = await receive()
+                each = message["type"].split(".")[1]
+                failed = each == stage
+                await send({"type": f"lifespan.{each}.{'failed' if failed else 'complete'}", "message": "no disk"})
+                if failed and goes_on != "receives":
+                    if goes_on == "sends":
+                        await send({"type": "lifespan.startup.complete"})
+                    return
+        except trio.Cancelled:
+            told.append("cancelled")
+            raise
 
     app.mount("/bare", bare)
     with pytest.raises(RuntimeError, match="the lifespan of the app mounted at /bare failed: no disk"):
         async with TestClient(app):
             pass
-    assert told == [stage, stage]
+    assert told == ([] if goes_on == "returns" else ["cancelled"])
+
+
+async def test_an_app_of_quart_that_cannot_start() -> None:
+    """Its reason is that of the error, as it says it by a message only."""
+    app, quart = App(), QuartTrio("shop")
+
+    @quart.before_serving
+    async def fail() -> None:
+        raise OSError("no database")
+
+    app.mount("/shop", quart)
+    with pytest.raises(RuntimeError, match="the lifespan of the app mounted at /shop failed: no database"):
+        async with TestClient(app):
+            pass
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_an_app_that_is_mounted_at_two_depths(ours: bool) -> None:
+    """Its lifespan runs once, and what that leaves reaches its requests by both ways."""
+    outer, middle, log = App(), App(), list[str]()
+    shared: Any = FRAMEWORKS["Starlette"](noting("shared", log))
+    if ours:
+        shared = own = App()
+        own.lifespan(noting("shared", log))
+
+        @own.get("/name")
+        async def name(request: Request) -> str:
+            assert request.app.nursery is not None
+            return f"{request.state.name} -"
+
+    outer.mount("/flat", shared)
+    outer.mount("/middle", middle)
+    middle.mount("/deep", shared)
+    for _ in range(2):
+        async with TestClient(outer) as client:
+            for path in ("/flat/name", "/middle/deep/name"):
+                assert (await client.get(path)).text == "shared -"
+        assert log == ["shared starts", "shared ends"]
+        log.clear()
 
 
 @pytest.mark.parametrize("how", ["raises", "returns", "raises later", "returns later"])

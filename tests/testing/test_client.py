@@ -19,6 +19,7 @@ from trioweb import (
     JSONLinesResponse,
     Request,
     Response,
+    ServerSentEvent,
     StreamingResponse,
 )
 from trioweb.testing import ASGIViolation, LifespanFailed, TestClient
@@ -661,3 +662,40 @@ async def test_a_client_that_ends_its_side(app: App, client: TestClient, autojum
         response.extensions["conversation"].half_close()
         await trio.testing.wait_all_tasks_blocked()
         assert closed == [10]
+
+
+async def test_two_clients_at_once() -> None:
+    """Two clients of an app may be open at once, as two fixtures have it; when one has left, the other goes on."""
+    app, log = App(), list[str]()
+
+    @app.lifespan
+    async def life(app: App) -> AsyncIterator[dict[str, int]]:
+        log.append("start")
+        yield {"number": len(log)}
+        log.append("end")
+
+    @app.get("/state")
+    async def state(request: Request) -> int:
+        app.nursery.start_soon(trio.sleep, 0)
+        return int(request.state.number)
+
+    @app.get("/events")
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent("first")
+        await trio.sleep(0)
+        yield ServerSentEvent("last")
+
+    async with TestClient(app) as first:
+        stopping = app.stopping
+        async with TestClient(app) as second:
+            assert [(await client.get("/state")).text for client in (first, second)] == ["1", "2"]
+            assert [(await client.get("/events")).status_code for client in (first, second)] == [200, 200]
+            assert app.stopping is not stopping
+        assert (await first.get("/state")).text == "1"
+        assert "last" in (await first.get("/events")).text
+        assert app.stopping is stopping
+        first.announce_stop()
+        await stopping.wait()
+    assert log == ["start", "start", "end", "end"]
+    with pytest.raises(RuntimeError, match="is open only while"):
+        _ = app.nursery

@@ -71,9 +71,10 @@ def run_plainly(block: str, names: dict[str, Any]) -> None:
     """Run an example that is no coroutine, as a plain test would: outside of the loop."""
     exec("def example(client):\n" + textwrap.indent(block, "    ") + "\n    return locals()", names)
     with SyncTestClient(echo) as client:
-        for name, function in names["example"](client).items():
-            if name.startswith("test_"):
-                function()
+        defined = names["example"](client)
+    for name, function in defined.items():
+        if name.startswith("test_"):
+            function()
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__qualname__)

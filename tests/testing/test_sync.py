@@ -342,6 +342,14 @@ def test_calls_from_several_threads(client: SyncTestClient) -> None:
     assert sorted(answers) == [f"Hello, {n}, pool!" for n in range(8)]
 
 
+def test_one_lifespan_at_a_time(app: App, client: SyncTestClient) -> None:
+    """A second client with a block is an error that says what to do: its loop would share the app's nursery."""
+    with pytest.raises(RuntimeError, match="share one SyncTestClient, or make an app for each"), SyncTestClient(app):
+        pass
+    assert client.get("/hello/you").text == "Hello, you, pool!"
+    assert SyncTestClient(make_app([])).get("/hello/you").status_code == 200
+
+
 async def test_not_in_an_async_test(app: App) -> None:
     """In a task of trio it would block the loop, and says what to write instead."""
     with pytest.raises(RuntimeError, match=r"write `async with TestClient\(app\)`"):

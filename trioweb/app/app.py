@@ -279,10 +279,15 @@ class App(Described):
 
     async def _live(self, scope: MutableScope, receive: Receive, send: Send) -> None:
         transport = own_transport(scope) or PLAIN
-        self._stopping = Stopping(self._policy)
+        before, self._stopping = self._stopping, Stopping(self._policy)
         managers = [*self._managers, *mounted_lives(self._dispatcher.mounts, transport)]
         life = open_life(self, self._policy, managers, transport)
-        await serve_lifespan(life, scope.get("state"), transport, receive, send)
+        try:
+            await serve_lifespan(life, scope.get("state"), transport, receive, send)
+        finally:
+            if self._policy.nursery is not None:  # of another test client, which goes on
+                self._stopping = before
+                self._policy.stopping = before.event.is_set()
 
     async def _converse(self, scope: MutableScope, receive: Receive, send: Send) -> None:
         self._stopping.listen(scope, send)

@@ -38,6 +38,7 @@ class AppNursery:
         self._background: trio.Nursery | None = None
         self._lifespans: list[trio.Nursery] = []  # of each lifespan that has been entered
         self._lifespan_task = trio.lowlevel.current_task()
+        self._root_task = trio.lowlevel.current_root_task()
 
     def __repr__(self) -> str:
         count = 0 if self._background is None else len(self._background.child_tasks)
@@ -59,6 +60,14 @@ class AppNursery:
         if trio.lowlevel.current_task() is self._lifespan_task:
             return await self._lifespan.start(async_fn, *args, name=name)
         return await self._nursery.start(self._logged, async_fn, args, name=name or async_fn)
+
+    def check_run(self) -> None:
+        """Raise an error unless this runs in the current run of trio."""
+        if self._root_task is not trio.lowlevel.current_root_task():
+            raise RuntimeError(
+                "the app's lifespan runs already, in another thread, and it has one nursery and one state: let tests "
+                "share one SyncTestClient, or make an app for each"
+            )
 
     @property
     def cancel_scope(self) -> trio.CancelScope:
@@ -204,7 +213,14 @@ async def open_life(
         host: gets the nursery, and that value.
         managers: the lifespans, outermost first.
         transport: is told of failures in the nursery, besides the log.
+
+    Raises:
+        RuntimeError: if they run already in another run of trio. In this one the nursery and value of the last that was
+            entered hold: two test clients may be open at once.
     """
+    before, state = host.nursery, host.state
+    if before is not None:
+        before.check_run()
     async with trio.open_nursery() as own:
         nursery = AppNursery(own, transport)
         host.nursery, host.state = nursery, {}
@@ -220,7 +236,7 @@ async def open_life(
                     background.cancel_scope.cancel()
                 nursery._background = None
         finally:
-            host.nursery, host.state = None, {}
+            host.nursery, host.state = before, state
         own.cancel_scope.cancel()
 
 
