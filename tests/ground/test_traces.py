@@ -16,8 +16,9 @@ import trio
 
 from trioweb import App
 from trioweb.ground import places
+from trioweb.ground.faultpage import render_fault
 from trioweb.ground.places import is_users, place_of
-from trioweb.ground.traces import format_trace
+from trioweb.ground.traces import MOST, format_trace
 
 HINT = "Hint: an async function was called and not awaited: write `await` before the call."
 
@@ -242,3 +243,61 @@ def test_where_a_library_is() -> None:
     place = names["call"](place_of)
     assert place.filename == __file__
     assert place.code == 'place = names["call"](place_of)'
+
+
+def a_long_message() -> None:
+    """Fail with much to say, as an error does that quotes a body."""
+    raise ValueError("x" * 1_000_000)
+
+
+def a_long_note() -> None:
+    """The same, by a note."""
+    error = ValueError("short")
+    error.add_note("x" * 1_000_000)
+    raise error
+
+
+def many_errors() -> None:
+    """Fail in each of many tasks."""
+    raise ExceptionGroup("tasks", [ValueError(f"number {number}.") for number in range(5000)])
+
+
+def many_causes() -> None:
+    """Fail for a reason that has a reason, and so on, as a loop makes it that keeps its last error."""
+    last: Exception | None = None
+    for number in range(5000):
+        error = ValueError(f"number {number}.")
+        error.__cause__, last = last, error
+    assert last is not None
+    raise last
+
+
+def many_groups() -> None:
+    """Fail in a nursery in a nursery, and so on."""
+    error: Exception = ValueError("number 4999.")
+    for _ in range(5000):
+        error = ExceptionGroup("one", [error])
+    raise error
+
+
+@pytest.mark.parametrize("function", [a_long_message, a_long_note, many_errors, many_causes, many_groups])
+def test_its_length_is_bounded(function: Callable[[], Any]) -> None:
+    """Whatever an error has to say, and however many there are, the text is bounded, and so is the page."""
+    assert len(trace_of(function)) < 30_000
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is
+        function()
+    assert len(render_fault(caught.value, "GET /", [], [])) < 300_000
+
+
+def test_what_is_shown_of_many() -> None:
+    """Of many errors of tasks the first are shown, of many causes the last, and it is said that there are more."""
+    text = trace_of(many_errors)
+    assert text.startswith("5000 errors, each in a task of its own\n")
+    assert text.count("ValueError: number") == MOST
+    assert "number 0." in text
+    assert text.endswith(f"\n{5000 - MOST} more\n")
+    text = trace_of(many_causes)
+    assert text.count("ValueError: number") == MOST + 1
+    assert text.startswith("What has caused it is not shown.\n")
+    assert text.endswith("ValueError: number 4999.\n")
+    assert trace_of(a_long_message).endswith("xxx... (1000013 characters)\n")

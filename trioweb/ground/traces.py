@@ -18,6 +18,10 @@ _DELIBERATE: Final = ("TypeError", "ValueError", "RuntimeError")
 """What trioweb raises for a mistake in the user's code, besides its own exceptions."""
 _OF_SYNTAX: Final = ("SyntaxError", "IndentationError", "TabError")
 """Errors whose message names the file and line."""
+MOST: Final = 20
+"""Errors of a group, and causes in a row, that are shown."""
+LONGEST: Final = 10_000
+"""Characters of an error's message that are shown."""
 _MACHINERY: Final = ("/site-packages/trio/", "/site-packages/outcome/")
 _CALLS: Final = "Traceback (most recent call last):\n"
 _CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -41,51 +45,56 @@ def trace_parts(error: BaseException) -> Iterator[str | traceback.StackSummary]:
 
 
 class _Leaf(NamedTuple):
-    """An exception that is not a group, and the frames of its groups, outermost first."""
+    """An exception, and the user's innermost frame of the groups that it is in, if there is one."""
 
     error: traceback.TracebackException
-    around: Sequence[traceback.FrameSummary]
+    around: traceback.FrameSummary | None
 
 
-def _lines(error: traceback.TracebackException) -> Iterator[str | traceback.StackSummary]:
-    leaves = list(_leaves(error, ()))
+def _lines(error: traceback.TracebackException, causes: int = MOST) -> Iterator[str | traceback.StackSummary]:
+    leaves = list(_leaves(error))
     if len(leaves) == 1:
-        yield from _one(leaves[0])
+        yield from _one(leaves[0], causes)
         return
     yield f"{len(leaves)} errors, each in a task of its own\n"
-    for number, leaf in enumerate(leaves, 1):
-        around = leaf.around[-1] if leaf.around else None
+    for number, leaf in enumerate(leaves[:MOST], 1):
+        around = leaf.around
         where = f" (a nursery at {around.filename}:{around.lineno}, in {around.name})" if around else ""
         yield f"\n{number} of {len(leaves)}{where}\n"
-        yield from _one(leaf)
+        yield from _one(leaf, causes)
+    if len(leaves) > MOST:
+        yield f"\n{len(leaves) - MOST} more\n"
 
 
-def _leaves(error: traceback.TracebackException, around: Sequence[traceback.FrameSummary]) -> Iterator[_Leaf]:
-    if not error.exceptions:
-        yield _Leaf(error, around)
-        return
-    inner = (*around, *(line for line in error.stack if is_users(line.filename)))
-    for each in error.exceptions:
-        yield from _leaves(each, inner)
+def _leaves(error: traceback.TracebackException) -> Iterator[_Leaf]:
+    waiting = [_Leaf(error, None)]  # not by recursion: groups may be nested deeper than Python has frames
+    while waiting:
+        each, around = waiting.pop()
+        if not each.exceptions:
+            yield _Leaf(each, around)
+            continue
+        inner = next((line for line in reversed(each.stack) if is_users(line.filename)), around)
+        waiting += [_Leaf(inside, inner) for inside in reversed(each.exceptions)]
 
 
-def _one(leaf: _Leaf) -> Iterator[str | traceback.StackSummary]:
+def _one(leaf: _Leaf, causes: int) -> Iterator[str | traceback.StackSummary]:
     error = leaf.error
     for other, text in ((error.__cause__, _CAUSED), (error.__context__, _DURING)):
         if other is not None and not (other is error.__context__ and error.__suppress_context__):
             # A cause that only passed frames of trioweb is how trioweb detected the error that it then raised.
             if not other.stack or not all(map(_is_own, other.stack)):
-                yield from _lines(other)
+                yield from _lines(other, causes - 1) if causes else ["What has caused it is not shown.\n"]
                 yield text
             break
     ending = list(error.format_exception_only())
     kind = next(line for line in ending if not line.startswith(" ")).partition(":")[0].strip()  # notes follow it
     lines = _shortened(error.stack, kind)
-    if not lines:
-        lines = list(leaf.around[-1:])
+    if not lines and leaf.around is not None:
+        lines = [leaf.around]
     if lines:
         yield traceback.StackSummary.from_list(lines)
-    yield "".join(ending)
+    text = "".join(ending)
+    yield text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)\n"
 
 
 def _shortened(stack: Sequence[traceback.FrameSummary], kind: str) -> list[traceback.FrameSummary]:
