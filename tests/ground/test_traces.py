@@ -211,10 +211,28 @@ def test_a_forgotten_await_is_told() -> None:
         return {}
 
     coroutine: Any = fetch()
-    for wrong in (lambda: coroutine["a"], lambda: coroutine.a, lambda: len(coroutine), lambda: list(coroutine)):
-        assert trace_of(wrong).endswith(
-            "\nHint: an async function was called and not awaited: write `await` before the call.\n"
-        )
+
+    def unpack() -> None:
+        _, _ = coroutine
+
+    def drive(function: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: function().send(None)
+
+    async def iterate() -> None:
+        async for _ in coroutine:
+            pass
+
+    async def enter() -> None:
+        async with coroutine:
+            pass
+
+    for wrong in (
+        lambda: coroutine["a"], lambda: coroutine.a, lambda: len(coroutine), lambda: list(coroutine), unpack,
+        lambda: coroutine + 1, lambda: coroutine > 1, lambda: -coroutine, lambda: float(coroutine),
+        lambda: "a" + coroutine, lambda: ",".join(2 * [coroutine]),
+        drive(iterate), drive(enter),
+    ):  # fmt: skip
+        assert trace_of(wrong).endswith(f"\n{HINT}\n")
     coroutine.close()
     assert "Hint" not in trace_of(fail)
 

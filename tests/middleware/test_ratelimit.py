@@ -243,6 +243,21 @@ async def test_a_window_in_redis_ends(redis: Redis) -> None:  # noqa: F811
 
 
 @NEEDS_REDIS
+@pytest.mark.parametrize("milliseconds", [-1, 10**9])
+async def test_a_window_of_another_length(redis: Redis, milliseconds: int) -> None:  # noqa: F811
+    """A key in Redis that has no end, or the end of a longer window, holds nobody for longer than a window does."""
+    import coredis  # noqa: PLC0415 - an extra
+
+    async with TestClient(make(RateLimit(1, per=60, redis=redis.url, prefix=f"w{milliseconds}:"))) as client:
+        assert (await client.get("/")).status_code == 200
+        async with coredis.Redis.from_url(redis.url) as direct:
+            [key] = await direct.keys(f"w{milliseconds}:*")
+            await (direct.persist(key) if milliseconds < 0 else direct.pexpire(key, milliseconds))
+            assert (await client.get("/")).headers["retry-after"] == "60"
+            assert 0 < await direct.pttl(key) <= 60_000
+
+
+@NEEDS_REDIS
 async def test_many_at_once(redis: Redis) -> None:  # noqa: F811
     """Of requests that come at once exactly as many as the limit are let through."""
     statuses: list[int] = []

@@ -17,7 +17,9 @@ from typing import Final
 
 from trioweb.ground.places import is_users
 
-_FORGOTTEN: Final = re.compile("('coroutine' object|object of type 'coroutine'|object coroutine can't)")
+_FORGOTTEN: Final = re.compile(
+    "['\"]coroutine['\"]|object coroutine can't|got coroutine$|non-iterable coroutine object|coroutine found$"
+)
 """Python's messages about a coroutine that was used instead of its result."""
 _AWAIT: Final = "Hint: an async function was called and not awaited: write `await` before the call."
 

@@ -26,10 +26,14 @@ TRYING: Final = 0.5
 PAUSE: Final = 1.0
 """Seconds in which Redis is not asked again after it has failed."""
 _COUNT: Final = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {count, redis.call('PTTL', KEYS[1])}
+local count, left = redis.call('INCR', KEYS[1]), redis.call('PTTL', KEYS[1])
+if left < 0 or left > tonumber(ARGV[1]) then
+    left = tonumber(ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], left)
+end
+return {count, left}
 """
+"""A key without an end, or with that of a longer window of old, gets one: its client would be refused as long."""
 _logger: Final = logging.getLogger("trioweb")
 
 
