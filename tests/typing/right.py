@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import httpx
 import msgspec
 import psycopg
 import trio
+from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 
 from trioweb import (
@@ -28,6 +30,7 @@ from trioweb import (
     Provide,
     Query,
     Request,
+    RequestID,
     Response,
     Route,
     Router,
@@ -36,10 +39,22 @@ from trioweb import (
     UploadFile,
     WebSocket,
 )
+from trioweb.contrib.jinja import Templates
 from trioweb.contrib.postgres import PostgresConnection, PostgresPool
 from trioweb.contrib.sqlite import SQLitePool
-from trioweb.middleware import CallNext, RateLimit, client_address, request_id
-from trioweb.testing import EventSource, TestClient
+from trioweb.contrib.wsgi import WSGI
+from trioweb.middleware import (
+    CallNext,
+    Metrics,
+    RateLimit,
+    RequestIDFilter,
+    Session,
+    client_address,
+    metrics_page,
+    request_id,
+)
+from trioweb.security import CSRF, APIKey, BasicAuth, BearerToken, MemorySessions, RedisSessions, session
+from trioweb.testing import EventSource, SyncEventSource, SyncTestClient, SyncWebSocketSession, TestClient
 
 
 class Item(msgspec.Struct):
@@ -319,3 +334,65 @@ async def check_databases(pool: PostgresPool, files: SQLitePool) -> AsyncIterato
         yield row
     app.lifespan(pool)
     app.lifespan(files)
+
+
+# Mounts, sign-in and what stands around requests
+
+
+def wsgi(environ: dict[str, Any], start_response: Callable[..., Callable[[bytes], object]]) -> Iterable[bytes]:
+    """A WSGI app."""
+    start_response("200 OK", [])
+    return [b"x"]
+
+
+async def find_user(token: str) -> Item | None:
+    """Who has a token."""
+    return Item(token)
+
+
+bearer = BearerToken(find_user)
+key = APIKey(header="x-api-key", check=["one", "two"])
+sessions = MemorySessions(max_age=3600)
+shared = RedisSessions("redis://localhost")
+pages = Templates(Path("pages"))
+
+app.mount("/shop", WSGI(wsgi, threads=8))
+app.mount("/old", Starlette(), name="old")
+app.add_middleware(Metrics)
+app.get("/metrics", dependencies=[Provide(bearer)])(metrics_page)
+app.middleware(RequestID(trust=False))
+app.middleware(CSRF())
+app.middleware(sessions)
+app.lifespan(sessions)
+app.lifespan(shared)
+logging.StreamHandler().addFilter(RequestIDFilter(default="none"))
+app.dependency_overrides[find_user] = lambda: Item("ada")
+
+
+@app.post("/items", status_code=201, dependencies=[Provide(key), Provide(BasicAuth())])
+async def make_item(
+    request: Request, user: Annotated[Item, Provide(bearer)], session: Annotated[Session, Provide(session)]
+) -> Response:
+    """What a request knows of itself."""
+    assert_type(request.route.path if request.route else None, str | None)
+    assert_type(request.url_for("text"), str)
+    assert_type(request.is_websocket, bool)
+    await request.early_hints(["</style.css>; rel=preload"])
+    if session.get("full"):
+        raise HTTPError(409, {"left": 0, "items": ["a"]}, {"retry-after": "5"})
+    return pages.page(request, "item.html", user=user)
+
+
+def test_plainly() -> None:
+    """A test without trio."""
+    with SyncTestClient(app, raise_app_exceptions=False) as client:
+        assert_type(client, SyncTestClient)
+        assert_type(client.get("/").json(), Any)
+        with client.websocket("/ws") as ws:
+            assert_type(ws, SyncWebSocketSession)
+            assert_type(ws.receive(), str | bytes)
+        with client.events("/x") as events:
+            assert_type(events, SyncEventSource)
+            assert_type(next(events), ServerSentEvent)
+        with client.stream("GET", "/x") as response:
+            assert_type(response, httpx.Response)
