@@ -350,6 +350,23 @@ def test_one_lifespan_at_a_time(app: App, client: SyncTestClient) -> None:
     assert SyncTestClient(make_app([])).get("/hello/you").status_code == 200
 
 
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_a_lifespan_that_hangs(when: str) -> None:
+    """It is told after the client's timeout, of the real clock."""
+    app = App()
+
+    @app.lifespan
+    async def life(app: App) -> AsyncIterator[None]:
+        if when == "start":
+            await trio.sleep_forever()
+        yield
+        await trio.sleep_forever()
+
+    late = pytest.raises(trio.TooSlowError, match="in life")
+    with late, SyncTestClient(app, timeout=0.05):
+        pass
+
+
 async def test_not_in_an_async_test(app: App) -> None:
     """In a task of trio it would block the loop, and says what to write instead."""
     with pytest.raises(RuntimeError, match=r"write `async with TestClient\(app\)`"):

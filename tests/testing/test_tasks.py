@@ -137,3 +137,23 @@ async def test_one_behind_a_websocket_is_named(autojump_clock: Clock) -> None:
     with pytest.raises(trio.TooSlowError, match=r"its WebSocket /socket is closed: .*in never_ends"):
         async with TestClient(make_app()) as client, client.websocket("/socket"):
             pass
+
+
+async def test_a_start_without_an_end(autojump_clock: Clock) -> None:
+    """A lifespan that never starts is told, with the task and its line, after the client's timeout."""
+    app = App()
+
+    @app.lifespan
+    async def life(app: App) -> AsyncIterator[None]:
+        await trio.sleep_forever()
+        yield
+
+    began = trio.current_time()
+    with pytest.raises(trio.TooSlowError, match=r"the app has not started within 60 s: .*in life"):
+        async with TestClient(app, timeout=60):
+            pass
+    assert trio.current_time() == began + 60
+    with trio.move_on_after(100_000) as scope:
+        async with TestClient(app, timeout=None):
+            pass
+    assert scope.cancelled_caught

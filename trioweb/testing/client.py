@@ -56,6 +56,7 @@ class TestClient(httpx.AsyncClient):
     Raises:
         Exception: from ``async with``: an error of the app's start-up; at its end an error of the shutdown, or one that
             the app raised after its responses.
+        trio.TooSlowError: if the app has not started within the timeout, or has not ended.
     """
 
     __test__ = False  # pytest would collect it
@@ -96,7 +97,7 @@ class TestClient(httpx.AsyncClient):
         return f"<TestClient of {self._app!r}, {'running' if self._app_transport.nursery else 'not running'}>"
 
     async def __aenter__(self) -> Self:
-        """Start the app. A cancellation stops it again."""
+        """Start the app. A cancellation stops it again, and so does the timeout."""
         await super().__aenter__()
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
@@ -105,7 +106,10 @@ class TestClient(httpx.AsyncClient):
         self._life = Life(transport.state, transport.stopping, raise_app_exceptions=self._raises)
         self._nursery.start_soon(self._life.run, self._app)
         try:
-            await self._life.start()
+            with self._limit() as scope:
+                await self._life.start()
+            if scope.cancelled_caught:
+                raise self._late("has not started within", "")
         except BaseException:
             await self._close_nursery()
             raise
@@ -126,16 +130,12 @@ class TestClient(httpx.AsyncClient):
                 await source.aclose()
             for conversation in list(transport.conversations):
                 conversation.leave()
-            with trio.move_on_after(float("inf") if self._seconds is None else self._seconds) as scope:
+            with self._limit() as scope:
                 for conversation in list(transport.conversations):
                     await conversation.done.wait()
                 await self._life.stop()
             if scope.cancelled_caught:
-                errors.append(
-                    trio.TooSlowError(
-                        f"the app was still at work {self._seconds:g} s after the last client: {at_work(self._nursery)}"
-                    )
-                )
+                errors.append(self._late("was still at work", " after the last client"))
         except Exception as error:
             errors.append(error)
         finally:
@@ -145,6 +145,12 @@ class TestClient(httpx.AsyncClient):
         errors += filter(None, [conversation.take_error() for conversation in transport.conversations])
         if errors and exc_value is None:
             raise errors[0] if len(errors) == 1 else ExceptionGroup("errors in the app", errors)
+
+    def _limit(self) -> trio.CancelScope:
+        return trio.CancelScope(relative_deadline=float("inf") if self._seconds is None else self._seconds)
+
+    def _late(self, what: str, since: str) -> trio.TooSlowError:
+        return trio.TooSlowError(f"the app {what} {self._seconds:g} s{since}: {at_work(self._nursery)}")
 
     async def _close_nursery(self) -> None:
         # The nursery would wrap the test's exception in a group, so it does not get it: its tasks raise none.
