@@ -63,13 +63,15 @@ async def test_the_request_is_shown_and_secrets_are_not() -> None:
     async def order(n: int) -> None:
         raise ValueError(n)
 
-    secrets = [(name, SECRET + name) for name in (b"authorization", b"cookie", b"x-api-key", b"x-csrf-token")]
-    query = b"page=3&access_token=%shush&empty=" % SECRET
+    secrets = [
+        (name, SECRET + name) for name in (b"authorization", b"cookie", b"x-api-key", b"x-csrf-token", b"referer")
+    ]
+    query = b"page=3&access_token=%shush&empty=&code=%s&zipcode=1234" % (SECRET, SECRET)
     answer = await ask(app, "/orders/7", headers=[HTML, (b"x-shop", b"tea"), *secrets], query_string=query)
     text = text_of(answer)
     assert "GET /orders/7" in text
     assert "routeGET /orders/{n}handlertests.test_fault_page." in text
-    assert "page3access_token(9 characters, hidden)empty" in text
+    assert "page3access_token(9 characters, hidden)emptycode(5 characters, hidden)zipcode1234" in text
     assert "x-shoptea" in text
     assert "authorization(18 characters, hidden)" in text
     assert SECRET not in answer.body

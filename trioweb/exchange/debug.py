@@ -22,9 +22,11 @@ from trioweb.handlers.signatures import label_of
 from trioweb.io.tasks import task_tree
 
 _SECRET: Final = re.compile(
-    "auth|cookie|token|secret|key|password|passwd|session|signature|csrf|credential", re.IGNORECASE
+    "auth|cookie|token|secret|key|password|passwd|pwd|session|signature|csrf|credential|assertion|jwt|otp|ticket"
+    "|^(code|sid|sig|pass|pin|referer)$",
+    re.IGNORECASE,
 )
-"""Matches the names of headers and query parameters whose values are not shown."""
+"""Matches the names of headers and query parameters whose values are not shown: a referer has a query of its own."""
 logger = logging.getLogger("trioweb")
 
 
