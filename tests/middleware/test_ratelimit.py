@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from tests.asgi import ask
 from tests.hub.conftest import NEEDS_REDIS, own_redis, redis  # noqa: F401 - fixtures
 from tests.hub.redis import Redis
 from trioweb import App, Request, WebSocket
-from trioweb.middleware import RateLimit, client_address
+from trioweb.middleware import RateLimit, client_address, windows
 from trioweb.middleware.windows import Windows
 from trioweb.testing import TestClient
 
@@ -287,6 +288,32 @@ async def test_redis_hangs(own_redis: Redis, caplog: pytest.LogCaptureFixture) -
         finally:
             own_redis.process.send_signal(signal.SIGCONT)
         assert caplog.text.count("RateLimit: Redis is away (no answer within 0.5 s)") == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("coredis") is None, reason="needs coredis")
+@UNCLOSED
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_redis_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure nothing is sent to Redis until the pause is over."""
+    monkeypatch.setattr(windows, "PAUSE", 3600.0)
+    asked: list[int] = []
+
+    async def silent(stream: trio.SocketStream) -> None:
+        asked.append(0)
+        async for data in stream:
+            asked.append(len(data))
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, silent, listeners)
+        async with TestClient(make(RateLimit(2, per=600, redis=f"redis://127.0.0.1:{port}"))) as client:
+            assert (await client.get("/")).status_code == 200
+            before = len(asked)
+            assert before
+            assert [(await client.get("/")).status_code for _ in range(3)] == [200, 429, 429]
+            assert len(asked) == before
+        nursery.cancel_scope.cancel()
 
 
 @NEEDS_REDIS

@@ -350,6 +350,27 @@ def test_one_lifespan_at_a_time(app: App, client: SyncTestClient) -> None:
     assert SyncTestClient(make_app([])).get("/hello/you").status_code == 200
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_loop_that_has_ended_before_its_block(error: type[BaseException]) -> None:
+    """What has ended the loop is raised where the client's block ends, also if that goes on for a while."""
+    app = App()
+
+    @app.get("/")
+    async def leave() -> None:
+        raise error
+
+    with pytest.raises(BaseExceptionGroup) as caught, SyncTestClient(app) as client:
+        ended = False
+        while not ended:  # it ends a moment after the first call
+            try:
+                client.get("/")
+            except (httpx.RemoteProtocolError, trio.Cancelled):
+                continue
+            except trio.RunFinishedError:
+                ended = True
+    assert caught.value.split(error)[1] is None
+
+
 @pytest.mark.parametrize("when", ["start", "end"])
 def test_a_lifespan_that_hangs(when: str) -> None:
     """It is told after the client's timeout, of the real clock."""

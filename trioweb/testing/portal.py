@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -50,7 +50,8 @@ class Portal:
 
         What has ended the loop, such as a ``SystemExit`` in the app, is raised in any case: errors only follow from it.
         """
-        self._token.run_sync_soon(self._over.set)
+        with suppress(trio.RunFinishedError):  # what has ended it is raised below
+            self._token.run_sync_soon(self._over.set)
         self._thread.join()
         if self._failures and (error is None or not isinstance(self._failures[0], Exception)):
             raise self._failures.pop()
