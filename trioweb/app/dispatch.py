@@ -22,7 +22,9 @@ from trioweb.ground.http.urls import UNQUOTED
 from trioweb.ground.routes import RouteTable
 from trioweb.ground.templates import Template
 from trioweb.handlers.endpoint import Endpoint, plan
+from trioweb.handlers.mistakes import written_for
 from trioweb.handlers.route import MOUNT, WEBSOCKET, Route
+from trioweb.handlers.signatures import takes
 from trioweb.messages.response import RedirectResponse, Response
 
 TrailingSlash: TypeAlias = Literal["redirect", "strict", "same"]
@@ -74,7 +76,7 @@ class Dispatcher:
                 an ASGI app, or the name is taken or has a colon.
         """
         if not isinstance(path, str) or not path.startswith("/"):
-            raise RouteError(f'the path of a mount must start with "/", got {path!r}')
+            raise RouteError(f'the path of a mount must start with "/", got {path!r}: write app.mount("/path", app)')
         prefix = path.rstrip("/")
         if "{" in path or "}" in path:
             raise RouteError(
@@ -82,8 +84,9 @@ class Dispatcher:
                 f"{path.partition('{')[0].rpartition('/')[0] or '/'!r} and let its own routes have them, or write "
                 f"Router(prefix={path!r}) and app.include(...)"
             )
-        if isinstance(app, type) or not callable(app):
-            hint = "write app.include(...) for a router" if not isinstance(app, type) else f"write {app.__name__}(...)"
+        if isinstance(app, type) or not callable(app) or not takes(app, 3):
+            hint = f"write {app.__name__}(...)" if isinstance(app, type) else written_for(app)
+            hint = hint or "write app.include(...) for a router, @app.get(path) above a handler"
             raise RouteError(f"mount {path!r}: {app!r} is not an ASGI app: {hint}")
         if any(mount.prefix == prefix for mount in self.mounts):
             raise RouteError(f"something is mounted at {path!r} already: choose another path")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Self
 
+from trioweb.ground.errors import RouteError
+from trioweb.handlers.mistakes import named
 from trioweb.handlers.signatures import Function
 
 
@@ -49,6 +51,12 @@ class Overrides(MutableMapping[Function, Function]):
 
     def become(self, fakes: Mapping[Function, Function]) -> None:
         """Have these, and no others."""
+        for function in fakes:
+            if not callable(function):
+                raise RouteError(
+                    f"dependency_overrides has fakes by the functions that they replace, got {function!r}: write "
+                    f"app.dependency_overrides[{named(function)}] = ..."
+                )
         before, self._fakes = self._fakes, dict(fakes)
         try:
             self._on_change()

@@ -155,9 +155,9 @@ class Router:
                 each other, or the prefix or an option is not valid.
             TypeError: if there is no such option, or what is included is no router.
         """
-        if not isinstance(router, Router):
+        if not isinstance(router, Router) or callable(router):  # an app has middleware and more besides its routes
             raise TypeError(
-                f"include takes a Router, got {router!r}: write app.mount(path, ...) for an app of another framework"
+                f'include takes a Router and then a prefix, got {router!r}: write app.mount("/path", ...) for an app'
             )
         if router is self or router in self._ancestors():
             raise RouteError("a router cannot include itself, directly or through others")

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from trioweb.ground.http.asgi import ASGIApp, MutableScope, Receive, Send
+from trioweb.handlers.mistakes import named, written_for
+from trioweb.handlers.signatures import Kind, kind_of, takes
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.transport import PLAIN, own_transport
 
@@ -52,10 +54,13 @@ class Stack:
             raise RuntimeError("app.add_middleware came after the first request: add all ASGI middleware before that")
         if not callable(middleware):
             raise TypeError(f"app.add_middleware takes a class of ASGI middleware, got {middleware!r}")
-        if _takes_request(middleware):
+        instead, name = written_for(middleware), named(middleware)
+        if "app.middleware(" in instead or "app.lifespan(" in instead:
+            raise TypeError(f"app.add_middleware takes a class of ASGI middleware, and {name} is none: {instead}")
+        if not takes(middleware, 1 + len(args), options) or kind_of(middleware) is not Kind.THREAD:
             raise TypeError(
-                f"{middleware.__qualname__} takes (request, call_next), which is no ASGI middleware: "
-                "write app.middleware(...)"
+                f"app.add_middleware calls {name} with the app and what stands behind it, and it cannot be called so: "
+                "write a class, or a function that returns an ASGI app"
             )
         self.makers.append(lambda app: middleware(app, *args, **options))
 
@@ -77,8 +82,3 @@ class Stack:
             if transport is not PLAIN:
                 return {**scope, "extensions": {**(scope.get("extensions") or {}), "trioweb": transport}}
         return scope
-
-
-def _takes_request(function: object) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_varnames[: code.co_argcount] == ("request", "call_next")

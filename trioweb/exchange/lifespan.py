@@ -16,9 +16,11 @@ from typing import Any, Final, Protocol, cast
 import trio
 
 from trioweb.exchange.debug import log_fault
+from trioweb.ground.annotations import members_of
 from trioweb.ground.errors import RouteError, unwrap
 from trioweb.ground.http.asgi import LifespanState, Receive, Send
-from trioweb.handlers.signatures import Function, Kind, innermost, kind_of, name_of, takes
+from trioweb.handlers.mistakes import written_for
+from trioweb.handlers.signatures import Function, Kind, innermost, kind_of, name_of, parameters_of, takes
 from trioweb.io.transport import Transport
 
 AsyncFunction = Callable[..., Awaitable[object]]
@@ -155,8 +157,10 @@ def as_manager(given: object) -> Manager:
     if reason := _why_no_lifespan(given):
         raise RouteError(
             "a lifespan must be an async generator function of the app, or return an async context manager, and "
-            f"{name} {reason}: {_SHAPE}"
+            f"{name} {reason}: {written_for(given) or _SHAPE}"
         )
+    if isinstance(given, type) and not _takes_an_app(given):
+        raise RouteError(f"the lifespan {name} is a class that takes no app: write app.lifespan({name}(...))")
     lifespan = cast("Function", given)
     if not takes(lifespan, 1):
         raise RouteError(f"the lifespan {name} must take one argument, the app: {_SHAPE}")
@@ -175,6 +179,16 @@ def _why_no_lifespan(given: object) -> str | None:
     if inspect.iscoroutinefunction(innermost(given)):
         return "is an async def without a yield"
     return None
+
+
+def _takes_an_app(cls: type) -> bool:
+    """Whether a class is made with an app: with a parameter of that name, or one that can be nothing simpler."""
+    parameters = [
+        each for each in parameters_of(cls).values() if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    needed = [each for each in parameters if each.default is each.empty]
+    is_simple = len(needed) == 1 and {str, int, float, bytes} & set(members_of(needed[0].annotation))
+    return bool(parameters) and (parameters[0].name == "app" or (len(needed) == 1 and not is_simple))
 
 
 def _make(function: Function, name: str, app: object) -> AbstractAsyncContextManager[object]:

@@ -20,6 +20,7 @@ from trioweb.ground.http.asgi import LifespanState, Scope
 from trioweb.ground.http.headers import Headers
 from trioweb.ground.problems import render_problem, wants_page
 from trioweb.handlers.layers import Middleware
+from trioweb.handlers.mistakes import written_for
 from trioweb.handlers.signatures import Function, label_of, takes
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN, own_transport
@@ -92,10 +93,11 @@ class Policy(msgspec.Struct, eq=False):
             raise ValueError(f"error_handler is for statuses 400 to 599, got {error!r}: others are no errors")
 
         def register(function: H) -> H:
-            if not callable(function) or not takes(function, 2):
+            instead = written_for(function)
+            if instead.startswith("write app.") or not callable(function) or not takes(function, 2):
                 raise RouteError(
                     f"the error handler {getattr(function, '__qualname__', repr(function))} must take (request, exc): "
-                    "write `async def on_error(request, exc): return ...`"
+                    f"{instead or 'write `async def on_error(request, exc): return ...`'}"
                 )
             entry = (function, label_of(function))
             if isinstance(error, int):

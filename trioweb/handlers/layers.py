@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from trioweb.ground.errors import RouteError
+from trioweb.handlers.mistakes import named, written_for
 from trioweb.handlers.signatures import innermost, takes
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
@@ -25,16 +26,20 @@ def as_middleware(where: str, given: Middleware) -> Middleware:
     Raises:
         RouteError: if it is not a function middleware; the message says what to write instead.
     """
-    name = getattr(given, "__qualname__", repr(given))
+    name, instead = getattr(given, "__qualname__", repr(given)), written_for(given)
     if isinstance(given, type):
-        raise RouteError(
-            f"{where}: {name} is a class: write {name}(...) to use an object of it, or app.add_middleware({name}, ...) "
-            "for a class of ASGI middleware"
-        )
+        own, asgi = f"write {name}(...) to use an object of it", f"write app.add_middleware({name}, ...)"
+        known = {f"write app.middleware({name}(...))": own, asgi: asgi}
+        raise RouteError(f"{where}: {name} is a class: {known.get(instead, f'{own}, or {asgi[6:]} for one of ASGI')}")
+    if isinstance(given, (str, list, tuple)):
+        raise RouteError(f"{where} takes one middleware, got {given!r}: write @app.middleware above each")
+    if instead.startswith("write app.middleware("):
+        instead = _SHAPE
     if not callable(given) or not inspect.iscoroutinefunction(innermost(given)):
-        raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {_SHAPE}")
-    if not takes(given, 2):
-        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {_SHAPE}")
+        raise RouteError(f"{where}: a middleware must be an `async def`, got {name}: {instead or _SHAPE}")
+    if not takes(given, 2) or "error_handler" in instead:
+        instead = instead or f"{_SHAPE}, or dependencies=[Provide({named(given)})] for what is called before handlers"
+        raise RouteError(f"{where}: the middleware {name} must take (request, call_next): {instead}")
     return given
 
 

@@ -33,6 +33,7 @@ from trioweb.handlers.markers import (
     marker_of,
     misplaced_default,
 )
+from trioweb.handlers.mistakes import check_sense, misplaced, unfillable, useless, written_for
 from trioweb.handlers.shapes import Shape, shape_of
 from trioweb.handlers.signatures import (
     Function,
@@ -47,6 +48,7 @@ from trioweb.handlers.signatures import (
 )
 from trioweb.messages.connection import Connection
 from trioweb.messages.request import Request
+from trioweb.messages.response import Response
 from trioweb.messages.uploads import UploadFile
 from trioweb.messages.websocket import WebSocket
 
@@ -106,11 +108,7 @@ class Planner:
         label = label_of(function)
         if key in self._stack:
             raise RouteError(f"{self._where}: {label} is provided by way of itself: break the circle")
-        if hasattr(function, "register") and hasattr(function, "__wrapped__"):
-            raise RouteError(
-                f"{self._where}: {label} is chosen by its first argument (functools.singledispatch), which it takes by "
-                "position only: give a function that calls it"
-            )
+        check_sense(self._where, function, label)
         self._stack.append(key)
         plan = Arguments()
         for each in dependencies:
@@ -129,7 +127,7 @@ class Planner:
                     f'{self._where}: {label} takes {name!r} by position only: remove the "/" from its parameters'
                 )
             else:
-                self._add(plan, label, parameter)
+                self._take(plan, function, label, parameter)
                 taken.add(name)
         # Of the rest all are taken but those that a partial has bound: a client would change these.
         plan.drops = frozenset(self._path) & bound_names(function) if takes_rest else frozenset(self._path) - taken
@@ -141,6 +139,14 @@ class Planner:
         plan.everything = (plan, *within.values())
         self._stack.pop()
         return plan
+
+    def _take(self, plan: Arguments, function: Function, label: str, parameter: inspect.Parameter) -> None:
+        try:
+            self._add(plan, label, parameter)
+        except RouteError as error:
+            if not (instead := written_for(function)):
+                raise
+            raise useless(self._where, label, instead) from error
 
     def _add(self, plan: Arguments, label: str, parameter: inspect.Parameter) -> None:
         """Add a parameter: by its marker, else by its type, its name in the path, and at last as an unmarked input."""
@@ -172,7 +178,7 @@ class Planner:
             if name in self._path:
                 self._add_path(plan, parameter, annotation, where)
             elif annotation is _EMPTY:
-                raise self._unfillable(label, name)
+                raise unfillable(self._where, label, parameter, self._path, websocket=self._websocket)
             else:
                 self._add_input(plan, parameter, annotation, marker, where)
 
@@ -185,8 +191,9 @@ class Planner:
         elif by_name or is_a(annotation, self._own):
             plan.request_names += (name,)
         elif is_a(annotation, Request) or is_a(annotation, WebSocket):
-            asked, there = ("Request", "WebSocket") if self._websocket else ("WebSocket", "Request")
-            raise RouteError(f"{where} cannot be a {asked} on this route: annotate it as {there}")
+            raise misplaced(where, websocket=self._websocket)
+        elif is_a(annotation, Response):
+            raise RouteError(f"{where} is no input: write `return Response(...)`, with its headers, cookies and status")
         elif is_a(annotation, Connection):
             plan.request_names += (name,)
         else:
@@ -264,7 +271,8 @@ class Planner:
     def _dependency(self, function: Function, where: str) -> Dependency:
         function = next((fake for real, fake in self._overrides.items() if real == function), function)
         if not callable(function):
-            raise RouteError(f"{where}: Provide takes a function, got {type(function).__qualname__}")
+            got = f"{where}: Provide takes a function, got {type(function).__qualname__}"
+            raise RouteError(f"{got}: {written_for(function) or 'write a function that returns it'}")
         key = _key_of(function)
         if key in self._provided:
             return self._provided[key]
@@ -274,17 +282,6 @@ class Planner:
         found = Dependency(function, key, self._plan(function, key), opens, kind is Kind.COROUTINE)
         self._provided[key] = found
         return found
-
-    def _unfillable(self, label: str, name: str) -> RouteError:
-        known = ", ".join(f"{{{param}}}" for param in self._path) or "none"
-        own, body = "Request", " or in the body (a Struct, a dataclass ...)"
-        if self._websocket:
-            own, body = "WebSocket", ""
-        return RouteError(
-            f"{self._where}: nothing can fill the parameter {name!r} of {label}: name a parameter of the path "
-            f"(there is {known}), annotate it as {own} or trio.Nursery, or as what it is in the query string (int, "
-            f"str, list[str] ...){body}; what is your own, and no client's, functools.partial binds"
-        )
 
 
 def _key_of(function: Function) -> object:
