@@ -25,6 +25,7 @@ FILES = {
     "page.html": "{% extends 'base.html' %}{% block title %}{{ title }}{% endblock %}"
     "{% block body %}{% for row in rows %}<p>{{ row }}{% endfor %}{% endblock %}",
     "link.html": "{{ url_for('page', number=3) }} {{ request.path }}",
+    "to_shop.html": "{{ url_for('shop:page', number=4) }}",
     "include.html": "[{% include 'part.html' %}{% include 'nothing.html' ignore missing %}]",
     "part.html": "part of {{ title }}",
     "late.html": "some{% for row in rows %}{{ row }}{% endfor %}{{ missing }}",
@@ -73,7 +74,22 @@ async def test_every_name_is_escaped(templates: Templates) -> None:
 
 async def test_links(templates: Templates) -> None:
     """A template has the request, and makes addresses of routes."""
-    assert (await ask(showing(templates, "link.html"), "/1")).body.split() == [b"/3", b"/1"]
+    answer = await ask(showing(templates, "link.html"), "/1", headers=[(b"host", b"shop.example")])
+    assert answer.body.split() == [b"http://shop.example/3", b"/1"]
+
+
+async def test_links_behind_mounts_and_proxies(templates: Templates) -> None:
+    """They lead to where the client is: with the host, the scheme, and all that the app is mounted under."""
+    outer = App()
+    outer.mount("/shop", showing(templates, "link.html"), name="shop")
+
+    @outer.get("/")
+    async def home(request: Request) -> Response:
+        return templates.page(request, "to_shop.html")
+
+    async with TestClient(outer, base_url="https://shop.example", root_path="/v1") as client:
+        assert (await client.get("/v1/shop/1")).text.split() == ["https://shop.example/v1/shop/3", "/v1/shop/1"]
+        assert (await client.get("/v1/")).text == "https://shop.example/v1/shop/4"
 
 
 async def test_what_it_includes(templates: Templates) -> None:
@@ -143,7 +159,8 @@ async def test_a_client_that_leaves(
     async with running(app), trio.open_nursery() as nursery:
         exchange = Exchange("GET", "/1")
         nursery.start_soon(exchange.run, app)
-        await trio.sleep(1)
+        while not exchange.chunks:  # the template is read in a thread, and the clock does not wait for it
+            await trio.sleep(1)
         exchange.leave()
     assert log == ["closed"]
     assert caplog.records == []

@@ -77,7 +77,7 @@ class Templates:
     ) -> HTMLResponse:
         """A response with the page of a template, which is made while it is sent, and no faster. Does not block.
 
-        The template also has ``request`` and ``url_for``, and may iterate async iterables and call async functions.
+        The template also has ``request`` and its ``url_for``, and may iterate async iterables and call async functions.
         If one of either is among its values, each piece is sent as it is made. Async generators among the values are
         closed at the end. A cancellation is raised where the template waits. With ``App(debug=True)`` changed
         templates are read again.
@@ -94,7 +94,7 @@ class Templates:
                 nothing of the page was sent.
             LookupError: in the response, if the template has no such block.
         """
-        values = {"request": request, "url_for": request.app.url_for, **values}
+        values = {"request": request, "url_for": request.url_for, **values}
         return HTMLResponse(self._pieces(name, block, values, reload=cast("App", request.app).debug), status_code)
 
     async def text(self, name: str, /, *, block: str | None = None, **values: object) -> str:
