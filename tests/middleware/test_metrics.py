@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ import trio
 import trio.testing
 
 from tests.conftest import StartServer
-from tests.servers import PATIENCE, ROOT, Server
-from trioweb import App, HTTPError, WebSocket
+from tests.servers import PATIENCE, ROOT, RUNNERS, Server, read_until
+from trioweb import App, HTTPError, Request, Response, StreamingResponse, WebSocket
 from trioweb.middleware import Metrics, metrics, metrics_page
 from trioweb.testing import TestClient, WebSocketDenied
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("prometheus_client") is
 APP = """
 import os
 import trio
-from trioweb import App
+from trioweb import App, JSONLinesResponse
 from trioweb.middleware import Metrics, metrics_page
 
 app = App()
@@ -42,6 +43,21 @@ async def pid(n: int):
 async def sleep():
     yield "x"
     await trio.sleep_forever()
+
+@app.route("/{what}", methods=["GET", "POST"])
+async def end(what: str):
+    async def rows():
+        yield {"filler": "x" * 1000}
+        if what == "failed":
+            raise ValueError("late")
+        while what == "quiet":
+            await trio.sleep_forever()
+        while what != "complete":
+            yield {"filler": "x" * 1000}
+            await trio.sleep(0.001)
+    if what == "hangs":
+        await trio.sleep_forever()
+    return JSONLinesResponse(rows(), max_duration=0.2 if what == "timeout" else None)
 """
 
 
@@ -69,7 +85,7 @@ class Counted:
         return changed
 
 
-def make(prefix: str) -> App:
+def make(prefix: str) -> App:  # noqa: C901 - a route of each kind
     """An app with metrics, whose routes no other test has."""
     app = App()
     app.add_middleware(Metrics)
@@ -111,7 +127,8 @@ def make(prefix: str) -> App:
         if room == "closed":
             raise HTTPError(403)
         await ws.accept()
-        await ws.receive()
+        if await ws.receive() == "fail":
+            raise ValueError("fail")
 
     return app
 
@@ -136,8 +153,101 @@ async def test_requests_are_counted_by_route() -> None:
             'method="GET",outcome="complete",route="/a/inner/{name}",status="200"': 1,
             'method="GET",outcome="complete",route="none",status="404"': 2,
             'method="OTHER",outcome="complete",route="none",status="405"': 1,
-            'method="GET",outcome="cut",route="/a/breaks",status="200"': 1,
+            'method="GET",outcome="failed",route="/a/breaks",status="200"': 1,
         }
+
+
+async def test_who_has_ended_it(autojump_clock: object) -> None:
+    """What is not sent whole says by whom: the client, an error, or a time limit; if there are more, the first."""
+    app = App()
+    app.add_middleware(Metrics)
+    app.get("/metrics")(metrics_page)
+
+    @app.post("/g/{what}", cancel_on_disconnect=True, timeout=100)
+    async def end(request: Request, what: str, nursery: trio.Nursery) -> Response:
+        async def rows() -> AsyncIterator[str]:
+            yield "x"
+            await trio.sleep(1)
+            if what == "failed":
+                raise ValueError("late")
+            if what == "task":
+                nursery.start_soon(fail)
+            if what == "left":
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("since it was cancelled")
+            await trio.sleep(1000)
+
+        async def fail() -> None:
+            raise ValueError("in the nursery")
+
+        if what == "late":
+            await trio.sleep(1000)
+        return StreamingResponse(rows(), max_duration=50 if what == "duration" else None)
+
+    async with TestClient(app, raise_app_exceptions=False) as client:
+        counted = Counted(client)
+        await counted.look("http_requests_total")
+        for what in ("failed", "task", "timeout", "duration"):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post(f"/g/{what}", content=b"body")
+        await client.post("/g/late")
+        async with client.stream("POST", "/g/left") as response:
+            await anext(aiter(response.aiter_raw()))
+            await trio.sleep(2)
+        await trio.testing.wait_all_tasks_blocked()
+        series = 'method="POST",outcome="{}",route="/g/{{what}}",status="{}"'
+        assert await counted.look("http_requests_total") == {
+            series.format("failed", 200): 2,
+            series.format("timeout", 200): 2,
+            series.format("complete", 503): 1,
+            series.format("left", 200): 1,
+        }
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_who_has_ended_it_on_a_server(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: str
+) -> None:
+    """Both servers tell a client that leaves from an error, a time limit and a stop, whatever the method."""
+    monkeypatch.setenv(metrics.DIRECTORY, str(tmp_path / "counts"))
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "config.toml").write_text("graceful_timeout = 0.5\n")
+    server = start_server("shop:app", "-c", "config.toml", runner=runner, directory=tmp_path)
+    body = ("Content-Length: 4\r\n", b"body")
+    for method, rest in (("GET", ()), ("POST", body)):
+        for what in ("complete", "failed", "timeout"):
+            with server.request(f"/{what}", method, *rest) as client:
+                while client.recv(65536):
+                    if what == "complete":
+                        break
+        with server.request("/left", method, *rest) as client:
+            read_until(client, b"filler")
+    end = time.monotonic() + PATIENCE
+    want = {(method, outcome): 1 for method in ("GET", "POST") for outcome in ("complete", "failed", "timeout", "left")}
+    with server.request("/hangs"):
+        while scrape(server)[RUNNING] < 2:
+            assert time.monotonic() < end, server.output
+    want["GET", "left"] += 1
+    while (found := outcomes(server.curl("/metrics")[1].decode())) != want:
+        assert time.monotonic() < end, (found, server.output)
+    with server.request("/stopped", "POST", *body) as client, server.request("/quiet", "POST", *body) as other:
+        read_until(client, b"filler")
+        read_until(other, b"filler")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(PATIENCE)
+    again = start_server("shop:app", runner=runner, directory=tmp_path)
+    assert outcomes(again.curl("/metrics")[1].decode()) == {**want, ("POST", "stopped"): 2}
+
+
+def outcomes(text: str) -> dict[tuple[str, str], int]:
+    """The requests of the route ``/{what}`` by method and outcome."""
+    series = r'^http_requests_total\{method="(\w+)",outcome="(\w+)",route="/{what}",status="\w+"\} (\d+)'
+    counts: Counter[tuple[str, str]] = Counter()
+    for method, outcome, count in re.findall(series, text, re.MULTILINE):
+        counts[method, outcome] += int(count)
+    return dict(counts)
 
 
 async def test_a_stream_lasts_to_its_last_byte(monkeypatch: pytest.MonkeyPatch, autojump_clock: object) -> None:
@@ -166,24 +276,29 @@ async def test_a_client_that_leaves() -> None:
             await client.get("/c/slow")
         await trio.testing.wait_all_tasks_blocked()
         assert await counted.look("http_requests_total") == {
-            'method="GET",outcome="cut",route="/c/slow",status="none"': 1
+            'method="GET",outcome="left",route="/c/slow",status="none"': 1
         }
         assert await counted.look("http_requests_running") == {}
 
 
 async def test_websockets() -> None:
     """A WebSocket counts as one request, from its handshake to its close; a denied one has the status of that."""
-    async with TestClient(make("d")) as client:
+    async with TestClient(make("d"), raise_app_exceptions=False) as client:
         counted = Counted(client)
         await counted.look("http_requests_total")
         async with client.websocket("/d/chat/open") as ws:
             assert await counted.look("http_requests_running") == {'kind="websocket"': 1}
             await ws.send("x")
+        async with client.websocket("/d/chat/left") as ws:
+            pass
+        async with client.websocket("/d/chat/fails") as ws:
+            await ws.send("fail")
         with pytest.raises(WebSocketDenied):
             async with client.websocket("/d/chat/closed"):
                 pass
         assert await counted.look("http_requests_total") == {
-            'method="WEBSOCKET",outcome="complete",route="/d/chat/{room}",status="101"': 1,
+            'method="WEBSOCKET",outcome="complete",route="/d/chat/{room}",status="101"': 2,
+            'method="WEBSOCKET",outcome="failed",route="/d/chat/{room}",status="101"': 1,
             'method="WEBSOCKET",outcome="complete",route="/d/chat/{room}",status="403"': 1,
         }
 

@@ -23,7 +23,7 @@ from trioweb.handlers.layers import Middleware
 from trioweb.handlers.mistakes import written_for
 from trioweb.handlers.signatures import Function, label_of, takes
 from trioweb.io.outbox import ENDED, Outbox
-from trioweb.io.transport import PLAIN, own_transport
+from trioweb.io.transport import LISTENERS, PLAIN, own_transport
 from trioweb.messages.connection import Application
 from trioweb.messages.limits import Limits
 from trioweb.messages.response import Response
@@ -188,6 +188,8 @@ def report(failure: Exception, scope: Scope, text: str) -> None:
     if not is_departure(failure):
         log(logging.ERROR, scope, text, failure)
         (own_transport(scope) or PLAIN).failed(failure)
+        for listener in (scope.get("extensions") or {}).get(LISTENERS, ()):
+            listener(failure)
 
 
 def report_sent(failure: Exception, scope: Scope, outbox: Outbox) -> None:

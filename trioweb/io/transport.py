@@ -17,6 +17,10 @@ from trioweb.ground.http.headers import RawHeaders
 
 GIVEN_RATE: Final = "trioweb.min_rate"
 """The extension of an ASGI scope in which a server gives the least rate of its clients, in place of the app."""
+LISTENERS: Final = "trioweb.listeners"
+"""The extension of an ASGI scope with functions that are called with each error that is logged of a request: middleware
+hears there why a response was broken off, since no exception need pass it.
+"""
 
 READ_AHEAD: Final = 65536
 """Bytes that are read ahead, besides one message of the server: of a request's body, a WebSocket's messages (characters

@@ -17,7 +17,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from trioweb.ground.errors import StreamTimeout
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope, Receive, Send
+from trioweb.io.transport import LISTENERS, PLAIN, own_transport
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 
@@ -29,6 +31,8 @@ DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
 """Seconds: Prometheus's own, and some for streams and WebSockets."""
+COMPLETE, LEFT, FAILED, TIMEOUT, STOPPED = "complete", "left", "failed", "timeout", "stopped"
+"""The outcomes of requests."""
 _LIVE: Final = "gauge_live"
 _ENDED: Final = "0"
 """In place of the process id: the file with the sums of workers that have ended."""
@@ -74,7 +78,9 @@ class Metrics:
 
     * ``http_requests_total``: by ``method`` (``WEBSOCKET`` for one), ``route`` (its template, ``none`` without one),
       ``status`` (101 for a WebSocket that was accepted, ``none`` if the client left before its response) and
-      ``outcome``: ``complete``, or ``cut`` if not all of the response was sent.
+      ``outcome``: ``complete``, or who ended it before all of the response was sent: ``left`` (the client, or the
+      server one that was too slow), ``failed`` (the app, by an error), ``timeout`` (a time limit of its stream) or
+      ``stopped`` (the server). A WebSocket is complete unless its handler has failed.
     * ``http_request_duration_seconds``: a histogram by ``method`` and ``route``, to the last byte of a response, and to
       the close of a WebSocket.
     * ``http_requests_running``: by ``kind``: ``http`` or ``websocket``.
@@ -95,13 +101,21 @@ class Metrics:
             return
         running = self._families.running.labels(kind)
         running.inc()
-        call = _Call(self._families, scope, send)
+        call = _Call(self._families, scope, receive, send)
+        given = scope.get("extensions") or {}
+        scope["extensions"] = {**given, LISTENERS: (*given.get(LISTENERS, ()), call.failed)}
         try:
-            await self._app(scope, receive, call.send)
-        except Exception:
+            await self._app(scope, call.receive, call.send)
+            call.returned()
+        except Exception as error:
             call.status = call.status or "500"  # the server's
+            call.failed(error)
+            raise
+        except BaseException:  # a cancellation
+            call.cancelled()
             raise
         finally:
+            scope["extensions"] = given  # no reference cycle may be left
             call.end()
             running.dec()
 
@@ -109,20 +123,49 @@ class Metrics:
 class _Call:
     """One request, or WebSocket."""
 
-    __slots__ = ("_begin", "_complete", "_ended", "_families", "_scope", "_seconds", "_send", "status")
+    __slots__ = ("_begin", "_cause", "_complete", "_ended", "_families", "_receive", "_scope", "_seconds", "_send",
+                 "status")  # fmt: skip
 
-    def __init__(self, families: _Families, scope: MutableScope, send: Send) -> None:
+    def __init__(self, families: _Families, scope: MutableScope, receive: Receive, send: Send) -> None:
         self._families = families
         self._scope = scope
+        self._receive = receive
         self._send = send
         self._begin = perf_counter()
         self._complete = self._ended = False
+        self._cause = ""  # the first that has ended it, if it is not complete
         self._seconds: float | None = None
         self.status = ""
 
+    def failed(self, error: Exception) -> None:
+        """An error was logged, or raised."""
+        self._cause = self._cause or (TIMEOUT if isinstance(error, StreamTimeout) else FAILED)
+
+    def cancelled(self) -> None:
+        """The server has cancelled it, since it stops, unless it has a scope to be cancelled when the client leaves."""
+        scope = (own_transport(self._scope) or PLAIN).cancels
+        if self._cause in {"", LEFT}:  # at a stop it may also be told of a disconnect
+            self._cause = LEFT if scope is not None and scope.cancel_called else STOPPED
+
+    def returned(self) -> None:
+        """The app has returned: if it has told nothing, it has found out by the server that the client has left."""
+        if (own_transport(self._scope) or PLAIN).has_left():
+            self._cause = self._cause or LEFT
+
+    async def receive(self) -> Message:
+        """ASGI's."""
+        message: Message = await self._receive()
+        if message["type"] in {"http.disconnect", "websocket.disconnect"} and not self._complete:
+            self._cause = self._cause or LEFT
+        return message
+
     async def send(self, message: Message) -> None:
         """ASGI's."""
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._cause = self._cause or LEFT
+            raise
         kind = message["type"]
         if kind.endswith("http.response.start"):
             self.status = str(message["status"])
@@ -146,7 +189,8 @@ class _Call:
         labels = (method if method in METHODS or method == "WEBSOCKET" else "OTHER", _template(scope))
         seconds = perf_counter() - self._begin if self._seconds is None else self._seconds
         self._families.seconds.labels(*labels).observe(seconds)
-        outcome = "complete" if self._complete else "cut"
+        complete = self._complete and (scope["type"] == "http" or self._cause in {"", LEFT})
+        outcome = COMPLETE if complete else self._cause or FAILED
         self._families.requests.labels(*labels, self.status or "none", outcome).inc()
 
 
