@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,7 +17,7 @@ from playwright.sync_api import Browser
 
 from tests.asgi import Answer, ask
 from tests.servers import Server
-from trioweb import App, Request
+from trioweb import App, Request, Response, StreamingResponse
 from trioweb.ground.faultpage import FRAMES, render_fault
 from trioweb.io.tasks import LISTED
 from trioweb.middleware import CallNext
@@ -118,6 +120,92 @@ async def test_the_tasks_of_the_request(behind: bool) -> None:
         f"{name}inner (HERE, in inner)\n{name}outer (HERE, in outer)\n    {name}inner (HERE, in inner)"
     )
     assert "\nand 7 more" in text_of(await ask(app, "/many", headers=[HTML]))
+
+
+async def waits() -> None:
+    """Fail when it is cancelled."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise KeyError("since it was cancelled")
+
+
+async def fails(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Fail when all others wait."""
+    task_status.started()
+    await trio.testing.wait_all_tasks_blocked()
+    raise ValueError("no")
+
+
+async def refuses(*, task_status: trio.TaskStatus[None]) -> None:
+    """Fail before it has started."""
+    raise ValueError("refused")
+
+
+@pytest.mark.parametrize("how", ["start_soon", "start", "stream"])
+@pytest.mark.parametrize("behind", [False, True])
+async def test_the_tasks_beside_one_that_failed(behind: bool, how: str) -> None:
+    """Where a task of the nursery has failed, the page shows that, and what the others did then."""
+    app = App(debug=True)
+
+    async def pass_on(request: Request, call_next: CallNext) -> object:
+        return await call_next(request)
+
+    if behind:
+        app.middleware(pass_on)
+
+    async def run(nursery: trio.Nursery) -> None:
+        with pytest.raises(ValueError, match="refused"):
+            await nursery.start(refuses)
+        nursery.start_soon(waits)
+        if how == "start":
+            await nursery.start(fails)
+        nursery.start_soon(functools.partial(fails))
+        await trio.sleep_forever()
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery) -> Response | None:
+        async def chunks() -> AsyncIterator[str]:
+            await run(nursery)
+            yield "x"
+
+        if how == "stream":
+            return StreamingResponse(chunks())
+        await run(nursery)
+        return None
+
+    text = text_of(await ask(app, "/", headers=[HTML]))
+    _, _, tree = text.partition("Tasks in the request's nursery when it failed")
+    shown = re.sub(re.escape(__file__) + r":\d+", "HERE", tree.partition("Request")[0]).splitlines()
+    own = [line for line in shown if not line.startswith("a stream's producer")]
+    failed = "tests.test_fault_page.fails has failed"
+    assert own[0] == failed
+    assert own[-1] == "tests.test_fault_page.waits (HERE, in waits)"
+
+
+async def test_mistakes_with_a_nursery_are_told_as_ever() -> None:
+    """Debug mode has trio say what is wrong with what is started, where it is started."""
+    app, told = App(debug=True), []
+
+    async def two(a: int, b: int) -> None: ...
+
+    def plain() -> None: ...
+
+    @app.get("/")
+    async def root(nursery: trio.Nursery) -> str:
+        wrong: Any = nursery
+        awaited = two(1, 2)
+        for mistake in ((two, 1), (plain,), (awaited,)):
+            with pytest.raises(TypeError) as caught:
+                wrong.start_soon(*mistake)
+            told.append(str(caught.value))
+        awaited.close()
+        return "x"
+
+    assert (await ask(app, "/")).status == 200
+    assert "missing 1 required positional argument: 'b'" in told[0]
+    assert "got None" in told[1] or "async function" in told[1]
+    assert "coroutine object" in told[2]
 
 
 async def test_what_others_wrote_is_no_markup(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,14 +11,15 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Final, NamedTuple, cast
+from inspect import iscoroutinefunction
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 import trio
 
 from trioweb.ground.escapes import clip
 from trioweb.ground.http.asgi import Scope
-from trioweb.handlers.signatures import label_of
+from trioweb.handlers.signatures import innermost, label_of
 from trioweb.io.tasks import task_tree
 
 _SECRET: Final = re.compile(
@@ -49,9 +50,9 @@ serving: Final[ContextVar[Serving]] = ContextVar("trioweb_serving")
 
 
 def note_tasks(tasks: Iterable[trio.lowlevel.Task]) -> None:
-    """Note the tasks of a request that has failed, before they are cancelled."""
+    """Note the tasks of a request that has failed, before they are cancelled: what fails of them then is no reason."""
     served = serving.get(None)
-    if served is not None:
+    if served is not None and not served.tasks:
         served.tasks[:] = task_tree(tasks)
 
 
@@ -101,7 +102,9 @@ def log_fault(level: int, text: str, *args: object, error: BaseException | None)
 
 
 class _WatchedNursery:
-    """A nursery that tells of tasks that were started when it had been cancelled, or was about to be, and were lost."""
+    """A nursery for debug mode. It tells of tasks that were started when it had been cancelled, or was about to be, and
+    were lost; and it notes what runs in it when a task fails.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -111,10 +114,20 @@ class _WatchedNursery:
 
     def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> None:
         """See ``trio.Nursery``."""
-        if self._nursery.cancel_scope.cancel_called or trio.current_effective_deadline() == -math.inf:
-            self._nursery.start_soon(_tell_if_lost, async_fn, args, name=name or async_fn)
-        else:
-            self._nursery.start_soon(async_fn, *args, name=name)
+        if not _is_async(async_fn):
+            self._nursery.start_soon(async_fn, *args, name=name)  # which says what is wrong with it
+            return
+        lost = self._nursery.cancel_scope.cancel_called or trio.current_effective_deadline() == -math.inf
+        awaited = async_fn(*args)
+        self._nursery.start_soon(_watch, self._nursery, awaited, async_fn if lost else None, name=name or async_fn)
+
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
+        """See ``trio.Nursery``."""
+
+        async def watched(*_: object, task_status: trio.TaskStatus[Any]) -> None:
+            await _watch(self._nursery, async_fn(*args, task_status=task_status), None)
+
+        return await self._nursery.start(watched if _is_async(async_fn) else async_fn, *args, name=name or async_fn)
 
 
 def watched_nursery(nursery: trio.Nursery) -> trio.Nursery:
@@ -122,17 +135,27 @@ def watched_nursery(nursery: trio.Nursery) -> trio.Nursery:
     return cast("trio.Nursery", _WatchedNursery(nursery))
 
 
-async def _tell_if_lost(async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+def _is_async(function: object) -> bool:
+    return callable(function) and iscoroutinefunction(innermost(function))
+
+
+async def _watch(nursery: trio.Nursery, awaited: Awaitable[object], lost: Callable[..., object] | None) -> None:
     try:
-        await async_fn(*args)
+        await awaited
     except Exception:
+        if trio.lowlevel.current_task() in nursery.child_tasks:  # else `start` raises it
+            note_tasks(nursery.child_tasks)
         raise
     except BaseException:  # a cancellation
-        served = serving.get(None)
-        name, where = getattr(async_fn, "__qualname__", repr(async_fn)), served.where if served else "a request"
-        logger.warning(
-            "%s: the task %s was started when its nursery was cancelled already, so its work is lost: write `with "
-            "trio.move_on_after(5, shield=True): await %s(...)` where it was started, or start it in app.nursery",
-            where, name, name,
-        )  # fmt: skip
+        if lost is not None:
+            _tell_lost(getattr(lost, "__qualname__", repr(lost)))
         raise
+
+
+def _tell_lost(name: str) -> None:
+    served = serving.get(None)
+    logger.warning(
+        "%s: the task %s was started when its nursery was cancelled already, so its work is lost: write `with "
+        "trio.move_on_after(5, shield=True): await %s(...)` where it was started, or start it in app.nursery",
+        served.where if served else "a request", name, name,
+    )  # fmt: skip

@@ -42,8 +42,9 @@ def task_tree(tasks: Iterable[trio.lowlevel.Task]) -> list[str]:
 
 
 def _branches(tasks: Iterable[trio.lowlevel.Task], indent: str) -> Iterator[str]:
+    current = trio.lowlevel.current_task()
     for task in sorted(tasks, key=lambda task: task.name):
-        where = _where(task)
+        where = "has failed" if task is current else _where(task)
         if where is not None:
             yield f"{indent}{task.name} {where}"
         for nursery in task.child_nurseries:
