@@ -75,7 +75,8 @@ class Server:
         self._events.touch()
         self._log = directory / "server.log"
         self._noted = self._printed = 0
-        env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": str(ROOT)}
+        path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
+        env = {**os.environ, "EVENT_LOG": str(self._events), "PYTHONPATH": path}
         env["PYTHONUNBUFFERED"] = "1"  # as in a terminal: what is printed is seen at once
         env["TRIOWEB_H2C"] = "true"  # which Hypercorn upgrades to as well
         command = [sys.executable, "-m", *RUNNERS[runner], "--bind", f"127.0.0.1:{self.port}", *options, target]

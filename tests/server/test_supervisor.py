@@ -15,10 +15,13 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, ROOT, Server, read_all, read_until, reserve_port
 from trioweb.server.process.process import COLLECTIONS
+from trioweb.server.process.reload import report_changes
+from trioweb.server.process.snapshot import changes_since, take_snapshot
 
 TARGET = "tests.server.process_app:app"
 
@@ -342,6 +345,64 @@ def test_reload(start_server: StartServer, tmp_path: Path, monkeypatch: pytest.M
     assert "SyntaxError" in server.output
     assert "shop.py has changed: serving anew" in server.output
     assert stop(server) == 0
+
+
+HOOK = """
+import os
+if "TRIOWEB_WORKER" in os.environ and not os.path.exists("changed"):
+    import part
+    open("changed", "w").close()
+    with open("part.py", "w") as file:
+        file.write("ANSWER = 'two'\\n")
+"""
+
+
+def test_a_change_while_the_app_is_imported(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--reload` a file is served anew that has changed since the first worker has read it, before the watch."""
+    (tmp_path / "part.py").write_text("ANSWER = 'one'\n")
+    (tmp_path / "sitecustomize.py").write_text(HOOK)
+    (tmp_path / "shop.py").write_text("import part, trioweb\napp = trioweb.App()\napp.get('/')(lambda: part.ANSWER)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = start_server("shop:app", "--reload", runner="trioweb", directory=tmp_path)
+    end = time.monotonic() + PATIENCE
+    while ask(server) != "two":
+        assert time.monotonic() < end, server.output
+    assert stop(server) == 0
+
+
+@pytest.mark.parametrize("change", ["content", "same size and time", "new", "gone", "replaced"])
+async def test_changes_before_the_watch(tmp_path: Path, change: str) -> None:
+    """What has changed since the snapshot is told once the watch runs; bytecode and what is no Python file are not."""
+    file, other = tmp_path / "part.py", tmp_path / "new.py"
+    file.write_text("A = 1\n")
+    (tmp_path / "notes.txt").write_text("A")
+    before = take_snapshot([str(tmp_path)])
+    (tmp_path / "notes.txt").write_text("B")
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "part.py").write_text("B")
+    assert changes_since(before, [str(tmp_path)]) == []
+    if change == "content":
+        file.write_text("A = 22\n")
+    elif change == "same size and time":
+        stat = file.stat()
+        time.sleep(0.05)  # the clock of a file system may have such steps
+        file.write_text("A = 2\n")
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    elif change == "new":
+        other.write_text("B = 1\n")
+    elif change == "gone":
+        file.unlink()
+    else:
+        other.write_text("A = 2\n")
+        other.replace(file)
+    send, receive = trio.open_memory_channel[str](1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(report_changes, [str(tmp_path)], send, before)
+        with trio.fail_after(PATIENCE):
+            assert await receive.receive() == str(other if change == "new" else file)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

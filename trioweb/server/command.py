@@ -16,6 +16,7 @@ from trioweb.server.logs.setup import complain, set_up
 from trioweb.server.options import UsageError, parse
 from trioweb.server.process import sockets as listening
 from trioweb.server.process.launch import HANDED, HELD, fork, launch
+from trioweb.server.process.snapshot import take_snapshot
 from trioweb.server.process.sockets import ListenError
 
 MISUSED: Final = 2
@@ -57,6 +58,7 @@ def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
         sockets = listening.listen(config)
         if pid_file is not None:
             pid_file.write_text(str(own))
+        before = take_snapshot(config.reload_dirs) if config.use_reloader else {}
         first = None if config.workers == 0 else launch(sockets, arguments) if config.use_reloader else fork()
         if not isinstance(first, tuple):
             from trioweb.server.process.process import serve  # noqa: PLC0415 - as above
@@ -66,7 +68,7 @@ def _serve(config: ServerConfig, arguments: Sequence[str]) -> int:
 
         from trioweb.server.process.supervisor import Supervisor  # noqa: PLC0415
 
-        return trio.run(Supervisor(config, sockets, arguments, first).run)
+        return trio.run(Supervisor(config, sockets, arguments, first, before).run)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         if os.getpid() == own and sockets is not None:  # not in a forked worker

@@ -23,6 +23,7 @@ from trioweb.server.config import ServerConfig, Sockets
 from trioweb.server.process.launch import CANNOT_START, FAILED, HELD, OK, READY, Launched, launch
 from trioweb.server.process.lifespan import first_of
 from trioweb.server.process.reload import report_changes
+from trioweb.server.process.snapshot import Snapshot
 from trioweb.server.process.sockets import addresses
 
 SHORTEST_PAUSE: Final = 0.1
@@ -98,13 +99,17 @@ class Supervisor:
         sockets: the sockets, which the caller closes.
         arguments: those of the command, for the workers.
         first: the first worker, which runs already.
+        before: with ``--reload`` the files before that was started.
     """
 
-    def __init__(self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str], first: Launched) -> None:
+    def __init__(
+        self, config: ServerConfig, sockets: Sockets, arguments: Sequence[str], first: Launched, before: Snapshot
+    ) -> None:
         self._config = config
         self._sockets = sockets
         self._arguments = arguments
         self._first = first
+        self._before = before
         self._workers: set[_Worker] = set()
         self._places: list[_Worker | None] = [None] * config.workers
         self._stopping = trio.Event()
@@ -280,7 +285,7 @@ class Supervisor:
 
     async def _handle_changes(self) -> None:
         send, receive = trio.open_memory_channel[str](1)
-        self._nursery.start_soon(report_changes, self._config.reload_dirs, send)
+        self._nursery.start_soon(report_changes, self._config.reload_dirs, send, self._before)
         self._nursery.start_soon(self._announce)
         async for path in receive:
             await self._log.info("%s has changed: serving anew", path)
