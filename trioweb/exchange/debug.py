@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from inspect import iscoroutinefunction
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 import trio
@@ -121,10 +121,10 @@ class _WatchedNursery:
         awaited = async_fn(*args)
         self._nursery.start_soon(_watch, self._nursery, awaited, async_fn if lost else None, name=name or async_fn)
 
-    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> object:
         """See ``trio.Nursery``."""
 
-        async def watched(*_: object, task_status: trio.TaskStatus[Any]) -> None:
+        async def watched(*_: object, task_status: trio.TaskStatus[object]) -> None:
             await _watch(self._nursery, async_fn(*args, task_status=task_status), None)
 
         return await self._nursery.start(watched if _is_async(async_fn) else async_fn, *args, name=name or async_fn)
