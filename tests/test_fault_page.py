@@ -160,7 +160,8 @@ async def test_the_tasks_beside_one_that_failed(behind: bool, how: str) -> None:
         nursery.start_soon(waits)
         if how == "start":
             await nursery.start(fails)
-        nursery.start_soon(functools.partial(fails))
+        else:
+            nursery.start_soon(functools.partial(fails))
         await trio.sleep_forever()
 
     @app.get("/")

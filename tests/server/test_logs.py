@@ -113,6 +113,52 @@ def test_a_program_with_logging_of_its_own(
     assert server.output.count("ValueError: as asked") == 1
 
 
+RAW = """
+import logging
+
+logging.basicConfig(format="own %(levelname)s %(message)s", level="INFO")
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/fails":
+            raise ValueError("as asked")
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+    while scope["type"] == "lifespan":
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+"""
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "begins"),
+    [
+        ("trioweb", (), ["own ERROR"]),
+        ("trioweb", ("--error-logfile", "errors.txt"), ["own ERROR"]),
+        ("hypercorn", (), ["[", "own ERROR"]),
+        ("hypercorn", ("--error-logfile", "/dev/null"), ["own ERROR"]),
+    ],
+)
+def test_what_the_server_logs_beside_a_program(
+    start_server: StartServer, tmp_path: Path, runner: str, options: tuple[str, ...], begins: list[str]
+) -> None:
+    """What the server logs of an app goes once to the program's handlers, and to a file that was asked for. Hypercorn
+    alone prints it twice, unless it prints to nowhere.
+    """
+    (tmp_path / "shop.py").write_text(RAW)
+    server = start_server("shop:app", *options, runner=runner, directory=tmp_path)
+    server.curl("/fails")
+    server.wait_for_output("own ERROR")
+    server.stop()
+    lines = [line for line in server.output.splitlines() if "ERROR" in line or "Error in" in line]
+    assert len(lines) == len(begins), server.output
+    assert all(line.startswith(begin) for line, begin in zip(sorted(lines), sorted(begins), strict=True)), lines
+    assert server.output.count("ValueError: as asked") == len(begins)
+    assert runner != "trioweb" or not options or "ERROR the app failed" in (tmp_path / "errors.txt").read_text()
+
+
 @pytest.mark.parametrize("form", ["%(s", "%(s)d", "%(m)s %s %s"])
 def test_a_format_that_is_none(form: str) -> None:
     """A format in which no request could be logged is refused at the start."""

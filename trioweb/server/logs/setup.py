@@ -30,20 +30,21 @@ class _Formatter(logging.Formatter):
 
 
 class _Standby(logging.Handler):
-    """Passes what the framework logs to the server's handlers, as long as the program has none for it.
+    """Passes what a logger gets to the server's handlers, as long as the program has none for it.
 
     Programs set up logging when they are imported, or later: it is known only when something is logged.
     """
 
-    def __init__(self, handlers: list[logging.Handler]) -> None:
+    def __init__(self, logger: logging.Logger, handlers: list[logging.Handler]) -> None:
         super().__init__()
-        self._handlers = handlers
+        self._logger = logger
+        self.handlers = handlers
 
     def handle(self, record: logging.LogRecord) -> bool:
         """See ``logging.Handler``."""
-        if logging.getLogger().handlers or _framework.handlers != [self]:
+        if logging.getLogger().handlers or self._logger.handlers != [self]:
             return False
-        for handler in self._handlers:
+        for handler in self.handlers:
             handler.handle(record)
         return True
 
@@ -64,14 +65,28 @@ def set_up(config: ServerConfig) -> None:
         config.access_log_format = ACCESS_FORMAT
     check_format(config.access_log_format)
     log = config.log
-    for handler in log.error_logger.handlers if log.error_logger is not None else ():
-        handler.setFormatter(_Formatter(_FORMAT, _TIME))
     if log.access_logger is not None:
         plain = "%(message)s" if config.access_log_format == "json" else "%(asctime)s %(message)s"
         for handler in log.access_logger.handlers:
             handler.setFormatter(logging.Formatter(plain, _TIME))
-    if log.error_logger is not None and all(isinstance(each, _Standby) for each in _framework.handlers):
-        _framework.handlers = [_Standby(log.error_logger.handlers)]
+    if log.error_logger is not None:
+        _print_by(log.error_logger, alone=config.errorlog == "-")
+
+
+def _print_by(logger: logging.Logger, *, alone: bool) -> None:
+    """Have the server's handlers print what the server and the framework log, unless the program's own do.
+
+    Args:
+        logger: the server's.
+        alone: they print on the standard error, where the program's would print the same again.
+    """
+    handlers = [each for known in logger.handlers for each in getattr(known, "handlers", [known])]
+    for handler in handlers:
+        handler.setFormatter(_Formatter(_FORMAT, _TIME))
+    if alone:
+        logger.handlers = [_Standby(logger, handlers)]
+    if all(isinstance(each, _Standby) for each in _framework.handlers):
+        _framework.handlers = [_Standby(_framework, handlers)]
 
 
 def complain(text: str) -> None:
