@@ -6,25 +6,20 @@ Its upstream is any server of OpenAI's API, such as ``examples.completions:app``
     curl -N localhost:8000/v1/chat/completions -H 'authorization: Bearer secret' --json '{"model": "stub",
         "messages": [{"role": "user", "content": "Hello there"}]}'
     curl localhost:8000/usage.csv -H 'authorization: Bearer secret'
-    curl localhost:8000/metrics
 
-``/docs`` describes it, and ``/`` is a page with the chat. With several workers, ``trioweb run -w 2``, set
-``GATEWAY_REDIS`` and ``PROMETHEUS_MULTIPROC_DIR``. Needs ``trioweb[metrics,redis]`` and ``httpx``.
+``/`` is a page with the chat, ``/docs`` describes the rest. Several workers need ``GATEWAY_REDIS`` and
+``PROMETHEUS_MULTIPROC_DIR``. Needs ``trioweb[metrics,redis]`` and ``httpx``.
 """
-
-from __future__ import annotations
 
 import logging
 
-from examples.gateway import chat, completions, documents, usage
-from examples.gateway.services import Services, start
+from examples.gateway import chat, completions, records
+from examples.gateway.services import Services, make_tables
 from examples.gateway.settings import Settings
 from trioweb import App, RequestID
 from trioweb.hub import MemoryHub, RedisHub
 from trioweb.middleware import Metrics, RateLimit, RequestIDFilter, metrics_page
 from trioweb.security import CSRF, MemorySessions, RedisSessions
-
-__all__ = ["from_environment", "make"]
 
 
 def make(settings: Settings) -> App:
@@ -33,15 +28,13 @@ def make(settings: Settings) -> App:
     hub = RedisHub(settings.redis, prefix="gateway:") if settings.redis else MemoryHub()
     sessions = RedisSessions(settings.redis) if settings.redis else MemorySessions()
     limit = RateLimit(settings.rate, per=60, redis=settings.redis or None)
-    for opened in (hub, sessions, limit):
+    services = app.state.services = Services(settings, hub)
+    for opened in (hub, sessions, limit, services.pool, services.upstream, make_tables):
         app.lifespan(opened)
-    app.state.services = Services(settings, hub)
-    app.lifespan(start)
-
     app.add_middleware(Metrics)
     for middleware in (RequestID(), limit, CSRF(), sessions):
         app.middleware(middleware)
-    for part in (completions, usage, documents, chat):
+    for part in (completions, records, chat):
         app.include(part.router)
     app.get("/metrics", include_in_schema=False)(metrics_page)
     app.add_docs("/docs", title="Gateway", version="1.0")

@@ -1,11 +1,9 @@
 """What the parts of the gateway stand on, and who asks."""
 
-from __future__ import annotations
-
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from secrets import compare_digest
+from typing import Annotated
 
 import httpx
 
@@ -34,33 +32,18 @@ class Services:
         timeout = httpx.Timeout(60, connect=5)  # a token may take a minute
         limits = httpx.Limits(max_connections=None)
         self.upstream = httpx.AsyncClient(base_url=settings.upstream, headers=own, timeout=timeout, limits=limits)
-        self._users = {digest(key): name for key, name in settings.users().items()}
+        self._keys = [pair.split("=") for pair in settings.keys.split(",")]
 
     def user_of(self, key: str) -> str | None:
-        """Whose key it is. A digest is looked up, so how long it takes says nothing about keys."""
-        return self._users.get(digest(key))
-
-    async def read(self, query: str, *values: object) -> Any:
-        """The first row of a query, or ``None``."""
-        return await self.pool.read(lambda database: database.execute(query, values).fetchone())
-
-    async def write(self, statement: str, *values: object) -> None:
-        """Run a statement."""
-        await self.pool.write(lambda database: database.execute(statement, values).rowcount)
+        """Whose key it is. How long it takes says nothing of a key that is nearly right."""
+        return next((name for name, known in self._keys if compare_digest(key.encode(), known.encode())), None)
 
 
-def digest(key: str) -> bytes:
-    """What a key is found by."""
-    return hashlib.sha256(key.encode()).digest()
-
-
-async def start(app: App) -> AsyncIterator[None]:
-    """Open what the services need, and make the tables."""
-    services: Services = app.state.services
-    async with services.pool, services.upstream:
-        for table in TABLES:
-            await services.write(table)
-        yield
+async def make_tables(app: App) -> AsyncIterator[None]:
+    """Make what the pool needs."""
+    for table in TABLES:
+        await app.state.services.pool.execute(table)
+    yield
 
 
 async def find_services(connection: Request | WebSocket) -> Services:
@@ -70,6 +53,7 @@ async def find_services(connection: Request | WebSocket) -> Services:
 
 
 Here = Annotated[Services, Provide(find_services)]
+Visit = Annotated[Session, Provide(session)]
 
 
 async def find_by_key(key: str, here: Here) -> str | None:
@@ -78,9 +62,9 @@ async def find_by_key(key: str, here: Here) -> str | None:
 
 
 @security("session", {"type": "apiKey", "in": "cookie", "name": "session"})
-async def find_by_session(session: Annotated[Session, Provide(session)]) -> str | None:
+async def find_by_session(visit: Visit) -> str | None:
     """Who is signed in."""
-    user: str | None = session.get("user")
+    user: str | None = visit.get("user")
     return user
 
 
