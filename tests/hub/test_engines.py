@@ -7,6 +7,7 @@ import signal
 import socket
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ import trustme
 from tests.hub.conftest import NEEDS_REDIS, MakeHub
 from tests.hub.redis import Redis
 from tests.hub.test_hub import data, until
-from trioweb.hub import HubUnavailable, MemoryHub, RedisHub, Subscription
+from trioweb.hub import HubUnavailable, MemoryHub, RedisHub, Subscription, scripts
 from trioweb.testing import cut_engine
 
 pytestmark = [
@@ -177,6 +178,104 @@ class TestRedis:
                 for number in range(500):
                     await other.publish("a", number)
             assert await catch_up(events, 499) == ["first", "gap", *range(300, 500)]
+
+    async def test_a_client_that_comes_back_to_a_worker_that_is_cut_off(self, redis: Redis) -> None:
+        """It has seen more than this worker knows: it gets what follows when the engine is back, and nothing twice."""
+        hub, other = (RedisHub(redis.url, prefix="c1:") for _ in range(2))
+        async with hub, other, hub.subscribe("a"):
+            with cut_engine(hub):
+                ids = [await other.publish("a", number) for number in range(5)]
+                async with hub.subscribe("a", after=ids[2]) as some, hub.subscribe("a", after=ids[4]) as all_of_them:
+                    hub._cut(False)
+                    await other.publish("a", 5)
+                    assert await data(some, 3) == [3, 4, 5]
+                    assert await data(all_of_them, 1) == [5]
+
+    async def test_an_id_of_the_future_while_the_engine_is_away(self, redis: Redis) -> None:
+        """An id that no event has is a gap as soon as that is known."""
+        async with RedisHub(redis.url, prefix="c2:") as hub:
+            epoch = (await hub.publish("a", 0)).rpartition("-")[0]
+            with cut_engine(hub):
+                async with hub.subscribe("a", after=f"{epoch}-{10**9}") as events:
+                    hub._cut(False)
+                    assert await data(events, 1) == ["gap"]
+                    await published(hub, "a", 1)
+                    assert await data(events, 1) == [1]
+
+    async def test_data_that_is_lost_while_a_subscriber_is_given_its_history(self, redis: Redis) -> None:
+        """It has the gap, too."""
+        async with RedisHub(redis.url, prefix="c3:") as hub, hub.subscribe("a", limit=10**8) as others:
+            first = await hub.publish("a", 0)
+            for number in range(1, 700):
+                await hub.publish("a", number)
+            async with hub.subscribe("a", after=first) as events:
+                assert await data(events, 10) == list(range(1, 11))
+                engine: Any = hub._engine
+                run = engine._link.run
+
+                async def lose(script: str, *arguments: Any) -> Any:
+                    found = await run(script, *arguments)
+                    if script == scripts.FETCH:
+                        engine._link.run = run
+                        client = engine._link.client
+                        await client.delete([key async for key in client.scan_iter(match="c3:*")])
+                        await hub.publish("a", "new")
+                        assert (await catch_up(others, "new"))[-2:] == ["gap", "new"]
+                    return found
+
+                engine._link.run = lose
+                got = await catch_up(events, "new")
+                assert got == [*range(11, 11 + len(got) - 2), "gap", "new"]
+
+    async def test_a_member_that_comes_back_at_once(self, redis: Redis) -> None:
+        """A leave that arrives after the join that follows it, on another connection, is that of the former lease."""
+        async with RedisHub(redis.url, prefix="c4:") as hub:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run, left = link.run, trio.Event()
+
+            async def late(script: str, *arguments: Any) -> Any:
+                if script == scripts.LEAVE:
+                    await left.wait()
+                return await run(script, *arguments)
+
+            link.run = late
+            async with trio.open_nursery() as nursery:
+                former = hub.subscribe("room", member="ada")
+                await former.__aenter__()
+                nursery.start_soon(former.__aexit__, None, None, None)
+                await trio.testing.wait_all_tasks_blocked()
+                async with hub.subscribe("room", member="ada"):
+                    left.set()
+                    await until(lambda: hub.stats().subscribers == 1)
+                    await trio.sleep(0.1)
+                    assert await hub.members("room") == ["ada"]
+
+    async def test_a_member_that_outlives_its_hub(self, redis: Redis) -> None:
+        """A task that leaves when the hub is closed leaves without an error: its lease ends."""
+        hub = RedisHub(redis.url, prefix="c5:")
+        async with trio.open_nursery() as nursery:
+
+            async def listen(task_status: trio.TaskStatus[None]) -> None:
+                async with hub.subscribe("a", member="ada") as events:
+                    task_status.started()
+                    assert [event async for event in events] == []
+                    await closed.wait()
+
+            closed = trio.Event()
+            async with hub:
+                await nursery.start(listen)
+            closed.set()
+
+    async def test_what_is_logged(self, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+        """One line says that the engine is away, and one that it is back, however long that takes."""
+        async with RedisHub(redis.url, prefix="c6:") as hub:
+            with cut_engine(hub):
+                await trio.sleep(1.5)
+            await published(hub, "a", 1)
+            await until(lambda: len(caplog.messages) > 1)
+        away, back = caplog.messages
+        assert "cannot be reached, and its subscribers wait: " in away
+        assert "can be reached again" in back
 
     async def test_an_engine_that_is_not_there_at_the_start(self) -> None:
         """The lifespan fails, with an error that names the place and no password."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+import gc
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from inspect import signature
+from types import FrameType
 from typing import Any
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from tests.hub.conftest import MakeHub
+from trioweb import App
 from trioweb.hub import Hub, HubEvent, MemoryHub, RedisHub, SlowSubscriber, Subscription
 
 PATIENCE = 10.0
@@ -42,6 +48,24 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE):
         while not condition():
             await trio.sleep(0.002)
+
+
+@contextmanager
+def counted() -> Iterator[Callable[[], int]]:
+    """Counts the lines of Python that run meanwhile."""
+    lines = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lambda: lines
+    finally:
+        sys.settrace(before)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +244,16 @@ async def test_drop_drops_the_oldest_and_says_so(make_hub: MakeHub) -> None:
             assert [int(text) for text in await data(again, 10)] == list(range(20, 30))
 
 
+@pytest.mark.parametrize("slow", ["drop", "latest", "leave"])
+async def test_an_event_larger_than_the_limit(make_hub: MakeHub, slow: Any) -> None:
+    """A subscriber for which nothing else waits gets it, whatever is to happen with slow ones."""
+    async with make_hub() as hub, hub.subscribe("a", slow=slow, limit=1000) as events:
+        for number in range(3):
+            await hub.publish("a", f"{number:5000}")
+            assert [int(text) for text in await data(events, 1)] == [number]
+        assert hub.stats().dropped == 0
+
+
 async def test_latest_keeps_one_event_a_topic(make_hub: MakeHub) -> None:
     """Past the limit the newest event of each topic is kept, without a gap, until the subscriber has caught up."""
     async with make_hub() as hub, hub.subscribe("a", "b", slow="latest", limit=1000) as events:
@@ -265,6 +299,61 @@ async def test_history_does_not_count_as_slow(make_hub: MakeHub) -> None:
             await hub.publish("a", number)
         async with hub.subscribe("a", after=first, slow="leave", limit=1000) as events:
             assert await data(events, 499) == list(range(1, 500))
+
+
+async def test_what_a_subscriber_holds_of_history_is_bounded(make_hub: MakeHub) -> None:
+    """One that comes back and reads nothing holds a few events, not all that it has missed."""
+    size, many = 20_000, 30
+    async with make_hub(history=100) as hub, AsyncExitStack() as stack:
+        for number in range(100):
+            await hub.publish("a", f"{number:{size}}")
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(many):
+                await stack.enter_async_context(hub.subscribe("a", after="0"))
+                for number in range(20):  # of each, what it holds is history no more for others
+                    await hub.publish("a", f"{number:{size}}")
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert after - before < (many + 20) * (65536 + 2 * size)  # and 20 for what is on its way
+
+
+async def test_a_subscriber_that_reads_on_gets_all_of_a_long_history(make_hub: MakeHub) -> None:
+    """However large its events are, and of however many topics."""
+    async with make_hub() as hub:
+        first = await hub.publish("a", "first")
+        for number in range(40):
+            await hub.publish("abc"[number % 3], f"{number:{[10, 30_000, 100_000][number % 7 % 3]}}")
+        async with hub.subscribe("a", "b", "c", after=first) as events:
+            assert [int(text) for text in await data(events, 40)] == list(range(40))
+
+
+async def test_topics_that_come_and_go_take_no_memory(autojump_clock: trio.testing.MockClock) -> None:
+    """With ``history_seconds`` what is too old goes, though nothing more happens in its topic."""
+    async with MemoryHub(history_seconds=60) as hub, hub.subscribe("news", member="ada"):
+        for number in range(2000):
+            async with hub.subscribe(f"room {number}", member="bob"):
+                await hub.publish(f"room {number}", number)
+            await trio.sleep(1)
+        assert hub.stats().topics < 200
+
+
+async def test_subscribers_of_many_topics_leave() -> None:
+    """How long one takes does not grow with the others."""
+    lines: list[int] = []
+    for many in (100, 1600):
+        async with MemoryHub(history=0) as hub, AsyncExitStack() as stack:
+            for number in range(many):
+                await stack.enter_async_context(hub.subscribe(f"user {number}"))
+            with counted() as count:
+                async with hub.subscribe("one"):
+                    await hub.publish("one", 1)
+                await hub.publish("two", 2)
+            lines.append(count())
+    assert lines[1] < 2 * lines[0]
 
 
 # Members
@@ -390,6 +479,49 @@ async def test_publishing_from_a_thread(make_hub: MakeHub) -> None:
         assert await take(events, 1) == [HubEvent("a", told, "new", "by thread")]
 
 
+NAMES = ["a b", "\u00e4\u2603", "two\nlines", "a\0b", "control", "e:", "p:a", "*", "%d", "-", "x" * 5000, "\U0001f600"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_names(make_hub: MakeHub, name: str) -> None:
+    """Any text is a topic or the name of a member: it arrives as it is, alone, from history and in a gap."""
+    async with make_hub() as hub, hub.subscribe(name, member=name) as events, hub.subscribe("a", name) as others:
+        told = await hub.publish(name, 1)
+        assert await take(events, 1) == await take(others, 1) == [HubEvent(name, told, None, 1)]
+        assert await hub.members(name) == [name]
+        async with hub.subscribe(name, after="0") as again:
+            gap, kept = await take(again, 2)
+            assert (gap.topic, gap.data, kept.data) == (name, {"topics": [name]}, 1)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udfffb"])
+async def test_names_that_have_no_bytes(make_hub: MakeHub, name: str) -> None:
+    """A lone surrogate, which a client may have sent, is an error where it is given, and the hub goes on."""
+    async with make_hub() as hub, hub.subscribe("a", member="ada") as events:
+        with pytest.raises(ValueError, match="without lone surrogates"):
+            await hub.publish(name, 1)
+        with pytest.raises(ValueError, match="an event is a name"):
+            await hub.publish("a", 1, event=name)
+        with pytest.raises(ValueError, match="a topic is a name"):
+            await hub.members(name)
+        for use in (hub.subscribe, hub.stream):
+            with pytest.raises(ValueError, match="a topic is a name"):
+                use(name)
+            with pytest.raises(ValueError, match="a member is a name"):
+                use("a", member=name)
+        with pytest.raises(UnicodeEncodeError):
+            await hub.publish("a", {"a": name})
+        await hub.publish("a", 2)
+        assert await data(events, 1) == [2]
+
+
+async def test_an_empty_name_of_an_event(make_hub: MakeHub) -> None:
+    """It is none, as it is for browsers."""
+    async with make_hub() as hub, hub.subscribe("a") as events:
+        told = await hub.publish("a", 1, event="")
+        assert await take(events, 1) == [HubEvent("a", told, None, 1)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error"),
     [
@@ -399,6 +531,7 @@ async def test_publishing_from_a_thread(make_hub: MakeHub) -> None:
         (("a", "x"), {"event": "gap"}, ValueError),
         (("a", "x"), {"event": "join"}, ValueError),
         (("a", "x"), {"event": "a\nb"}, ValueError),
+        (("a", "x"), {"event": 7}, TypeError),
     ],
 )
 async def test_what_cannot_be_published(
@@ -435,8 +568,27 @@ async def test_what_cannot_be_subscribed_to(
 async def test_a_hub_is_opened_before_it_is_used(make_hub: MakeHub) -> None:
     """Outside of a lifespan the error says what to write; so it does for a subscription outside of its block."""
     hub = make_hub()
-    with pytest.raises(RuntimeError, match=r"app\.lifespan"):
-        await hub.publish("a", 1)
+
+    async def is_not_open() -> None:
+        with pytest.raises(RuntimeError, match=r"app\.lifespan"):
+            await hub.publish("a", 1)
+        with pytest.raises(RuntimeError, match=r"app\.lifespan"):
+            await hub.members("a")
+        with pytest.raises(RuntimeError, match=r"app\.lifespan"):
+            async with hub.subscribe("a"):
+                pass
+        app = App()
+        app.get("/")(lambda: hub.stream("a"))
+        with pytest.raises(RuntimeError, match=r"app\.lifespan"):
+            await app.test_client().get("/")
+        assert hub.stats().subscribers == 0
+
+    await is_not_open()
+    for turn in range(2):  # it may be opened again
+        async with hub, hub.subscribe("a", member="ada") as events:
+            await hub.publish("a", turn)
+            assert await data(events, 1) == [turn]
+        await is_not_open()
     async with hub:
         with pytest.raises(RuntimeError, match=r"async with"):
             await anext(hub.subscribe("a"))

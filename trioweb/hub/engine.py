@@ -9,7 +9,8 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from itertools import chain
 from typing import Final
@@ -24,6 +25,8 @@ AT_ONCE: Final = 256
 """Subscribers that get an event before other tasks run."""
 PIECE: Final = 256
 """Events of history that are taken at a time."""
+PIECE_SIZE: Final = 65536
+"""Bytes of history that are taken at a time, and at most one event more: a subscriber that does not read holds them."""
 BEHIND: Final = 256
 """Events that may wait for the loop; then publishers wait for it, though for no subscriber."""
 LEAVING: Final = 2.0
@@ -53,8 +56,10 @@ class Engine(ABC):
         """The events that were left out for slow subscribers."""
         self.is_cut = False
         """A test has cut it off."""
-        self.logs: dict[str, Log] = {}
+        self.logs: OrderedDict[str, Log] = OrderedDict()
         self.subscriptions: dict[Subscription, None] = {}
+        self._wanted: Counter[str] = Counter()  # the subscriptions of each log
+        self._is_open = False  # its tasks run
         self.room = trio.lowlevel.ParkingLot()
         """Woken when no event waits for the loop."""
         self._work = trio.lowlevel.ParkingLot()
@@ -73,7 +78,23 @@ class Engine(ABC):
 
     def begin(self, nursery: trio.Nursery) -> None:
         """Start the tasks."""
+        self._is_open = True
         nursery.start_soon(self._give_rest, name="a hub's loop")
+
+    def stop(self) -> None:
+        """End all subscriptions, since the tasks are about to end. Does not block."""
+        self._is_open = False
+        for subscription in self.subscriptions:
+            subscription.end()
+
+    def check_open(self) -> None:
+        """Check that the tasks run.
+
+        Raises:
+            RuntimeError: if they do not.
+        """
+        if not self._is_open:
+            raise RuntimeError("the hub is not open: write app.lifespan(hub), or `async with hub:`")
 
     @abstractmethod
     async def publish(self, log: str, event: str | None, kind: str, payload: bytes) -> str:
@@ -84,8 +105,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def start(self, subscription: Subscription) -> int:
-        """Have the logs of a new subscription; returns the number of the newest event."""
+    async def start(self, subscription: Subscription) -> None:
+        """Have the logs of a new subscription, and ``place`` it."""
 
     async def first_piece(self, subscription: Subscription) -> list[Entry]:
         """As ``missed``, without a long wait, so that a new subscription gets new events as soon as possible."""
@@ -123,14 +144,16 @@ class Engine(ABC):
 
     async def open(self, subscription: Subscription) -> None:
         """Begin to give events to a subscription."""
+        self.check_open()
         if subscription in self.subscriptions:
             raise RuntimeError(f"{subscription!r} is open already: subscribe again")
         self.subscriptions[subscription] = None
+        self._wanted.update(subscription.logs)
         try:
             if subscription.member is not None:
                 for topic in subscription.topics:
                     await self.join(topic, subscription.member)
-            self.place(subscription, await self.start(subscription))
+            await self.start(subscription)
             subscription.hold(await self.first_piece(subscription))
         except BaseException:
             await self.close(subscription)
@@ -143,7 +166,10 @@ class Engine(ABC):
         del self.subscriptions[subscription]
         self.detach(subscription)
         for name in subscription.logs:
-            self.release(name)
+            self._wanted[name] -= 1
+            if not self._wanted[name]:
+                del self._wanted[name]
+                self.release(name)
         if subscription.member is not None:
             with trio.move_on_after(LEAVING, shield=True):
                 for topic in subscription.topics:
@@ -162,18 +188,18 @@ class Engine(ABC):
 
     def is_wanted(self, name: str) -> bool:
         """Whether a subscription has a log."""
-        log = self.logs.get(name)
-        if log is not None and log.subscribers:
-            return True
-        return any(name in each.logs for each in self.subscriptions if not each.live)
+        return name in self._wanted
 
-    def place(self, subscription: Subscription, newest: int) -> None:
-        """Set after which number a subscription begins. An id that means nothing here is that of a gap."""
-        subscription.position = newest
+    def place(self, subscription: Subscription, newest: int, most: float) -> None:
+        """Set after which number a subscription begins: without ``after``, that of the newest event.
+
+        An id that means nothing here, as one of a number above ``most``, is that of a gap.
+        """
+        subscription.begin(newest)
         if subscription.after is None:
             return
         found = parse_id(subscription.after)
-        if found is not None and found[0] == self.epoch and found[1] <= newest:
+        if found is not None and found[0] == self.epoch and found[1] <= most:
             subscription.position = found[1]
         else:
             self.forget_position(subscription)
@@ -199,7 +225,7 @@ class Engine(ABC):
         """The next events that a subscription has missed. If there are none, it gets new ones at once from now on."""
         after = subscription.position
         logs = [self.logs[name] for name in subscription.logs]
-        found = sorted(chain(*(log.after(after) for log in logs)), key=lambda entry: entry.number)[:PIECE]
+        found = oldest(chain(*(log.after(after) for log in logs)))
         if found:
             subscription.position = found[-1].number
         else:
@@ -249,3 +275,15 @@ class Engine(ABC):
                 await trio.lowlevel.checkpoint()
             self.room.unpark_all()
             await self._work.park()
+
+
+def oldest(entries: Iterable[Entry]) -> list[Entry]:
+    """Those that are taken at a time, in their order."""
+    found: list[Entry] = []
+    size = 0
+    for entry in sorted(entries, key=lambda entry: entry.number):
+        found.append(entry)
+        size += entry.size
+        if len(found) == PIECE or size >= PIECE_SIZE:
+            break
+    return found

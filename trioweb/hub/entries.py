@@ -128,6 +128,40 @@ def encode(data: object) -> tuple[str, bytes]:
         ) from None
 
 
+def gap_of(logs: tuple[str, ...], epoch: str, number: int) -> Entry:
+    """A gap in some logs: an event with a number greater than this one is not missing."""
+    topics = list(dict.fromkeys(topic_of(log) for log in logs))
+    return Entry(EVENTS + topics[0], number, epoch, GAP, JSON, msgspec.json.encode({"topics": topics}), 0.0)
+
+
+def check_name(what: str, name: object) -> str:
+    """The name of a topic, a member or an event.
+
+    Raises:
+        TypeError: if it is no text.
+        ValueError: if it has a lone surrogate, which UTF-8 has no bytes for.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is a name, got {name!r}: write a str")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is a name, got {name!r}: write one without lone surrogates") from None
+    return name
+
+
+def check_topic(topic: object) -> str:
+    """The topic.
+
+    Raises:
+        TypeError: if it is no text, or an empty one.
+        ValueError: if it is no name.
+    """
+    if not topic:
+        raise TypeError(f"a topic is a name, got {topic!r}: write hub.publish('news', ...)")
+    return check_name("a topic", topic)
+
+
 def farewell() -> bytes:
     """The end of an event stream when a server stops: when to reconnect."""
     return b"retry: %d\n\n" % random.randint(*SPREAD)  # noqa: S311 - no secret

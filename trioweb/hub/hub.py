@@ -9,9 +9,9 @@ import msgspec
 import trio
 
 from trioweb.hub.engine import Engine
-from trioweb.hub.entries import EVENTS, RESERVED, encode
+from trioweb.hub.entries import EVENTS, RESERVED, check_name, check_topic, encode
 from trioweb.hub.feed import EventFeed
-from trioweb.hub.subscription import LIMIT, Slow, Subscription, check_topic
+from trioweb.hub.subscription import LIMIT, Slow, Subscription
 from trioweb.io.entered import Entered
 from trioweb.messages.limits import StreamOptions
 from trioweb.messages.response import stream_of
@@ -56,8 +56,7 @@ class Hub(Entered):
 
     def _close(self, nursery: trio.Nursery) -> None:
         self._nursery = None
-        for subscription in list(self._engine.subscriptions):
-            subscription.end()
+        self._engine.stop()
         nursery.cancel_scope.cancel()
 
     async def publish(self, topic: str, data: object, *, event: str | None = None) -> str:
@@ -66,26 +65,28 @@ class Hub(Entered):
         Args:
             topic: any name.
             data: a ``str``, bytes or a JSON value. It is encoded once.
-            event: a name, for ``addEventListener`` in browsers.
+            event: a name, for ``addEventListener`` in browsers. An empty one is none.
 
         Returns:
             The id of the event.
 
         Raises:
             HubUnavailable: if the engine cannot be reached, within 5 seconds.
-            TypeError: if the data cannot be sent.
-            ValueError: if the name of the event is one of the hub's own, or has a CR, LF or NUL.
+            RuntimeError: if the hub is not open.
+            TypeError: if the data cannot be sent, or a name is no text.
+            ValueError: if the name of the event is one of the hub's own, or has a CR, LF or NUL; or if a text has a
+                lone surrogate.
         """
         check_topic(topic)
         if event is not None:
-            if event in RESERVED:
+            if check_name("an event", event) in RESERVED:
                 raise ValueError(f"event={event!r} is one of the hub's own events: give it another name")
             if any(c in "\r\n\0" for c in event):
                 raise ValueError(f"event={event!r} has a CR, LF or NUL")
         kind, payload = encode(data)
-        self._check_open()
+        self._engine.check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
-        return await self._engine.publish(EVENTS + topic, event, kind, payload)
+        return await self._engine.publish(EVENTS + topic, event or None, kind, payload)
 
     def subscribe(
         self,
@@ -158,7 +159,7 @@ class Hub(Entered):
         Raises:
             HubUnavailable: as ``publish``.
         """
-        self._check_open()
+        self._engine.check_open()
         return sorted(await self._engine.members(check_topic(topic)))
 
     def stats(self) -> HubStats:
@@ -171,7 +172,3 @@ class Hub(Entered):
     def _cut(self, away: bool) -> None:
         """For ``trioweb.testing.cut_engine``."""
         self._engine.cut(away)
-
-    def _check_open(self) -> None:
-        if self._nursery is None:
-            raise RuntimeError(f"{self!r} is not open: write app.lifespan(hub), or `async with hub:`")

@@ -24,31 +24,29 @@ class Leases:
     def __init__(self, link: RedisLink, seconds: float) -> None:
         self._link = link
         self._seconds = seconds
-        self._process = secrets.token_hex(6)
-        self._held: dict[tuple[str, str], int] = {}  # by topic and member, the number of subscriptions
+        self._held: dict[tuple[str, str], tuple[str, int]] = {}  # by topic and member: the lease, and its subscriptions
 
     async def join(self, topic: str, member: str) -> None:
         """A subscriber joins a topic. While the engine is away the lease begins later, with its renewal."""
-        held = self._held.get((topic, member), 0)
-        self._held[topic, member] = held + 1
+        lease, held = self._held.get((topic, member), ("", 0))
+        if not held:  # a new one, so that a leave which is under way ends another
+            lease = f"{secrets.token_hex(6)} {member}"
+        self._held[topic, member] = lease, held + 1
         if not held:
-            await self._link.tell(scripts.ENTER, self._seconds, topic, self._lease(member))
+            await self._link.tell(scripts.ENTER, self._seconds, topic, lease)
 
     async def leave(self, topic: str, member: str) -> None:
         """A subscriber leaves a topic. While the engine is away the lease ends by itself."""
-        held = self._held.pop((topic, member), 0)
+        lease, held = self._held.pop((topic, member), ("", 0))
         if held > 1:
-            self._held[topic, member] = held - 1
+            self._held[topic, member] = lease, held - 1
         elif held:
-            await self._link.tell(scripts.LEAVE, topic, self._lease(member))
+            await self._link.tell(scripts.LEAVE, topic, lease)
 
     async def renew(self) -> None:
         """Renew them until cancelled."""
         while True:
             await trio.sleep(self._seconds / 3)
-            leases = [text for topic, member in self._held for text in (topic, self._lease(member))]
+            leases = [text for (topic, _), (lease, _) in self._held.items() for text in (topic, lease)]
             for begin in range(0, len(leases), 2 * AT_ONCE):
                 await self._link.tell(scripts.ENTER, self._seconds, *leases[begin : begin + 2 * AT_ONCE])
-
-    def _lease(self, member: str) -> str:
-        return f"{self._process} {member}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,8 @@ TRYING: Final = 2.0
 """Seconds of one try."""
 PAUSE: Final = 0.05
 """Seconds between two tries."""
+
+_logger: Final = logging.getLogger("trioweb")
 
 
 class RedisLink:
@@ -64,11 +67,23 @@ class RedisLink:
         """The client.
 
         Raises:
-            OSError: if it was cut off, or never connected.
+            OSError: if it was cut off, or is not connected.
         """
         if self.is_cut or self._client is None:
-            raise OSError(CUT)
+            raise OSError(CUT if self.is_cut else "the hub is closed")
         return self._client
+
+    def lose(self, error: Exception) -> None:
+        """It is away. Does not block."""
+        if self.away_since is None:
+            self.away_since = trio.current_time()
+            _logger.warning("%r cannot be reached, and its subscribers wait: %s", self, _reason(error))
+
+    def find(self) -> None:
+        """It is not, or not any more. Does not block."""
+        if self.away_since is not None:
+            self.away_since = None
+            _logger.warning("%r can be reached again", self)
 
     async def connect(self, stack: AsyncExitStack) -> None:
         """Reach it, until ``stack`` is closed.
@@ -80,6 +95,7 @@ class RedisLink:
         self._scripts = {each: client.register_script(scripts.COMMON + each) for each in scripts.ALL}
         async with AsyncExitStack() as own:
             self._client = await own.enter_async_context(client)
+            own.callback(self._close)
             try:
                 with trio.fail_after(TRYING):
                     await client.ping()
@@ -89,6 +105,9 @@ class RedisLink:
                 stack.push_async_exit(own.pop_all())
                 return
         raise self.unavailable(reason)  # outside of the client, which would make a group of it
+
+    def _close(self) -> None:
+        self._client = None
 
     def unavailable(self, reason: str) -> HubUnavailable:
         """The error for users."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from contextlib import AsyncExitStack
+from itertools import islice
 
 import trio
 
@@ -60,7 +61,16 @@ class MemoryEngine(Engine):
         self._log(log)
         self.add(entry)
         self.release(log)
+        if self.kept.seconds is not None:
+            self._tidy()
         return entry
+
+    def _tidy(self) -> None:
+        """Drop what is too old from the logs that were looked at longest ago: more of them than can be new."""
+        for name in [*islice(self.logs, 2)]:
+            self.logs.move_to_end(name)
+            self.logs[name].trim(self.kept, self.now())
+            self.release(name)
 
     def _log(self, name: str) -> Log:
         found = self.logs.get(name)
@@ -75,16 +85,12 @@ class MemoryEngine(Engine):
             self._floor = max(self._floor, log.floor)
             del self.logs[name]
 
-    async def start(self, subscription: Subscription) -> int:
+    async def start(self, subscription: Subscription) -> None:
         """See ``Engine``."""
         for name in subscription.logs:
             self._log(name)
         await trio.lowlevel.checkpoint()
-        return self.number
-
-    def place(self, subscription: Subscription, newest: int) -> None:
-        """See ``Engine``."""
-        super().place(subscription, newest)
+        self.place(subscription, self.number, self.number)
         self._tell_lost(subscription)
 
     def _tell_lost(self, subscription: Subscription) -> None:

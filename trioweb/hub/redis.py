@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from trioweb.hub import scripts
-from trioweb.hub.engine import PIECE, Engine
+from trioweb.hub.engine import PIECE, PIECE_SIZE, Engine, oldest
 from trioweb.hub.entries import Entry
 from trioweb.hub.hub import Hub
 from trioweb.hub.leases import Leases
@@ -35,7 +35,7 @@ LONGEST: Final = 0.5
 BLOCK: Final = 5.0
 """Seconds for which a read waits for new events."""
 BATCH: Final = 1000
-"""Entries of a log in one read."""
+"""Entries of a log in one read, and logs in one look."""
 NEAR: Final = Retention(256, None, 2**18)
 """What each process keeps of a topic by itself, for clients that reconnect at once."""
 
@@ -132,22 +132,24 @@ class RedisEngine(Engine):
 
     # Subscriptions
 
-    async def start(self, subscription: Subscription) -> int:
-        """See ``Engine``. While the engine is away a subscription begins with the newest event that is known."""
+    async def start(self, subscription: Subscription) -> None:
+        """See ``Engine``. While the engine is away a subscription begins with the newest event that is known, or with
+        one that other workers have seen: ``_resume`` looks whether there was one.
+        """
         missing = [name for name in subscription.logs if name not in self.logs]
         counts: list[int | None] = [None] * len(missing)
-        number = self.number
+        number, most = self.number, math.inf
         with suppress(*self._link.failures):
             number, found = await self._look(missing)
-            counts = [count for count, _ in found]
+            counts, most = [count for count, _ in found], number
         for name, count in zip(missing, counts, strict=True):
             if name not in self.logs:
                 log = self.logs[name] = Log(name, number)
-                log.read, log.count = number, count
+                log.count = count
         if missing and not self._woken:
             self._woken = True
             await self._link.tell(scripts.WAKE, self._worker)  # if that fails, the reader is interrupted, too
-        return number
+        self.place(subscription, number, most)
 
     async def _look(self, logs: list[str]) -> tuple[int, list[tuple[int, int]]]:
         """The newest number, and the count and the floor of some logs."""
@@ -180,14 +182,10 @@ class RedisEngine(Engine):
 
     async def first_piece(self, subscription: Subscription) -> list[Entry]:
         """See ``Engine``."""
-        if not self.covers(subscription):
-            try:
-                found = await self._fetch(subscription)
-            except self._link.failures:
-                return []
-            if found or not self.covers(subscription):
-                return found
-        return self.piece(subscription)
+        found = []
+        with suppress(*self._link.failures):
+            found = [] if self.covers(subscription) else await self._fetch(subscription)
+        return found if found or not self.covers(subscription) else self.piece(subscription)
 
     async def missed(self, subscription: Subscription) -> list[Entry]:
         """See ``Engine``. Waits for an engine that is away."""
@@ -202,24 +200,26 @@ class RedisEngine(Engine):
     async def _fetch(self, subscription: Subscription) -> list[Entry]:
         """The next missed events, from the engine."""
         after = max(subscription.position, self._base)
-        (epoch, _, newest), found = await self._link.run(scripts.FETCH, after, PIECE, *subscription.logs)
+        size = PIECE_SIZE // len(subscription.logs)
+        (epoch, _, newest), found = await self._link.run(scripts.FETCH, after, PIECE, size, *subscription.logs)
         if epoch.decode() != self.epoch:  # the reader will know soon
             await trio.sleep(PAUSE)
             return []
         covered = max(subscription.position, subscription.floor)
         horizon = int(newest)
-        lost, entries = [], []
-        for name, (floor, kept) in zip(subscription.logs, found, strict=True):
-            read = [self._entry(name, int(identifier.partition(b"-")[0]), fields) for identifier, fields in kept]
+        lost, read = [], []
+        for name, (floor, kept, more) in zip(subscription.logs, found, strict=True):
+            read += [self._entry(name, int(identifier.partition(b"-")[0]), fields) for identifier, fields in kept]
             if int(floor) > covered:
                 lost.append(name)
-            if len(read) == PIECE:
+            if more:
                 horizon = min(horizon, read[-1].number)
-            entries += read
-        entries = sorted((entry for entry in entries if entry.number <= horizon), key=lambda entry: entry.number)
+        entries = oldest(entry for entry in read if entry.number <= horizon)
+        if len(entries) < len(read):
+            horizon = entries[-1].number
         if lost:
             subscription.lose(tuple(lost), self.epoch, entries[0].number - 1 if entries else horizon)
-            subscription.floor = max(int(floor) for floor, _ in found)
+            subscription.floor = max(int(floor) for floor, _, _ in found)
         subscription.position = horizon
         return [entry for entry in entries if not subscription.is_own(entry)]
 
@@ -234,14 +234,13 @@ class RedisEngine(Engine):
         while True:
             try:
                 await self._resume()
-                self._link.away_since = None
+                self._link.find()
                 pause = PAUSE
                 self._back.unpark_all()
                 while True:
                     await self._read()
-            except self._link.failures:
-                if self._link.away_since is None:
-                    self._link.away_since = trio.current_time()
+            except self._link.failures as error:
+                self._link.lose(error)
             await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST)
 
@@ -250,18 +249,20 @@ class RedisEngine(Engine):
         with trio.fail_after(TRYING):
             process = (await self._link.client.info("server"))["run_id"]
         if process != self._process:  # it has started anew, perhaps without its newest events
-            epoch, base, _ = await self._link.run(scripts.VERIFY, self.epoch, *map(str, self._newest))
-            if epoch.decode() != self.epoch:
-                self._begin_epoch(epoch.decode(), int(base))
+            await self._link.run(scripts.VERIFY, self.epoch, *map(str, self._newest))
             self._process = process
         names = list(self.logs)
-        for begin in range(0, len(names), 1000):
-            some = names[begin : begin + 1000]
-            _, found = await self._look(some)
+        newest = 0
+        for begin in range(0, len(names) or 1, BATCH):
+            some = names[begin : begin + BATCH]
+            newest, found = await self._look(some)
             for name, (_, floor) in zip(some, found, strict=True):
                 log = self.logs.get(name)
                 if log is not None and floor > log.read:
                     self._miss(log, floor, self.number)
+        for subscription in self.subscriptions:
+            if subscription.position > newest:  # an id that no event has
+                subscription.reset(self.epoch, newest)
 
     def _begin_epoch(self, epoch: str, base: int) -> None:
         """The engine has lost events: all subscribers have a gap."""
@@ -270,14 +271,12 @@ class RedisEngine(Engine):
         self.forget()
         for log in self.logs.values():
             log.clear(base)
-            log.read, log.count = base, None
         for subscription in self.subscriptions if not first else ():
             subscription.reset(epoch, base)
 
     def _miss(self, log: Log, floor: int, number: int) -> None:
         """Events of a log up to ``floor`` were lost before they were read here; so far all up to ``number`` were."""
         log.clear(floor)
-        log.read, log.count = floor, None
         for subscription in list(log.subscribers):
             subscription.lose_next((log.name,), self.epoch, number)
 

@@ -116,16 +116,30 @@ return {state(), text(NOW), found}
 """Arguments: logs. Returns the state, the time, and the count and the floor of each log."""
 
 FETCH: Final = """
-local after, count, found = tonumber(ARGV[6]), tonumber(ARGV[7]), {}
-for index = 8, #ARGV do
+local after, count, bytes, found = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), {}
+local function page(log, first)
+  local kept, size, step = {}, 0, 1
+  while true do
+    local some = call('XRANGE', P .. log, text(first), '+', 'COUNT', step)
+    for _, entry in ipairs(some) do
+      kept[#kept + 1] = entry
+      size = size + #entry[2][12] + 64
+      if #kept == count or size >= bytes then return kept, 1 end
+    end
+    if #some < step then return kept, 0 end
+    first, step = number(some[step][1]) + 1, step * 2
+  end
+end
+for index = 9, #ARGV do
   local log = ARGV[index]
   local floor = floor_of(log)
-  local first = text(math.max(after, floor) + 1)
-  found[#found + 1] = {text(floor), call('XRANGE', P .. log, first, '+', 'COUNT', count)}
+  found[#found + 1] = {text(floor), page(log, math.max(after, floor) + 1)}
 end
 return {state(), found}
 """
-"""Arguments: a number, how many, and logs. Returns the state, and of each log its floor and the next entries."""
+"""Arguments: a number, how many, their bytes, and logs. Returns the state, and of each log its floor, the next entries,
+and 1 if there may be more.
+"""
 
 VERIFY: Final = """
 local epoch, log, n, token = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
@@ -134,9 +148,11 @@ if now[1] == epoch and n ~= '0' then
   local entry = call('XRANGE', P .. log, n, n)[1]
   if not entry or entry[2][6] ~= token then begin(NEW, math.max(tonumber(n), tonumber(now[3]))) end
 end
-return state()
+return 1
 """
-"""Arguments: epoch, and log, number and token of the newest event that is known. Without it some events are lost."""
+"""Arguments: epoch, and log, number and token of the newest event that is known. Without it some events are lost, and
+another epoch begins.
+"""
 
 ENTER: Final = """
 for index = 7, #ARGV, 2 do enter(ARGV[index], ARGV[index + 1], tonumber(ARGV[6])) end

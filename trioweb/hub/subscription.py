@@ -16,11 +16,10 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
 
-import msgspec
 import trio
 
 from trioweb.ground.errors import StreamTimeout
-from trioweb.hub.entries import EVENTS, GAP, JSON, PRESENCE, Entry, HubEvent, farewell, topic_of
+from trioweb.hub.entries import EVENTS, PRESENCE, Entry, HubEvent, check_name, check_topic, farewell, gap_of, topic_of
 from trioweb.messages.limits import check_size
 from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
 
@@ -76,9 +75,10 @@ class Subscription:
             raise TypeError("a subscription needs at least one topic: write hub.subscribe('news')")
         if slow not in get_args(Slow):
             raise ValueError(f'slow is "drop", "latest" or "leave", got {slow!r}')
-        for name, value in (("after", after), ("member", member)):
-            if value is not None and not isinstance(value, str):
-                raise TypeError(f"{name} is a str or None, got {value!r}")
+        if after is not None and not isinstance(after, str):
+            raise TypeError(f"after is a str or None, got {after!r}")
+        if member is not None:
+            check_name("a member", member)
         check_size("limit", limit)
         topics = tuple(dict.fromkeys(check_topic(topic) for topic in topics))
         self._hub = hub
@@ -179,8 +179,11 @@ class Subscription:
         self.hold(await self._hub.missed(self))
 
     def hold(self, entries: list[Entry]) -> None:
-        """Have some missed events wait, which do not count as such."""
-        self._queue = deque(entries) if entries else ()
+        """Have some missed events wait, which do not count as such. Behind a gap that has come meanwhile."""
+        if entries:
+            self._queue = deque((*self._queue, *entries))
+        if self.live:
+            self._waiting = sum(entry.size for entry in self._queue)
 
     def take(self) -> Entry | None:
         """The next event that waits. Does not block."""
@@ -220,6 +223,10 @@ class Subscription:
 
     # For the hub
 
+    def begin(self, position: int) -> None:
+        """Have all events up to a number; nothing waits. Does not block."""
+        self.position, self._queue = position, ()
+
     def give(self, entry: Entry) -> None:
         """Take a new event, or have it wait. Does not block."""
         if self.live and entry.number > self.position and (self.member is None or not self.is_own(entry)):
@@ -243,7 +250,7 @@ class Subscription:
         self._queue = self._queue or deque()
         self._queue.append(entry)
         self._waiting += entry.size
-        if self._waiting <= self.limit:
+        if self._waiting <= self.limit or len(self._queue) == 1:
             return
         if self.slow == "leave":
             self._leave()
@@ -304,20 +311,3 @@ class Subscription:
             self.channel.append(farewell())
             self.channel.finish(Outcome.FINISHED)
         self.rouse()
-
-
-def gap_of(logs: tuple[str, ...], epoch: str, number: int) -> Entry:
-    """A gap: see ``Subscription.lose``."""
-    topics = list(dict.fromkeys(topic_of(log) for log in logs))
-    return Entry(EVENTS + topics[0], number, epoch, GAP, JSON, msgspec.json.encode({"topics": topics}), 0.0)
-
-
-def check_topic(topic: object) -> str:
-    """The topic.
-
-    Raises:
-        TypeError: if it is no text, or an empty one.
-    """
-    if not isinstance(topic, str) or not topic:
-        raise TypeError(f"a topic is a name, got {topic!r}: write hub.publish('news', ...)")
-    return topic

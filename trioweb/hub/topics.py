@@ -84,10 +84,11 @@ class Log:
             self.floor = dropped.number
 
     def clear(self, floor: int) -> None:
-        """Drop all events."""
+        """Drop all events, and begin anew after a number."""
         self._entries.clear()
         self._size = 0
-        self.floor = floor
+        self.floor = self.read = floor
+        self.count = None
 
     def after(self, number: int) -> Iterable[Entry]:
         """The events with greater numbers, newest first."""
