@@ -77,7 +77,7 @@ class RedisLink:
         """It is away. Does not block."""
         if self.away_since is None:
             self.away_since = trio.current_time()
-            _logger.warning("%r cannot be reached, and its subscribers wait: %s", self, _reason(error))
+            _logger.warning("%r cannot be reached, and its subscribers wait: %s", self, reason_of(error, TRYING))
 
     def find(self) -> None:
         """It is not, or not any more. Does not block."""
