@@ -153,11 +153,15 @@ class RouteError(ValueError):
 
 
 class StreamTimeout(Exception):
-    """A stream exceeded one of its time limits and was aborted."""
+    """A response exceeded a limit (``idle_timeout``, ``write_timeout``, ``max_duration``, ``min_rate``, a route's
+    ``timeout``) and was aborted. It is logged, and given to ``on_error``; the generator of the stream is cancelled.
+    """
 
 
 class ContentLengthError(Exception):
-    """A stream gave fewer or more bytes than its ``content-length`` declares."""
+    """A stream gave fewer or more bytes than its ``content-length`` declares. The response is aborted, or ends at the
+    declared length; the error is logged.
+    """
 
 
 def phrase_of(status: int) -> str:

@@ -60,7 +60,8 @@ class Hub(Entered):
         nursery.cancel_scope.cancel()
 
     async def publish(self, topic: str, data: object, *, event: str | None = None) -> str:
-        """Publish an event. Returns when the engine has it; waits for no subscriber.
+        """Publish an event. Returns when the engine has it; waits for no subscriber. A cancellation meanwhile leaves it
+        unknown whether Redis has it.
 
         Args:
             topic: any name.
@@ -154,7 +155,7 @@ class Hub(Entered):
         return response
 
     async def members(self, topic: str) -> list[str]:
-        """The names of those who are there, in all workers, sorted.
+        """The names of a topic's members in all workers, sorted. Waits for the engine.
 
         Raises:
             HubUnavailable: as ``publish``.

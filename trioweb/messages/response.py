@@ -265,14 +265,14 @@ def stream_of(response: Response) -> Stream | None:
 
 
 class PlainTextResponse(Response):
-    """Text, as ``text/plain; charset=utf-8``."""
+    """Text, as ``text/plain; charset=utf-8``. Arguments and errors are those of ``Response``."""
 
     __slots__ = ()
     media_type = TEXT_TYPE
 
 
 class HTMLResponse(Response):
-    """An HTML page: a ``str``, or an (a)sync iterable of ``str`` that is streamed."""
+    """An HTML page: a ``str``, or an (a)sync iterable of ``str`` that is streamed. Else as ``Response``."""
 
     __slots__ = ()
     media_type = HTML_TYPE
@@ -311,7 +311,7 @@ class JSONResponse(Response):
 
 
 class RedirectResponse(Response):
-    """Redirects the client. 307 keeps the method and body; 303 makes it a GET."""
+    """Redirects the client to ``url``. 307 keeps the method and body; 303 makes it a GET. Raises as ``Response``."""
 
     __slots__ = ()
 

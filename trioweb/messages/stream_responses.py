@@ -85,7 +85,20 @@ class _JSONItemsResponse(Response, Generic[T_co]):
 
 
 class JSONLinesResponse(_JSONItemsResponse[T_co]):
-    """A stream of JSON lines (``application/x-ndjson``): JSON values, dataclasses or Structs."""
+    """A stream of JSON lines (``application/x-ndjson``), one value a line. A value without a JSON form is a
+    ``TypeError`` that aborts the stream.
+
+    Args:
+        items: an (a)sync iterable of JSON values, dataclasses, Structs or models.
+        status_code: 200 to 999.
+        headers: a mapping or pairs.
+        media_type: another content type.
+        options: the limits of the stream.
+
+    Raises:
+        TypeError: if ``items`` cannot be iterated, or an option does not exist.
+        ValueError: if the status, a header or an option is out of range.
+    """
 
     __slots__ = ()
     media_type = JSON_LINES_TYPE
@@ -93,7 +106,7 @@ class JSONLinesResponse(_JSONItemsResponse[T_co]):
 
 class JSONSeqResponse(_JSONItemsResponse[T_co]):
     """A JSON text sequence (RFC 7464, ``application/json-seq``): JSON values, each behind a record separator, so that
-    a reader finds the next one behind one that is damaged.
+    a reader finds the next one behind one that is damaged. Arguments and errors are those of ``JSONLinesResponse``.
     """
 
     __slots__ = ()

@@ -148,7 +148,7 @@ class UploadFile:
         return data
 
     async def seek(self, offset: int) -> None:
-        """Set the position of the next ``read``, from the beginning of the file."""
+        """Set the position of the next ``read``: bytes from the beginning of the file, at most its size."""
         await trio.lowlevel.checkpoint()
         self._at = max(0, min(offset, self.size))
 
