@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +19,20 @@ NAMES = [str(page.relative_to(DOCS)) for page in PAGES]
 def test_pages(name: str, tmp_path: Path) -> None:
     """Every example of a page does what the page says."""
     run_page(DOCS / name, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_shown_is_complete(name: str, tmp_path: Path) -> None:
+    """A program on a page has all its imports and definitions: none of them is only in a hidden block."""
+    text = re.sub(r"<!---.*?-->", "", (DOCS / name).read_text(), flags=re.DOTALL)
+    number = 0
+    for title, source in re.findall(r'^```python(?: title="(.*?)")?\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
+        number += bool(title)
+        with (tmp_path / f"shown{number}.py").open("a") as file:
+            file.write(source)
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_page_is_found() -> None:
