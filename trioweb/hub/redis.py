@@ -141,7 +141,7 @@ class RedisEngine(Engine):
         number, most = self.number, math.inf
         with suppress(*self._link.failures):
             number, found = await self._look(missing)
-            counts, most = [count for count, _ in found], number
+            counts[:], most = (count for count, _ in found), number
         for name, count in zip(missing, counts, strict=True):
             if name not in self.logs:
                 log = self.logs[name] = Log(name, number)

@@ -45,7 +45,7 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
 
     _line: Line
     _outer: trio.CancelScope  # around the app's call, for `resume_with`
-    cancels: trio.CancelScope
+    cancels: trio.CancelScope | None
     response: Response
     _expects: bool  # the client waits for a 100 before it sends the body
     _received: bool = False  # the app has received the whole request
