@@ -77,6 +77,27 @@ def test_the_reason_is_the_answer_until_a_change(
     assert server.process.wait(PATIENCE) == 0
 
 
+def test_several_workers(start_server: StartServer, tmp_path: Path) -> None:
+    """Each of several workers answers with the reason, and each serves what is mended."""
+    file = tmp_path / "shop.py"
+    file.write_text("import nothing_there\n")
+    server = start_server("shop:app", "--reload", "--workers", "2", runner="trioweb", directory=tmp_path)
+    end = time.monotonic() + PATIENCE
+    while server.output.count("every request gets the reason") < 2:
+        answer(server, "No module named 'nothing_there'")
+        assert time.monotonic() < end, server.output
+    file.write_text(GOOD.replace("import App\n", "import App\nimport os\n").replace("'well'", "str(os.getpid())"))
+    workers: set[bytes] = set()
+    while len(workers) < 2:
+        status, output = server.curl("/")
+        if status == 0 and output.isdigit():
+            workers.add(output)
+        assert time.monotonic() < end + PATIENCE, server.output
+        if "has changed" not in server.output:  # files may be watched a moment after the first answer
+            file.touch()
+        time.sleep(0.05)
+
+
 def test_a_websocket_is_refused_with_the_reason(start_server: StartServer, tmp_path: Path) -> None:
     """The handshake of a WebSocket gets the reason as well."""
     (tmp_path / "shop.py").write_text("1 / 0\n")
