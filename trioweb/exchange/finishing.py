@@ -61,21 +61,6 @@ class Finishing:
         Raises:
             Exception: if the response was aborted, and the server has no other way to be told.
         """
-        try:
-            sending = self._send(outcome)
-            del outcome
-            ending = end(self._call, await sending, self._outbox)
-            del sending
-        except BaseException as ended:
-            with trio.CancelScope(shield=True):
-                if self._delivery is not None:  # first: its generator may use the dependencies
-                    await self._delivery.discard()
-                await give_up(self._call, ended, self._outbox)
-            raise
-        await ending
-
-    async def _send(self, outcome: Outcome) -> Exception | None:
-        """Send a response, or what error handlers return for its failure. Returns the failure that is to be logged."""
         call = self._call
         is_default = False
         failure: Exception | None = None
@@ -86,16 +71,24 @@ class Finishing:
                 else:
                     delivering = self._deliver(outcome)
                     outcome = None
-                    failure = await delivering
+                    failure = await delivering  # thousands of streams wait here, each with as few frames as possible
                     del delivering
                 if failure is None or self._outbox.started or call.inbox.gone or is_departure(failure) or is_default:
-                    return failure
+                    break
                 answering = self._answer(failure)
                 failure = None
                 outcome, is_default = await answering
                 del answering
+            ending = end(call, failure, self._outbox)
+        except BaseException as ended:
+            with trio.CancelScope(shield=True):
+                if self._delivery is not None:  # first: its generator may use the dependencies
+                    await self._delivery.discard()
+                await give_up(call, ended, self._outbox)
+            raise
         finally:
             del failure, outcome
+        await ending
 
     async def _deliver(self, response: Response | None) -> Exception | None:
         """Send a response. Returns its failure."""

@@ -9,6 +9,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -42,8 +43,8 @@ class Outbox:
     """Sends one response."""
 
     __slots__ = (
-        "_remaining", "_send", "_shield", "_version", "before_end", "gone", "handed", "sending", "sending_since",
-        "sent", "state", "trailers", "transport",
+        "_remaining", "_send", "_shield", "_version", "before_end", "gone", "handed", "sending", "sent",
+        "since", "state", "trailers", "transport",
     )  # fmt: skip
 
     def __init__(self, send: Send, http_version: str) -> None:
@@ -64,8 +65,8 @@ class Outbox:
         """The same, with those of the current ``send``."""
         self.sending = ""
         """What the current ``send`` sends: "start", "body" or "end"; empty if there is none."""
-        self.sending_since: float | None = None
-        """When the current ``send`` began, by trio's clock."""
+        self.since = -math.inf
+        """When the last ``send`` began, by trio's clock."""
         self._shield: trio.CancelScope | None = None
 
     @property
@@ -102,7 +103,7 @@ class Outbox:
         if self.trailers is not None:
             message["trailers"] = True
         await self._pass_on(message)
-        self._done()
+        self.sending = ""
 
     async def flush(self) -> None:
         """Have the head sent now, with an empty part: a server may keep it until the first part of the body."""
@@ -111,7 +112,7 @@ class Outbox:
             return
         self._begin("body")
         await self._pass_on({"type": "http.response.body", "body": b"", "more_body": True})
-        self._done()
+        self.sending = ""
 
     async def body(self, data: bytes) -> None:
         """Send a part of the body. Returns when the server has written what its own ``send`` has buffered.
@@ -119,7 +120,8 @@ class Outbox:
         Raises:
             ContentLengthError: if it exceeds the declared length, up to which it is sent.
         """
-        self._advance("body")
+        if self.state is not STARTED:
+            self._advance("body")
         if self.gone:
             return
         excess = self._remaining is not None and len(data) > self._remaining
@@ -130,9 +132,12 @@ class Outbox:
                 self._remaining -= len(data)
             self._begin("body")
             self.handed += len(data)
-            await self._pass_on({"type": "http.response.body", "body": data, "more_body": True})
+            try:  # not by `_pass_on`: thousands of streams have events at once, each with a frame less
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            except CLIENT_LEFT as error:
+                raise self._lost() from error
             await self.transport.drained()
-            self._done()
+            self.sending = ""
             self.sent += len(data)
         if excess:
             raise ContentLengthError("the body is longer than its content-length: the rest of it was not sent")
@@ -148,30 +153,34 @@ class Outbox:
             return 0
         self._begin("body")
         sent = await self.transport.send_file(self._send, descriptor, position, count)
-        self._done()
+        self.sending = ""
         self._remaining -= sent
         self.sent += sent
         return sent
 
-    def offer(self, parts: list[bytes]) -> None:
+    def offer(self, parts: list[bytes]) -> bool:
         """Send parts of a body without a declared length, as far as the client receives them now. Does not block.
 
-        If the transport then has a ``pending`` rest, call ``flushed`` next.
+        Returns:
+            Whether all of it is sent; if not, call ``flushed`` next.
 
         Raises:
             ClientDisconnected: if the client has disconnected.
         """
-        self._advance("body")
+        if self.state is not STARTED:
+            self._advance("body")
         if self.gone:
-            return
-        self._begin("body")
+            return True
+        size = sum(map(len, parts))
+        self.sending, self.since = "body", trio.current_time()
         try:
-            taken = self.transport.offer(parts)
+            taken = self.transport.offer(parts, size)
         except CLIENT_LEFT as error:
             raise self._lost() from error
-        self.sent += sum(map(len, parts))
+        self.sent += size
         if taken:
-            self._done()
+            self.sending = ""
+        return taken
 
     async def flushed(self) -> None:
         """Wait until all that was offered is sent.
@@ -183,7 +192,7 @@ class Outbox:
             await self.transport.flushed()
         except CLIENT_LEFT as error:
             raise self._lost() from error
-        self._done()
+        self.sending = ""
 
     async def end(self, data: bytes = b"") -> None:
         """Send the last part of the body and the end.
@@ -216,7 +225,7 @@ class Outbox:
         await self._pass_on({"type": "http.response.body", "body": data, "more_body": False})
         if trailers is not None:
             await self._pass_on({"type": "http.response.trailers", "headers": trailers, "more_trailers": False})
-        self._done()
+        self.sending = ""
 
     async def whole(self, data: bytes) -> None:
         """Send a whole body after the head, in slices that a server can buffer."""
@@ -241,14 +250,11 @@ class Outbox:
 
     def _lost(self) -> ClientDisconnected:
         self.gone = True
-        self._done()
+        self.sending = ""
         return ClientDisconnected("the client left while its response was sent")
 
     def _begin(self, what: str) -> None:
-        self.sending, self.sending_since = what, trio.current_time()
-
-    def _done(self) -> None:
-        self.sending, self.sending_since = "", None
+        self.sending, self.since = what, trio.current_time()
 
     def release(self) -> None:
         """Wake a ``send`` that waits for a client which has disconnected or receives nothing. Does not block."""

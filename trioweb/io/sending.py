@@ -53,18 +53,18 @@ class Sending(Watcher):
 
     def look(self) -> float:
         """See ``Watcher``."""
-        begun, now = self.outbox.sending_since, trio.current_time()
-        write_due = due(now if begun is None else begun, self.write_timeout)
-        if begun is not None and write_due <= now:
+        now = trio.current_time()
+        write_due = due(self.outbox.since if self.outbox.sending else now, self.write_timeout)
+        if self.outbox.sending and write_due <= now:
             self.time_out(f"took nothing for the write_timeout of {self.write_timeout} s")
             return math.inf
         return write_due
 
     def measure(self, now: float) -> None:
         """Measure how fast the client receives, and end it if that is too slow. Called a few times a second."""
-        pace, since = self.pace, self.outbox.sending_since
-        taken = None if since is None else self.outbox.transport.progress(self.outbox.handed)
-        if pace is None or since is None or taken is None or self.over:
+        pace, since = self.pace, self.outbox.since
+        taken = self.outbox.transport.progress(self.outbox.handed) if self.outbox.sending else None
+        if pace is None or taken is None or self.over:
             self._measured = False
         elif not self._measured:
             self._measured = True

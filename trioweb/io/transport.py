@@ -203,8 +203,8 @@ class Transport:
         """Whether a part of what was offered is not sent yet."""
         return False
 
-    def offer(self, parts: list[bytes]) -> bool:
-        """Send parts of the body together, as far as the client receives them now. Does not block.
+    def offer(self, parts: list[bytes], size: int) -> bool:
+        """Send parts of the body together, of ``size`` bytes, as far as the client receives them now. Does not block.
 
         Returns:
             Whether all of it is sent; if not, await ``flushed`` next.

@@ -32,8 +32,6 @@ PARTS: Final = 16
 TURN: Final = 0.001
 """Seconds that a producer may run without a checkpoint."""
 
-_UNGUARDED: Final = nullcontext()
-
 
 class Outcome(enum.Enum):
     """How a producer ended."""
@@ -87,7 +85,8 @@ class ByteChannel:
         """Called when the sender has taken the chunks, for those that ``push`` has refused."""
         self.abort: Callable[[Exception], None] | None = None
         """Ends the stream with an error, without a wait for its client."""
-        self.guard: threading.Condition | nullcontext[None] = _UNGUARDED
+        self.guard: threading.Condition | None = None
+        """Held for the chunks, if a thread is the producer."""
         # The task of the sender while it waits: smaller than a parking lot, since most of thousands of streams wait.
         self._sender: trio.lowlevel.Task | None = None
         self._room: trio.lowlevel.ParkingLot | None = None  # a producer waits for room: made on first use
@@ -185,11 +184,11 @@ class ByteChannel:
 
     def must_wait(self) -> bool:
         """Whether to await ``sleep`` next: the loop of ``wait``, for callers that save its frame."""
-        with self.guard:
-            self.wanted = not (self.ready or self.nudged)
-            if not self.wanted:
-                return False
-            self.mark = 0
+        self.wanted = True  # first: a thread appends, and then looks at this
+        if self.chunks or self.nudged or self.outcome is not Outcome.RUNNING:
+            self.wanted = False
+            return False
+        self.mark = 0
         return True
 
     def nudge(self) -> None:
@@ -199,12 +198,17 @@ class ByteChannel:
 
     def take(self) -> bytes:
         """Take all chunks, joined, but at most twice ``piece`` bytes; ``b""`` if there are none. Does not block."""
-        with self.guard as threaded:
-            data = self._cut()
-            self._turn_at = perf_counter()
-            self.mark = 0
-            if self.waiting <= self.limit:
-                self._notify_room(threaded)
+        if self.guard is None:
+            return self._take()
+        with self.guard:
+            return self._take()
+
+    def _take(self) -> bytes:
+        data = self._cut()
+        self._turn_at = perf_counter()
+        self.mark = 0
+        if self.waiting <= self.limit and (self.on_room or self._room or self.guard):
+            self._notify_room()
         return data
 
     def take_parts(self) -> list[bytes]:
@@ -259,17 +263,17 @@ class ByteChannel:
 
     def close(self) -> None:
         """Take nothing more: a producer that waits for room goes on, to its next checkpoint. Does not block."""
-        with self.guard as threaded:
+        with self.guard or nullcontext():
             self.closed = True
             forget(self.failure)
             self.failure = None
             self.chunks.clear()
-            self._notify_room(threaded)
+            self._notify_room()
 
-    def _notify_room(self, threaded: object) -> None:
+    def _notify_room(self) -> None:
         if self.on_room is not None and not self.closed:
             self.on_room()
         if self._room is not None:
             self._room.unpark_all()
-        if threaded:
-            cast("threading.Condition", self.guard).notify_all()
+        if self.guard is not None:
+            self.guard.notify_all()

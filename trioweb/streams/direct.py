@@ -90,23 +90,22 @@ class DirectSender(Sender):
         if self._writing or self._writer is not None:
             return False
         try:
-            if first:
-                self._offer([first])
-            while channel.chunks and not transport.pending:
-                self._offer(channel.take_parts())
-            self._silent_since = trio.current_time()
-            if transport.pending:
+            taken = self._offer([first]) if first else not transport.pending
+            while taken and channel.chunks:
+                taken = self._offer(channel.take_parts())
+            self._silent_since = self.outbox.since
+            if not taken:
                 self._writer = trio.CancelScope()
                 transport.start_task(self._write_beside)
         except Exception as error:
             self.fail(error)
         return True
 
-    def _offer(self, parts: list[bytes]) -> None:
-        """Send parts as far as the client receives them now. Does not block."""
-        if not self.outbox.started:
+    def _offer(self, parts: list[bytes]) -> bool:
+        """Send parts as far as the client receives them now. Returns whether that is all. Does not block."""
+        if self.opening is not None:
             run_at_once(self._send_head())  # a direct transport buffers the head
-        self.outbox.offer(parts)
+        return self.outbox.offer(parts)
 
     async def _write_beside(self) -> None:
         """The second task: write what the client has not received, while the producer waits for something else."""

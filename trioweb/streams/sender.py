@@ -61,7 +61,7 @@ class Sender(Sending):
         self.opening: Opening | None = opening
         """Gives the head; ``None`` after that."""
         self._out: Outbox | CodedOutbox = outbox
-        self._silent_since = trio.current_time()  # by the producer; infinity while a chunk is sent
+        self._silent_since = trio.current_time()  # by the producer: from when its last chunk began to be sent
         self._pinged = -math.inf
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -146,9 +146,8 @@ class Sender(Sending):
                 channel.raise_failure()  # `on_error` has made the last chunk of it
                 return
             if data:
-                self._silent_since = math.inf
                 await self._out.body(data)
-                self._silent_since = trio.current_time()
+                self._silent_since = outbox.since
             elif channel.outcome is not Outcome.RUNNING:
                 break
         await self._send_last_chunk()
@@ -203,7 +202,7 @@ class Sender(Sending):
         """See ``Watcher``: the time limits of the client and the producer; sends pings for a silent one."""
         stream, write_due, now = self.stream, super().look(), trio.current_time()
         running = self._channel.outcome is Outcome.RUNNING
-        waits = running and self.outbox.sending_since is None
+        waits = running and not self.outbox.sending
         since = min(now, self._silent_since) if waits else now
         idle_due = min(due(since, stream.idle_timeout), self.producer.ends if running else math.inf)
         if idle_due <= now:

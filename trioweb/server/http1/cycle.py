@@ -292,10 +292,11 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
         """See ``Transport``."""
         return bool(self._line.wire.rest)
 
-    def offer(self, parts: list[bytes]) -> bool:
+    def offer(self, parts: list[bytes], size: int) -> bool:
         """See ``Transport``."""
-        before, after = self._frame(sum(map(len, parts)), True)
-        return self._line.wire.write_nowait([before, *parts, after])
+        before, after = self._frame(size, True)
+        wire, parts = self._line.wire, [before, *parts, after]
+        return wire.send_nowait(b"".join(parts)) if size <= JOINED else wire.write_nowait(parts)
 
     def flushed(self) -> Awaitable[None]:
         """See ``Transport``."""
