@@ -39,8 +39,8 @@ async def mapping(request: Request, call_next: CallNext) -> Response:
 
 
 def make_app(hub: Hub, **options: Any) -> App:
-    """An app with a stream of a hub's events at ``/``."""
-    app = App()
+    """An app with a stream of a hub's events at ``/``, whose clients may read nothing for as long as a test takes."""
+    app = App(min_rate=None)
     app.lifespan(hub)
 
     @app.get("/")

@@ -2,7 +2,8 @@
 
 Rules that this module alone enforces:
 
-* Events are given in the order of their numbers, ``AT_ONCE`` subscribers at a time, and then other tasks run.
+* Events are given in the order of their numbers, to ``AT_ONCE`` subscribers at a time, or to fewer if they have tasks
+  that take them, and then other tasks run.
 * Whoever adds an event gives it to the first subscribers; a task gives it to the others.
 """
 
@@ -22,7 +23,13 @@ from trioweb.hub.subscription import Subscription
 from trioweb.hub.topics import Log, Retention
 
 AT_ONCE: Final = 256
-"""Subscribers that get an event before other tasks run."""
+"""Subscribers that get an event before other tasks run, if each takes it without a task."""
+WOKEN: Final = AT_ONCE // 8
+"""What a subscriber counts whose task is woken: so there are eight of them at a time.
+
+Each makes some 30 objects while it sends. The garbage collector runs at 700 new ones that are not freed (2,000 since
+Python 3.13): with 256 subscribers at a time it took three quarters of the CPU time of an event for ten thousand.
+"""
 PIECE: Final = 256
 """Events of history that are taken at a time."""
 PIECE_SIZE: Final = 65536
@@ -251,19 +258,14 @@ class Engine(ABC):
 
     def _give_some(self) -> bool:
         """Give events to the next subscribers. Returns whether all have all. Does not block."""
-        left = AT_ONCE
-        while left:
-            if self._targets:
-                entry, some = self._giving, self._targets[-left:]
-                assert entry is not None  # noqa: S101 - set with the targets
-                del self._targets[-left:]
-                for subscription in reversed(some):
-                    subscription.give(entry)
-                left -= len(some)
+        left, entry, targets = AT_ONCE, self._giving, self._targets
+        while left > 0:
+            if targets and entry is not None:
+                left -= WOKEN if targets.pop().give(entry) else 1
             elif self._pending:
-                self._giving = self._pending.popleft()
-                log = self.logs.get(self._giving.log)
-                self._targets = [] if log is None else [*reversed(log.subscribers)]
+                entry = self._giving = self._pending.popleft()
+                log = self.logs.get(entry.log)
+                targets = self._targets = [] if log is None else [*reversed(log.subscribers)]
             else:
                 self._giving = None
                 return True

@@ -47,7 +47,7 @@ class EventFeed(Feed):
                 elif not subscription.is_open:
                     await subscription.sleep()
                 elif subscription.must_wait():
-                    subscription.channel, channel.on_room = channel, subscription.refill
+                    subscription.channel = channel
                     return True
                 else:
                     await subscription.catch_up()

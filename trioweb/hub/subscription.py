@@ -208,11 +208,13 @@ class Subscription:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def rouse(self) -> None:
-        """Wake the task that waits for an event. Does not block."""
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
+    def rouse(self) -> bool:
+        """Wake the task that waits for an event. Returns whether there is one. Does not block."""
+        if self._task is None:
+            return False
+        trio.lowlevel.reschedule(self._task)
+        self._task = None
+        return True
 
     def refill(self) -> None:
         """Move some of what waits into the channel. Does not block."""
@@ -220,6 +222,8 @@ class Subscription:
         while channel is not None and size < REFILL and (entry := self.take()) is not None:
             channel.append(entry.frame)
             size += max(len(entry.frame), SMALLEST)
+        if channel is not None and not self._queue:
+            channel.on_room = None
 
     # For the hub
 
@@ -227,18 +231,21 @@ class Subscription:
         """Have all events up to a number; nothing waits. Does not block."""
         self.position, self._queue = position, ()
 
-    def give(self, entry: Entry) -> None:
-        """Take a new event, or have it wait. Does not block."""
-        if self.live and entry.number > self.position and (self.member is None or not self.is_own(entry)):
-            self._pass_on(entry)
-
-    def _pass_on(self, entry: Entry) -> None:
+    def give(self, entry: Entry) -> bool:
+        """Take a new event, or have it wait. Returns whether a task was woken that takes it. Does not block."""
+        if not self.live or (entry.number <= self.position and entry.event != GAP):
+            return False
+        if self.member is not None and self.is_own(entry):
+            return False
         channel = self.channel
         if channel is None:
             self._wait_with(entry)
-            self.rouse()
-        elif self._queue or self._gap is not None or not channel.push(entry.frame):
+            return self.rouse()
+        if self._queue or self._gap is not None or not channel.push(entry.frame):
+            channel.on_room = self.refill
             self._wait_with(entry)
+            return False
+        return channel.writer is None
 
     def is_own(self, entry: Entry) -> bool:
         """Whether an event tells of the subscriber itself."""
@@ -294,7 +301,7 @@ class Subscription:
         """As ``lose``, for a gap behind what waits. Does not block."""
         gap = gap_of(logs, epoch, number)
         if self.live:
-            self._pass_on(gap)
+            self.give(gap)
         else:  # it is given its history
             self._queue = deque((*self._queue, gap))
             self.rouse()
