@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+from contextlib import AsyncExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import trustme
 
 from tests.hub.conftest import NEEDS_REDIS, MakeHub
 from tests.hub.redis import Redis
-from tests.hub.test_hub import data, until
+from tests.hub.test_hub import counted, data, until
 from trioweb.hub import HubUnavailable, MemoryHub, RedisHub, Subscription, scripts
 from trioweb.testing import cut_engine
 
@@ -226,6 +227,63 @@ class TestRedis:
                 engine._link.run = lose
                 got = await catch_up(events, "new")
                 assert got == [*range(11, 11 + len(got) - 2), "gap", "new"]
+
+    async def test_an_event_takes_as_long_however_many_topics_there_are(self, redis: Redis) -> None:
+        """Of the process, and of the engine: what is sent to it and what it runs does not grow."""
+        lines: list[int] = []
+        for many in (20, 500):
+            async with RedisHub(redis.url, prefix=f"t{many}:") as hub, AsyncExitStack() as stack:
+                for number in range(many):
+                    await stack.enter_async_context(hub.subscribe(f"user {number}"))
+                async with hub.subscribe("a") as events:
+                    await hub.publish("a", 0)
+                    assert await data(events, 1) == [0]
+                    with counted() as count:
+                        for number in range(20):
+                            await hub.publish("a", number)
+                            assert await data(events, 1) == [number]
+            lines.append(count())
+        assert lines[1] < 1.5 * lines[0]
+
+    async def test_a_feed_that_is_short(self, redis: Redis) -> None:
+        """An event that the feed names no more, since others were too many, is read nevertheless."""
+        async with RedisHub(redis.url, prefix="c7:") as hub, hub.subscribe("a", "b") as events:
+            await hub.publish("a", "first")
+            assert await data(events, 1) == ["first"]
+            script = (
+                scripts.COMMON
+                + """
+                emit('e:a', '', '', 't', 'forgotten')
+                call('XTRIM', P .. 'feed', 'MAXLEN', 0)
+                emit('e:b', '', '', 't', 'last')
+            """
+            )
+            client = hub._engine._link.client  # type: ignore[attr-defined]
+            await client.eval(script, [], ["c7:", "x", 1000, -1, -1])
+            assert await data(events, 2) == ["forgotten", "last"]
+
+    async def test_topics_that_a_process_does_not_have(self, redis: Redis) -> None:
+        """The events of others are passed over, and a subscriber that comes between them gets all from then on."""
+        one, two = (RedisHub(redis.url, prefix="c8:") for _ in range(2))
+        async with one, two, trio.open_nursery() as nursery:
+            sent = 0
+
+            async def publish() -> None:
+                nonlocal sent
+                while True:
+                    await two.publish("b", "x")
+                    await two.publish("a", sent)
+                    sent += 1
+
+            nursery.start_soon(publish)
+            for _ in range(30):
+                before = sent
+                async with one.subscribe("a") as events:
+                    after = sent
+                    got = await data(events, 3)
+                assert got == [*range(got[0], got[0] + 3)]
+                assert before <= got[0] <= after + 1
+            nursery.cancel_scope.cancel()
 
     async def test_a_member_that_comes_back_at_once(self, redis: Redis) -> None:
         """A leave that arrives after the join that follows it, on another connection, is that of the former lease."""

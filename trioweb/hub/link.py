@@ -17,7 +17,6 @@ from trioweb.io.coredis import failures_of_redis, make_client, reason_of
 if TYPE_CHECKING:
     from coredis import Redis
     from coredis.commands.script import Script
-    from coredis.response.types import StreamEntry
 
 PUBLISHING: Final = 4.0
 """Seconds in which what users have asked for is tried again: they are told within 5."""
@@ -146,8 +145,3 @@ class RedisLink:
 def as_bytes(value: str | bytes) -> bytes:
     """A value of coredis, whose types allow text too."""
     return value if isinstance(value, bytes) else value.encode()
-
-
-def number_of(entry: StreamEntry) -> int:
-    """The number of an event, by its id in the stream."""
-    return int(as_bytes(entry.identifier).partition(b"-")[0])

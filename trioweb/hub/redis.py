@@ -2,9 +2,10 @@
 
 Rules that this module alone enforces:
 
-* One task a process reads the new events of all its topics, in the order of their numbers.
-* Whoever cannot tell that nothing is missing has a gap: entries are counted in each log, and after each interruption
-  the newest event that is known must still be there.
+* One task a process reads the feed, which names the log of each new event of the hub, and then those of its own logs,
+  in the order of their numbers. So an event costs the same however many topics a process has.
+* Whoever cannot tell that nothing is missing has a gap: of each log it is known up to which number events are gone, and
+  after each interruption the newest event that is known must still be there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import random
 import secrets
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -22,20 +23,19 @@ from trioweb.hub.engine import PIECE, PIECE_SIZE, Engine, oldest
 from trioweb.hub.entries import Entry
 from trioweb.hub.hub import Hub
 from trioweb.hub.leases import Leases
-from trioweb.hub.link import PAUSE, TRYING, RedisLink, as_bytes, number_of
+from trioweb.hub.link import PAUSE, TRYING, RedisLink, as_bytes
 from trioweb.hub.subscription import Subscription
 from trioweb.hub.topics import Log, Retention, check_retention
 from trioweb.messages.limits import check_seconds
 
-if TYPE_CHECKING:
-    from coredis.response.types import StreamEntry
+Page: TypeAlias = tuple[int, dict[str, int], list[Entry]]
 
 LONGEST: Final = 0.5
 """Seconds at most between tries to read again."""
 BLOCK: Final = 5.0
 """Seconds for which a read waits for new events."""
 BATCH: Final = 1000
-"""Entries of a log in one read, and logs in one look."""
+"""Entries of the feed in one read."""
 NEAR: Final = Retention(256, None, 2**18)
 """What each process keeps of a topic by itself, for clients that reconnect at once."""
 
@@ -79,23 +79,22 @@ class RedisEngine(Engine):
         super().__init__(Retention(min(kept.count, NEAR.count), kept.seconds, size))
         self._link = link
         self._leases = Leases(link, lease)
-        self._worker = secrets.token_hex(6)
         self._base = 0  # the first number of the epoch
         self._offset = 0.0  # of the engine's clock
         self._newest = ("", 0, "")  # the log, number and token of the newest event that is known
         self._process: object = None  # that the engine runs in
         self._reading: trio.CancelScope | None = None
-        self._control = self._wake_id = b"0-0"  # how far these streams are read
-        self._woken = False  # the reader is told of new logs
+        self._place = b"0-0"  # how far the feed is read
+        self._known = 0  # the newest number that it has named
         self._back = trio.lowlevel.ParkingLot()
 
     async def connect(self, stack: AsyncExitStack) -> None:
         """See ``Engine``."""
         await self._link.connect(stack)
         try:
-            control = await self._link.client.xrevrange(self._link.prefix + "control", count=1)
-            self._control = as_bytes(control[0].identifier) if control else b"0-0"
-            await self._look([])
+            feed = await self._link.client.xrevrange(self._link.prefix + scripts.FEED, count=1)
+            self._place = as_bytes(feed[0].identifier) if feed else b"0-0"
+            self._known = await self._look()
         except self._link.failures as error:
             raise self._link.unavailable(str(error)) from None
 
@@ -136,28 +135,21 @@ class RedisEngine(Engine):
         """See ``Engine``. While the engine is away a subscription begins with the newest event that is known, or with
         one that other workers have seen: ``_resume`` looks whether there was one.
         """
-        missing = [name for name in subscription.logs if name not in self.logs]
-        counts: list[int | None] = [None] * len(missing)
-        number, most = self.number, math.inf
+        number, most = self._known, math.inf
         with suppress(*self._link.failures):
-            number, found = await self._look(missing)
-            counts[:], most = (count for count, _ in found), number
-        for name, count in zip(missing, counts, strict=True):
-            if name not in self.logs:
-                log = self.logs[name] = Log(name, number)
-                log.count = count
-        if missing and not self._woken:
-            self._woken = True
-            await self._link.tell(scripts.WAKE, self._worker)  # if that fails, the reader is interrupted, too
+            number = most = await self._look()
+        for name in subscription.logs:
+            if name not in self.logs:  # the reader will not come back to what it has been told of
+                self.logs[name] = Log(name, max(number, self._known))
         self.place(subscription, number, most)
 
-    async def _look(self, logs: list[str]) -> tuple[int, list[tuple[int, int]]]:
-        """The newest number, and the count and the floor of some logs."""
-        (epoch, base, newest), now, found = await self._link.run(scripts.LOOK, *logs)
+    async def _look(self) -> int:
+        """The newest number."""
+        (epoch, base, newest), now = await self._link.run(scripts.LOOK)
         self._offset = int(now) / 1000 - trio.current_time()
         if epoch.decode() != self.epoch:
             self._begin_epoch(epoch.decode(), int(base))
-        return int(newest), [(int(count), int(floor)) for count, floor in found]
+        return int(newest)
 
     def cut(self, away: bool) -> None:
         """See ``Engine``."""
@@ -199,32 +191,45 @@ class RedisEngine(Engine):
 
     async def _fetch(self, subscription: Subscription) -> list[Entry]:
         """The next missed events, from the engine."""
-        after = max(subscription.position, self._base)
-        size = PIECE_SIZE // len(subscription.logs)
-        (epoch, _, newest), found = await self._link.run(scripts.FETCH, after, PIECE, size, *subscription.logs)
-        if epoch.decode() != self.epoch:  # the reader will know soon
-            await trio.sleep(PAUSE)
+        page = await self._page(dict.fromkeys(subscription.logs, max(subscription.position, self._base)))
+        if page is None:
             return []
+        horizon, floors, entries = page
         covered = max(subscription.position, subscription.floor)
-        horizon = int(newest)
-        lost, read = [], []
-        for name, (floor, kept, more) in zip(subscription.logs, found, strict=True):
-            read += [self._entry(name, int(identifier.partition(b"-")[0]), fields) for identifier, fields in kept]
-            if int(floor) > covered:
-                lost.append(name)
-            if more:
-                horizon = min(horizon, read[-1].number)
-        entries = oldest(entry for entry in read if entry.number <= horizon)
-        if len(entries) < len(read):
-            horizon = entries[-1].number
+        lost = tuple(name for name, floor in floors.items() if floor > covered)
         if lost:
-            subscription.lose(tuple(lost), self.epoch, entries[0].number - 1 if entries else horizon)
-            subscription.floor = max(int(floor) for floor, _, _ in found)
+            subscription.lose(lost, self.epoch, entries[0].number - 1 if entries else horizon)
+            subscription.floor = max(floors.values())
         subscription.position = horizon
         return [entry for entry in entries if not subscription.is_own(entry)]
 
+    async def _page(self, logs: dict[str, int], most: int | None = None) -> Page | None:
+        """The next events of some logs, of each after a number; up to ``most`` those that are no history any more, too.
+
+        Returns:
+            Up to which number these are all; the floor of each log; and the events. ``None`` if the epoch is another.
+        """
+        pairs = [each for pair in logs.items() for each in pair]
+        limits = (PIECE, PIECE_SIZE // len(logs), "history" if most is None else "all")
+        (epoch, _, newest), found = await self._link.run(scripts.FETCH, *limits, *pairs)
+        if epoch.decode() != self.epoch:
+            await trio.sleep(PAUSE)
+            await self._look()
+            return None
+        horizon = int(newest) if most is None else most
+        floors, read = {}, []
+        for name, (floor, kept, more) in zip(logs, found, strict=True):
+            floors[name] = int(floor)
+            read += [self._entry(name, int(identifier.partition(b"-")[0]), fields) for identifier, fields in kept]
+            if more:
+                horizon = min(horizon, read[-1].number)
+        read = [entry for entry in read if entry.number <= horizon]
+        entries = oldest(read)
+        return entries[-1].number if len(entries) < len(read) else horizon, floors, entries
+
     def _entry(self, name: str, number: int, fields: list[bytes]) -> Entry:
-        _, _, _, time, _, _, _, event, _, kind, _, payload = fields
+        _, time, _, token, _, event, _, kind, _, payload = fields
+        self._know(self.epoch, name, number, token.decode())
         return Entry(name, number, self.epoch, event.decode() or None, kind.decode(), payload, int(time) / 1000)
 
     # The reader
@@ -251,15 +256,9 @@ class RedisEngine(Engine):
         if process != self._process:  # it has started anew, perhaps without its newest events
             await self._link.run(scripts.VERIFY, self.epoch, *map(str, self._newest))
             self._process = process
-        names = list(self.logs)
-        newest = 0
-        for begin in range(0, len(names) or 1, BATCH):
-            some = names[begin : begin + BATCH]
-            newest, found = await self._look(some)
-            for name, (_, floor) in zip(some, found, strict=True):
-                log = self.logs.get(name)
-                if log is not None and floor > log.read:
-                    self._miss(log, floor, self.number)
+        newest = await self._look()
+        self._known = max(self._known, newest)
+        await self._take(set(self.logs))
         for subscription in self.subscriptions:
             if subscription.position > newest:  # an id that no event has
                 subscription.reset(self.epoch, newest)
@@ -267,54 +266,55 @@ class RedisEngine(Engine):
     def _begin_epoch(self, epoch: str, base: int) -> None:
         """The engine has lost events: all subscribers have a gap."""
         first = not self.epoch
-        self.epoch, self._base, self.number, self._newest = epoch, base, base, ("", 0, "")
+        self.epoch, self._newest = epoch, ("", 0, "")
+        self._base = self.number = self._known = base
         self.forget()
         for log in self.logs.values():
             log.clear(base)
         for subscription in self.subscriptions if not first else ():
             subscription.reset(epoch, base)
 
-    def _miss(self, log: Log, floor: int, number: int) -> None:
-        """Events of a log up to ``floor`` were lost before they were read here; so far all up to ``number`` were."""
+    async def _read(self) -> None:
+        """Wait for new events, and give those of the logs here to the subscribers."""
+        key = self._link.prefix + scripts.FEED
+        with trio.fail_after(BLOCK + TRYING) as self._reading:
+            found = await self._link.client.xread({key: self._place}, count=BATCH, block=int(BLOCK * 1000))
+        names: set[str] = set()
+        for entry in [entry for entries in (found or {}).values() for entry in entries]:
+            name, number = (as_bytes(value).decode() for value in entry.field_values.values())
+            self._place = as_bytes(entry.identifier)
+            if not name:  # an epoch has begun
+                await self._look()
+                return
+            if int(number) > self._known + 1:  # the feed has not kept all
+                names.update(self.logs)
+            names.add(name)
+            self._known = max(self._known, int(number))
+        await self._take(names)
+
+    async def _take(self, names: set[str]) -> None:
+        """Give the events of some logs to the subscribers, up to the newest that the feed has named."""
+        while logs := {
+            name: log.read for name in names if (log := self.logs.get(name)) is not None and log.read < self._known
+        }:
+            page = await self._page(logs, self._known)
+            if page is None:
+                continue
+            horizon, floors, entries = page
+            for name, floor in floors.items():
+                if name in self.logs and floor > self.logs[name].read:
+                    self._miss(self.logs[name], floor)
+            for entry in entries:
+                if entry.log in self.logs and entry.number > self.logs[entry.log].read:
+                    self.add(entry)
+            for name in logs:
+                if name in self.logs:
+                    self.logs[name].read = max(self.logs[name].read, horizon)
+            while self.behind:
+                await self.room.park()
+
+    def _miss(self, log: Log, floor: int) -> None:
+        """Events of a log up to ``floor`` were lost before they were read here."""
         log.clear(floor)
         for subscription in list(log.subscribers):
-            subscription.lose_next((log.name,), self.epoch, number)
-
-    async def _read(self) -> None:
-        """Wait for new events of all logs, and give them to the subscribers."""
-        client = self._link.client
-        self._woken = False
-        control, wake = self._link.prefix + "control", f"{self._link.prefix}w:{self._worker}"
-        keys: dict[str | bytes, Any] = {control: self._control, wake: self._wake_id}
-        keys |= {self._link.prefix + name: f"{log.read}-0" for name, log in self.logs.items()}
-        with trio.fail_after(BLOCK + TRYING) as self._reading:
-            found = await client.xread(keys, count=BATCH, block=int(BLOCK * 1000))
-        read: list[tuple[int, str, StreamEntry]] = []
-        horizon = math.inf
-        for key, entries in (found or {}).items():
-            name = as_bytes(key).decode().removeprefix(self._link.prefix)
-            if name == "control":  # an epoch has begun: what else was read is read again
-                self._control = as_bytes(entries[-1].identifier)
-                await self._look([])
-                return
-            if name not in self.logs:
-                self._wake_id = as_bytes(entries[-1].identifier) if key == wake.encode() else self._wake_id
-                continue
-            read += [(number_of(entry), name, entry) for entry in entries]
-            if len(entries) == BATCH:
-                horizon = min(horizon, number_of(entries[-1]))
-        for number, name, entry in sorted(read, key=lambda each: each[0]):
-            log = self.logs.get(name)
-            if number <= horizon and log is not None and number > log.read:
-                self._take(log, number, [as_bytes(part) for pair in entry.field_values.items() for part in pair])
-        while self.behind:
-            await self.room.park()
-
-    def _take(self, log: Log, number: int, fields: list[bytes]) -> None:
-        """Give an event that was read to the subscribers."""
-        count = int(fields[1])
-        if log.count is not None and count != log.count + 1:
-            self._miss(log, number - 1, number - 1)
-        log.read, log.count = number, count
-        self._know(self.epoch, log.name, number, fields[5].decode())
-        self.add(self._entry(log.name, number, fields))
+            subscription.lose_next((log.name,), self.epoch, self.number)

@@ -19,7 +19,7 @@ from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
 import trio
 
 from trioweb.ground.errors import StreamTimeout
-from trioweb.hub.entries import EVENTS, PRESENCE, Entry, HubEvent, check_name, check_topic, farewell, gap_of, topic_of
+from trioweb.hub.entries import GAP, EVENTS, PRESENCE, Entry, HubEvent, check_name, check_topic, farewell, gap_of, topic_of
 from trioweb.messages.limits import check_size
 from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
 

@@ -48,16 +48,14 @@ class Log:
         floor: see the attribute.
     """
 
-    __slots__ = ("_entries", "_size", "count", "floor", "name", "read", "subscribers")
+    __slots__ = ("_entries", "_size", "floor", "name", "read", "subscribers")
 
     def __init__(self, name: str, floor: int) -> None:
         self.name = name
         self.floor = floor
         """All events with a greater number are here."""
-        self.count: int | None = None
-        """The count of the newest event here among all of the log, if the engine counts them."""
         self.read = floor
-        """The number of the newest event that was read from the engine."""
+        """All events up to this number were read from the engine."""
         self.subscribers: dict[Subscription, None] = {}
         """Those that get new events at once, in the order in which they came."""
         self._entries: deque[Entry] = deque()
@@ -88,7 +86,6 @@ class Log:
         self._entries.clear()
         self._size = 0
         self.floor = self.read = floor
-        self.count = None
 
     def after(self, number: int) -> Iterable[Entry]:
         """The events with greater numbers, newest first."""
