@@ -81,9 +81,14 @@ class Entry:
         return f"{self.epoch}-{self.number}"
 
     @property
+    def is_gap(self) -> bool:
+        """Whether it says that events are missing."""
+        return self.event == GAP
+
+    @property
     def is_singular(self) -> bool:
         """Whether a later event of its log does not stand for it, too."""
-        return self.event == GAP or self.log.startswith(PRESENCE)
+        return self.is_gap or self.log.startswith(PRESENCE)
 
     @property
     def frame(self) -> bytes:

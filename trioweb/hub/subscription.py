@@ -19,7 +19,7 @@ from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
 import trio
 
 from trioweb.ground.errors import StreamTimeout
-from trioweb.hub.entries import GAP, EVENTS, PRESENCE, Entry, HubEvent, check_name, check_topic, farewell, gap_of, topic_of
+from trioweb.hub.entries import EVENTS, PRESENCE, Entry, HubEvent, check_name, check_topic, farewell, gap_of, topic_of
 from trioweb.messages.limits import check_size
 from trioweb.streams.channel import SMALLEST, ByteChannel, Outcome
 
@@ -110,7 +110,7 @@ class Subscription:
         self._ended = False
 
     def __repr__(self) -> str:
-        return f"<Subscription of {', '.join(topic_of(log) for log in self.logs if log.startswith(EVENTS))}>"
+        return f"<Subscription of {', '.join(self.topics)}>"
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -210,11 +210,10 @@ class Subscription:
 
     def rouse(self) -> bool:
         """Wake the task that waits for an event. Returns whether there is one. Does not block."""
-        if self._task is None:
-            return False
-        trio.lowlevel.reschedule(self._task)
-        self._task = None
-        return True
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+        return task is not None
 
     def refill(self) -> None:
         """Move some of what waits into the channel. Does not block."""
@@ -233,7 +232,7 @@ class Subscription:
 
     def give(self, entry: Entry) -> bool:
         """Take a new event, or have it wait. Returns whether a task was woken that takes it. Does not block."""
-        if not self.live or (entry.number <= self.position and entry.event != GAP):
+        if not self.live or (entry.number <= self.position and not entry.is_gap):
             return False
         if self.member is not None and self.is_own(entry):
             return False
