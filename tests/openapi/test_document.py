@@ -593,7 +593,7 @@ async def test_options_of_an_inclusion() -> None:
 
 def test_what_can_be_included() -> None:
     """An app of another framework is no router: the error says what takes it."""
-    with pytest.raises(TypeError, match=r"include takes a Router, got .*: write app.mount\(path, ...\)"):
+    with pytest.raises(TypeError, match=r"include takes a Router and then a prefix, got .*: write app.mount"):
         App().include(print)  # type: ignore[arg-type]
 
 

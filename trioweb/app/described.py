@@ -172,13 +172,13 @@ class Described(Router):
         """
         from trioweb.openapi.pages import Pages  # noqa: PLC0415 - only where it is asked for
 
-        kept: dict[int, Schema] = {}  # by the number of routes: others may be registered later
+        kept: tuple[int, Schema] = (0, {})  # with the number of routes: others may be registered later
 
-        def describe() -> Schema:
-            if len(self._planned) not in kept:
-                kept.clear()
-                kept[len(self._planned)] = self._describe(title, version, description)
-            return kept[len(self._planned)]
+        def describe() -> Schema:  # in threads, several at once
+            nonlocal kept
+            if kept[0] != len(self._planned):
+                kept = len(self._planned), self._describe(title, version, description)
+            return kept[1]
 
         for place, handler in Pages(path.rstrip("/"), openapi_path, title, describe).handlers():
             self.get(place, name=f"docs:{place}", include_in_schema=False)(handler)

@@ -91,22 +91,19 @@ def _answers(part: Annotation, endpoint: Endpoint, status: str) -> list[tuple[st
         return []
     if part is type(None):
         return [("204" if status == "200" else status, [])]
-    if isinstance(cls, type) and issubclass(cls, Response):
-        return _of_response(cls, part)
-    always = endpoint.streaming or endpoint.kind is Kind.GENERATOR
-    if _is_stream(cls) or (always and isinstance(cls, type) and issubclass(cls, collections.abc.Iterable)):
-        return [(status, _of_items(part, cls))]
     if part in UNSAID:
         return [("2XX", [])]
-    if isinstance(cls, type) and issubclass(cls, str):
-        return [(status, [Content(_bare(TEXT_TYPE), part)])]
-    if isinstance(cls, type) and issubclass(cls, BYTES_LIKE):
-        return [(status, [Content(BYTES_TYPE)])]
+    if isinstance(cls, type):
+        if issubclass(cls, Response):
+            return _of_response(cls, part)
+        always = endpoint.streaming or endpoint.kind is Kind.GENERATOR
+        if issubclass(cls, _ITERATORS) or (always and issubclass(cls, collections.abc.Iterable)):
+            return [(status, _of_items(part, cls))]
+        if issubclass(cls, str):
+            return [(status, [Content(_bare(TEXT_TYPE), part)])]
+        if issubclass(cls, BYTES_LIKE):
+            return [(status, [Content(BYTES_TYPE)])]
     return [(status, [Content(JSON_TYPE, part)])]
-
-
-def _is_stream(cls: Annotation) -> bool:
-    return isinstance(cls, type) and issubclass(cls, _ITERATORS)
 
 
 def _of_response(cls: type[Response], part: Annotation) -> list[tuple[str, list[Content]]]:
