@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trioweb.app.dispatch import Dispatcher
 from trioweb.app.overrides import Overrides
@@ -11,7 +11,7 @@ from trioweb.app.router import Router
 from trioweb.ground.errors import RouteError
 from trioweb.ground.foreign import Taught, teach
 from trioweb.ground.templates import CONVERTERS, Converter, Template, parse_template
-from trioweb.handlers.endpoint import Endpoint, plan
+from trioweb.handlers.endpoint import Endpoint, Planned, plan
 from trioweb.handlers.markers import Provide
 from trioweb.handlers.route import Route, RouterOptions
 from trioweb.handlers.signatures import Function
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from trioweb.openapi.schemas import Schema
 
 T = TypeVar("T")
-Planned: TypeAlias = tuple[Route, Template, Endpoint]
 
 
 class Described(Router):
@@ -185,20 +184,15 @@ class Described(Router):
 
     def _describe(self, title: str, version: str, description: str) -> Schema:
         from trioweb.openapi.document import describe  # noqa: PLC0415 - few are asked for it
-        from trioweb.openapi.operations import Described as Operation  # noqa: PLC0415
 
-        routes = [
-            Operation(route.path, route.methods, route.name, route.options, template, endpoint)
-            for route, template, endpoint in self._planned
-        ]
-        return describe(routes, [mount.path for mount in self.mounts], title, version, description)
+        return describe(self._planned, [mount.path for mount in self.mounts], title, version, description)
 
     def _register(self, route: Route) -> None:
         route = self._inherited(route)
         template = parse_template(route.path, self._converters)
         endpoint = self._plan(route, template)
         self._dispatcher.add(route.name, template, route.methods, endpoint)
-        self._planned.append((route, template, endpoint))
+        self._planned.append(Planned(route, template, endpoint))
         if self._overrides:
             self._plan_again()
         self._adopt(route)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias, get_origin
+from typing import Any, NamedTuple, TypeAlias, get_origin
 
 import msgspec
 
@@ -14,7 +14,7 @@ from trioweb.ground.annotations import members_of
 from trioweb.ground.errors import RouteError
 from trioweb.ground.http.asgi import PathParams
 from trioweb.ground.pace import AUTO, MinRate, check_rate
-from trioweb.ground.templates import Converter
+from trioweb.ground.templates import Converter, Template
 from trioweb.handlers.arguments import Arguments
 from trioweb.handlers.layers import Middleware
 from trioweb.handlers.planner import Planner
@@ -106,6 +106,20 @@ class Endpoint(msgspec.Struct):
             return self.arguments.pass_to(self._invoke, params, connection)  # type: ignore[arg-type]
         arguments = params if self.passes_all else self.arguments.bind(params, connection)
         return self._invoke(**arguments)
+
+
+class Planned(NamedTuple):
+    """A route of an app, and what was made of it when it was registered.
+
+    Attributes:
+        route: the route, with all prefixes and options.
+        template: its parsed path.
+        endpoint: the plan of its handler.
+    """
+
+    route: Route
+    template: Template
+    endpoint: Endpoint
 
 
 def plan(

@@ -7,15 +7,15 @@ with it changes where the API does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Final
 
 from trioweb.ground.encoding import NotFiniteError
 from trioweb.ground.problems import PROBLEM_TYPE
-from trioweb.ground.templates import Converter, without_converters
-from trioweb.handlers.route import WEBSOCKET
-from trioweb.openapi.operations import PROBLEMS, Described, Writer
+from trioweb.ground.templates import without_converters
+from trioweb.handlers.endpoint import Planned
+from trioweb.openapi.operations import PROBLEMS, Writer
 from trioweb.openapi.schemas import Schema, plain
 from trioweb.openapi.takes import Takes
 
@@ -45,11 +45,11 @@ _PROBLEM: Final[Schema] = {
 }
 
 
-def describe(routes: Iterable[Described], mounts: Sequence[str], title: str, version: str, about: str) -> Schema:
+def describe(planned: Iterable[Planned], mounts: Sequence[str], title: str, version: str, about: str) -> Schema:
     """The description of an API.
 
     Args:
-        routes: the routes of an app.
+        planned: the routes of an app.
         mounts: the paths at which it has mounted other apps.
         title: the name of the API.
         version: the version of the API, and not of OpenAPI.
@@ -59,14 +59,13 @@ def describe(routes: Iterable[Described], mounts: Sequence[str], title: str, ver
         ValueError: if two dependencies call different security schemes by the same name, or a status is none.
     """
     writer = Writer()
-    shown = [route for route in routes if route.options.get("include_in_schema", True)]
-    requests = [route for route in shown if WEBSOCKET not in route.methods]
-    paths = _paths(requests, writer)
+    shown = [each for each in planned if each.route.options.get("include_in_schema", True)]
+    paths = _paths([each for each in shown if not each.route.is_websocket], writer)
     document: Schema = {"openapi": VERSION, "info": {"title": title, "version": version}}
     if about:
         document["info"]["description"] = about
     document["paths"] = paths
-    sockets = [_socket(route, writer) for route in shown if WEBSOCKET in route.methods]
+    sockets = [_socket(each, writer) for each in shown if each.route.is_websocket]
     schemas = writer.finish(_PROBLEM)
     components: Schema = {"schemas": dict(sorted(schemas.items()))} if schemas else {}
     if writer.problems:
@@ -101,22 +100,23 @@ def _is_infinite(part: object) -> bool:
     return isinstance(part, float) and not isfinite(part)
 
 
-def _paths(routes: Sequence[Described], writer: Writer) -> Schema:
+def _paths(planned: Sequence[Planned], writer: Writer) -> Schema:
     """The Path Items. Paths that differ by the names of their parameters only are one, with the names of the first."""
     items: dict[str, tuple[str, Schema]] = {}  # by the path without names
     taken: dict[str, int] = {}
-    for route in routes:
+    for route, *_ in planned:
         taken[route.name] = taken.get(route.name, 0) + len(route.methods)
-    for route in sorted(routes, key=lambda route: (_PARAMETER.sub("{}", route.path), route.path)):
+    for each in sorted(planned, key=lambda each: (_PARAMETER.sub("{}", each.route.path), each.route.path)):
+        route = each.route
         shape = _PARAMETER.sub("{}", route.path)
         path, item = items.setdefault(shape, (without_converters(route.path), {}))
         names = _PARAMETER.findall(path)
         own = _PARAMETER.findall(route.path)
-        converters = route.template.parameters
+        converters = each.template.parameters
         parameters = {name: (mine, converters[mine]) for name, mine in zip(names, own, strict=True)}
         for method in sorted(route.methods, key=_rank):
             name = route.name if taken[route.name] == 1 else f"{route.name}_{_slug(method, route.path)}"
-            operation = writer.operation(route, name, parameters)
+            operation = writer.operation(each, name, parameters)
             place = item if method in _METHODS else item.setdefault("additionalOperations", {})
             key = method.lower() if method in _METHODS else method
             if key in place:  # they differ by a converter, which OpenAPI cannot tell apart
@@ -138,9 +138,11 @@ def _slug(method: str, path: str) -> str:
     return re.sub(r"\W+", "_", method.lower() + _PARAMETER.sub(r"\1", path)).strip("_")
 
 
-def _socket(route: Described, writer: Writer) -> Schema:
-    converters: Mapping[str, Converter] = route.template.parameters
-    takes = Takes(route.endpoint.arguments, {name: (name, each) for name, each in converters.items()}, writer.schemas)
+def _socket(planned: Planned, writer: Writer) -> Schema:
+    route, template, endpoint = planned
+    takes = Takes(
+        endpoint.arguments, {name: (name, each) for name, each in template.parameters.items()}, writer.schemas
+    )
     return {"path": without_converters(route.path), "name": route.name, "parameters": takes.parameters()}
 
 

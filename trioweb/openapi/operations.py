@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.errors import phrase_of
 from trioweb.ground.problems import PROBLEM_TYPE
-from trioweb.ground.templates import Converter, Template
-from trioweb.handlers.endpoint import Endpoint
-from trioweb.handlers.route import RouteOptions
+from trioweb.ground.templates import Converter
+from trioweb.handlers.endpoint import Planned
+from trioweb.handlers.route import Route
 from trioweb.handlers.signatures import innermost
 from trioweb.openapi.answers import answers_of
 from trioweb.openapi.schemas import REFERENCE, Schema, Schemas
@@ -38,26 +38,6 @@ _BODY_ERRORS: Final = {
     "bytes": (408, 413),
 }
 """The errors of reading a body."""
-
-
-class Described(NamedTuple):
-    """A route as an app has it, with what is planned for it.
-
-    Attributes:
-        path: its path with all prefixes.
-        methods: its methods.
-        name: its name.
-        options: what its decorator was given.
-        template: its parsed path.
-        endpoint: the plan.
-    """
-
-    path: str
-    methods: frozenset[str]
-    name: str
-    options: RouteOptions
-    template: Template
-    endpoint: Endpoint
 
 
 class Writer:
@@ -87,11 +67,11 @@ class Writer:
         self.problem["$ref"] = REFERENCE + name
         return {**schemas, name: problem} if self.problems or self.describes_problems else schemas
 
-    def operation(self, route: Described, identifier: str, path: Mapping[str, tuple[str, Converter]]) -> Schema:
+    def operation(self, planned: Planned, identifier: str, path: Mapping[str, tuple[str, Converter]]) -> Schema:
         """Write an operation.
 
         Args:
-            route: the route.
+            planned: the route.
             identifier: the operation's id.
             path: the parameters of the path by their names in the document, with their own names.
 
@@ -99,7 +79,8 @@ class Writer:
             ValueError: if two dependencies call different security schemes by the same name, or the status of one of
                 the responses that were given is none.
         """
-        plan, options = route.endpoint.arguments, route.options
+        route, template, endpoint = planned
+        plan, options = endpoint.arguments, route.options
         takes = Takes(plan, path, self.schemas)
         operation: Schema = {"operationId": identifier, **_said(route)}
         if tags := options.get("tags"):
@@ -110,13 +91,13 @@ class Writer:
         self.schemas.then(lambda: None if operation["parameters"] else operation.pop("parameters"))
         if (body := takes.body()) is not None:
             operation["requestBody"] = body
-        responses = answers_of(route.endpoint, self.schemas)
+        responses = answers_of(endpoint, self.schemas)
         ways, schemes = security_of(plan)
         if schemes:
             operation["security"] = ways
             self.schemes.update(schemes)
         wrong = {401} if schemes else set[int]()
-        for code in sorted(wrong | set(_errors(takes, route.template.parameters))):
+        for code in sorted(wrong | set(_errors(takes, template.parameters))):
             responses.setdefault(str(code), self._problem(code))
         for given, said in options.get("responses", {}).items():
             responses[_status(route, given)] = self._given(str(given), said)
@@ -156,18 +137,16 @@ def _errors(takes: Takes, path: Mapping[str, Converter]) -> Iterator[int]:
         yield 422
 
 
-def _status(route: Described, code: object) -> str:
+def _status(route: Route, code: object) -> str:
     text = str(code)
     if text != "default" and not re.fullmatch(r"[1-5](?:\d\d|XX)", text):
-        raise ValueError(
-            f'{route.endpoint.where}: responses has {code!r}: write a status such as 404, "4XX" or "default"'
-        )
+        raise ValueError(f'{route.where}: responses has {code!r}: write a status such as 404, "4XX" or "default"')
     return text
 
 
-def _said(route: Described) -> Schema:
+def _said(route: Route) -> Schema:
     """Its summary and description: given, or those of the docstring, whose sections are for readers of the code."""
-    lines = inspect.cleandoc(innermost(route.endpoint.handler).__doc__ or "").split("\n")
+    lines = inspect.cleandoc(innermost(route.handler).__doc__ or "").split("\n")
     end = next((number for number, line in enumerate(lines) if _SECTIONS.match(line)), len(lines))
     first, _, rest = "\n".join(lines[:end]).strip().partition("\n\n")
     said = {

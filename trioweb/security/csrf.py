@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from trioweb.exchange.call import SAFE
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.cookies import format_cookie
 from trioweb.ground.http.headers import Headers, is_token, vary_on
@@ -23,7 +24,6 @@ from trioweb.messages.response import Response
 
 SIZE: Final = 32
 """Bytes of a browser's secret."""
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class CSRF:
@@ -88,7 +88,7 @@ class CSRF:
         secure = request.url.scheme == "https"
         name = f"__Host-{self._cookie}" if secure else self._cookie
         secret = _decoded(request.cookies.get(name, ""))
-        if (request.method not in _SAFE or request.is_websocket) and not self._is_own(request):
+        if (request.method not in SAFE or request.is_websocket) and not self._is_own(request):
             await self._demand_token(request, secret)
         request.state.csrf = token = _Token(secret)
         response = await call_next(request)
