@@ -19,6 +19,8 @@ Annotation: TypeAlias = Any
 
 ``typing`` has no common type for them.
 """
+KEPT: Final = 256
+"""Types of which something is cached: to inspect one takes longer than to decode a small body."""
 Names: TypeAlias = Mapping[str, object]
 """The global names that a string annotation may use."""
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation, fields_of, is_union, members_of
+from trioweb.ground.annotations import KEPT, Annotation, fields_of, is_union, members_of
 from trioweb.ground.errors import Fault, HTTPError, InputError
 from trioweb.ground.foreign import from_plain
 from trioweb.ground.models import LONGEST, MOST, Unfit
@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 REFUSALS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec's decoders raise for invalid data."""
-KEPT: Final = 256
-"""Classes whose fields are kept."""
 LOOKED_AT: Final = 10_000
 """Parts of a value that are looked at in the search: some microseconds each."""
 LONGEST_PATH: Final = 4096

@@ -17,13 +17,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation
+from trioweb.ground.annotations import KEPT, Annotation
 from trioweb.ground.models import is_pydantic
 
 Convert: TypeAlias = Callable[[Any], object]
 """Converts a value of a class that it knows."""
-KEPT: Final = 256
-"""Classes whose encoders are cached."""
 
 
 class Taught(msgspec.Struct, frozen=True):

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Final, cast, get_origin
 import msgspec
 from msgspec import inspect as types_of
 
-from trioweb.ground.annotations import Annotation, parts_of
+from trioweb.ground.annotations import KEPT, Annotation, parts_of
 from trioweb.ground.errors import Fault
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, TypeAdapter, ValidationError
 
-KEPT: Final = 256
-"""Types whose adapters are cached."""
 LONGEST: Final = 200
 """Characters of a message about one input."""
 MOST: Final = 100

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import inspect as types_of
 
 from trioweb.ground.annotations import (
+    KEPT,
     Annotation,
     defaults_of,
     is_foreign,
@@ -31,9 +32,6 @@ from trioweb.ground.models import adapter_in, adapter_of, by_pydantic, is_checke
 T = TypeVar("T")
 Decode: TypeAlias = Callable[[bytes], object]
 """Decodes JSON into a value of the user's type."""
-
-KEPT: Final = 256
-"""Types whose decoders are cached: to inspect a type takes longer than to decode a small body."""
 
 
 def json_decoder(annotation: Annotation) -> Decode:
