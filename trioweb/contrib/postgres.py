@@ -139,8 +139,8 @@ class PostgresPool(Pool[PostgresConnection]):
     async def fetch_one(
         self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
     ) -> object:
-        """The first row of a query, or ``None``; also of ``INSERT ... RETURNING``, which is committed. Arguments and
-        errors are those of ``rows``.
+        """The first row of a query, or ``None``; also of ``INSERT ... RETURNING``, which is committed. Waits as
+        ``connection``, and a cancellation cancels the query. Arguments and errors are those of ``rows``.
         """
         async with self._ran(query, params, make) as cursor:
             return await cursor.fetchone()
@@ -152,7 +152,7 @@ class PostgresPool(Pool[PostgresConnection]):
     async def fetch_all(
         self, query: Query, params: Params | None = None, *, make: Callable[..., object] | None = None
     ) -> object:
-        """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
+        """All rows of a query, in memory; ``rows`` streams them. Waits, and takes arguments, as ``fetch_one``."""
         async with self._ran(query, params, make) as cursor:
             return await cursor.fetchall()
 

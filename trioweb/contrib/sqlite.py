@@ -87,7 +87,7 @@ class SQLitePool(Entered):
     async def fetch_one(
         self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
     ) -> object:
-        """The first row of a query, or ``None``. Arguments and errors are those of ``rows``."""
+        """The first row of a query, or ``None``. Waits as ``read``; arguments and errors are those of ``rows``."""
         found = await self.read(_fetch, query, parameters, make, 1)
         return found[0] if found else None
 
@@ -98,7 +98,7 @@ class SQLitePool(Entered):
     async def fetch_all(
         self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
     ) -> object:
-        """All rows of a query, in memory; ``rows`` streams them. Arguments and errors are those of ``rows``."""
+        """All rows of a query, in memory; ``rows`` streams them. Waits as ``read``; arguments are those of ``rows``."""
         return await self.read(_fetch, query, parameters, make, None)
 
     async def read(

@@ -49,7 +49,7 @@ class Part:
         return data
 
     async def read(self, max_size: int | None = None) -> bytes:
-        """Read the rest of the part into memory.
+        """Read the rest of the part into memory. Waits for the client; a cancellation loses what was read of it.
 
         Args:
             max_size: the most bytes; the route's ``max_body_size`` unless given.
@@ -67,7 +67,7 @@ class Part:
         return bytes(data)
 
     async def text(self, max_size: int | None = None) -> str:
-        """Read the rest of the part as text, in the charset of its content type, by default UTF-8.
+        """Read the rest of the part as text, in the charset of its content type, by default UTF-8. Waits as ``read``.
 
         Args:
             max_size: the most bytes; the route's ``max_body_size`` unless given.

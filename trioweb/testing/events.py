@@ -100,7 +100,7 @@ class EventSource:
         return self._events
 
     async def aclose(self) -> None:
-        """Disconnect. Safe to call twice."""
+        """Disconnect, and wait until the app has returned. Safe to call twice."""
         self._events = None
         if self.response is not None:
             await self.response.aclose()

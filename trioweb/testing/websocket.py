@@ -145,7 +145,7 @@ class WebSocketSession(AppCall):
             raise self._why_closed() from None
 
     async def send_json(self, value: object) -> None:
-        """Send a value as JSON text."""
+        """Send a value as JSON text. Waits as ``send``."""
         await self.send(json.dumps(value))
 
     async def receive(self) -> str | bytes:
@@ -175,7 +175,7 @@ class WebSocketSession(AppCall):
             raise StopAsyncIteration from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it. The app receives ``websocket.disconnect``; messages that it still sends are dropped."""
+        """Close it, without a wait for the app, which receives ``websocket.disconnect``. What it sends is dropped."""
         await trio.lowlevel.checkpoint()
         self._leave(code, reason)
 
