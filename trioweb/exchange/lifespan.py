@@ -105,11 +105,7 @@ class AppNursery:
         return end
 
     async def _logged(
-        self,
-        async_fn: AsyncFunction,
-        args: tuple[object, ...],
-        *,
-        task_status: trio.TaskStatus[object] | None = None,
+        self, async_fn: AsyncFunction, args: tuple[object, ...], *, task_status: trio.TaskStatus[object] | None = None
     ) -> None:
         status = None if task_status is None else _Started(task_status)
         try:
@@ -212,10 +208,7 @@ class Host(Protocol):
 
 @asynccontextmanager
 async def open_life(
-    app: object,
-    host: Host,
-    managers: list[Manager],
-    transport: Transport,
+    app: object, host: Host, managers: list[Manager], transport: Transport
 ) -> AsyncIterator[LifespanState]:
     """Enter lifespans in the app's nursery.
 

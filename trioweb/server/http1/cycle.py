@@ -140,8 +140,7 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
             RuntimeError: if the message is unknown, or out of order.
             ValueError: if it cannot be sent.
         """
-        kind = message["type"]
-        response = self.response
+        kind, response = message["type"], self.response
         if kind == "http.response.start":
             response.start(message["status"], message.get("headers", ()), trailers=message.get("trailers", False))
         elif kind == "http.response.body":
@@ -170,8 +169,7 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
 
     def _write(self, data: bytes, more: bool) -> Awaitable[None] | None:
         """Write a part of the body without a wait. Returns an awaitable that writes the rest, or ``None``."""
-        response = self.response
-        wire = self._line.wire
+        response, wire = self.response, self._line.wire
         if wire.broken and response.state is not DONE:
             return self._finish_write(wire.write(b"", b"", b""))
         before, after = self._frame(len(data), more)
