@@ -424,7 +424,7 @@ PARSERS: Final[dict[str, Parser]] = {
          b"trio.run received unrecognized yield message <", b"Future", b"Task "),
         ("ground.hints._FORGOTTEN", "ground.hints._NO_LOOP", "ground.hints._WAITED")),
     "name of a secret": Parser(_text(lambda text: _hidden(text, text)), (*TEXTS, b"authorizatio", b"passwor", b"tokn"),
-        ("exchange.debug._SECRET",)),
+        ("exchange.debug._IDENTIFYING",)),
     "field of a log": Parser(_text(lambda text: (escape(text), escape_controls(text))), TEXTS,
         ("ground.escapes._UNSAFE", "ground.escapes._CONTROLS")),
     "cookie that is set": Parser(_text(lambda text: (cookies.format_cookie("a", text), cookies.format_cookie("a",

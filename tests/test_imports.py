@@ -21,8 +21,10 @@ ROOT = Path(__file__).parents[1]
 RARE = {
     "argparse", "asyncio", "brotli", "csv", "email", "h11", "h2", "html", "httptools", "httpx", "hypercorn",
     "itsdangerous", "mimetypes", "multiprocessing", "sysconfig", "tomllib", "wsproto",
-    "trioweb.app.static", "trioweb.app.watchdog", "trioweb.messages.files", "trioweb.middleware", "trioweb.server",
-    "trioweb.testing",
+    "trioweb.app.static", "trioweb.app.watchdog", "trioweb.ground.http.multiparts", "trioweb.io.disk",
+    "trioweb.io.tasks",
+    "trioweb.messages.files", "trioweb.messages.forms", "trioweb.messages.parts", "trioweb.messages.ranges",
+    "trioweb.middleware", "trioweb.server", "trioweb.sockets", "trioweb.testing",
 }  # fmt: skip
 
 
@@ -42,6 +44,21 @@ def test_an_app_imports_only_what_it_uses() -> None:
     )
     assert "trioweb.app.app" in loaded
     assert not RARE & loaded
+
+
+def test_an_import_leaves_the_garbage_collector_as_it_was() -> None:
+    """The collector does not run during an import, and runs after it if it did before, also if the import failed."""
+    for before in ("enable", "disable"):
+        loaded = _loaded_by(
+            f"import gc; gc.{before}(); from trioweb import App; assert gc.isenabled() is ({before!r} == 'enable')"
+        )
+        assert "trioweb.app.app" in loaded
+    _loaded_by(
+        "import gc, sys, trioweb; sys.modules['trio'] = None\n"
+        "try: trioweb.App\n"
+        "except ImportError: assert gc.isenabled()\n"
+        "else: raise AssertionError"
+    )
 
 
 def test_a_supervisor_loads_neither_a_loop_nor_the_framework() -> None:

@@ -20,7 +20,8 @@ from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.http.conditions import RESOLUTION
 from trioweb.ground.http.ranges import Span
 from trioweb.io import disk, sendfile
-from trioweb.io.disk import DiskFile, Extent, Facts, ObjectFile, Readable, open_regular, read_spans
+from trioweb.io.disk import DiskFile, Facts, ObjectFile, Readable, open_regular, read_spans
+from trioweb.io.sendfile import Extent
 
 DATA = bytes(range(256)) * 4096
 

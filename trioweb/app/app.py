@@ -29,7 +29,6 @@ from trioweb.io.transport import PLAIN, own_transport
 from trioweb.messages.connection import State
 from trioweb.messages.limits import BODY_TIMEOUT, BUFFER_SIZE, MAX_BODY_SIZE, WRITE_TIMEOUT, Limits
 from trioweb.messages.response import Response
-from trioweb.sockets.handshake import converse
 
 if TYPE_CHECKING:
     from trioweb.testing import TestClient
@@ -290,6 +289,8 @@ class App(Described):
                 self._policy.stopping = before.event.is_set()
 
     async def _converse(self, scope: MutableScope, receive: Receive, send: Send) -> None:
+        from trioweb.sockets.handshake import converse  # noqa: PLC0415 - many apps have no WebSockets
+
         self._stopping.listen(scope, send)
         scope.pop("route", None)
         try:

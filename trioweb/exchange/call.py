@@ -29,7 +29,7 @@ from trioweb.io.hypercorn import find_transport
 from trioweb.io.inbox import Inbox, in_channel
 from trioweb.io.outbox import Outbox
 from trioweb.io.transport import GIVEN_RATE, PLAIN, Transport, Watcher, own_transport
-from trioweb.messages.ranges import RangeResponse
+from trioweb.messages.prepared import PreparedResponse
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response, stream_of
 from trioweb.streams.closing import close_unused
@@ -81,7 +81,7 @@ class Call(Watcher):
     interruptible: Callable[[], object] | None = None
     cancel_scope: trio.CancelScope
     due = math.inf
-    opened: tuple[RangeResponse, ...] = ()
+    opened: tuple[PreparedResponse, ...] = ()
     reported: Exception | None = None
     failed: tuple[Registered, ...] = ()
     _inbox: Inbox | None = None
@@ -198,7 +198,7 @@ class Call(Watcher):
             HTTPError: if the request's conditions do not hold, or the file does not exist.
             OSError: if the file cannot be opened.
         """
-        if isinstance(response, RangeResponse) and not any(response is each for each in self.opened):
+        if isinstance(response, PreparedResponse) and not any(response is each for each in self.opened):
             request = self.the_request()
             response = await response.prepare(request.method, request.headers)
             self.opened += (response,)

@@ -20,12 +20,10 @@ import trio
 from trioweb.ground.escapes import clip
 from trioweb.ground.http.asgi import Scope
 from trioweb.handlers.signatures import innermost, label_of
-from trioweb.io.tasks import task_tree
 
-_SECRET: Final = re.compile(
+_IDENTIFYING: Final = (
     "auth|cookie|token|secret|key|password|passwd|pwd|session|signature|csrf|credential|assertion|jwt|otp|ticket"
-    "|^(code|sid|sig|pass|pin|referer)$",
-    re.IGNORECASE,
+    "|^(code|sid|sig|pass|pin|referer)$"
 )
 """Matches the names of headers and query parameters whose values are not shown: a referer has a query of its own."""
 logger = logging.getLogger("trioweb")
@@ -53,6 +51,8 @@ def note_tasks(tasks: Iterable[trio.lowlevel.Task]) -> None:
     """Note the tasks of a request that has failed, before they are cancelled: what fails of them then is no reason."""
     served = serving.get(None)
     if served is not None and not served.tasks:
+        from trioweb.io.tasks import task_tree  # noqa: PLC0415 - only in debug mode
+
         served.tasks[:] = task_tree(tasks)
 
 
@@ -78,7 +78,7 @@ def describe(scope: Scope) -> tuple[str, list[tuple[str, list[tuple[str, str]]]]
 
 
 def _hidden(name: str, value: str) -> str:
-    return f"({len(value)} characters, hidden)" if _SECRET.search(name) else clip(value)
+    return f"({len(value)} characters, hidden)" if re.search(_IDENTIFYING, name, re.IGNORECASE) else clip(value)
 
 
 def log_fault(level: int, text: str, *args: object, error: BaseException | None) -> None:

@@ -20,7 +20,7 @@ from trioweb.ground.errors import taken
 from trioweb.ground.pace import due
 from trioweb.io.outbox import Outbox
 from trioweb.io.sending import Sending
-from trioweb.messages.ranges import RangeResponse
+from trioweb.messages.prepared import PreparedResponse
 from trioweb.messages.response import Response, stream_of
 from trioweb.streams.closing import close_unused
 from trioweb.streams.producer import Producer
@@ -49,7 +49,7 @@ class Delivery:
             Exception: if the stream fails before its first chunk.
         """
         stream = stream_of(response)
-        if stream is None or stream.head_first or isinstance(response, RangeResponse):
+        if stream is None or stream.head_first or isinstance(response, PreparedResponse):
             return
         if is_bodiless(self._call, response):
             return

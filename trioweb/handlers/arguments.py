@@ -22,14 +22,13 @@ from trioweb.ground.chunks import JSON_TYPE
 from trioweb.ground.errors import Fault, HTTPError, InputError, RouteError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams
-from trioweb.ground.http.multiparts import FORM_TYPE
+from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.values import Decode
 from trioweb.handlers.inputs import Input
 from trioweb.handlers.managers import manager_of
 from trioweb.handlers.shapes import Values
 from trioweb.handlers.signatures import Function, call_in_thread, label_of
-from trioweb.messages.connection import Connection, media_type_of, wrong_type
-from trioweb.messages.forms import URLENCODED_TYPE, FormData
+from trioweb.messages.connection import FORM_TYPE, URLENCODED_TYPE, Connection, media_type_of, wrong_type
 from trioweb.messages.request import Request
 from trioweb.messages.uploads import UploadFile
 
@@ -236,7 +235,7 @@ class Arguments(msgspec.Struct):
     async def _read_form(self, arguments: dict[str, object], request: Request, faults: list[Fault]) -> None:
         if self.form:
             nothing = media_type_of(request) not in _FORMS and not await request.body()
-            values = FormData() if nothing else await request.form()
+            values: Values = MultiDict[str]() if nothing else await request.form()
             for found in self.form:
                 found.read(values, arguments, faults)
             for name in self.files & arguments.keys():

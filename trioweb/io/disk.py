@@ -18,13 +18,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import IO, Any, Final, NamedTuple, TypeVar
 
-import msgspec
 import trio
 
 from trioweb.ground.errors import ContentLengthError
 from trioweb.ground.http.conditions import file_tag
 from trioweb.ground.http.ranges import Span
-from trioweb.io.sendfile import read_ahead
+from trioweb.io.sendfile import Extent, read_ahead
 from trioweb.io.threads import in_thread, thread_work
 
 T = TypeVar("T")
@@ -187,20 +186,6 @@ async def close_file(file: Readable) -> None:
     """Close a file in a worker thread. A cancellation waits until it is closed."""
     with trio.CancelScope(shield=True):
         await in_file_thread(file.close)
-
-
-class Extent(msgspec.Struct):
-    """A part of a file that the system may send without reading it into this process.
-
-    Attributes:
-        file: the descriptor.
-        start: its first position. A sender that sends a part moves this on; if it does not, the part is read.
-        stop: the position after it.
-    """
-
-    file: int
-    start: int
-    stop: int
 
 
 async def read_spans(

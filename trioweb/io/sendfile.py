@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+import msgspec
 import trio
 
 from trioweb.io.tcp import Socket
@@ -24,6 +25,20 @@ AHEAD: Final = 1048576
 """Bytes after a part that the system reads into its page cache in advance."""
 
 _fadvise = getattr(os, "posix_fadvise", None)
+
+
+class Extent(msgspec.Struct):
+    """A part of a file that the system may send without reading it into this process.
+
+    Attributes:
+        file: the descriptor.
+        start: its first position. A sender that sends a part moves this on; if it does not, the part is read.
+        stop: the position after it.
+    """
+
+    file: int
+    start: int
+    stop: int
 
 
 async def send_file(sock: Socket, file: int, position: int, count: int) -> int:

@@ -17,8 +17,10 @@ from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.http.urls import UNQUOTED, URL, make_url, parse_query
 from trioweb.messages.resources import Provider
 
-_MEDIA_TYPES: Final = {kind.encode(): kind for kind in ("application/json", "application/x-www-form-urlencoded")}
-"""Those of most bodies as they are sent: they are not parsed."""
+FORM_TYPE: Final = "multipart/form-data"
+URLENCODED_TYPE: Final = "application/x-www-form-urlencoded"
+_PLAIN_TYPES: Final = {kind.encode(): kind for kind in ("application/json", URLENCODED_TYPE)}
+"""Those of most bodies, as they are sent: they are not parsed."""
 
 
 class State(SimpleNamespace):
@@ -223,7 +225,7 @@ class Connection:
 def media_type_of(connection: Connection) -> str:
     """The media type of a request's body in lower case, or ``""``."""
     raw = connection._field(b"content-type")
-    return _MEDIA_TYPES.get(raw) or raw.decode("latin-1").partition(";")[0].strip().lower()
+    return _PLAIN_TYPES.get(raw) or raw.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def wrong_type(kind: str, *wanted: str) -> HTTPError:

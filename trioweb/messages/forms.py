@@ -7,7 +7,7 @@ they are written.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import msgspec
 import trio
@@ -20,8 +20,6 @@ from trioweb.messages.body import BodyStream, Parsed
 from trioweb.messages.limits import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, MAX_PART_LINE, MAX_PART_LINES, check_size
 from trioweb.messages.parts import decode_part
 from trioweb.messages.uploads import SPOOL_SIZE, Spool, UploadFile
-
-URLENCODED_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 class FormOptions(TypedDict, total=False):

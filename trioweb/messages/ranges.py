@@ -25,7 +25,8 @@ from trioweb.ground.http.headers import Headers, HeaderSource, content_dispositi
 from trioweb.ground.http.ranges import Plan, Span, content_range, frame_parts, parse_range
 from trioweb.io.disk import ObjectFile, Readable, close_file, in_file_thread, read_spans
 from trioweb.messages.limits import StreamOptions, make_stream
-from trioweb.messages.response import BODILESS, Response
+from trioweb.messages.prepared import PreparedResponse
+from trioweb.messages.response import BODILESS
 from trioweb.streams.closing import close_generator
 from trioweb.streams.sources import as_generator, is_iterable
 from trioweb.streams.stream import ChunkMap
@@ -38,7 +39,7 @@ _WITHOUT_BODY: Final = ("content-length", "content-type", "content-encoding", "c
 """Headers about a body, which a 304 does not have (RFC 9110, section 15.4.5)."""
 
 
-class RangeResponse(Response):
+class RangeResponse(PreparedResponse):
     """Content that can be read from any position, so that a client may request ranges of it (RFC 9110, section 14).
 
     ::

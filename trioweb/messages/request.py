@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import trio
 
@@ -13,17 +13,18 @@ from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.headers import Headers
-from trioweb.ground.http.multiparts import FORM_TYPE, MultipartReader, boundary_of
 from trioweb.ground.http.parameters import CHARSETS, charset_of
 from trioweb.ground.values import json_decoder
 from trioweb.messages.body import BodyStream, JSONLines
-from trioweb.messages.connection import Application, Connection, media_type_of, wrong_type
-from trioweb.messages.forms import URLENCODED_TYPE, FormData, FormLimits, FormOptions, FormReader, parse_urlencoded
+from trioweb.messages.connection import FORM_TYPE, URLENCODED_TYPE, Application, Connection, media_type_of, wrong_type
 from trioweb.messages.limits import MAX_LINE_SIZE, MAX_PART_LINE, MAX_PART_LINES, MAX_PARTS
 from trioweb.messages.origin import Origin
-from trioweb.messages.parts import Parts
 from trioweb.messages.resources import Provider
 from trioweb.messages.response import Response
+
+if TYPE_CHECKING:
+    from trioweb.messages.forms import FormData, FormOptions, FormReader
+    from trioweb.messages.parts import Parts
 
 T = TypeVar("T")
 
@@ -39,17 +40,10 @@ class Request(Connection):
     __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_origin", "_reader", "_streamed")
 
     def __init__(
-        self,
-        scope: Scope,
-        app: Application,
-        path_params: PathParams,
-        origin: Origin,
-        max_body_size: int,
+        self, scope: Scope, app: Application, path_params: PathParams, origin: Origin, max_body_size: int
     ) -> None:
         # Without a call of the base: most requests make one of these.
-        self.scope = scope
-        self.app = app
-        self.path_params = path_params
+        self.scope, self.app, self.path_params = scope, app, path_params
         self._headers = self._query = self._cookies = self._url = self._state = None
         self._origin = origin
         self._limit = max_body_size
@@ -252,6 +246,9 @@ class Request(Connection):
                 limit, 408 if the client sends nothing.
             ClientDisconnected: in the iteration, if the client leaves before the form is complete.
         """
+        from trioweb.ground.http.multiparts import MultipartReader, boundary_of  # noqa: PLC0415 - rarely needed
+        from trioweb.messages.parts import Parts  # noqa: PLC0415
+
         kind = media_type_of(self)
         if kind != FORM_TYPE:
             raise wrong_type(kind, FORM_TYPE)
@@ -277,6 +274,9 @@ class Request(Connection):
             ClientDisconnected: if the client left before the form was complete.
         """
         if self._form is None:
+            from trioweb.ground.http.multiparts import boundary_of  # noqa: PLC0415 - rarely needed
+            from trioweb.messages.forms import FormLimits, FormReader, parse_urlencoded  # noqa: PLC0415
+
             kind = media_type_of(self)
             if kind == URLENCODED_TYPE:
                 self._form = parse_urlencoded(await self.body(), FormLimits(**limits))

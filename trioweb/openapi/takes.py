@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from trioweb.ground.chunks import JSON_TYPE
-from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.templates import Converter
 from trioweb.handlers.arguments import Arguments, BodyInput
 from trioweb.handlers.inputs import ABSENT, Input
-from trioweb.messages.forms import URLENCODED_TYPE
+from trioweb.messages.connection import FORM_TYPE, URLENCODED_TYPE
 from trioweb.openapi.schemas import Schema, Schemas, plain, without_none
 
 _FORMS: Final = (URLENCODED_TYPE, FORM_TYPE)

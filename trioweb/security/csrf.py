@@ -13,12 +13,10 @@ from trioweb.exchange.call import SAFE
 from trioweb.ground.errors import HTTPError
 from trioweb.ground.http.cookies import format_cookie
 from trioweb.ground.http.headers import Headers, is_token, vary_on
-from trioweb.ground.http.multiparts import FORM_TYPE
 from trioweb.ground.http.origins import DEFAULT_PORTS, check_origin, parse_origin
 from trioweb.ground.http.urls import parse_authority
 from trioweb.handlers.layers import CallNext
-from trioweb.messages.connection import Connection, media_type_of
-from trioweb.messages.forms import URLENCODED_TYPE
+from trioweb.messages.connection import FORM_TYPE, URLENCODED_TYPE, Connection, media_type_of
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 

@@ -23,8 +23,8 @@ from trioweb.ground.errors import ClientDisconnected
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.ground.http.trailers import evaluate_trailers
 from trioweb.ground.pace import due
-from trioweb.io.disk import Extent
 from trioweb.io.outbox import Outbox
+from trioweb.io.sendfile import Extent
 from trioweb.io.sending import Sending
 from trioweb.streams.channel import Outcome
 from trioweb.streams.coding import CodedOutbox

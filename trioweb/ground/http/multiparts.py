@@ -18,7 +18,6 @@ from trioweb.ground.http.parameters import charset_of, parse_parameters, unquote
 if TYPE_CHECKING:
     from multipart import MultipartError, MultipartSegment
 
-FORM_TYPE: Final = "multipart/form-data"
 MAX_BOUNDARY: Final = 255
 """Characters of a boundary. RFC 2046, section 5.1.1 allows 70, of fewer kinds than programs send."""
 MAX_PADDING: Final = 255

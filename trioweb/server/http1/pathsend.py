@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 
 from trioweb.ground.http.asgi import Send
 from trioweb.ground.http.ranges import Span
-from trioweb.io.disk import Extent, in_file_thread, open_regular, read_spans
+from trioweb.io.disk import in_file_thread, open_regular, read_spans
+from trioweb.io.sendfile import Extent
 from trioweb.server.http1.framing import Response
 
 PIECE: Final = 262144
