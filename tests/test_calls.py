@@ -66,8 +66,8 @@ SHAPES: Final = {
     "behind three middlewares": Shape("/", 66, 176, 3),
     "takes the request, behind one middleware": Shape("/request", 138, 215, 1),
     "typed JSON": Shape("/order", 109, 188),
-    "stream": Shape("/stream", 629, 415),
-    "stream, takes the request": Shape("/request/stream", 682, 442),
+    "stream": Shape("/stream", 615, 409),
+    "stream, takes the request": Shape("/request/stream", 668, 436),
 }
 
 
