@@ -21,7 +21,9 @@ GROUND, SERVER = FLOORS[:2], FLOORS[-5:]
 
 # What the server may know of the package: the ground floor, what stands between it and an app, and what the system does
 # with files and connections. None of these knows the framework.
-BELOW_SERVER = {"ground", "ground.http", "server", "io.disk", "io.sendfile", "io.tcp", "io.threads", "io.transport"}
+BELOW_SERVER = {
+    "ground", "ground.http", "server", "io.disk", "io.poller", "io.sendfile", "io.tcp", "io.threads", "io.transport",
+}  # fmt: skip
 # Who may import Hypercorn: its configuration and logger are public; what reaches into its protocols has a folder.
 LIBRARIES = {"hypercorn", "h2", "wsproto", "aioquic"}
 HYPERCORN = {"server.config": {"hypercorn.config"}, "server.logs.logs": {"hypercorn.logging"}}

@@ -92,6 +92,17 @@ class Calls:
             self.of[f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_code.co_name}"] += 1
 
 
+@pytest.mark.parametrize("where", ["hypercorn", "trioweb run"])
+async def test_subscribers_that_wait(where: str) -> None:
+    """Nothing runs for any of them: nobody asks whether their clients are still there."""
+    async with crowd(where):
+        calls = Calls()
+        sys.setprofile(calls)
+        await trio.sleep(1.2)
+        sys.setprofile(None)
+    assert sum(calls.of.values()) < SUBSCRIBERS, calls.of
+
+
 @pytest.mark.parametrize(("where", "most"), [("hypercorn", 37), ("trioweb run", 10)])
 async def test_what_runs_for_an_event(where: str, most: int) -> None:
     """So many calls of this package's functions for each subscriber that has caught up."""

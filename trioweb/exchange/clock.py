@@ -94,7 +94,7 @@ def watch(watcher: Watcher, call: Writer, transport: Transport, start: Start | N
     if transport is PLAIN and call.may_have_body:
         # `receive` gives the disconnect after the body, which may stay unread.
         transport = call.find_transport()
-    inbox.has_left, inbox.polls = transport.has_left, not transport.tells_departure
+    inbox.has_left, inbox.silent_fd = transport.has_left, transport.silent_fd
     task = Watch(watcher, inbox)
     (start or call.start)(task.run, name=TASK)
     return task.stop

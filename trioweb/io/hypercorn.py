@@ -33,6 +33,7 @@ from weakref import WeakKeyDictionary
 import trio
 
 from trioweb.ground.http.asgi import Scope, Send
+from trioweb.io.departures import departures
 from trioweb.io.sendfile import send_file
 from trioweb.io.tcp import bytes_taken, has_left, reset_when_closed
 from trioweb.io.transport import PLAIN, Transport, own_transport
@@ -117,6 +118,7 @@ class _HypercornTransport(Transport):
         from multiprocessing import parent_process  # noqa: PLC0415 - loaded by Hypercorn, not by trioweb's server
 
         context = self._stream.context
+        departures()  # opened now, and not when there may be no descriptor left
         async with trio.open_nursery() as nursery:
             if parent_process() is not None and threading.current_thread() is threading.main_thread():
                 # Hypercorn sends SIGTERM to all workers when the first has ended, even in the middle of their streams.
@@ -162,11 +164,13 @@ class _SocketTransport(_HypercornTransport):
 class _H11Transport(_SocketTransport):
     __slots__ = ("_close_delimited",)
 
-    tells_departure = False  # Hypercorn stops reading at pipelined data
-
     def __init__(self, stream: Theirs, protocol: Theirs, connection: Theirs, close_delimited: bool) -> None:
         super().__init__(stream, protocol, connection)
         self._close_delimited = close_delimited
+
+    def silent_fd(self) -> int | None:  # Hypercorn stops reading at pipelined data
+        fd: int = self._connection.socket.fileno()
+        return fd if fd >= 0 else None
 
     def progress(self, handed: int) -> int | None:  # noqa: ARG002 - the system knows more
         return bytes_taken(self._connection.socket)

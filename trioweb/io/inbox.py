@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 import msgspec
@@ -21,6 +22,7 @@ from trioweb.ground.errors import ClientDisconnected, HTTPError
 from trioweb.ground.http.asgi import Message, Receive
 from trioweb.ground.pace import GRACE, Pace
 from trioweb.io.departures import departures
+from trioweb.io.poller import Poller
 from trioweb.io.transport import LOOK_SECONDS, READ_AHEAD
 
 DISCARD_LIMIT: Final = 8 * 2**20
@@ -44,12 +46,16 @@ def in_channel(receive: Receive) -> Message | None:
         return None
 
 
+def _none() -> None:
+    pass
+
+
 class Inbox(msgspec.Struct, eq=False):  # a Struct sets its attributes in C: each body makes one
     """The request body and the disconnect of one request, for any number of tasks.
 
     Attributes:
         has_left: see ``Transport``. Asked while there is no room to read ahead.
-        polls: ``has_left`` is asked also while there is room, since ``receive`` may not report a disconnect.
+        silent_fd: see ``Transport``. Asked when the body is complete.
         at_hand: returns a message that needs no wait: see ``Transport.receive_nowait``.
         complete: the whole body has arrived.
         gone: the client has disconnected, or the server says that the request has ended.
@@ -75,11 +81,11 @@ class Inbox(msgspec.Struct, eq=False):  # a Struct sets its attributes in C: eac
     _given_up: bool = False  # no such wait any more
     _disconnected: bool = False  # the server has reported it: its last message
     _arrived: int = 0  # bytes
-    _looking: trio.CancelScope | None = None  # around a pull, while `departures` looks
+    _looking: trio.CancelScope | None = None  # around a pull, while `departures` watches
     _reads: int = 0  # since `departed` has looked
     _pace: Pace | None = None
     has_left: Callable[[], bool] = bool
-    polls: bool = False
+    silent_fd: Callable[[], int | None] = _none
     complete: bool = False
     gone: bool = False
     wanted: bool = False
@@ -179,10 +185,9 @@ class Inbox(msgspec.Struct, eq=False):  # a Struct sets its attributes in C: eac
                 await trio.sleep(GLANCE_SECONDS)
                 continue
             if self._discarded <= DISCARD_LIMIT if self._discarding else self._held < READ_AHEAD:
-                if not (self.complete and self.polls):
-                    await self._pull()
-                    continue
-                await self._pull_and_look()
+                fd = self.silent_fd() if self.complete else None
+                watch = None if fd is None else departures()
+                await (self._pull() if fd is None or watch is None else self._pull_or_hear(fd, watch))
                 continue
             # `receive` would give the disconnect after more of the body, for which there is no room: ask the server.
             with trio.move_on_after(LOOK_SECONDS):
@@ -191,23 +196,27 @@ class Inbox(msgspec.Struct, eq=False):  # a Struct sets its attributes in C: eac
                 self.gone = True
                 self._wake()
 
-    async def _pull_and_look(self) -> None:
-        """Pull, and have the server asked meanwhile whether the client has left."""
-        asking = departures()
+    async def _pull_or_hear(self, fd: int, watch: Poller) -> None:
+        """Pull, unless the system tells meanwhile that the client has left."""
         with trio.CancelScope() as scope:
             self._looking = scope
-            asking.add(self)
+            with suppress(OSError):  # the system watches no more: most servers tell of most clients
+                watch.add(fd, self)
             try:
                 await self._pull()
             finally:
-                asking.discard(self)
+                watch.discard(fd, self)
                 self._looking = None
 
-    def look(self) -> None:
-        """See ``Departures``."""
-        if self._looking is not None and self.has_left():
+    def heard(self, events: int) -> None:
+        """See ``poller.Listener``."""
+        del events
+        if self._looking is not None:
             self.gone = True
             self._looking.cancel()
+
+    def deserted(self) -> None:
+        """See ``poller.Listener``: the loop ends, and with it all requests."""
 
     def discard(self, *, unbounded: bool = False) -> None:
         """Drop the rest of the body as it comes: the response has started, and no task has read it.

@@ -78,9 +78,6 @@ class Transport:
     writes of such a server may be cancelled, and need no shield. ``None`` for other servers.
     """
 
-    tells_departure = True
-    """``receive`` reports a disconnect, even behind pipelined data; if not, ask ``has_left``."""
-
     logs_lifespan = True
     """The app is to log a failure of its lifespan; if not, whoever runs it does."""
 
@@ -177,6 +174,12 @@ class Transport:
     def has_left(self) -> bool:
         """Whether the server knows of a disconnect that it has not reported. Does not block."""
         return False
+
+    def silent_fd(self) -> int | None:
+        """The descriptor of a connection whose end ``receive`` may not report, as behind pipelined data, and an epoll
+        can; ``None`` for any other. Does not block.
+        """
+        return None
 
     async def watch_stop(self, on_stop: Callable[[float], None]) -> None:
         """Call ``on_stop`` when the server stops, with the seconds that it leaves to current requests.

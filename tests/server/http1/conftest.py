@@ -14,8 +14,8 @@ import trio
 import trio.testing
 import trustme
 
+from trioweb.io.poller import Poller
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.poller import Poller
 from trioweb.server.http1.wire import Wire
 from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.logs.logs import ServerLogger

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 import trio
 
 from trioweb.ground.pace import AUTO, Pace
+from trioweb.io.poller import CAN_POLL, Poller
 from trioweb.io.tcp import Socket, bytes_taken
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.poller import CAN_POLL, Poller
 from trioweb.server.streams import LINGER_SECONDS
 
 LOOKS: Final = 8

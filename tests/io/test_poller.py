@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb.server.http1.poller import LEFT, READ, Poller
+from trioweb.io.poller import LEFT, READ, Poller
 
 
 class Listener:

@@ -1,4 +1,4 @@
-"""One epoll for all connections of a worker: tells which of them are readable, and which clients have disconnected.
+"""One epoll for many connections: tells which of them are readable, and which clients have disconnected.
 
 Trio's ``wait_readable`` registers the descriptor for each wait, and takes 1.3 KiB while it lasts. Here a descriptor is
 registered once, edge-triggered, and a disconnect is reported even if no task reads. One trio task waits for the epoll.
@@ -34,12 +34,17 @@ class Listener(Protocol):
 
 
 class Poller:
-    """Passes events to listeners. ``run`` is a task of the worker."""
+    """Passes events to listeners. ``run`` is a task of the worker.
 
-    __slots__ = ("_epoll", "_listeners")
+    Args:
+        events: what to report beside ``LEFT``.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_epoll", "_events", "_listeners")
+
+    def __init__(self, events: int = READ) -> None:
         self._epoll = select.epoll()
+        self._events = events | select.EPOLLRDHUP | select.EPOLLET
         self._listeners: dict[int, Listener] = {}
 
     def add(self, fd: int, listener: Listener) -> None:
@@ -47,12 +52,16 @@ class Poller:
         if self._epoll.closed:
             listener.deserted()
             return
+        register = self._epoll.modify if fd in self._listeners else self._epoll.register
+        register(fd, self._events)
         self._listeners[fd] = listener
-        self._epoll.register(fd, READ | select.EPOLLRDHUP | select.EPOLLET)
 
-    def discard(self, fd: int) -> None:
-        """Stop reporting. Call it before the descriptor is closed: epoll keeps it if a forked process has it open."""
-        if self._listeners.pop(fd, None) is not None:
+    def discard(self, fd: int, listener: Listener | None = None) -> None:
+        """Stop reporting. Call it before the descriptor is closed: epoll keeps it if a forked process has it open.
+
+        If another than ``listener`` has taken the descriptor over, that one keeps it.
+        """
+        if (listener is None or self._listeners.get(fd) is listener) and self._listeners.pop(fd, None) is not None:
             with suppress(OSError, ValueError):
                 self._epoll.unregister(fd)
 
