@@ -262,6 +262,23 @@ class TestRedis:
             await client.eval(script, [], ["c7:", "x", 1000, -1, -1])
             assert await data(events, 2) == ["forgotten", "last"]
 
+    async def test_a_read_that_fails(self, redis: Redis) -> None:
+        """An event that could not be read when the feed named it is read as soon as possible, without another one."""
+        async with RedisHub(redis.url, prefix="c9:") as hub, hub.subscribe("a") as events:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run, failed = link.run, trio.Event()
+
+            async def fail(script: str, *arguments: Any) -> Any:
+                if script == scripts.FETCH and not failed.is_set():
+                    failed.set()
+                    raise OSError("lost")
+                return await run(script, *arguments)
+
+            link.run = fail
+            await hub.publish("a", 1)
+            await failed.wait()
+            assert await data(events, 1) == [1]
+
     async def test_topics_that_a_process_does_not_have(self, redis: Redis) -> None:
         """The events of others are passed over, and a subscriber that comes between them gets all from then on."""
         one, two = (RedisHub(redis.url, prefix="c8:") for _ in range(2))

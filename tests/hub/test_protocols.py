@@ -19,7 +19,7 @@ from tests.hub.test_hub import until
 from tests.hub.test_responses import flood, make_app, mapping
 from tests.servers import H2Client
 from tests.sites import PATIENCE, Served, on_hypercorn, on_trioweb
-from trioweb import Compression
+from trioweb import App, Compression, WebSocket
 from trioweb.hub import Hub, MemoryHub
 
 SERVERS = {"hypercorn": on_hypercorn, "trioweb run": on_trioweb}
@@ -202,3 +202,33 @@ async def test_a_client_that_reads_nothing_has_to_leave(server: str, protocol: s
                 await flood(hub)
                 await until(lambda: hub.stats().subscribers == 0)
                 await lazy.end()
+
+
+@pytest.mark.parametrize("slow", ["drop", "latest", "leave"])
+async def test_a_websocket_that_reads_nothing(server: str, slow: Any) -> None:
+    """What waits for it is bounded, and publishing goes on, whatever happens to slow ones."""
+    app, hub = App(), MemoryHub()
+    app.lifespan(hub)
+
+    @app.websocket("/")
+    async def listen(ws: WebSocket) -> None:
+        await ws.accept()
+        async with hub.subscribe("a", slow=slow, limit=30_000) as events:
+            async for event in events:
+                await ws.send(event.data)
+
+    async with SERVERS[server](app) as site:
+        assert isinstance(site, Served)
+        lazy = await trio.open_tcp_stream("127.0.0.1", site.port)
+        await lazy.send_all(
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: MDAwMDAwMDAwMDAwMDAwMA==\r\n\r\n"
+        )
+        assert (await lazy.receive_some(100)).startswith(b"HTTP/1.1 101")
+        await until(lambda: hub.stats().subscribers == 1)
+        await flood(hub)
+        assert hub.stats().waiting_bytes <= 30_000 + 2064
+        assert hub.stats().dropped > 0
+        assert slow != "leave" or hub.stats().waiting_bytes == 0
+        await lazy.aclose()
+        await until(lambda: hub.stats().subscribers == 0)

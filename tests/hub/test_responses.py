@@ -138,6 +138,8 @@ async def test_a_stop_ends_streams(site: tuple[Hub, Site]) -> None:
         pytest.skip("in process nothing tells of a stop")
     talks = [await opened(where) for _ in range(5)]
     await hub.publish("a", "before")
+    for talk in talks:
+        await talk.until(b"data: before\n\n")
     where.stop()
     seconds = set()
     for talk in talks:
