@@ -262,6 +262,70 @@ class TestRedis:
             await client.eval(script, [], ["c7:", "x", 1000, -1, -1])
             assert await data(events, 2) == ["forgotten", "last"]
 
+    async def test_an_event_between_the_look_and_the_first_event(self, redis: Redis) -> None:
+        """What is published while a subscriber of a new topic is told the newest number is given to it."""
+        async with RedisHub(redis.url, prefix="d1:") as hub, hub.subscribe("b") as others:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run = link.run
+
+            async def late(script: str, *arguments: Any) -> Any:
+                found = await run(script, *arguments)
+                if script == scripts.LOOK:
+                    link.run = run
+                    await hub.publish("a", 1)
+                    await hub.publish("b", 2)
+                    assert await data(others, 1) == [2]  # the reader has passed over the one before
+                return found
+
+            link.run = late
+            async with hub.subscribe("a") as events:
+                assert await data(events, 1) == [1]
+
+    @pytest.mark.parametrize("lease", [None, 0, -1.0, "10"])
+    def test_a_lease_is_a_number_of_seconds(self, lease: Any) -> None:
+        """Any other is an error of the call."""
+        with pytest.raises(ValueError, match="lease"):
+            RedisHub(lease=lease)
+
+    async def test_events_of_two_topics_while_one_is_read(self, redis: Redis) -> None:
+        """They come in the order in which they were published."""
+        async with RedisHub(redis.url, prefix="d2:") as hub, hub.subscribe("a", "b") as events:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run = link.run
+
+            async def more(script: str, *arguments: Any) -> Any:
+                if script == scripts.FETCH:
+                    link.run = run
+                    await hub.publish("b", 2)
+                    await hub.publish("a", 3)
+                return await run(script, *arguments)
+
+            await hub.publish("a", 0)
+            assert await data(events, 1) == [0]
+            link.run = more
+            await hub.publish("a", 1)
+            assert await data(events, 3) == [1, 2, 3]
+
+    async def test_what_is_published_before_the_reader_reads(self, redis: Redis) -> None:
+        """An event that is no history any more when the reader begins is no loss."""
+        hub = RedisHub(redis.url, prefix="d3:", history_bytes=100)
+        link: Any = hub._engine._link  # type: ignore[attr-defined]
+        run, begin = link.run, trio.Event()
+
+        async def late(script: str, *arguments: Any) -> Any:
+            if script == scripts.VERIFY:
+                await begin.wait()
+            return await run(script, *arguments)
+
+        link.run = late
+        async with hub:
+            ids = [await hub.publish("a", "x" * 100) for _ in range(3)]
+            begin.set()
+            await trio.sleep(0.1)
+            await hub.publish("a", "y")
+            async with hub.subscribe("a", after=ids[2]) as events:
+                assert await data(events, 1) == ["y"]
+
     async def test_a_read_that_fails(self, redis: Redis) -> None:
         """An event that could not be read when the feed named it is read as soon as possible, without another one."""
         async with RedisHub(redis.url, prefix="c9:") as hub, hub.subscribe("a") as events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -214,6 +215,27 @@ async def test_history_without_events_is_a_gap(make_hub: MakeHub) -> None:
             assert await data(early, 1) == [2]
 
 
+@pytest.mark.parametrize("size", [0, 100])
+async def test_history_of_few_bytes(make_hub: MakeHub, size: int) -> None:
+    """The newest event is kept, however large it is."""
+    async with make_hub(history_bytes=size) as hub:
+        first = await hub.publish("a", "x" * 1000)
+        second = await hub.publish("a", "y" * 1000)
+        await hub.publish("a", "z" * 1000)
+        async with hub.subscribe("a", after=first) as late, hub.subscribe("a", after=second) as early:
+            assert await data(late, 2) == ["gap", "z" * 1000]
+            assert await data(early, 1) == ["z" * 1000]
+
+
+async def test_history_of_all_time(make_hub: MakeHub) -> None:
+    """``math.inf`` seconds are no limit."""
+    async with make_hub(history_seconds=math.inf) as hub:
+        first = await hub.publish("a", 0)
+        await hub.publish("a", 1)
+        async with hub.subscribe("a", after=first) as events:
+            assert await data(events, 1) == [1]
+
+
 @pytest.mark.parametrize("wrong", ["x", "-", "1-2-x", "9", "0-99999999999999999999", "deadbeef-1"])
 async def test_an_id_that_says_nothing_is_a_gap(make_hub: MakeHub, wrong: str) -> None:
     """An id of another hub, or any other text, gets a gap first."""
@@ -338,6 +360,16 @@ async def test_a_subscriber_that_reads_on_gets_all_of_a_long_history(make_hub: M
             await hub.publish("abc"[number % 3], f"{number:{[10, 30_000, 100_000][number % 7 % 3]}}")
         async with hub.subscribe("a", "b", "c", after=first) as events:
             assert [int(text) for text in await data(events, 40)] == list(range(40))
+
+
+async def test_a_long_history_of_several_topics(make_hub: MakeHub) -> None:
+    """It is taken piece by piece, in the order of all of them."""
+    async with make_hub() as hub:
+        first = await hub.publish("a", "first")
+        for number in range(1200):
+            await hub.publish("abc"[number % 3], number)
+        async with hub.subscribe("a", "b", "c", after=first) as events:
+            assert await data(events, 1200) == list(range(1200))
 
 
 async def test_topics_that_come_and_go_take_no_memory(autojump_clock: trio.testing.MockClock) -> None:

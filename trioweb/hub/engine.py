@@ -101,7 +101,9 @@ class Engine(ABC):
             RuntimeError: if they do not.
         """
         if not self._is_open:
-            raise RuntimeError("the hub is not open: write app.lifespan(hub), or `async with hub:`")
+            raise RuntimeError(
+                "the hub is not open: write app.lifespan(hub), before lifespans that use it, or `async with hub:`"
+            )
 
     @abstractmethod
     async def publish(self, log: str, event: str | None, kind: str, payload: bytes) -> str:

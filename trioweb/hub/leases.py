@@ -8,6 +8,7 @@ import trio
 
 from trioweb.hub import scripts
 from trioweb.hub.link import RedisLink
+from trioweb.messages.limits import check_seconds
 
 AT_ONCE = 1000
 """Leases that are renewed by one script."""
@@ -19,9 +20,15 @@ class Leases:
     Args:
         link: where they are kept.
         seconds: after which one ends that is not renewed.
+
+    Raises:
+        ValueError: if that is no number above zero.
     """
 
-    def __init__(self, link: RedisLink, seconds: float) -> None:
+    def __init__(self, link: RedisLink, seconds: float | None) -> None:
+        if seconds is None:
+            raise ValueError("lease=None would keep the members of a worker that has crashed: write seconds")
+        check_seconds("lease", seconds)
         self._link = link
         self._seconds = seconds
         self._held: dict[tuple[str, str], tuple[str, int]] = {}  # by topic and member: the lease, and its subscriptions

@@ -112,6 +112,11 @@ class RedisLink:
         """The error for users."""
         return HubUnavailable(f"{self!r} cannot be reached: {reason}")
 
+    async def process(self) -> object:
+        """What is another if it has started anew."""
+        with trio.fail_after(TRYING):
+            return (await self.client.info("server"))["run_id"]
+
     async def run(self, script: str, *arguments: str | bytes | float) -> Any:
         """Run a script, once."""
         client, common = self.client, [self.prefix, secrets.token_hex(4), *self._limits]

@@ -22,7 +22,7 @@ class MemoryHub(Hub):
     Args:
         history: events of each topic that are kept for subscribers that were away.
         history_seconds: how long they are kept; no limit unless given.
-        history_bytes: bytes of a topic's events that are kept; no limit unless given.
+        history_bytes: bytes of a topic's events that are kept, but its newest in any case; no limit unless given.
 
     Raises:
         ValueError: if one of them is out of range.

@@ -26,7 +26,6 @@ from trioweb.hub.leases import Leases
 from trioweb.hub.link import PAUSE, TRYING, RedisLink, as_bytes
 from trioweb.hub.subscription import Subscription
 from trioweb.hub.topics import Log, Retention, check_retention
-from trioweb.messages.limits import check_seconds
 
 Page: TypeAlias = tuple[int, dict[str, int], list[Entry]]
 
@@ -48,7 +47,7 @@ class RedisHub(Hub):
         prefix: of all its keys.
         history: events of each topic that are kept for subscribers that were away.
         history_seconds: how long they are kept; no limit unless given.
-        history_bytes: bytes of a topic's events that are kept; no limit unless given.
+        history_bytes: bytes of a topic's events that are kept, but its newest in any case; no limit unless given.
         lease: seconds after which the members of a worker that has crashed leave.
 
     Raises:
@@ -66,7 +65,6 @@ class RedisHub(Hub):
         history_bytes: int | None = None,
         lease: float = 10.0,
     ) -> None:
-        check_seconds("lease", lease)
         kept = check_retention(history, history_seconds, history_bytes)
         super().__init__(RedisEngine(RedisLink(url, prefix, kept), kept, lease))
 
@@ -92,6 +90,7 @@ class RedisEngine(Engine):
         """See ``Engine``."""
         await self._link.connect(stack)
         try:
+            self._process = await self._link.process()
             feed = await self._link.client.xrevrange(self._link.prefix + scripts.FEED, count=1)
             self._place = as_bytes(feed[0].identifier) if feed else b"0-0"
             self._known = await self._look()
@@ -251,8 +250,7 @@ class RedisEngine(Engine):
 
     async def _resume(self) -> None:
         """After an interruption: whether the engine has all that is known here, and each log all that follows."""
-        with trio.fail_after(TRYING):
-            process = (await self._link.client.info("server"))["run_id"]
+        process = await self._link.process()
         if process != self._process:  # it has started anew, perhaps without its newest events
             await self._link.run(scripts.VERIFY, self.epoch, *map(str, self._newest))
             self._process = process

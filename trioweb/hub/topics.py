@@ -19,7 +19,7 @@ class Retention(msgspec.Struct, frozen=True):
     Attributes:
         count: events.
         seconds: their age.
-        size: their bytes.
+        size: their bytes; the newest is kept in any case.
     """
 
     count: int
@@ -37,7 +37,7 @@ def check_retention(history: int, history_seconds: float | None, history_bytes: 
     check_seconds("history_seconds", history_seconds)
     if history_bytes is not None:
         check_size("history_bytes", history_bytes)
-    return Retention(history, history_seconds, history_bytes)
+    return Retention(history, None if history_seconds == math.inf else history_seconds, history_bytes)
 
 
 class Log:
@@ -75,7 +75,9 @@ class Log:
         entries = self._entries
         oldest = -math.inf if kept.seconds is None else now - kept.seconds
         while entries and (
-            len(entries) > kept.count or entries[0].time <= oldest or (kept.size is not None and self._size > kept.size)
+            len(entries) > kept.count
+            or entries[0].time <= oldest
+            or (kept.size is not None and self._size > kept.size and len(entries) > 1)
         ):
             dropped = entries.popleft()
             self._size -= dropped.size
