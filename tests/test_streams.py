@@ -15,7 +15,8 @@ import pytest
 import trio
 import trio.testing
 
-from trioweb import ServerSentEvent, streams
+from trioweb import App, ServerSentEvent, streams
+from trioweb.testing import TestClient
 
 
 @dataclass
@@ -149,3 +150,17 @@ async def test_leaving_a_generator_closes_its_source() -> None:
                 async for _ in chunks:
                     break
     assert closed == ["async", True] * 3
+
+
+async def test_events_that_a_handler_yields_have_pings(autojump_clock: object) -> None:
+    """Where a handler yields events itself, comments fill its pauses as those of the class do."""
+    app = App()
+
+    @app.get("/")
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent("a")
+        await trio.sleep(40)
+        yield ServerSentEvent("b")
+
+    async with TestClient(app) as client:
+        assert (await client.get("/")).text == "data: a\n\n: ping\n\n: ping\n\ndata: b\n\n"

@@ -215,14 +215,14 @@ def test_who_has_ended_it_on_a_server(
     (tmp_path / "shop.py").write_text(APP)
     (tmp_path / "config.toml").write_text("graceful_timeout = 0.5\n")
     server = start_server("shop:app", "-c", "config.toml", runner=runner, directory=tmp_path)
-    body = ("Content-Length: 4\r\n", b"body")
-    for method, rest in (("GET", ()), ("POST", body)):
+    length = "Content-Length: 4\r\n"
+    for method, headers, body in (("GET", "", b""), ("POST", length, b"body")):
         for what in ("complete", "failed", "timeout"):
-            with server.request(f"/{what}", method, *rest) as client:
+            with server.request(f"/{what}", method, headers, body) as client:
                 while client.recv(65536):
                     if what == "complete":
                         break
-        with server.request("/left", method, *rest) as client:
+        with server.request("/left", method, headers, body) as client:
             read_until(client, b"filler")
     end = time.monotonic() + PATIENCE
     want = {(method, outcome): 1 for method in ("GET", "POST") for outcome in ("complete", "failed", "timeout", "left")}
@@ -232,7 +232,7 @@ def test_who_has_ended_it_on_a_server(
     want["GET", "left"] += 1
     while (found := outcomes(server.curl("/metrics")[1].decode())) != want:
         assert time.monotonic() < end, (found, server.output)
-    with server.request("/stopped", "POST", *body) as client, server.request("/quiet", "POST", *body) as other:
+    with server.request("/stopped", "POST", length, b"body") as client, server.request("/quiet", "POST") as other:
         read_until(client, b"filler")
         read_until(other, b"filler")
         server.process.send_signal(signal.SIGTERM)

@@ -112,6 +112,9 @@ def test_hints_that_are_late(server: Server) -> None:
     client.pump("reset", stream)
     assert (stream in client.reset, stream in client.ended) == (True, False)
     client.close()
+    answer = ask(server, "/hints?late=1", "Connection: close\r\n")
+    assert b"103 Early Hints" not in answer
+    assert answer.endswith(b"0\r\n\r\n") == (server.runner == "hypercorn")  # which can send none over HTTP/1.1
 
 
 def test_events_that_fail_at_first(server: Server) -> None:

@@ -31,6 +31,7 @@ from trioweb.streams.coding import CodedOutbox
 from trioweb.streams.feed import Feed
 from trioweb.streams.producer import Producer
 from trioweb.streams.sources import as_generator
+from trioweb.streams.stream import PING_SECONDS
 
 Opening: TypeAlias = Callable[[Producer, str | None], tuple[int, RawHeaders]]
 """Returns the status and headers, for a media type of the first chunk's type. Must not block."""
@@ -209,7 +210,8 @@ class Sender(Sending):
             self.producer.cancel(self.producer.late())
             return write_due
         if stream.ping is None or stream.maps:  # pings of a stream with maps go through them: `with_pings`
-            return min(write_due, idle_due)
+            # The first chunk may be an event, and pings begin with the head.
+            return min(write_due, idle_due, math.inf if self.opening is None else now + PING_SECONDS)
         ping_due = due(max(since, self._pinged), stream.ping)
         if ping_due <= now:
             self._pinged, ping_due = now, now + stream.ping
