@@ -83,7 +83,8 @@ def test_what_it_is_run_by(project: Path) -> None:
     [started] = re.findall(r"^ExecStart=/srv/my-shop/\.venv/bin/(.*)$", unit, re.MULTILINE)
     for words in (json.loads(command), started.split()):
         assert words[:2] == ["trioweb", "run"]
-        parse(words[2:], {})
+        module, _, name = str(parse(words[2:], {}).application_path).partition(":")
+        assert f"\n{name} = App()\n" in (project / f"{module}.py").read_text()
     guide = (ROOT / "docs" / "deploying.md").read_text().replace("shop", "my-shop")
     own = ("Description", "ExecStart")
     assert all(line in guide.splitlines() for line in unit.splitlines() if not line.startswith(own))
