@@ -100,6 +100,16 @@ async def test_trailing_slashes(
     assert (exchange.status, exchange.headers.get("location")) == (status, location)
 
 
+@pytest.mark.parametrize("path", ["//evil.example", "//evil.example/x", "/\\evil.example"])
+async def test_a_redirect_stays_on_its_host(path: str) -> None:
+    """No redirect to another slash leads to a host that the client has written into the path."""
+    app = App()
+    app.get("/{path:path}/")(named("all"))
+    exchange = await ask(app, path)
+    location = exchange.headers.get("location", "")
+    assert (exchange.status, location) == ((308, "/%5Cevil.example/") if "\\" in path else (404, ""))
+
+
 def test_routes_that_match_the_same_requests(app: App) -> None:
     """Two routes that match the same requests are an error when the second is registered, naming both."""
     with pytest.raises(RouteError, match=r"GET /users/\{name\} matches the same requests as the route /users/\{id\}"):
@@ -192,10 +202,12 @@ async def test_mounts(app: App) -> None:
 
     app.mount("/inner", inner)
     app.get("/inner/own")(named("own"))
+    inner.put("/own")(named("hidden"))
     assert (await ask(app, "/inner")).body == b"root of /inner"
     assert (await ask(app, "/inner/")).body == b"root of /inner"
     assert (await ask(app, "/inner/x/5")).body == b"5"
     assert (await ask(app, "/inner/own")).body == b"own"
+    assert (await ask(app, "/inner/own", "PUT")).status == 405
     assert (await ask(app, "/inner/none")).status == 404
     assert (await ask(app, "/innermost")).status == 404
     assert (await ask(app, "/inner/x/5/")).headers["location"] == "/inner/x/5"
