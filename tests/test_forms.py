@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from tests.test_request import END, make, piece
 from trioweb import ClientDisconnected, FormData, HTTPError, Request, UploadFile
+from trioweb.exchange.ending import close_request
 from trioweb.messages.forms import FormLimits, parse_urlencoded
 from trioweb.messages.uploads import SPOOL_SIZE
 
@@ -59,7 +60,7 @@ async def test_a_multipart_form() -> None:
     assert await shown(form) == [
         ("a", "1"), ("f", ("ä.txt", "text/plain", b"file")), ("a", "é"), ("g", ("", None, b"")),
     ]  # fmt: skip
-    await request._aclose()
+    await close_request(request)
 
 
 async def test_a_large_file_goes_to_disk() -> None:
@@ -68,7 +69,7 @@ async def test_a_large_file_goes_to_disk() -> None:
     request = request_of(part("a", first, "a"), part("n", b"x"), part("b", second, "b"), LAST)
     form = await request.form()
     assert await shown(form) == [("a", ("a", None, first)), ("n", "x"), ("b", ("b", None, second))]
-    await request._aclose()
+    await close_request(request)
     with pytest.raises(RuntimeError, match="gone when its request has ended"):
         await shown(form)
 

@@ -64,7 +64,7 @@ def send_alone(call: Call, response: Response, own: Transport) -> Callable[[], A
 def _is_over(call: Call, stream: Stream) -> bool:
     """Whether a request is of no more use when the head of its response is sent."""
     request = call.request
-    return isinstance(stream.source, Feed) and call.due == math.inf and (request is None or request._reader is None)
+    return isinstance(stream.source, Feed) and call.due == math.inf and (request is None or not request._ends)
 
 
 @lru_cache(256)

@@ -13,10 +13,11 @@ from typing import cast
 import trio
 
 from trioweb.exchange.call import Call
-from trioweb.exchange.policy import is_departure, split_cancelled
-from trioweb.ground.errors import BrokenOff, forget
+from trioweb.exchange.policy import is_departure, report, split_cancelled
+from trioweb.ground.errors import BrokenOff, forget, taken
 from trioweb.io.outbox import ENDED, Outbox
 from trioweb.io.transport import PLAIN
+from trioweb.messages.request import Request
 
 
 async def end(call: Call, failure: Exception | None, outbox: Outbox, *, left: bool = False) -> None:
@@ -74,8 +75,19 @@ async def _release(call: Call) -> None:
     request, call.request = call.request, None
     call.reported = call.interruptible = None
     call.values = {}
-    if request is not None:
-        await request._aclose()
+    if request is not None and request._ends:
+        await close_request(request)
+
+
+async def close_request(request: Request) -> None:
+    """Call what waits for the end of a request, each whatever becomes of the others; errors are logged."""
+    with trio.CancelScope(shield=True):
+        for function in request._ends:
+            try:
+                await function()
+            except Exception as error:
+                report(taken(error), request.scope, "what was to be done at its end failed")
+    request._ends = ()
 
 
 async def _abort(call: Call, outbox: Outbox) -> None:

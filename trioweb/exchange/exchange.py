@@ -202,7 +202,7 @@ class Exchange(Call):
             or self.kept is not None
             or self.opened
             or self.policy.nursery is None
-            or (self.request is not None and self.request._reader is not None)
+            or (self.request is not None and self.request._ends)
             or not ((self._inbox is not None and self._inbox.complete) or not self.may_have_body)
             or self.scope["http_version"][0] != "1"  # a write may wait for a flow-control window: see `is_small`
         ):

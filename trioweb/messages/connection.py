@@ -100,7 +100,7 @@ class Connection:
     """A client's request without its body, and the nursery in which it is handled."""
 
     __slots__ = (
-        "_cookies", "_headers", "_query", "_state", "_url", "app", "path_params", "scope",
+        "__weakref__", "_cookies", "_headers", "_query", "_state", "_url", "app", "path_params", "scope",
     )  # fmt: skip
 
     app: Application

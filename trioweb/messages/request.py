@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import trio
@@ -37,7 +37,7 @@ class Request(Connection):
     slowly.
     """
 
-    __slots__ = ("_body", "_form", "_gathered", "_limit", "_marks", "_origin", "_reader", "_streamed")
+    __slots__ = ("_body", "_ends", "_form", "_gathered", "_limit", "_marks", "_origin", "_reader", "_streamed")
 
     def __init__(
         self, scope: Scope, app: Application, path_params: PathParams, origin: Origin, max_body_size: int
@@ -52,6 +52,7 @@ class Request(Connection):
         self._streamed = ""  # the method that has read the body as a stream
         self._form: FormData | None = None
         self._reader: FormReader | None = None
+        self._ends: tuple[Callable[[], Awaitable[object]], ...] = ()
         self._marks: list[Callable[[Response], object]] | None = None
 
     @property
@@ -285,6 +286,7 @@ class Request(Connection):
                     self._refuse_beyond(self._announced())
                     boundary, options = boundary_of(self.headers["content-type"]), FormLimits(**limits)
                     self._reader = FormReader(self._stream("form()"), boundary, self._limit, options)
+                    self.on_end(self._reader.spool.aclose)
                 self._form = await self._reader.read()
             else:
                 raise wrong_type(kind, FORM_TYPE, URLENCODED_TYPE)
@@ -311,10 +313,11 @@ class Request(Connection):
         """
         self._marks = [*(self._marks or ()), mark]
 
-    async def _aclose(self) -> None:
-        """Remove the files of the form, when the request has ended."""
-        if self._reader is not None:
-            await self._reader.spool.aclose()
+    def on_end(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Await ``function()`` when the request has ended: all is sent; nursery, dependencies, WebSocket are closed.
+        The last function is called first; an error is logged.
+        """
+        self._ends = (function, *self._ends)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"

@@ -16,9 +16,14 @@ from trioweb.ground.http.headers import vary_on
 from trioweb.handlers.layers import CallNext
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
+from trioweb.middleware.late import TOO_LATE, Late, Session, kept_by
 
 MAX_AGE: Final = 14 * 24 * 3600
 """Seconds that a session is valid unless given."""
+
+
+ACCEPTED: Final = 101
+"""The status of a handshake that is accepted."""
 
 
 class _Attributes(TypedDict):
@@ -53,20 +58,6 @@ class CookieOptions(TypedDict, total=False):
     samesite: SameSite
     secure: bool | None
     partitioned: bool
-
-
-class Session(dict[str, Any]):
-    """A session's JSON values by name. Changes are saved when the response begins."""
-
-    renewed = False
-
-    def renew(self) -> None:
-        """Give the session another id when it is saved, so that the one before is worth nothing.
-
-        Call it when somebody signs in: whoever has planted an id before would be signed in, too (session fixation).
-        ``Sessions`` keeps no ids, and has no need of it.
-        """
-        self.renewed = True
 
 
 class SessionCookie(ABC):
@@ -110,29 +101,49 @@ class SessionCookie(ABC):
         before = encode_json(session)
         request.state.session = session
         response = await call_next(request)
-        kept = getattr(request.state, "session", None) or {}  # None, or none at all, are ways to sign out, too
-        if not isinstance(kept, Mapping):
-            raise TypeError(f"request.state.session is a dict, got {type(kept).__name__}: write a name for its value")
-        if wrong := [name for name in kept if not isinstance(name, str)]:  # JSON would make text of it
-            raise TypeError(f"request.state.session has a value by {wrong[0]!r}: write {str(wrong[0])!r}")
-        try:
-            after = encode_json(kept)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"request.state.session has a value that has no JSON form: {error}") from error
+        kept, after = kept_by(request)
         vary_on(response.headers, "cookie")
         ended = after == b"{}"
-        if after == before and not (ended or old or session.renewed):
-            return response
+        goes_on = response.status_code == ACCEPTED or response.body is None
+        late = Late(self._refuse_late, self._save_late, request, goes_on and not ended, after)
+        for each in (session, kept):
+            if isinstance(each, Session):
+                each.begin(late)
         known = None if found is None else value
-        if known is not None and (ended or session.renewed or kept is not session):
-            await self._end(known)
-            known = None
-        saved = None if ended else await self._save(after, known)
-        if saved is not None:
-            response.set_cookie(self._cookie, saved, max_age=self._max_age, **self._attributes(request))
-        elif value is not None:
-            response.delete_cookie(self._cookie, **self._attributes(request))
+        if after != before or ended or old or session.renewed:
+            if known is not None and (ended or session.renewed or kept is not session):
+                await self._end(known)
+                known = None
+            known = None if ended else await self._save(after, known)
+            if known is not None:
+                response.set_cookie(self._cookie, known, max_age=self._max_age, **self._attributes(request))
+            elif value is not None:
+                response.delete_cookie(self._cookie, **self._attributes(request))
+        late.cookie = known
+        if response.status_code == ACCEPTED:
+            late.watch()
         return response
+
+    @abstractmethod
+    def _refuse_late(self, *, has_one: bool) -> None:
+        """Refuse a change after the response has begun, if it cannot be saved.
+
+        Args:
+            has_one: the browser has a session, and the response goes on.
+
+        Raises:
+            RuntimeError: if it cannot.
+        """
+
+    @abstractmethod
+    async def _save_late(self, known: str, data: bytes, kept: Mapping[str, object]) -> None:
+        """Save what has changed since the response began, if there is still a session.
+
+        Args:
+            known: its cookie.
+            data: what it was then, as JSON.
+            kept: its values now.
+        """
 
     @abstractmethod
     async def _load(self, value: str) -> tuple[Session, bool] | None:
@@ -188,8 +199,8 @@ class Sessions(SessionCookie):
             request.state.session["user"] = name
 
     The cookie is set when the session has changed, and renewed when half of its lifetime is over; an empty session
-    deletes it. Changes that a stream makes after its first chunk are lost, since the head is sent, as do those of a
-    WebSocket's handler after it has accepted. A session cannot be revoked: if that matters, take
+    deletes it. A change that a stream makes after its first chunk, or a WebSocket's handler after it has accepted, is a
+    ``RuntimeError``, since the head is sent. A session cannot be revoked: if that matters, take
     ``trioweb.security.MemorySessions`` or ``RedisSessions``. Needs ``pip install trioweb[sessions]``.
 
     Args:
@@ -228,3 +239,13 @@ class Sessions(SessionCookie):
 
     async def _end(self, value: str) -> None:
         """Nothing is kept."""
+
+    def _refuse_late(self, *, has_one: bool) -> None:
+        del has_one
+        raise RuntimeError(
+            f"the session was changed {TOO_LATE}, and is in a cookie, which was sent: change it before, or take "
+            "MemorySessions or RedisSessions"
+        )
+
+    async def _save_late(self, known: str, data: bytes, kept: Mapping[str, object]) -> None:
+        """Nothing can be."""

@@ -7,6 +7,7 @@ import re
 import secrets
 from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Mapping
 from time import time as clock
 from typing import Final, NamedTuple, Unpack
 
@@ -14,7 +15,8 @@ import msgspec
 
 from trioweb.io.entered import Entered
 from trioweb.messages.connection import Connection
-from trioweb.middleware.sessions import CookieOptions, Session, SessionCookie
+from trioweb.middleware.late import TOO_LATE, Session
+from trioweb.middleware.sessions import CookieOptions, SessionCookie
 
 MAX_SIZE: Final = 16_384
 """Bytes of a session as JSON unless given: some hundred names and numbers."""
@@ -86,6 +88,28 @@ class StoredSessions(Entered, SessionCookie):
     async def _end(self, value: str) -> None:
         await self._remove(_key_of(value))
 
+    def _refuse_late(self, *, has_one: bool) -> None:
+        if not has_one:
+            raise RuntimeError(
+                f"the session was changed {TOO_LATE}, and the browser has none that is kept: change it before, so that "
+                "the response has its cookie"
+            )
+
+    async def _save_late(self, known: str, data: bytes, kept: Mapping[str, object]) -> None:
+        loaded = await self._load(known)
+        if loaded is None:
+            return
+        fresh, before = loaded[0], msgspec.json.decode(data)  # of long ones: others may have changed it meanwhile
+        for name in before.keys() | kept.keys():
+            if name not in kept:
+                fresh.pop(name, None)
+            elif name not in before or kept[name] != before[name]:
+                fresh[name] = kept[name]
+        if fresh:
+            await self._save(msgspec.json.encode(fresh), known)
+        else:
+            await self._end(known)
+
     @abstractmethod
     async def _read(self, key: str) -> Stored | None:
         """What is kept."""
@@ -113,8 +137,9 @@ class MemorySessions(StoredSessions):
 
     For one worker: with several, or across restarts, take ``RedisSessions``. Unlike one of ``Sessions``, a session ends
     when it is emptied, whoever has copied its cookie, and the browser cannot read it. It is saved when the response
-    begins, if it has changed, and renewed when half of its lifetime is over; of two requests at the same time the last
-    one counts, and one that is under way does not revive a session that has ended.
+    begins, if it has changed, and renewed when half of its lifetime is over; what a stream changes later, or a
+    WebSocket that was accepted, is saved value by value at its end. Of two requests at the same time the last one
+    counts, and one that is under way does not revive a session that has ended.
 
     Args:
         max_size: the most bytes of a session as JSON; a larger one is a ``ValueError`` where it is saved.

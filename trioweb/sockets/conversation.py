@@ -12,7 +12,7 @@ Rules that this module alone enforces:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -44,16 +44,22 @@ class Conversation:
         call: the endpoint and its scope.
         state: that of the handshake, behind middleware.
         refuse: behind middleware, takes what fails before the handshake is answered; it is answered here unless given.
+        on_end: behind middleware, is awaited when the handler has ended, before the close is sent.
     """
 
-    __slots__ = ("_call", "_duplex", "_failure", "_refuse", "_scope", "_state")
+    __slots__ = ("_call", "_duplex", "_failure", "_on_end", "_refuse", "_scope", "_state")
 
     def __init__(
-        self, call: Call, state: State | None = None, refuse: Callable[[Exception], None] | None = None
+        self,
+        call: Call,
+        state: State | None = None,
+        refuse: Callable[[Exception], None] | None = None,
+        on_end: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._call = call
         self._state = state
         self._refuse = refuse
+        self._on_end = on_end
         self._duplex = Duplex(call.receive, call.send, call.policy.limits.write_timeout)
         self._duplex.transport = call.find_transport()
         self._duplex.on_left = self._peer_left
@@ -174,6 +180,8 @@ class Conversation:
                 return
             if failure is not None:
                 report(failure, self._call.scope, f"{self._call.endpoint.label} failed")
+            if self._on_end is not None:
+                await self._on_end()
             if duplex.state is not DENIED:
                 code = NORMAL if failure is None or is_departure(failure) else FAULT
                 await duplex.close(code, "", ended=True)

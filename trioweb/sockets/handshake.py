@@ -18,6 +18,7 @@ import trio
 from trioweb.exchange.call import Call
 from trioweb.exchange.chain import Chain
 from trioweb.exchange.clock import Watch
+from trioweb.exchange.ending import close_request
 from trioweb.exchange.policy import Policy, is_departure
 from trioweb.ground.errors import WebSocketDisconnect, taken
 from trioweb.ground.http.asgi import ASGIApp, PathParams, Receive, Scope, Send
@@ -26,6 +27,7 @@ from trioweb.handlers.route import TOLD
 from trioweb.handlers.signatures import Kind
 from trioweb.io.duplex import Duplex, is_own_header
 from trioweb.messages.connection import State
+from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 from trioweb.sockets.conversation import Conversation
 from trioweb.sockets.denial import answer_failure, denial, handshake_request, no_body
@@ -47,6 +49,7 @@ class Handshake(Call):
 
     _nursery: trio.Nursery
     _serving: HeldSocket | None = None
+    _ended: Request | None = None
 
     def __init__(
         self,
@@ -95,8 +98,11 @@ class Handshake(Call):
                     if self._serving is not None:
                         self._serving.decide([])  # if it still waits, for a middleware that was cancelled
                         self._serving = None
-                    self.endpoint, self.request = self._handler, None  # the endpoint refers to this object
+                    if self.request is not None:
+                        self._ended, self.request = self.request, None  # it refers to this object, as the endpoint does
+                    self.endpoint = self._handler
         finally:
+            await self._close()
             del self._nursery
             self.reported = None  # its traceback refers to frames that refer to this object
         if serving is not None and serving.failure is not None:
@@ -195,7 +201,13 @@ class Handshake(Call):
                 self.scope.update(told)  # type: ignore[attr-defined]  # a dict, by ASGI
         else:
             call = Call(self.policy, self._handler, self.params, scope, receive, send)
-            await Conversation(call, state, refuse).run()
+            await Conversation(call, state, refuse, self._close).run()
+
+    async def _close(self) -> None:
+        """Call what waits for the end of the handshake's request, once."""
+        ended, self._ended = self._ended, None
+        if ended is not None and ended._ends:
+            await close_request(ended)
 
     async def _drop(self) -> None:
         """Cancel the handler, and wait for its end."""
