@@ -21,7 +21,7 @@ import trio.testing
 from tests.conftest import StartServer
 from tests.servers import PATIENCE, ROOT, RUNNERS, Server, read_until
 from trioweb import App, HTTPError, Request, Response, StreamingResponse, WebSocket
-from trioweb.middleware import Metrics, metrics, metrics_page
+from trioweb.middleware import Metrics, RateLimit, metrics, metrics_page
 from trioweb.testing import TestClient, WebSocketDenied
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("prometheus_client") is None, reason="needs prometheus-client")
@@ -265,6 +265,28 @@ async def test_a_stream_lasts_to_its_last_byte(monkeypatch: pytest.MonkeyPatch, 
         assert response.text == "xy"
         seconds = await counted.look("http_request_duration_seconds_sum")
     assert seconds['method="GET",route="/b/stream"'] == pytest.approx(100, abs=1)
+
+
+async def test_handshakes_that_middleware_denies() -> None:
+    """A handshake that never reaches its handler counts with the status of its denial, and its route."""
+    app = make("h")
+    app.middleware(RateLimit(1, per=60, key=lambda request: "all" if request.is_websocket else None))
+    async with TestClient(app) as client:
+        counted = Counted(client)
+        await counted.look("http_requests_total")
+        async with client.websocket("/h/chat/open") as ws:
+            await ws.send("x")
+        for _ in range(2):
+            with pytest.raises(WebSocketDenied):
+                await client.websocket("/h/chat/open").__aenter__()
+        with pytest.raises(WebSocketDenied):
+            await client.websocket("/h/nothing").__aenter__()
+        assert await counted.look("http_requests_total") == {
+            'method="WEBSOCKET",outcome="complete",route="/h/chat/{room}",status="101"': 1,
+            'method="WEBSOCKET",outcome="complete",route="/h/chat/{room}",status="429"': 2,
+            'method="WEBSOCKET",outcome="complete",route="none",status="429"': 1,
+        }
+        assert await counted.look("http_requests_running") == {}
 
 
 async def test_a_client_that_leaves() -> None:

@@ -18,7 +18,7 @@ from tests.hub.redis import Redis
 from trioweb import App, Request, WebSocket
 from trioweb.middleware import RateLimit, client_address, windows
 from trioweb.middleware.windows import Windows
-from trioweb.testing import TestClient
+from trioweb.testing import TestClient, WebSocketDenied
 
 UNCLOSED = pytest.mark.filterwarnings("ignore::ResourceWarning")
 """coredis leaves what belongs to a broken connection to the garbage collector."""
@@ -344,3 +344,31 @@ async def test_a_limit_that_is_not_connected(redis: Redis) -> None:  # noqa: F81
     async with TestClient(app) as client:
         with pytest.raises(RuntimeError, match=r"write app.lifespan\(limit\) beside app.middleware"):
             await client.get("/")
+
+
+async def test_handshakes(autojump_clock: Clock) -> None:
+    """The handshake of a WebSocket counts as a request, and beyond the limit it is denied with the same 429."""
+    app = make(RateLimit(3, per=60))
+
+    @app.websocket("/few", middleware=[RateLimit(1, per=60, name="few")])
+    async def few(ws: WebSocket) -> None:
+        await ws.accept()
+
+    async with TestClient(app) as client:
+        async with client.websocket("/few") as ws:
+            assert ws.headers.getlist("ratelimit") == ['"few";r=0;t=60', '"default";r=2;t=60']
+        assert (await client.get("/")).headers["ratelimit"] == '"default";r=1;t=60'
+        await denied(client, "/few")
+        await denied(client, "/ws")
+        assert (await client.get("/")).status_code == 429
+        await trio.sleep(60)
+        for path in ("/ws", "/few"):
+            async with client.websocket(path):
+                pass
+
+
+async def denied(client: TestClient, path: str) -> None:
+    """See a handshake refused."""
+    with pytest.raises(WebSocketDenied) as refused:
+        await client.websocket(path).__aenter__()
+    assert (refused.value.status_code, refused.value.headers["retry-after"]) == (429, "60")
