@@ -47,6 +47,7 @@ class Site:
         self.app.get("/sync-stream")(self.sync_stream)
         self.app.get("/task")(self.task)
         self.app.websocket("/ws")(self.talk)
+        self.app.websocket("/replace")(self.replace)
 
     async def look(self, request: Request) -> Any:
         """Show the session."""
@@ -88,6 +89,11 @@ class Site:
         await ws.accept()
         await self.goes_on.wait()
         self.change(ws.state.session)
+
+    async def replace(self, ws: WebSocket) -> None:
+        """Put another dict in its place."""
+        await ws.accept()
+        ws.state.session = {"c": 3}
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=NEEDS_REDIS)])
@@ -156,6 +162,9 @@ async def test_what_is_within_a_value(site: Site) -> None:
         site.change = lambda session: session["b"].append(2)
         await ask(client, "/ws")
         assert (await client.get("/look")).json() == {"a": 1, "b": [1, 2]}
+        async with client.websocket("/replace") as ws:
+            assert [each async for each in ws] == []
+        assert (await client.get("/look")).json() == {"c": 3}
 
 
 async def test_others_change_it_meanwhile(site: Site) -> None:
