@@ -13,7 +13,7 @@ from tests.docs.guide import DOCS
 
 def test_the_clock_ticks(start_server: StartServer, page: Page, tmp_path: Path) -> None:
     """The page with an EventSource shows the ticks as they come."""
-    programs = re.findall(r'```python title="app.py"\n(.*?)```', (DOCS / "formats.md").read_text(), re.DOTALL)
+    programs = re.findall(r'```python title="app.py"\n(.*?)```', (DOCS / "events.md").read_text(), re.DOTALL)
     [program] = [program for program in programs if "new EventSource" in program]
     (tmp_path / "app.py").write_text(program)
     server = start_server("app:app", directory=tmp_path, runner="trioweb")
