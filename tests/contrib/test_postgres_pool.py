@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from itertools import count
 from typing import Annotated
 
 import psycopg
@@ -198,6 +199,37 @@ async def test_one_that_is_idle_for_long_is_asked(postgres: Cluster, mock_clock:
             assert not connection.autocommit
             assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
             assert connection.info.backend_pid == first
+
+
+async def test_one_that_has_become_silent(postgres: Cluster, mock_clock: trio.testing.MockClock) -> None:
+    """A connection that nobody has used for long, and that a router on the way has forgotten, is replaced."""
+    silent: set[int] = set()
+    numbers = count()
+
+    async def forward(client: trio.SocketStream) -> None:
+        number = next(numbers)
+        async with await trio.open_tcp_stream("127.0.0.1", postgres.port) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(copy, number, client, server)
+            await copy(number, server, client)
+            nursery.cancel_scope.cancel()
+
+    async def copy(number: int, source: trio.SocketStream, target: trio.SocketStream) -> None:
+        async for data in source:
+            if number not in silent:
+                await target.send_all(data)
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    where = f"host=127.0.0.1 port={listener.socket.getsockname()[1]} user=postgres dbname=postgres"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, forward, [listener])
+        async with PostgresPool(where, limit=1, timeout=10_000, lifetime=1e9) as pool:
+            first = await pid_of(pool)
+            silent.add(0)
+            mock_clock.jump(3600)
+            mock_clock.rate = 100  # two seconds pass until it is given up
+            with trio.fail_after(5000):
+                assert await pid_of(pool) != first
+        nursery.cancel_scope.cancel()
 
 
 async def test_new_connections_are_configured(postgres: Cluster) -> None:

@@ -267,7 +267,7 @@ class PostgresPool(Pool[PostgresConnection]):
         return False
 
     async def _restore(self, connection: PostgresConnection) -> bool:
-        if connection.closed or trio.current_time() >= connection.expires:
+        if connection.closed:
             return False
         try:
             if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:  # a query that nobody has ended

@@ -27,9 +27,10 @@ except ModuleNotFoundError as missing:
         "trioweb.contrib.postgres needs psycopg: pip install trioweb[postgres]", name=missing.name, path=missing.path
     ) from None
 
-from psycopg.abc import RV, ConnParam, Params, PQGen, Query
+from psycopg import capabilities
+from psycopg.abc import RV, ConnParam, Params, PQGen, PQGenConn, Query
 from psycopg.conninfo import conninfo_attempts, conninfo_to_dict, make_conninfo, timeout_from_conninfo
-from psycopg.generators import connect
+from psycopg.generators import cancel, connect
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Ready, Wait
@@ -93,12 +94,8 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
     @classmethod
     async def _connect(cls, conninfo: str) -> Self:
         gen = connect(conninfo)
-        fd, want = await in_thread(lambda: next(gen))  # it reads files: the password's, certificates
-        try:
-            while True:
-                fd, want = gen.send(await _ready(fd, want))
-        except StopIteration as end:
-            return cls(end.value)
+        begun = await in_thread(lambda: next(gen))  # it reads files: the password's, certificates
+        return cls(await _connected(gen, begun))
 
     async def __aexit__(
         self, cls: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -172,7 +169,19 @@ class PostgresConnection(psycopg.AsyncConnection[Any]):
         raise psycopg.errors.CancellationTimeout(f"the server did not take the cancellation within {timeout:g} s")
 
     async def _send_cancel(self) -> None:
-        await trio.to_thread.run_sync(self.cancel, abandon_on_cancel=True)  # on a connection of its own
+        """Ask the server to cancel the query, on a connection of its own."""
+        if self.closed:
+            return
+        if not capabilities.has_cancel_safe():  # of a libpq before 17
+            await trio.to_thread.run_sync(self.cancel, abandon_on_cancel=True)
+            return
+        # `cancel` would hold Python's lock until the server answers, and with it the whole worker.
+        cancelling = self.pgconn.cancel_conn()
+        try:
+            cancelling.start()
+            await _connected(cancel(cancelling))
+        finally:
+            cancelling.finish()
 
     @asynccontextmanager
     async def transaction(
@@ -255,6 +264,22 @@ class _Turns:
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.release()
+
+
+async def _connected(gen: PQGenConn[RV], begun: tuple[int, Wait] | None = None) -> RV:
+    """Wait for what a generator waits for that connects, until it returns.
+
+    Args:
+        gen: the generator.
+        begun: what it waits for first, if it has begun.
+    """
+    try:
+        fd, want = begun or next(gen)
+        while True:
+            fd, want = gen.send(await _ready(fd, want))
+    except StopIteration as end:
+        result: RV = end.value
+        return result
 
 
 async def _run(gen: PQGen[RV], fd: int) -> RV:
