@@ -217,6 +217,27 @@ async def test_what_cannot_be_shown(
             await client.get("/1")
 
 
+async def test_generators_are_closed(directory: Path) -> None:
+    """An async generator among the values is closed when the page ends, also where it was not used up."""
+    (directory / "some.html").write_text("{% for row in rows %}{{ row.missing }}{% endfor %}")
+    (directory / "one.html").write_text("{{ rows.__anext__() }}")
+    closed: list[str] = []
+
+    async def rows(name: str) -> AsyncIterator[dict[str, int]]:
+        try:
+            while True:
+                yield {}
+        finally:
+            closed.append(name)
+
+    templates = Templates(directory)
+    with pytest.raises(jinja2.UndefinedError):
+        await templates.text("some.html", rows=rows("some"))
+    assert closed == ["some"]
+    await templates.text("one.html", rows=rows("one"))
+    assert closed == ["some", "one"]
+
+
 async def test_a_block(templates: Templates) -> None:
     """One block of a template is a page, or a text, by itself."""
     found = await ask(showing(templates, "page.html", block="body", rows=["<"]), "/1")

@@ -169,3 +169,15 @@ async def test_what_only_reads(tmp_path: Path) -> None:
             await anext(rows)
             with pytest.raises(PoolExhausted):
                 await pool.fetch_one("SELECT 1")
+
+
+async def test_foreign_keys(pool: AnyPool) -> None:
+    """A row that refers to one that is not there is refused, with SQLite too."""
+    await pool.execute("CREATE TABLE parts (thing INTEGER REFERENCES things (n))")
+    try:
+        await fill(pool, 1)
+        await pool.execute("INSERT INTO parts VALUES (1)")
+        with pytest.raises((psycopg.IntegrityError, sqlite3.IntegrityError)):
+            await pool.execute("INSERT INTO parts VALUES (2)")
+    finally:
+        await pool.execute("DROP TABLE parts")
