@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -181,3 +182,26 @@ async def test_foreign_keys(pool: AnyPool) -> None:
             await pool.execute("INSERT INTO parts VALUES (2)")
     finally:
         await pool.execute("DROP TABLE parts")
+
+
+async def test_who_streams_and_who_writes(pool: AnyPool) -> None:
+    """A stream that is under way holds up nobody who writes, and does not see what it has written."""
+    many = "generate_series(1, 2000)" if isinstance(pool, PostgresPool) else "(SELECT value FROM json_each(?))"
+    values = [] if isinstance(pool, PostgresPool) else [json.dumps(list(range(1, 2001)))]
+    await pool.execute(f"INSERT INTO things (n) SELECT * FROM {many} AS numbers", values)
+    async with aclosing(pool.rows("SELECT n FROM things ORDER BY n", make=int)) as rows:
+        seen = [await anext(rows)]
+        assert (await pool.execute("UPDATE things SET n = -n")).rowcount == 2000
+        seen += [number async for number in rows]
+    assert seen == list(range(1, 2001))
+
+
+async def test_rows_come_before_the_last_is_known(postgres: Cluster) -> None:
+    """The server computes some hundred rows at a time: what fails later fails when it is its turn."""
+    async with PostgresPool(postgres.conninfo) as pool:
+        rows = pool.rows("SELECT 1 / (2000 - n) AS share FROM generate_series(1, 3000) AS n")
+        seen = 0
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            async for _ in rows:
+                seen += 1
+        assert 0 < seen < 2000
