@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 import weakref
 from collections.abc import AsyncIterator
@@ -255,8 +256,9 @@ async def test_a_changed_template(directory: Path) -> None:
             assert (await ask(app, "/1")).body == (b"[other]" if debug else b"[first]")
 
 
-async def test_files_are_read_in_a_thread(directory: Path) -> None:
-    """The loop does not wait for the disk: neither for a template nor for what it extends."""
+@pytest.mark.parametrize("debug", [False, True])
+async def test_files_are_read_in_a_thread(directory: Path, debug: bool) -> None:
+    """The loop does not wait for the disk: neither for a template nor for what it extends, nor for a change."""
     tasks: list[bool] = []
 
     class Loader(jinja2.FileSystemLoader):
@@ -264,9 +266,10 @@ async def test_files_are_read_in_a_thread(directory: Path) -> None:
             tasks.append(trio.lowlevel.in_trio_run())
             return super().get_source(environment, template)
 
-    app = showing(Templates(Loader(directory)), "page.html", title="x", rows=[])
-    for _ in range(2):
+    app = showing(Templates(Loader(directory)), "page.html", debug=debug, title="x", rows=[])
+    for turn in range(1, 3):
         assert (await ask(app, "/1")).body == b"<title>x</title>"
+        os.utime(directory / "page.html", (turn, turn))  # it counts as changed
     assert not any(tasks)
 
 
