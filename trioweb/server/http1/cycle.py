@@ -188,10 +188,11 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
     def _frame(self, size: int, more: bool) -> tuple[bytes, bytes]:
         """The bytes before and after a part of the body."""
         response, line = self.response, self._line
-        begins = response.state is STARTED
+        if response.state is not STARTED:  # only a head needs the rest, which no cache holds
+            return response.frame(size, b"", more=more, close=False)
         close = line.stopping or (not line.reader.complete and self.must_close())  # a call less for most
         parts = response.frame(size, line.pulse.fields, more=more, close=close)
-        if begins and more:  # a stream may run for hours: keep little memory
+        if more:  # a stream may run for hours: keep little memory
             line.reader.rest()
             if not line.logs:
                 response.headers = ()
