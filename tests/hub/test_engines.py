@@ -310,21 +310,105 @@ class TestRedis:
         """An event that is no history any more when the reader begins is no loss."""
         hub = RedisHub(redis.url, prefix="d3:", history_bytes=100)
         link: Any = hub._engine._link  # type: ignore[attr-defined]
-        run, begin = link.run, trio.Event()
+        process, run = link.process, link.run
+        first, begin = trio.Event(), trio.Event()
+
+        async def late_process() -> Any:
+            await first.wait()
+            return await process()
 
         async def late(script: str, *arguments: Any) -> Any:
             if script == scripts.VERIFY:
                 await begin.wait()
             return await run(script, *arguments)
 
-        link.run = late
         async with hub:
-            ids = [await hub.publish("a", "x" * 100) for _ in range(3)]
+            link.process, link.run = late_process, late
+            ids = [await hub.publish("a", "x" * 100)]
+            first.set()
+            await trio.sleep(0.1)
+            ids += [await hub.publish("a", "x" * 100) for _ in range(2)]
             begin.set()
             await trio.sleep(0.1)
             await hub.publish("a", "y")
             async with hub.subscribe("a", after=ids[2]) as events:
                 assert await data(events, 1) == ["y"]
+
+    async def test_a_reply_that_is_lost(self, redis: Redis) -> None:
+        """``publish`` tries again, and the event is there once."""
+        async with RedisHub(redis.url, prefix="e1:") as hub, hub.subscribe("a") as events:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run = link.run
+
+            async def lose(script: str, *arguments: Any) -> Any:
+                link.run = run
+                await run(script, *arguments)
+                raise OSError("lost")
+
+            link.run = lose
+            told = await hub.publish("a", 1)
+            await hub.publish("a", 2)
+            got = [await anext(events), await anext(events)]
+            assert [event.data for event in got] == [1, 2]
+            assert got[0].id == told
+
+    async def test_a_publisher_that_is_cancelled_meanwhile(self, redis: Redis) -> None:
+        """What has been sent is known to be published: the reply is waited for, and the id returned."""
+        async with RedisHub(redis.url, prefix="e5:") as hub, hub.subscribe("a") as events:
+            link: Any = hub._engine._link  # type: ignore[attr-defined]
+            run, told = link.run, ""
+            with trio.CancelScope() as scope:
+
+                async def cancel(script: str, *arguments: Any) -> Any:
+                    link.run = run
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
+                    return await run(script, *arguments)
+
+                link.run = cancel
+                told = await hub.publish("a", 1)
+            assert (await anext(events)).id == told
+
+    async def test_numbers_that_are_given_again(self, redis: Redis) -> None:
+        """Of an engine that came back with less, and has had as many events since, a subscriber has a gap."""
+        async with RedisHub(redis.url, prefix="e2:") as hub, hub.subscribe("a") as events:
+            for number in range(3):
+                await hub.publish("a", number)
+            assert await data(events, 3) == [0, 1, 2]
+            engine: Any = hub._engine
+            client = engine._link.client
+            with cut_engine(hub):
+                script = (
+                    scripts.COMMON
+                    + """
+                    call('DEL', P .. 'e:a', P .. 'm:e:a')
+                    call('HSET', P .. 'state', 'n', '0')
+                    for _ = 1, 3 do emit('e:a', 'x', '', 't', 'other') end
+                """
+                )
+                await client.eval(script, [], ["e2:", "x", 1000, -1, -1])
+                engine._process = "another"
+            assert await data(events, 1) == ["gap"]
+
+    async def test_a_member_of_two_workers(self, redis: Redis) -> None:
+        """It joins once and leaves once, whatever its connections."""
+        one, two = (RedisHub(redis.url, prefix="e3:") for _ in range(2))
+        async with one, two, one.subscribe("room", member="ada") as ada:
+            async with one.subscribe("room", member="bob"), two.subscribe("room", member="bob"):
+                pass
+            await one.publish("room", "end")
+            assert await data(ada, 3) == ["join", "leave", "end"]
+
+    async def test_events_that_the_engine_has_dropped(self, redis: Redis) -> None:
+        """A log that is gone, since it was too old or the memory too small, is a gap for those that have missed it."""
+        one, two = (RedisHub(redis.url, prefix="e4:") for _ in range(2))
+        async with one, two:
+            ids = [await one.publish("a", number) for number in range(3)]
+            await one._engine._link.client.delete(["e4:e:a"])  # type: ignore[attr-defined]
+            async with two.subscribe("a", after=ids[0]) as late, two.subscribe("a", after=ids[2]) as early:
+                await one.publish("a", 3)
+                assert await data(late, 2) == ["gap", 3]
+                assert await data(early, 1) == [3]
 
     async def test_a_read_that_fails(self, redis: Redis) -> None:
         """An event that could not be read when the feed named it is read as soon as possible, without another one."""
