@@ -7,6 +7,8 @@ from collections.abc import Mapping
 REASONS: Mapping[str, str] = {
     "typed": "on Hypercorn a bare ASGI app is at less than 1.4 times FastAPI's rate: most of the time is "
     "Hypercorn's own; under `trioweb run` not yet looked into",
+    "pydantic": "on Hypercorn a bare ASGI app that reads the same body is at 1.26 times FastAPI's rate: the rest is "
+    "Hypercorn's own",
     "sync": "300 times Robyn's would be less than Python takes to step a generator",
     "idle_few": "on Hypercorn three tasks a stream, the generator's, the sender's and the watch over the client; "
     "one under `trioweb run`",
