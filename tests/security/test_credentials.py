@@ -1,6 +1,7 @@
 """Credentials as dependencies of requests and WebSockets."""
 
 import base64
+import hmac
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -97,6 +98,36 @@ async def test_one_token(options: dict[str, Any], expected: tuple[int, Any]) -> 
 async def test_several_tokens(known: Any, token: str, expected: tuple[int, Any]) -> None:
     """Of several tokens each passes, with the value that a mapping has for it."""
     assert await ask(make(BearerToken(known)), **bearer(token)) == expected
+
+
+@pytest.mark.parametrize(
+    ("credential", "given"),
+    [
+        (BearerToken("one"), [bearer("one"), bearer("two"), bearer("o"), bearer("one" * 400)]),
+        (BearerToken(["one", "two", "three"]), [bearer("one"), bearer("three"), bearer("four"), bearer("x" * 1200)]),
+        (
+            BasicAuth({"ada": "a", "bob": "b"}),
+            [basic("ada:a"), basic("ada:b"), basic("eve:a"), basic("bob:" + "b" * 99)],
+        ),
+    ],
+)
+async def test_comparisons_tell_nothing(credential: Any, given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much is compared, in constant time, for a known secret as for another, and for users who are not there."""
+    compare, compared, seen = hmac.compare_digest, list[tuple[int, int]](), set[tuple[tuple[int, int], ...]]()
+
+    def count(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", count)
+    app = make(credential)
+    for options in given:
+        compared.clear()
+        await ask(app, **options)
+        seen.add(tuple(compared))
+    [one] = seen
+    assert one
+    assert set(one) == {(32, 32)}
 
 
 async def find(token: str) -> Any:
