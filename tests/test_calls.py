@@ -66,7 +66,7 @@ SHAPES: Final = {
     "behind three middlewares": Shape("/", 66, 176, 3),
     "takes the request, behind one middleware": Shape("/request", 138, 215, 1),
     "typed JSON": Shape("/order", 109, 188),
-    "stream": Shape("/stream", 615, 409),
+    "stream": Shape("/stream", 616, 409),
     "stream, takes the request": Shape("/request/stream", 668, 436),
 }
 
