@@ -27,7 +27,7 @@ AT_ONCE: Final = 256
 WOKEN: Final = AT_ONCE // 8
 """What a subscriber counts whose task is woken: so there are eight of them at a time.
 
-Each makes some 30 objects while it sends. The garbage collector runs at 700 new ones that are not freed (2,000 since
+Each makes many objects while it sends. The garbage collector runs at 700 new ones that are not freed (2,000 since
 Python 3.13): with 256 subscribers at a time it took three quarters of the CPU time of an event for ten thousand.
 """
 PIECE: Final = 256

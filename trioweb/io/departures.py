@@ -1,7 +1,7 @@
 """Reports clients that have left, where a server does not: one task for all requests of a loop.
 
-A timer for each request would take a core for 10,000 streams that wait, and to ask for each of them, twice a second,
-a twentieth of one.
+A timer for each request would take a core for 10,000 streams that wait. To ask the system for each of them, twice a
+second, would be 20,000 calls a second.
 """
 
 from __future__ import annotations
