@@ -46,21 +46,6 @@ def test_an_app_imports_only_what_it_uses() -> None:
     assert not RARE & loaded
 
 
-def test_an_import_leaves_the_garbage_collector_as_it_was() -> None:
-    """The collector does not run during an import, and runs after it if it did before, also if the import failed."""
-    for before in ("enable", "disable"):
-        loaded = _loaded_by(
-            f"import gc; gc.{before}(); from trioweb import App; assert gc.isenabled() is ({before!r} == 'enable')"
-        )
-        assert "trioweb.app.app" in loaded
-    _loaded_by(
-        "import gc, sys, trioweb; sys.modules['trio'] = None\n"
-        "try: trioweb.App\n"
-        "except ImportError: assert gc.isenabled()\n"
-        "else: raise AssertionError"
-    )
-
-
 def test_a_supervisor_loads_neither_a_loop_nor_the_framework() -> None:
     """What `trioweb run` loads before it starts its first worker has no trio, no framework and no protocol in it."""
     loaded = _loaded_by("import trioweb.__main__")

@@ -6,9 +6,7 @@ A name is imported from its module when it is first asked for: an app loads what
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -134,19 +132,9 @@ if not TYPE_CHECKING:
             return import_module(f"trioweb.{name}")
         for module, names in _HOMES.items():
             if name in names.split():
-                value = globals()[name] = getattr(_loaded(module), name)
+                value = globals()[name] = getattr(import_module(f"trioweb.{module}"), name)
                 return value
         raise AttributeError(f"module 'trioweb' has no attribute {name!r}")
-
-    def _loaded(module: str) -> ModuleType:
-        """Import a module without the garbage collector, which would find nothing, but look at all of trio for that."""
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            return import_module(f"trioweb.{module}")
-        finally:
-            if collects:
-                gc.enable()
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__, *_FOLDERS})
