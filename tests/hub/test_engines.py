@@ -156,7 +156,8 @@ class TestRedis:
             await published(other, "b", "b")
             rest = await catch_up(events, "last")
             assert rest == [*[f"new {number}" for number in range(30)][31 - len(rest) :], "last"]
-            assert await catch_up(others, "b") in (["b"], ["gap", "b"])
+            # A worker may see itself that events are gone, and then be told so by the other one.
+            assert await catch_up(others, "b") in (["b"], ["gap", "b"], ["gap", "gap", "b"])
 
     async def test_flushed_data(self, redis: Redis) -> None:
         """Data that somebody deletes in the engine is a gap for all."""
