@@ -42,8 +42,8 @@ ABOUT_PROCESSES = (
 )  # fmt: skip
 """Tests with real servers and a browser, which take their time: what differs between Pythons shows in process."""
 
-SIDE_BY_SIDE = ("--numprocesses=4", "--dist=loadfile")
-"""Four processes share the tests, a file each at a time, also on two cores: those with servers mostly wait."""
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile")
+"""Three processes share the tests, a file each at a time, also on two cores: those with servers mostly wait."""
 
 
 def find_pythons() -> list[str]:

@@ -186,7 +186,7 @@ async def test_a_plain_def_blocks_nothing(told: Callable[[], list[str]]) -> None
     async with TestClient(app) as client:
         await client.get("/thread")
         await client.get("/waits")
-    assert told() == []
+    assert not [line for line in told() if line.startswith("GET /")]  # a busy machine may hold up the test's own task
 
 
 @pytest.mark.filterwarnings("default")
