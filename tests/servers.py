@@ -180,6 +180,13 @@ class Server:
         lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
         return [int(child) for child in " ".join(lists).split() if _is_worker(child)]
 
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until it has so many: it answers when the first one does."""
+        end = time.monotonic() + PATIENCE
+        while len(self.workers) != count:
+            assert time.monotonic() < end, self.output
+            time.sleep(0.01)
+
     @property
     def memory(self) -> int:
         """KiB that its largest worker holds."""

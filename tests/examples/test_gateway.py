@@ -212,7 +212,7 @@ def two(start_server: StartServer, upstream: Server, tmp_path_factory: pytest.Te
             patch.setenv("GATEWAY_DIRECTORY", str(tmp_path_factory.mktemp("data")))
             patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path_factory.mktemp("counts")))
             server = start_server("examples.gateway:from_environment()", "-w", "2", runner="trioweb")
-        assert len(server.workers) == 2
+        server.wait_for_workers(2)
         yield server
     finally:
         redis.close()
