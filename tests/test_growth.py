@@ -36,9 +36,9 @@ from trioweb.ground.http.codings import preferred
 from trioweb.ground.http.conditions import parse_date, parse_tags
 from trioweb.ground.http.events import EventParser, ServerSentEvent
 from trioweb.ground.http.headers import Headers, content_disposition, vary_on
-from trioweb.ground.http.multiparts import MultipartReader, boundary_of, last_component
+from trioweb.ground.http.multiparts import MultipartReader, last_component
 from trioweb.ground.http.origins import parse_origin
-from trioweb.ground.http.parameters import CHARSETS, charset_of, parse_parameters, unquoted
+from trioweb.ground.http.parameters import CHARSETS, boundary_of, charset_of, parse_parameters, unquoted
 from trioweb.ground.http.paths import parse_path
 from trioweb.ground.http.urls import make_url, parse_query
 from trioweb.ground.lines import LineSplitter
@@ -385,7 +385,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "a part's content, byte by byte": Parser(_fed(_multipart(DISPOSITION + b"; name=a\r\n\r\n"), SINGLY), FORM),
     "name of a file": Parser(_text(last_component), TEXTS, ("ground.http.multiparts._CONTROL",)),
     "boundary": Parser(_text(lambda text: boundary_of("multipart/form-data;" + text)), (*PARAMETERS, b"boundary="),
-        ("ground.http.multiparts._BOUNDARY",)),
+        ("ground.http.parameters._BOUNDARY",)),
     "charset": Parser(_text(lambda text: re.fullmatch(CHARSETS, charset_of(";" + text) or text)), (*PARAMETERS,
         b"charset=", b"iso-8859-", b"utf-"), ("ground.http.parameters.CHARSETS",)),
     "parameters": Parser(_text(lambda text: parse_parameters(";" + text)), PARAMETERS,

@@ -163,7 +163,7 @@ async def test_what_only_reads(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError) as caught:
             await pool.fetch_one("INSERT INTO things VALUES (1) RETURNING n")
         assert "pool.execute(statement)" in caught.value.__notes__[0]
-        with pytest.raises(TypeError, match=r"await pool\.execute\(statement, parameters\)"):
+        with pytest.raises(TypeError, match=r"await pool\.execute\(statement, params\)"):
             await pool.write(lambda database: database.execute("INSERT INTO things VALUES (1)"))
         assert await pool.fetch_all("SELECT * FROM things") == []
         async with aclosing(pool.rows("SELECT 1 UNION SELECT 2")) as rows:

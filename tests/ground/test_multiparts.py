@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trioweb.ground.errors import HTTPError
-from trioweb.ground.http.multiparts import MAX_PADDING, MultipartReader, PartHead, boundary_of, last_component
+from trioweb.ground.http.multiparts import MAX_PADDING, MultipartReader, PartHead, last_component
+from trioweb.ground.http.parameters import boundary_of
 
 Part = tuple[str, str | None, bytes]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
@@ -55,14 +55,20 @@ class Steps(trio.abc.Instrument):
         self.most = max(self.most, sum(count < self._steps for each, count in self.of.items() if each.name == HANDLER))
 
 
+async def steps_of(hub: MemoryHub, wait: Callable[[], Awaitable[object]], steps: int) -> Steps:
+    """What runs while an event is published, and ``wait`` waits, if each task that sends has so many steps."""
+    counted = Steps(steps)
+    trio.lowlevel.add_instrument(counted)
+    await hub.publish("a", "second")
+    await wait()
+    trio.lowlevel.remove_instrument(counted)
+    return counted
+
+
 async def test_an_event_wakes_one_task_of_a_subscriber() -> None:
     """On Hypercorn that is the app's call, in which ``send`` waits twice; eight of them are woken at a time."""
     async with crowd("hypercorn") as (hub, _):
-        steps = Steps(3)
-        trio.lowlevel.add_instrument(steps)
-        await hub.publish("a", "second")
-        await trio.testing.wait_all_tasks_blocked()
-        trio.lowlevel.remove_instrument(steps)
+        steps = await steps_of(hub, trio.testing.wait_all_tasks_blocked, 3)
         handlers = [count for task, count in steps.of.items() if task.name == HANDLER]
         assert handlers == [3] * SUBSCRIBERS
         assert sum(steps.of.values()) - sum(handlers) < SUBSCRIBERS / 2  # this one, and the hub's, for all
@@ -72,11 +78,7 @@ async def test_an_event_wakes_one_task_of_a_subscriber() -> None:
 async def test_an_event_wakes_no_task_under_trioweb_run() -> None:
     """The publisher writes to the sockets."""
     async with crowd("trioweb run") as (hub, _):
-        steps = Steps(1)
-        trio.lowlevel.add_instrument(steps)
-        await hub.publish("a", "second")
-        await trio.lowlevel.checkpoint()
-        trio.lowlevel.remove_instrument(steps)
+        steps = await steps_of(hub, trio.lowlevel.checkpoint, 1)
         assert sum(steps.of.values()) < 5
 
 

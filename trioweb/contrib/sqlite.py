@@ -25,7 +25,7 @@ __all__ = ["Executed", "PoolExhausted", "SQLitePool"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
-Parameters = Sequence[object] | Mapping[str, object]
+Params = Sequence[object] | Mapping[str, object]
 
 READERS: Final = 4
 """Connections that read at the same time, each in a thread of its own: more do not read faster from one disk."""
@@ -72,34 +72,30 @@ class SQLitePool(Entered):
     def __repr__(self) -> str:
         return f"<SQLitePool, readers: {self._readers!r}, writer: {self._writer!r}>"
 
-    async def execute(self, statement: str, parameters: Parameters = ()) -> Executed:
+    async def execute(self, statement: str, params: Params = ()) -> Executed:
         """Run one statement that writes, in a transaction of its own; ``write`` is for several.
 
         Raises:
             Exception: as ``write`` does.
         """
-        return await self.write(_execute, statement, parameters)
+        return await self.write(_execute, statement, params)
 
     @overload
-    async def fetch_one(self, query: str, parameters: Parameters = ()) -> Row | None: ...
+    async def fetch_one(self, query: str, params: Params = ()) -> Row | None: ...
     @overload
-    async def fetch_one(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> T | None: ...
-    async def fetch_one(
-        self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
-    ) -> object:
+    async def fetch_one(self, query: str, params: Params = (), *, make: Callable[..., T]) -> T | None: ...
+    async def fetch_one(self, query: str, params: Params = (), *, make: Callable[..., object] | None = None) -> object:
         """The first row of a query, or ``None``. Waits as ``read``; arguments and errors are those of ``rows``."""
-        found = await self.read(_fetch, query, parameters, make, 1)
+        found = await self.read(_fetch, query, params, make, 1)
         return found[0] if found else None
 
     @overload
-    async def fetch_all(self, query: str, parameters: Parameters = ()) -> list[Row]: ...
+    async def fetch_all(self, query: str, params: Params = ()) -> list[Row]: ...
     @overload
-    async def fetch_all(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> list[T]: ...
-    async def fetch_all(
-        self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
-    ) -> object:
+    async def fetch_all(self, query: str, params: Params = (), *, make: Callable[..., T]) -> list[T]: ...
+    async def fetch_all(self, query: str, params: Params = (), *, make: Callable[..., object] | None = None) -> object:
         """All rows of a query, in memory; ``rows`` streams them. Waits as ``read``; arguments are those of ``rows``."""
-        return await self.read(_fetch, query, parameters, make, None)
+        return await self.read(_fetch, query, params, make, None)
 
     async def read(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -133,18 +129,18 @@ class SQLitePool(Entered):
             return await run(connection, lambda: _transact(connection, partial(function, connection, *args, **kwargs)))
 
     @overload
-    def rows(self, query: str, parameters: Parameters = ()) -> AsyncGenerator[Row, None]: ...
+    def rows(self, query: str, params: Params = ()) -> AsyncGenerator[Row, None]: ...
     @overload
-    def rows(self, query: str, parameters: Parameters = (), *, make: Callable[..., T]) -> AsyncGenerator[T, None]: ...
+    def rows(self, query: str, params: Params = (), *, make: Callable[..., T]) -> AsyncGenerator[T, None]: ...
     async def rows(
-        self, query: str, parameters: Parameters = (), *, make: Callable[..., object] | None = None
+        self, query: str, params: Params = (), *, make: Callable[..., object] | None = None
     ) -> AsyncGenerator[object, None]:
         """The rows of a query, to be streamed. A thread reads some hundred at a time, which leave in large messages. A
         client that reads slowly slows the query down, and one that leaves interrupts it.
 
         Args:
             query: a ``SELECT``.
-            parameters: for its placeholders.
+            params: for its placeholders.
             make: called with the values of each row, such as a class whose fields are the columns. Unless given, rows
                 are dictionaries.
 
@@ -156,7 +152,7 @@ class SQLitePool(Entered):
         async with self._readers._lend() as connection:
             cursor = connection.cursor()
             try:
-                await run(connection, cursor.execute, query, parameters)
+                await run(connection, cursor.execute, query, params)
                 made = make or _names_of(cursor)
                 while batch := await run(connection, _fetch_batch, cursor, made):
                     for row in batch:
@@ -181,7 +177,7 @@ def _call(call: Callable[[], T]) -> T:
         raise
     if isinstance(value, sqlite3.Cursor):
         raise TypeError(
-            "a cursor ends with its connection's block: write `await pool.execute(statement, parameters)` for one "
+            "a cursor ends with its connection's block: write `await pool.execute(statement, params)` for one "
             "statement, or return what it has found, by .fetchall()"
         )
     return value
@@ -199,15 +195,15 @@ def _transact(connection: sqlite3.Connection, call: Callable[[], T]) -> T:
     return value
 
 
-def _execute(connection: sqlite3.Connection, statement: str, parameters: Parameters) -> Executed:
-    cursor = connection.execute(statement, parameters)
+def _execute(connection: sqlite3.Connection, statement: str, params: Params) -> Executed:
+    cursor = connection.execute(statement, params)
     return Executed(cursor.rowcount, cursor.lastrowid)
 
 
 def _fetch(
-    connection: sqlite3.Connection, query: str, parameters: Parameters, make: Callable[..., T] | None, most: int | None
+    connection: sqlite3.Connection, query: str, params: Params, make: Callable[..., T] | None, most: int | None
 ) -> list[T | Row]:
-    cursor = connection.execute(query, parameters)
+    cursor = connection.execute(query, params)
     made = make or _names_of(cursor)
     return [made(*values) for values in islice(cursor, most)]
 

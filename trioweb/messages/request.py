@@ -13,7 +13,7 @@ from trioweb.ground.errors import HTTPError
 from trioweb.ground.faults import decode_json
 from trioweb.ground.http.asgi import PathParams, Scope
 from trioweb.ground.http.headers import Headers
-from trioweb.ground.http.parameters import CHARSETS, charset_of
+from trioweb.ground.http.parameters import CHARSETS, boundary_of, charset_of
 from trioweb.ground.values import json_decoder
 from trioweb.messages.body import BodyStream, JSONLines
 from trioweb.messages.connection import FORM_TYPE, URLENCODED_TYPE, Application, Connection, media_type_of, wrong_type
@@ -247,11 +247,10 @@ class Request(Connection):
                 limit, 408 if the client sends nothing.
             ClientDisconnected: in the iteration, if the client leaves before the form is complete.
         """
-        from trioweb.ground.http.multiparts import MultipartReader, boundary_of  # noqa: PLC0415 - rarely needed
+        from trioweb.ground.http.multiparts import MultipartReader  # noqa: PLC0415 - rarely needed
         from trioweb.messages.parts import Parts  # noqa: PLC0415
 
-        kind = media_type_of(self)
-        if kind != FORM_TYPE:
+        if (kind := media_type_of(self)) != FORM_TYPE:
             raise wrong_type(kind, FORM_TYPE)
         boundary = boundary_of(self.headers["content-type"])
         reader = MultipartReader(boundary, max_parts, max_part_line, max_part_lines)
@@ -275,11 +274,9 @@ class Request(Connection):
             ClientDisconnected: if the client left before the form was complete.
         """
         if self._form is None:
-            from trioweb.ground.http.multiparts import boundary_of  # noqa: PLC0415 - rarely needed
-            from trioweb.messages.forms import FormLimits, FormReader, parse_urlencoded  # noqa: PLC0415
+            from trioweb.messages.forms import FormLimits, FormReader, parse_urlencoded  # noqa: PLC0415 - rarely needed
 
-            kind = media_type_of(self)
-            if kind == URLENCODED_TYPE:
+            if (kind := media_type_of(self)) == URLENCODED_TYPE:
                 self._form = parse_urlencoded(await self.body(), FormLimits(**limits))
             elif kind == FORM_TYPE:
                 if self._reader is None:

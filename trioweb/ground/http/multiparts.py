@@ -18,12 +18,9 @@ from trioweb.ground.http.parameters import charset_of, parse_parameters, unquote
 if TYPE_CHECKING:
     from multipart import MultipartError, MultipartSegment
 
-MAX_BOUNDARY: Final = 255
-"""Characters of a boundary. RFC 2046, section 5.1.1 allows 70, of fewer kinds than programs send."""
 MAX_PADDING: Final = 255
 """Bytes of white space after a boundary, which gateways add (RFC 2046, section 5.1.1)."""
 
-_BOUNDARY: Final = rf"[\x20-\x7e]{{0,{MAX_BOUNDARY - 1}}}[\x21-\x7e]"
 _CONTROL: Final = r"[\x00-\x1f\x7f]"
 _PLAIN: Final = r'form-data; name="([^"\\%]*+)"(?:; filename="([^"\\%]*+)")?'
 """A disposition without escapes, as browsers usually send it."""
@@ -182,21 +179,6 @@ class MultipartReader:
 
     def _malformed(self, reason: str) -> HTTPError:
         return HTTPError(400, f"The request body is not a multipart form, at part {self._parts}: {reason}.")
-
-
-def boundary_of(content_type: str) -> str:
-    """The boundary in a content type: printable ASCII that does not end with a space.
-
-    Raises:
-        HTTPError: 400 if there is none, or it is invalid.
-    """
-    try:
-        boundary = unquoted(parse_parameters(content_type).get("boundary", ""))
-    except ValueError as error:
-        raise HTTPError(400, f"The content type multipart/form-data has no clear boundary: {error}.") from None
-    if not re.fullmatch(_BOUNDARY, boundary):
-        raise HTTPError(400, "The content type multipart/form-data names no boundary, or one that cannot be.")
-    return boundary
 
 
 def last_component(name: str) -> str:

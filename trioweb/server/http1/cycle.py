@@ -239,10 +239,9 @@ class Cycle(Transport, msgspec.Struct, eq=False):  # a Struct sets its attribute
 
     async def abort(self) -> None:
         """See ``Transport``."""
-        response = self.response
+        response, wire = self.response, self._line.wire
         if response.state in (WAITING, DONE):
             return
-        wire = self._line.wire
         self.broken_off = self.broken_off or not wire.broken
         if response.state is STARTED and not wire.broken:
             # Send the head, so that the client sees a broken response, and does not repeat the request.
