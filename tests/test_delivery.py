@@ -417,6 +417,30 @@ async def test_a_middleware_that_takes_its_time_makes_no_stream_idle(
     assert (await ask(app, "/")).body == b"ab"
 
 
+async def test_a_slow_client_is_no_silent_producer(app: App, autojump_clock: trio.testing.MockClock) -> None:
+    """A producer that waits for what its client does next has its idle_timeout from when the client took the chunk."""
+    taken = trio.Event()
+
+    @app.get("/")
+    async def root() -> Response:
+        async def chunks() -> AsyncIterator[str]:
+            yield "a"
+            await taken.wait()
+            await trio.sleep(4)
+            yield "b"
+
+        return StreamingResponse(chunks(), idle_timeout=5)
+
+    exchange = Exchange("GET", "/", window=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run, app)
+        await trio.sleep(22)
+        exchange.open_window()
+        taken.set()
+    assert exchange.complete
+    assert exchange.body == b"ab"
+
+
 @pytest.mark.parametrize("broken", ["fails", "outlasts"])
 async def test_what_broke_a_stream_is_logged_first(
     broken: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture

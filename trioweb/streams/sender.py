@@ -62,7 +62,7 @@ class Sender(Sending):
         self.opening: Opening | None = opening
         """Gives the head; ``None`` after that."""
         self._out: Outbox | CodedOutbox = outbox
-        self._silent_since = trio.current_time()  # by the producer: from when its last chunk began to be sent
+        self._silent_since = trio.current_time()  # by the producer, since its last chunk was sent
         self._pinged = -math.inf
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -148,7 +148,7 @@ class Sender(Sending):
                 return
             if data:
                 await self._out.body(data)
-                self._silent_since = outbox.since
+                self._silent_since = trio.current_time()
             elif channel.outcome is not Outcome.RUNNING:
                 break
         await self._send_last_chunk()
