@@ -46,17 +46,8 @@ class MountedLife(Transport):
     """
 
     __slots__ = (
-        "_asked",
-        "_done",
-        "_failed",
-        "_mount",
-        "_scope",
-        "_started",
-        "_status",
-        "_stop",
-        "_transport",
-        "lives",
-    )
+        "_asked", "_done", "_failed", "_mount", "_scope", "_started", "_status", "_stop", "_transport", "lives",
+    )  # fmt: skip
 
     logs_lifespan = False
 

@@ -203,7 +203,7 @@ class Exchange(Call):
             or self.opened
             or self.policy.nursery is None
             or (self.request is not None and self.request._ends)
-            or not ((self._inbox is not None and self._inbox.complete) or not self.may_have_body)
+            or (not (self._inbox is not None and self._inbox.complete) and self.may_have_body)
             or self.scope["http_version"][0] != "1"  # a write may wait for a flow-control window: see `is_small`
         ):
             return False

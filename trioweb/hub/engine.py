@@ -91,7 +91,7 @@ class Engine(ABC):
     def stop(self) -> None:
         """End all subscriptions, since the tasks are about to end. Does not block."""
         self._is_open = False
-        for subscription in self.subscriptions:
+        for subscription in list(self.subscriptions):
             subscription.end()
 
     def check_open(self) -> None:

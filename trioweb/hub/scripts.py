@@ -70,7 +70,7 @@ local function floor_of(log, history)
   if call('EXISTS', P .. log) == 0 then return tonumber(known[2] or '0') end
   if history < 100 then
     local page = call('XREVRANGE', P .. log, '+', '-', 'COUNT', history + 1)
-    if #page > history then return number(page[HISTORY + 1][1]) end
+    if #page > history then return number(page[history + 1][1]) end
   end
   return tonumber(known[1] or '0')
 end

@@ -17,6 +17,8 @@ from trioweb.ground.http.multidict import MultiDict
 from trioweb.ground.http.urls import UNQUOTED, URL, make_url, parse_query
 from trioweb.messages.resources import Provider
 
+ACCEPTED: Final = 101
+"""The status of a WebSocket handshake that is accepted (RFC 6455, section 4.2.2)."""
 FORM_TYPE: Final = "multipart/form-data"
 URLENCODED_TYPE: Final = "application/x-www-form-urlencoded"
 _PLAIN_TYPES: Final = {kind.encode(): kind for kind in ("application/json", URLENCODED_TYPE)}

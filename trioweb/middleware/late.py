@@ -12,7 +12,7 @@ from trioweb.messages.request import Request
 
 
 class Refuse(Protocol):
-    """See ``Late``."""
+    """See ``LateChanges``."""
 
     def __call__(self, *, has_one: bool) -> None:
         """Raise, or not."""
@@ -67,7 +67,7 @@ for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem"
     setattr(Session, _name, _noticed(_name))
 
 
-class Late:
+class LateChanges:
     """What becomes of changes after the response has begun. A call tells of one before it is made.
 
     Args:

@@ -14,16 +14,13 @@ from trioweb.ground.encoding import encode_json
 from trioweb.ground.http.cookies import SameSite, format_cookie, needs_secure
 from trioweb.ground.http.headers import vary_on
 from trioweb.handlers.layers import CallNext
+from trioweb.messages.connection import ACCEPTED
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
-from trioweb.middleware.late import TOO_LATE, Late, Session, kept_by
+from trioweb.middleware.late import TOO_LATE, LateChanges, Session, kept_by
 
 MAX_AGE: Final = 14 * 24 * 3600
 """Seconds that a session is valid unless given."""
-
-
-ACCEPTED: Final = 101
-"""The status of a handshake that is accepted."""
 
 
 class _Attributes(TypedDict):
@@ -105,7 +102,7 @@ class SessionCookie(ABC):
         vary_on(response.headers, "cookie")
         ended = after == b"{}"
         goes_on = response.status_code == ACCEPTED or response.body is None
-        late = Late(self._refuse_late, self._save_late, request, goes_on and not ended, after)
+        late = LateChanges(self._refuse_late, self._save_late, request, goes_on and not ended, after)
         for each in (session, kept):
             if isinstance(each, Session):
                 each.begin(late)
@@ -248,4 +245,4 @@ class Sessions(SessionCookie):
         )
 
     async def _save_late(self, known: str, data: bytes, kept: Mapping[str, object]) -> None:
-        """Nothing can be."""
+        """Nothing is saved: ``_refuse_late`` raises."""

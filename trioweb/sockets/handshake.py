@@ -26,12 +26,12 @@ from trioweb.handlers.endpoint import Endpoint
 from trioweb.handlers.route import TOLD
 from trioweb.handlers.signatures import Kind
 from trioweb.io.duplex import Duplex, is_own_header
-from trioweb.messages.connection import State
+from trioweb.messages.connection import ACCEPTED, State
 from trioweb.messages.request import Request
 from trioweb.messages.response import Response
 from trioweb.sockets.conversation import Conversation
 from trioweb.sockets.denial import answer_failure, denial, handshake_request, no_body
-from trioweb.sockets.held import ACCEPTED, HeldSocket, Refuse
+from trioweb.sockets.held import HeldSocket, Refuse
 
 
 class Handshake(Call):

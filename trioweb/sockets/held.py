@@ -6,7 +6,6 @@ It stands between the server and what serves the WebSocket, a handler or a mount
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import trio
 
@@ -14,11 +13,9 @@ from trioweb.exchange.mounted import ResponseClosedError, was_closed
 from trioweb.ground.errors import taken
 from trioweb.ground.http.asgi import Message, Receive, Scope, Send
 from trioweb.ground.http.headers import Headers
-from trioweb.messages.connection import State
+from trioweb.messages.connection import ACCEPTED, State
 from trioweb.messages.response import Response
 
-ACCEPTED: Final = 101
-"""The status of a handshake that is accepted (RFC 6455, section 4.2.2)."""
 Refuse = Callable[[Exception], None]
 Serve = Callable[[Scope, Receive, Send, State, Refuse], Awaitable[None]]
 """Serves a WebSocket, with the state of its request, and a function that takes a failure before the answer."""
