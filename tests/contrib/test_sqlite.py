@@ -6,7 +6,7 @@ import sqlite3
 import time
 from contextlib import aclosing, closing
 from pathlib import Path
-from threading import get_ident
+from threading import Event, get_ident
 
 import msgspec
 import pytest
@@ -181,6 +181,29 @@ async def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         async with SQLitePool(tmp_path / "no" / "a.sqlite3"):
             pass
+
+
+async def test_writers_wait_in_the_pool(tmp_path: Path) -> None:
+    """There is one writer: the next one waits without a thread, and is told by the pool when that takes too long."""
+    begun, over = trio.Event(), Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def hold(database: sqlite3.Connection) -> None:
+        token.run_sync_soon(begun.set)
+        over.wait(PATIENCE)
+        insert(database, 1)
+
+    async with SQLitePool(tmp_path / "a.sqlite3", timeout=0.1) as pool:
+        await pool.write(create)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.write, hold)
+            await begun.wait()
+            try:
+                with pytest.raises(PoolExhausted, match="1 of 1 connections in use"):
+                    await pool.execute("INSERT INTO kept VALUES (2)")
+            finally:
+                over.set()
+        assert await pool.read(everything) == [1]
 
 
 async def test_another_program_writes(tmp_path: Path) -> None:
