@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import h11
 import pytest
 import trio
 
@@ -139,3 +140,73 @@ async def test_files_are_sent_where_all_is_as_known(monkeypatch: pytest.MonkeyPa
         assert transport is not PLAIN
     sent = await transport.send_file(plain_send if missing == "own send" else send, 3, 0, 100)
     assert (sent, counted) == ((0, []) if missing else (7, [7]))
+
+
+def respond_by_h11() -> h11.Connection:
+    """A connection that has sent the head of a chunked response."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.next_event()
+    connection.send(h11.Response(status_code=200, headers=[]))
+    return connection
+
+
+@pytest.mark.parametrize("hindered", ["", "own send", "TLS", "locked", "too large", "no head yet"])
+async def test_a_part_that_the_system_takes(hindered: str) -> None:
+    """A part of a body is given to the system at once; where the adapter cannot know that it may, to the server."""
+    sent: list[object] = []
+
+    async def own_send(message: object) -> None:
+        sent.append(message)
+
+    send = chain()
+    stream = send.__self__
+    stream.app_send = own_send
+    protocol, server = stream.send.__self__, stream.send.__self__.send.__self__
+    ours, theirs = trio.socket.socketpair()
+    with ours, theirs:
+        server.stream, server.send_lock, protocol.connection = trio.SocketStream(ours), trio.Lock(), respond_by_h11()
+        stream.state.name = "RESPONSE"
+        transport = find_transport(scope("1.1"), send)
+        if hindered == "TLS":
+            server.stream = SimpleNamespace(transport_stream=server.stream)
+            transport = find_transport(scope("1.1"), send)
+        elif hindered == "locked":
+            server.send_lock.acquire_nowait()
+        elif hindered == "no head yet":
+            stream.state.name = "REQUEST"
+        data = bytes(hypercorn.PART + (hindered == "too large"))
+        rest = transport.send_part(own_send if hindered else send, data)
+        if hindered:
+            assert rest is not None
+            await rest
+            assert sent == [{"type": "http.response.body", "body": data, "more_body": True}]
+        else:
+            assert (rest, sent) == (None, [])
+            assert await theirs.recv(65536) == b"4000\r\n" + data + b"\r\n"
+
+
+async def test_a_part_that_the_system_takes_later() -> None:
+    """What the system does not take at once follows when there is room, and nothing is between the two."""
+    send = chain()
+    stream = send.__self__
+    protocol, server = stream.send.__self__, stream.send.__self__.send.__self__
+    ours, theirs = trio.socket.socketpair()
+    with ours, theirs:
+        server.stream, server.send_lock, protocol.connection = trio.SocketStream(ours), trio.Lock(), respond_by_h11()
+        stream.state.name = "RESPONSE"
+        transport = find_transport(scope("1.1"), send)
+        received = bytearray()
+
+        async def read_on() -> None:
+            while not received.endswith(b"last\r\n"):
+                received.extend(await theirs.recv(65536))
+
+        count = 0
+        while (rest := transport.send_part(send, bytes(hypercorn.PART))) is None:
+            count += 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_on)
+            await rest
+            assert transport.send_part(send, b"last") is None
+        assert bytes(received) == (b"4000\r\n" + bytes(hypercorn.PART) + b"\r\n") * (count + 1) + b"4\r\nlast\r\n"

@@ -13,6 +13,8 @@ What Hypercorn 0.18 does, and what this module does about it:
   ``drop`` tells h11 that the response has failed.
 * A WebSocket over HTTP/2 whose peer receives nothing blocks the end of the app: ``abort`` resets its stream.
 * A file is copied through this process and h11 in blocks: ``send_file`` has the system send it.
+* A part of a body passes six coroutines and two checkpoints, most of an event's time: ``send_part`` has h11 frame it,
+  and the system mostly takes it at once.
 * A write is shielded inside of the server: ``release`` shuts the socket down, which is all that wakes it. Over HTTP/2
   other streams use the socket, so this waits for the end of the graceful time.
 
@@ -22,10 +24,11 @@ connection is plain ASGI. Other servers with the same structure (Anycorn) work t
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -52,6 +55,10 @@ FLUSH_SECONDS = 0.2
 
 STUCK_SECONDS = 0.6
 """Seconds after the graceful time until the sockets of HTTP/2 connections are shut down."""
+
+_FRAME = "send_with_data_passthrough"
+PART = 16384 if os.name == "posix" else 0  # `os.write` takes no socket elsewhere
+"""Bytes of a part up to which the system gets them at once; larger ones get the checkpoints of Hypercorn's code."""
 
 Theirs: TypeAlias = Any
 """One of Hypercorn's objects, which have no public types."""
@@ -207,25 +214,51 @@ class _H11Transport(_SocketTransport):
         with suppress(OSError):
             self._connection.socket.close()
 
-    async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
+    def _bytes_lock(self, send: Send) -> Theirs:
+        """The lock for bytes that this module writes itself; ``None`` if it cannot: TLS, or a wrapped ``send``."""
         server = self._protocol.send.__self__
-        lock = getattr(server, "send_lock", None)
-        account = getattr(self._protocol.connection, "send_with_data_passthrough", None)
-        if getattr(send, "__self__", None) is not self._stream or lock is None or account is None:
-            return 0
-        if server.stream is not self._connection:  # TLS
+        if getattr(send, "__self__", None) is not self._stream or server.stream is not self._connection:
+            return None
+        return getattr(server, "send_lock", None) if hasattr(self._protocol.connection, _FRAME) else None
+
+    def send_part(self, send: Send, data: bytes) -> Awaitable[None] | None:
+        lock = self._bytes_lock(send)
+        if lock is None or lock.locked() or len(data) > PART or self._stream.state.name != "RESPONSE":
+            return super().send_part(send, data)
+        framed = b"".join(self._frame(data))
+        try:
+            sent = os.write(self._connection.socket.fileno(), framed)
+        except BlockingIOError:
+            sent = 0
+        return None if sent == len(framed) else self._send_rest(lock, framed[sent:])
+
+    async def _send_rest(self, lock: Theirs, rest: bytes) -> None:
+        async with lock:
+            await self._connection.send_all(rest)
+
+    async def send_file(self, send: Send, file: int, position: int, count: int) -> int:
+        lock = self._bytes_lock(send)
+        if lock is None:
             return 0
         async with lock:
             sent = await send_file(self._connection.socket, file, position, count)
             if sent:  # h11 only counts the bytes, by `len`, and passes the object through to be sent by other code
-                from h11 import Data  # noqa: PLC0415 - as above
-
-                account(Data(data=range(sent)))  # type: ignore[arg-type]
+                self._frame(range(sent))
         return sent
+
+    def _frame(self, data: bytes | range) -> list[bytes]:
+        from h11 import Data  # noqa: PLC0415 - as above
+
+        frame: Callable[[Data], list[bytes]] = getattr(self._protocol.connection, _FRAME)
+        return frame(Data(data=data))  # type: ignore[arg-type]  # of a file it asks only for the length
 
 
 class _H2Transport(_HypercornTransport):
     __slots__ = ()
+
+    async def send_part(self, send: Send, data: bytes) -> None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        await self.drained()
 
     async def drained(self) -> None:
         buffer = self._protocol.stream_buffers.get(self._stream.stream_id)

@@ -132,11 +132,12 @@ class Outbox:
                 self._remaining -= len(data)
             self._begin("body")
             self.handed += len(data)
-            try:  # not by `_pass_on`: thousands of streams have events at once, each with a frame less
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            try:
+                rest = self.transport.send_part(self._send, data)
+                if rest is not None:
+                    await rest
             except CLIENT_LEFT as error:
                 raise self._lost() from error
-            await self.transport.drained()
             self.sending = ""
             self.sent += len(data)
         if excess:

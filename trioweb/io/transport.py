@@ -112,6 +112,17 @@ class Transport:
         """
         return send_whole(send, status, headers, body)
 
+    def send_part(self, send: Send, data: bytes) -> Awaitable[None] | None:
+        """Send a part of a body, but not its end.
+
+        Returns:
+            ``None`` if the system has all of it, else what waits for that.
+
+        Raises:
+            Exception: as ``send``, now or when the result is awaited.
+        """
+        return send({"type": "http.response.body", "body": data, "more_body": True})
+
     async def drained(self) -> None:
         """Wait until the server has written what its ``send`` has buffered."""
 
