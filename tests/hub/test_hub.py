@@ -298,6 +298,29 @@ async def test_latest_keeps_one_event_a_topic(make_hub: MakeHub) -> None:
         assert await data(events, 2) == [1, 2]
 
 
+async def test_a_gap_names_each_topic_that_has_lost_events(make_hub: MakeHub) -> None:
+    """Past the limit one gap stands for what is missing of several topics."""
+    async with make_hub() as hub, hub.subscribe("a", "b", "c", limit=4 * 164) as events:
+        for number in range(12):
+            await hub.publish("ab"[number % 2], f"{number:100}")
+        await until(lambda: hub.stats().dropped == 8)
+        gap, *rest = await take(events, 5)
+        assert (gap.event, sorted(gap.data["topics"])) == ("gap", ["a", "b"])
+        assert [int(event.data) for event in rest] == [8, 9, 10, 11]
+
+
+async def test_leave_lets_as_much_wait_as_the_limit(make_hub: MakeHub) -> None:
+    """A subscriber for which just as many bytes wait as its limit is not slow yet; with the next event it is."""
+    async with make_hub() as hub, hub.subscribe("a", slow="leave", limit=10 * 164) as events:
+        for number in range(10):
+            await hub.publish("a", f"{number:100}")
+        await until(lambda: hub.stats().waiting_bytes == 10 * 164)
+        await hub.publish("a", "one more")
+        await until(lambda: hub.stats().dropped > 0)
+        with pytest.raises(SlowSubscriber):
+            await take(events, 1)
+
+
 async def test_leave_ends_the_subscription(make_hub: MakeHub) -> None:
     """Past the limit the iteration raises, and nothing is kept."""
     async with make_hub() as hub, hub.subscribe("a", slow="leave", limit=1000) as events:
