@@ -338,11 +338,12 @@ class H2Client:
         return stream
 
     def pump(self, until: str, stream: int, *, open_windows: bool = True, seconds: float = PATIENCE) -> None:
-        """Read frames until a stream has "begun", has "data", "ended" or was "reset"; "time" reads for ``seconds``."""
+        """Read frames until a stream has "begun" or "ended", has "data", is "full" or was "reset"; or for "time"."""
         end = time.monotonic() + seconds
         conditions: dict[str, Callable[[], bool]] = {
             "begun": lambda: stream in self.begun,
             "data": lambda: bool(self.received[stream]),
+            "full": lambda: len(self.received[stream]) >= 65535,  # and the window of a stream shut
             "ended": lambda: stream in self.ended,
             "reset": lambda: stream in self.reset,
             "time": lambda: False,

@@ -19,6 +19,17 @@ UNDER_WAY = {
 now and then ends its worker by that, so there it is what writes nothing: only who owns the connection can do better."""
 
 
+def ask_for_what_is_under_way(server: Server, client: H2Client) -> None:
+    """Ask for it, and wait until each has begun, and what writes has written."""
+    streams = {client.request(path): path for path in UNDER_WAY[server.runner]}
+    for stream, path in streams.items():
+        if path not in {"/late", "/waits"}:
+            client.pump("data", stream)
+    if server.runner == "hypercorn":
+        server.wait_for_event("waits started")
+        server.wait_for_event("late sleeps")
+
+
 def test_a_window_that_never_opens(server: Server) -> None:
     """A client that opens no window stops the producers of its streams, and its other streams are answered."""
     with ExitStack() as stack:
@@ -26,6 +37,7 @@ def test_a_window_that_never_opens(server: Server) -> None:
         stack.pop_all().close()
     client = H2Client(server)
     flood = client.request("/flood/counted")
+    client.pump("full", flood, open_windows=False)
     client.pump("time", flood, open_windows=False, seconds=0.3)
     assert len(client.received[flood]) == 65535
     count = server.count("counted")
@@ -77,7 +89,7 @@ def test_a_client_that_leaves_before_a_small_answer(server: Server, reset: bool)
     """A client whose window is shut may leave while a few bytes wait for it: also of a handler that has read a body."""
     client = H2Client(server)
     flood = client.request("/flood")
-    client.pump("time", flood, open_windows=False, seconds=0.3)
+    client.pump("full", flood, open_windows=False)
     for _ in range(3):
         stream = client.request("/reads", "POST", [("content-length", "4")], end=False)
         client.upload(stream, b"body", end=True)
@@ -101,9 +113,7 @@ def test_streams_that_are_reset(server: Server, path: str) -> None:
 def test_a_client_that_says_goodbye(server: Server) -> None:
     """After a GOAWAY the connection ends, and all that ran on it."""
     client = H2Client(server)
-    for path in UNDER_WAY[server.runner]:
-        client.request(path)
-    client.pump("time", 1, seconds=0.1)
+    ask_for_what_is_under_way(server, client)
     client.go_away()
     client.wait_until_closed()
     client.close()
@@ -125,9 +135,7 @@ def test_uploads_that_stall(server: Server, reset: bool) -> None:
 def test_noise_behind_the_preface(server: Server) -> None:
     """What is no frame ends the connection, and the streams on it."""
     client = H2Client(server)
-    for path in UNDER_WAY[server.runner]:
-        client.request(path)
-    client.pump("time", 1, seconds=0.1)
+    ask_for_what_is_under_way(server, client)
     client.send_noise(b"\x00\x00\x01" + bytes(6) + b"x")  # data for no stream
     client.wait_until_closed()
     client.close()
