@@ -55,6 +55,7 @@ async def crash(status: int) -> None:
 @app.get("/stubborn")
 async def stubborn() -> str:
     """Heed no cancellation."""
+    note("/stubborn")
     with trio.CancelScope(shield=True):
         await trio.sleep(60)
     return "done"
@@ -63,6 +64,7 @@ async def stubborn() -> str:
 @app.get("/blocking")
 async def blocking() -> str:
     """Block the loop."""
+    note("/blocking")
     time.sleep(60)
     return "done"
 
