@@ -18,7 +18,8 @@ import trustme
 from tests.hub.conftest import NEEDS_REDIS, MakeHub
 from tests.hub.redis import Redis
 from tests.hub.test_hub import counted, data, until
-from trioweb.hub import HubUnavailable, MemoryHub, RedisHub, Subscription, scripts
+from tests.servers import PATIENCE
+from trioweb.hub import Hub, HubUnavailable, MemoryHub, RedisHub, Subscription, scripts
 from trioweb.testing import cut_engine
 
 pytestmark = [
@@ -28,7 +29,7 @@ pytestmark = [
 ]
 
 
-async def published(hub: RedisHub, topic: str, value: object) -> str:
+async def published(hub: Hub, topic: str, value: object) -> str:
     """Publish as soon as the engine is back."""
     with trio.fail_after(20):
         while True:
@@ -39,15 +40,14 @@ async def published(hub: RedisHub, topic: str, value: object) -> str:
 
 
 async def test_an_engine_that_is_cut_off(make_hub: MakeHub) -> None:
-    """``publish`` and ``members`` raise within 5 seconds; subscribers stay, and go on when the engine is back."""
+    """``publish`` and ``members`` raise; subscribers stay, and go on when the engine is back."""
     async with make_hub() as hub, hub.subscribe("a") as events:
         await hub.publish("a", 1)
         with cut_engine(hub):
             for use in (hub.publish("a", "lost"), hub.members("a")):
-                with trio.fail_after(5), pytest.raises(HubUnavailable):
+                with trio.fail_after(PATIENCE), pytest.raises(HubUnavailable):
                     await use
-        await trio.sleep(0.6)
-        await hub.publish("a", 2)
+        await published(hub, "a", 2)
         assert await data(events, 2) == [1, 2]
 
 
@@ -93,13 +93,13 @@ class TestRedis:
 
     async def test_workers_share_members(self, redis: Redis) -> None:
         """Members are known to all; those of a worker that has crashed leave when their lease ends."""
-        one, two = (RedisHub(redis.url, prefix="s2:", lease=0.6) for _ in range(2))
+        one, two = (RedisHub(redis.url, prefix="s2:", lease=2) for _ in range(2))
         async with one, one.subscribe("room", member="ada") as ada:
             async with two:
                 async with two.subscribe("room", member="bob"), one.subscribe("room", member="bob"):
                     assert await two.members("room") == await one.members("room") == ["ada", "bob"]
                 async with two.subscribe("room", member="eve"):
-                    await trio.sleep(1.5)  # its lease is renewed
+                    await trio.sleep(3)  # its lease is renewed
                     assert await one.members("room") == ["ada", "eve"]
                     two._cut(True)  # as if it had crashed: it tells nobody that it leaves
             assert await data(ada, 4) == ["join", "leave", "join", "leave"]
@@ -111,7 +111,7 @@ class TestRedis:
             async with hub.subscribe("a") as events, other.subscribe("a") as others:
                 ids = [await hub.publish("a", number) for number in range(50)]
                 await trio.to_thread.run_sync(own_redis.kill)
-                with trio.fail_after(5), pytest.raises(HubUnavailable):
+                with trio.fail_after(PATIENCE), pytest.raises(HubUnavailable):
                     await hub.publish("a", "lost")
                 await trio.to_thread.run_sync(own_redis.start)
                 for number in range(50, 60):
@@ -494,6 +494,7 @@ class TestRedis:
         """One line says that the engine is away, and one that it is back, however long that takes."""
         async with RedisHub(redis.url, prefix="c6:") as hub:
             with cut_engine(hub):
+                await until(lambda: bool(caplog.messages))
                 await trio.sleep(1.5)
             await published(hub, "a", 1)
             await until(lambda: len(caplog.messages) > 1)
@@ -551,7 +552,7 @@ class TestRedis:
         assert own_redis.process is not None
         async with RedisHub(own_redis.url) as hub, hub.subscribe("a") as events:
             own_redis.process.send_signal(signal.SIGSTOP)
-            with trio.fail_after(5), pytest.raises(HubUnavailable, match="no answer"):
+            with trio.fail_after(PATIENCE), pytest.raises(HubUnavailable, match="no answer"):
                 await hub.publish("a", "who knows")
             own_redis.process.send_signal(signal.SIGCONT)
             await published(hub, "a", "last")
@@ -563,7 +564,7 @@ class TestRedis:
             await trio.to_thread.run_sync(own_redis.kill)
             own_redis.wipe()
             await trio.to_thread.run_sync(own_redis.start)
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 while True:
                     try:
                         if await hub.members("a") == ["ada"]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.hub.conftest import NEEDS_REDIS, PREFIXES
 from tests.hub.redis import Redis
+from tests.servers import PATIENCE
 from trioweb.hub import Hub, HubEvent, HubUnavailable, MemoryHub, RedisHub, Subscription
 from trioweb.testing import cut_engine
 
@@ -92,7 +93,7 @@ class Reader:
 
     async def finish(self) -> None:
         """Read to the end."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while any(self._next[topic] < len(self._published[topic]) for topic in self._topics):
                 await self.read(100)
 
