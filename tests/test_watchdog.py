@@ -29,9 +29,13 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
-    """What was told so far."""
+    """What was told so far, but for what a busy machine has held up: lines that do not sleep."""
     with caplog.at_level(logging.WARNING, "trioweb"):
-        yield lambda: [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        yield lambda: [
+            text
+            for text in (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+            if "held up" not in text or "time.sleep(" in text or " by the task " in text
+        ]
 
 
 @pytest.fixture

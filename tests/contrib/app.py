@@ -22,7 +22,7 @@ from trioweb import (
 from trioweb.contrib.postgres import PoolExhausted, PostgresConnection, PostgresPool
 
 app = App()
-pool = PostgresPool(limit=2, timeout=0.5)
+pool = PostgresPool(limit=2, timeout=2)
 app.lifespan(pool)
 
 Transaction = Annotated[PostgresConnection, Provide(pool.transaction)]

@@ -48,6 +48,7 @@ def test_an_upload_is_passed_on_at_once(server: Server, upstream: Server) -> Non
 
 def test_a_client_that_does_not_read_stops_the_upstream(server: Server, upstream: Server) -> None:
     """The upstream stands still while the client does not read, and is closed when it leaves."""
+    upstream.forget()
     with server.request("/endless") as client:
         read_until(client, b"xxx")
         before = server.memory

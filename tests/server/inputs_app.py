@@ -14,7 +14,7 @@ from tests.notes import note
 from tests.state import state
 from trioweb import App, Form, HTMLResponse, HTTPError, Query, Request, Router, UploadFile
 
-app = App(max_body_size=1_000_000, body_timeout=0.5)
+app = App(max_body_size=1_000_000, body_timeout=1)
 app.get("/state")(state)
 
 

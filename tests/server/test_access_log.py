@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from tests.server.running import Running, read_all, read_until, serving, settle
+from tests.servers import PATIENCE
 from trioweb import App, HTTPError, Request, Response, StreamingResponse, WebSocket
 from trioweb.ground.escapes import CUT, MAX_FIELD
 from trioweb.middleware import RequestID
@@ -50,7 +51,7 @@ class Lines(logging.Handler):
 
     async def entry(self) -> dict[str, Any]:
         """The one line that there is, or that comes."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not self.lines:
                 await trio.sleep(0.01)
         await settle()
@@ -102,7 +103,7 @@ class Client:
 
     async def until(self, end: bytes) -> None:
         """Read until something has come of the body; or, without anything, the end of the response."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not (end in self.body if end else self.ended):
                 data = bytes(await self.stream.receive_some(65536))
                 if self.h2 is None:
@@ -238,7 +239,7 @@ async def test_a_client_that_closes_as_soon_as_it_has_all(log: Lines, http: str)
             async with client_of(running, http) as client:
                 await client.ask("GET", "/outlasts")
                 await client.until(b"whole")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while len(log.lines) < 10:
                 await trio.sleep(0.01)
         release.set()
@@ -299,7 +300,7 @@ async def test_the_text_says_how_it_ended(log: Lines) -> None:
         async with client_of(running, "1") as client:
             await client.ask("GET", "/stream")
             await client.until(b"first")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while len(log.lines) < 3:
                 await trio.sleep(0.01)
     assert [line.rpartition(" s")[2] for line in log.lines] == ["", ", broken off", ", the client left"]
@@ -352,7 +353,7 @@ async def test_a_head_that_is_refused(
 
 async def test_a_head_that_does_not_come(log: Lines) -> None:
     """A head that comes in drops, or stops, is one line with a 408; a connection that says nothing is none."""
-    async with logging_to(log, make_app(), head_timeout=0.2) as running:
+    async with logging_to(log, make_app(), head_timeout=1) as running:
         async with await running.connect() as client:
             assert await read_all(client) == b""
         assert log.lines == []
@@ -366,7 +367,7 @@ async def test_a_head_that_does_not_come(log: Lines) -> None:
 @pytest.mark.parametrize("data", [b"GET\r\n\r\n", b"GET /drops HTTP/1.1\r\nHo"])
 async def test_a_head_that_hypercorn_refuses(log: Lines, data: bytes) -> None:
     """Under --http h11 refused requests are logged as well."""
-    async with logging_to(log, make_app(), "h11", head_timeout=0.2) as running, await running.connect() as client:
+    async with logging_to(log, make_app(), "h11", head_timeout=1) as running, await running.connect() as client:
         await client.send_all(data)
         await read_until(client, b"\r\n\r\n")
         assert (await log.entry())["status"] in (400, 408)
@@ -377,7 +378,7 @@ async def test_requests_in_a_pipeline(log: Lines, http: str) -> None:
     """Each request of a pipeline is a line, in order."""
     async with logging_to(log, make_app(), http) as running, await running.connect() as client:
         await client.send_all(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(4)))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while len(log.lines) < 4:
                 await trio.sleep(0.01)
     assert [entry["path"] for entry in log.entries] == ["/0", "/1", "/2", "/3"]
@@ -431,7 +432,7 @@ async def test_nothing_in_a_request_can_forge_a_line(log: Lines, http: str, form
             fields = [(name, f"a{raw}b") for name in ("user-agent", "referer", "x-a", "x-request-id")]
             await client.ask("GET", f"{path}?{path[1:]}", *fields)
             await client.until(b"" if http == "2" else b"\r\n\r\n")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not log.lines:
                 await trio.sleep(0.01)
     (line,) = log.lines
