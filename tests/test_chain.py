@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from tests.asgi import Exchange, ask, ask_for, request_of, running
+from tests.servers import PATIENCE
 from tests.shapes import Shape
 from trioweb import (
     App,
@@ -569,7 +570,7 @@ async def test_a_task_that_fails_as_the_last_middleware_returns(app: App) -> Non
         finally:
             log.append("closed")
 
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         async with running(app):
             for _ in range(20):  # trio shuffles the tasks
                 exchange = Exchange("GET", "/")
@@ -599,7 +600,7 @@ async def test_a_task_that_fails_ends_the_stream_of_an_error_handler(app: App) -
     async def root(request: Request) -> None:
         raise ZeroDivisionError
 
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         async with running(app):
             exchange = Exchange("GET", "/")
             await exchange.run(app)

@@ -17,6 +17,7 @@ import trio
 
 from tests.asgi import Answer, Exchange, ask
 from tests.io.test_disk import descriptors, wait_for_strong_tags
+from tests.servers import PATIENCE
 from trioweb import App, ContentLengthError, FileResponse, Headers, Provide, Request, Response
 from trioweb.ground.http.conditions import format_date
 from trioweb.io import disk
@@ -467,7 +468,7 @@ async def test_handlers_that_hold_up_threads_hold_up_no_file(path: Path) -> None
     for number in range(int(limiter.total_tokens)):
         limiter.acquire_on_behalf_of_nowait(number)
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert (await get(serving(path))).body == path.read_bytes()
     finally:
         for number in range(int(limiter.total_tokens)):

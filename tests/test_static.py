@@ -20,6 +20,7 @@ from starlette.routing import Mount
 
 from tests.asgi import Answer, Exchange, ask
 from tests.io.test_disk import descriptors, wait_for_strong_tags
+from tests.servers import PATIENCE
 from tests.test_tree import make_root
 from trioweb import App, HTTPError, Request, StaticFiles
 from trioweb.io.disk import DiskFile
@@ -203,7 +204,7 @@ async def test_other_methods(site: Path, method: str) -> None:
 async def test_what_is_not_there(site: Path, path: str) -> None:
     """What is no file of the directory by its one name is a 404, a problem document like any other of the app's."""
     exchange = Exchange("GET", unquote(path), raw_path=path.encode())
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         await exchange.run(mounted(site))
     assert exchange.status == 404
     assert exchange.headers["content-type"] == "application/problem+json"
@@ -424,7 +425,7 @@ def test_no_request_leads_out(fuzzed: Path, path: str, html: bool) -> None:
 
     async def main() -> Exchange:
         exchange = Exchange("GET", unquote(raw), raw_path=raw.encode())
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await exchange.run(mounted(fuzzed, html=html))
         return exchange
 

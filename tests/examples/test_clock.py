@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.conftest import StartServer
-from tests.servers import Server, read_all, read_until
+from tests.servers import PATIENCE, Server, read_all, read_until
 
 EXAMPLE = "clock"
 
@@ -39,4 +39,4 @@ def test_it_ends_cleanly_with_the_server(start_server: StartServer, tmp_path: Pa
         server.process.send_signal(signal.SIGTERM)
         received += read_all(client)
     assert received.endswith(b"\n\n\r\n0\r\n\r\n")
-    assert server.process.wait(10) == 0
+    assert server.process.wait(PATIENCE) == 0

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from tests.servers import H2Client, Server, read_until
+from tests.servers import PATIENCE, H2Client, Server, read_until
 
 FILL = 60_000
 """Bytes of a response in one message; a few dozen of them fill the buffers of both kernels."""
@@ -19,7 +19,7 @@ def narrow(server: Server) -> socket.socket:
     """A connection whose receive buffer is small, so that little is enough to fill it."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(15)
+    client.settimeout(PATIENCE)
     client.connect(("127.0.0.1", server.port))
     return client
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.faults.conftest import Recovery
-from tests.servers import H2Client, Server, read_all, read_until
+from tests.servers import PATIENCE, H2Client, Server, read_all, read_until
 
 
 def test_one_that_blocks_the_loop(server: Server) -> None:
@@ -77,6 +77,6 @@ def test_a_stream_that_fails_while_its_client_sends(server: Server, fault: Recov
     """A stream that fails while its client goes on sending a body is broken off, and that body is held by nobody."""
     fault.allow("POST /fails: the response was broken off after 9 bytes")
     with server.request("/fails", "POST", "Content-Length: 100000000\r\n") as client, contextlib.suppress(OSError):
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             client.sendall(bytes(100_000))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import clients
 from tests.faults.conftest import Recovery
-from tests.servers import Server, read_all, read_until, reset_connection
+from tests.servers import PATIENCE, Server, read_all, read_until, reset_connection
 
 
 def leave(client: socket.socket) -> None:
@@ -63,7 +63,7 @@ def test_a_byte_a_second(server: Server, fault: Recovery) -> None:
     with clients.narrow(server) as client:
         client.sendall(b"GET /limited HTTP/1.1\r\nHost: x\r\n\r\n")
         begin = time.monotonic()
-        while not any("limited closed" in line for line in server.events) and time.monotonic() < begin + 10:
+        while not any("limited closed" in line for line in server.events) and time.monotonic() < begin + PATIENCE:
             client.recv(1)
             time.sleep(1)
         server.wait_for_event("limited closed")

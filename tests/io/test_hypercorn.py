@@ -9,6 +9,7 @@ import h11
 import pytest
 import trio
 
+from tests.servers import PATIENCE
 from trioweb.io import hypercorn
 from trioweb.io.hypercorn import find_transport
 from trioweb.io.transport import PLAIN, Transport
@@ -93,7 +94,7 @@ def test_a_wrapped_send_is_plain_asgi() -> None:
 
 async def test_plain_asgi_does_nothing() -> None:
     """The plain transport has no effect and blocks nobody."""
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE):
         await PLAIN.drained()
         await PLAIN.abort()
         assert await PLAIN.end_unread() is False

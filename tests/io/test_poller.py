@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.servers import PATIENCE
 from trioweb.io.poller import LEFT, READ, Poller
 
 
@@ -157,6 +158,6 @@ async def test_one_that_talks_and_talks_lets_others_run(poller: Poller, sockets:
     listener = Listener(more)
     poller.add(ours.fileno(), listener)
     client.send(b"x")
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         await count()
     assert turns >= 20

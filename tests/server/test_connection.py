@@ -20,6 +20,7 @@ from hypercorn.protocol.h11 import H11Protocol
 
 from tests.server import running as running_worker
 from tests.server.running import Running, read_all, read_until, settle
+from tests.servers import PATIENCE
 from trioweb import App, Request
 from trioweb.server.config import ServerConfig
 from trioweb.server.hypercorn.connection import Requests
@@ -157,7 +158,7 @@ async def test_a_fault_in_a_connection(
             await client.send_all(connection.data_to_send())
             await client.receive_some()
             await client.send_all(b"fault" + bytes(100))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await read_all(client)
             await read_until(neighbour, b"x")
             assert b"ok" in await running.ask()
@@ -190,7 +191,7 @@ async def test_a_body_that_the_app_leaves_unread() -> None:
         await send({"type": "http.response.body", "body": b"ok"})
 
     async with serving(bare) as running:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             for _ in range(2):
                 received = await running.ask("/", "POST", "Content-Length: 4000000\r\n", bytes(4_000_000))
                 assert received.startswith(b"HTTP/1.1 200 ")
@@ -208,7 +209,7 @@ async def test_a_close_that_loses_nothing() -> None:
     async with serving(bare) as running, await running.connect() as client:
         await client.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + bytes(200_000))
         await settle()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await client.send_all(bytes(800_000))
             assert len(await read_all(client)) > 100_000
 
@@ -262,7 +263,7 @@ async def test_a_client_that_never_reads_leaves(mock_clock: Clock) -> None:
             await client.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await settle()
             assert not ended.is_set()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await ended.wait()
 
 

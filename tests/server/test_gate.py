@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.server.running import read_all, read_until, serving, settle
+from tests.servers import PATIENCE
 from trioweb import App, Request
 
 Clock = trio.testing.MockClock
@@ -71,7 +72,7 @@ async def test_a_refused_upload() -> None:
     async with serving(app, max_requests_in_flight=1) as running, trio.open_nursery() as nursery:
         nursery.start_soon(running.ask, "/slow")
         await settle()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             refused = await running.ask("/upload", "POST", "Content-Length: 3000000\r\n", bytes(3_000_000))
         assert refused.startswith(b"HTTP/1.1 503 ")
         gate.set()

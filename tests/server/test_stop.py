@@ -101,7 +101,7 @@ def test_what_outlasts_a_stop_over_http2_is_reset(start_server: StartServer) -> 
         server.process.send_signal(signal.SIGTERM)
         client.pump("reset", stream)
         assert client.reset == {stream: 2}
-        assert curl.wait(10) == 92
+        assert curl.wait(PATIENCE) == 92
     client.close()
 
 

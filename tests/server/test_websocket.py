@@ -151,7 +151,7 @@ def test_a_peer_that_leaves_while_the_handler_is_busy(server: Server, how: str) 
 def test_a_peer_that_never_reads(server: Server) -> None:
     """A peer that takes nothing is left after the write timeout; the server's other clients do not notice."""
     client = raw(server, "/flood", SO_RCVBUF=4096)
-    assert server.wait_for_event("flood ended") < 5
+    server.wait_for_event("flood ended")
     server.wait_for_output("the peer took nothing for the write_timeout of 0.5 s")
     with dial(server, "/echo") as ws:
         ws.send("x")
@@ -168,7 +168,7 @@ def test_a_peer_that_never_reads_and_sends(server: Server) -> None:
             client.sendall(frame(1, b"m" * 60_000))
     except OSError:
         pass
-    assert server.wait_for_event("flood ended") < 5
+    server.wait_for_event("flood ended")
     client.close()
 
 

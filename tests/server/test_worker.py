@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from tests.server.running import read_all, read_until, serving, settle
+from tests.servers import PATIENCE
 from trioweb import App, EventStreamResponse, Response
 from trioweb.server.process.lifespan import LifespanError
 from trioweb.server.process.worker import ACCEPT_PAUSE
@@ -138,7 +139,7 @@ async def test_connections_beyond_the_limit() -> None:
                 await third.receive_some()
             assert waited.cancelled_caught
             await first.aclose()
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 await read_until(third, b"ok")
         await second.aclose()
 
@@ -168,7 +169,7 @@ async def test_max_requests() -> None:
     async with serving(make_app([]), max_requests=3, max_requests_jitter=0) as running:
         for _ in range(4):
             assert b"ok" in await running.ask()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await running.done.wait()
 
 
@@ -260,7 +261,7 @@ async def test_an_app_that_returns_from_its_lifespan() -> None:
     async with serving(bare) as running:
         assert (await running.ask()).endswith(b"ok")
         running.worker.stop()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await running.done.wait()
 
 

@@ -430,7 +430,7 @@ async def test_a_thread_without_an_end(
     begin = time.perf_counter()
     assert (await client.get("/")).text == "job"
     assert trio.current_time() == 1000
-    assert time.perf_counter() - begin < 10  # of 100 waits
+    assert time.perf_counter() - begin < 25  # 100 waits take 50
 
 
 async def test_a_thread_that_asks_again_and_again(
