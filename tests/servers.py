@@ -32,6 +32,8 @@ from hyperframe.frame import DataFrame
 ROOT = Path(__file__).parent.parent
 PATIENCE = 15.0
 """Seconds after which a server that does not do what a test waits for has failed it; far beyond what it takes."""
+START = 60.0
+"""The same for its start: a large library is imported meanwhile."""
 
 
 RUNNERS: dict[str, tuple[str, ...]] = {
@@ -109,7 +111,7 @@ class Server:
         if self._scheme == "https":  # of what speaks TLS nothing can be asked in clear; but it says when it serves
             self.wait_for_output(" serves ")
             return
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + START
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError), self.connect() as client:
                 client.sendall(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
