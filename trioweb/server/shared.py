@@ -7,8 +7,8 @@ from typing import NamedTuple
 from trioweb.ground.http.asgi import ASGIApp, LifespanState
 from trioweb.ground.pace import AUTO, MIN_RATE
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
+from trioweb.server.wire.pulse import Pulse
 
 
 class Gate:

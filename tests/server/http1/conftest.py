@@ -16,11 +16,11 @@ import trustme
 
 from trioweb.io.poller import Poller
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.logs.logs import ServerLogger
 from trioweb.server.process import sockets as listening
 from trioweb.server.process.worker import Worker
+from trioweb.server.wire.wire import Wire
+from trioweb.server.wire.writing import ClientLeftError
 
 PATIENCE = 10.0
 """Seconds after which what a test waits for has failed; far beyond what it takes."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.server.http1.conftest import GET, PATIENCE, Client, answer, hello, read_body, serving
 from tests.server.http1.test_parsing import PIECES, REFUSED
-from trioweb.server.http1.writing import IN_A_ROW
+from trioweb.server.wire.writing import IN_A_ROW
 
 Tls = tuple[str, ssl.SSLContext] | None
 

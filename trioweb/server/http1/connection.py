@@ -28,12 +28,12 @@ from trioweb.server.http1.head import Head
 from trioweb.server.http1.line import Line
 from trioweb.server.http1.parsing import RequestReader
 from trioweb.server.http1.scopes import is_named, scope_of
-from trioweb.server.http1.secure import SecureWire
-from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.refusals import BUSY, LATE_HEAD, UNNAMED
 from trioweb.server.shared import Shared
 from trioweb.server.streams import Stream, address_of, shared_address, socket_of
+from trioweb.server.wire.secure import SecureWire
+from trioweb.server.wire.wire import Wire
+from trioweb.server.wire.writing import ClientLeftError
 
 MAX_HEADERS: Final = 256
 """Header fields of a request."""

@@ -24,8 +24,8 @@ from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response, early_hint
 from trioweb.server.http1.line import DRAINED, Line
 from trioweb.server.http1.pathsend import write_file
-from trioweb.server.http1.writing import JOINED, ClientLeftError
 from trioweb.server.refusals import LATE_BODY
+from trioweb.server.wire.writing import JOINED, ClientLeftError
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

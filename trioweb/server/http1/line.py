@@ -20,12 +20,12 @@ from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import WAITING, Response
 from trioweb.server.http1.parsing import RequestReader
-from trioweb.server.http1.pulse import Pulse, Writes
-from trioweb.server.http1.wire import Wire
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.logs.logs import request_logger
 from trioweb.server.refusals import refusal
 from trioweb.server.streams import LINGER_SECONDS
+from trioweb.server.wire.pulse import Pulse, Writes
+from trioweb.server.wire.wire import Wire
 
 T = TypeVar("T")
 

@@ -26,7 +26,6 @@ from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope, Send
 from trioweb.io.tcp import reset_when_closed
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
-from trioweb.server.http1.pulse import Writes
 from trioweb.server.hypercorn.calls import Calls
 from trioweb.server.hypercorn.protocols import Protocol
 from trioweb.server.hypercorn.websockets import MessageQueue
@@ -40,6 +39,7 @@ from trioweb.server.streams import (
     close,
     socket_of,
 )
+from trioweb.server.wire.pulse import Writes
 
 Ts = TypeVarTuple("Ts")
 

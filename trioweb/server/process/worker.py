@@ -18,11 +18,11 @@ import trio
 from trioweb.ground.http.asgi import ASGIApp, LifespanState
 from trioweb.server.accepted import AcceptedConnection
 from trioweb.server.config import ServerConfig, Sockets
-from trioweb.server.http1.pulse import Pulse
 from trioweb.server.hypercorn.context import Context
 from trioweb.server.process.lifespan import Lifespan
 from trioweb.server.shared import Gate, Shared
 from trioweb.server.streams import PARTING_SECONDS
+from trioweb.server.wire.pulse import Pulse
 
 if TYPE_CHECKING:
     from trioweb.server.hypercorn.http3 import HTTP3

@@ -8,9 +8,9 @@ from typing import Final, cast
 
 import trio
 
-from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.streams import RECEIVE_SIZE, Stream
+from trioweb.server.wire.wire import Wire
+from trioweb.server.wire.writing import ClientLeftError
 
 CLOSE_SECONDS: Final = 1.0
 """Seconds for the ``close_notify`` of TLS."""

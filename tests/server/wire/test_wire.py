@@ -8,9 +8,9 @@ import trio.testing
 
 from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
 from trioweb.io.transport import Watcher
-from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import ClientLeftError
 from trioweb.server.streams import RECEIVE_SIZE
+from trioweb.server.wire.wire import Wire
+from trioweb.server.wire.writing import ClientLeftError
 
 
 class Counter(Watcher):

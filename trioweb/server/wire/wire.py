@@ -17,8 +17,8 @@ import trio
 from trioweb.io.poller import LEFT, Poller
 from trioweb.io.tcp import has_left, reset_when_closed
 from trioweb.io.transport import Watcher
-from trioweb.server.http1.writing import UNSENT, WritingEnd
 from trioweb.server.streams import RECEIVE_SIZE, Stream
+from trioweb.server.wire.writing import UNSENT, WritingEnd
 
 
 class Wire(WritingEnd):

@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE
-from trioweb.server.http1 import writing
-from trioweb.server.http1.wire import Wire
-from trioweb.server.http1.writing import FILE_UNSENT, JOINED, TURN, UNSENT, ClientLeftError
+from trioweb.server.wire import writing
+from trioweb.server.wire.wire import Wire
+from trioweb.server.wire.writing import FILE_UNSENT, JOINED, TURN, UNSENT, ClientLeftError
 
 LARGE = 20_000_000
 """Bytes that the system does not take at once."""

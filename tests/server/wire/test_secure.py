@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.server.http1.conftest import PATIENCE, cut_while_somebody_waits
-from trioweb.server.http1.secure import SecureWire
-from trioweb.server.http1.writing import ClientLeftError
+from trioweb.server.wire.secure import SecureWire
+from trioweb.server.wire.writing import ClientLeftError
 
 Pair = tuple[SecureWire, "trio.SSLStream[trio.SocketStream]"]
 LARGE = 20_000_000

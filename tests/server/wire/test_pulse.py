@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.pulse import LONGEST, Pulse
+from trioweb.server.wire.pulse import LONGEST, Pulse
 
 
 class Client:

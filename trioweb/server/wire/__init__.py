@@ -1,0 +1,1 @@
+"""A connection's bytes, time limits and rates: what no protocol changes."""
