@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, ConnectionState, H2Connection
 from h2.events import (
     DataReceived,
     Event,
@@ -319,6 +319,13 @@ class H2Client:
         self._decodes = server.decodes
         self.coded: dict[int, Callable[[bytes], bytes]] = {}
         self._connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+        # h2 takes a GOAWAY for the end of all streams; it is that of new ones only (RFC 9113, section 6.8).
+        machine = self._connection.state_machine
+        goes_on = (None, ConnectionState.CLIENT_OPEN)
+        machine._transitions = {
+            **machine._transitions,
+            (ConnectionState.CLIENT_OPEN, ConnectionInputs.RECV_GOAWAY): goes_on,
+        }
         self._connection.initiate_connection()
         self._flush()
         self.begun: set[int] = set()

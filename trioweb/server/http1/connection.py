@@ -48,7 +48,7 @@ class HTTP1Connection(Line):
     """
 
     __slots__ = ("_access", "_client", "_cycle", "_early", "_gate", "_idle", "_requests", "_server", "_state",
-                 "_takeovers", "_takeovers_ended")  # fmt: skip
+                 "_takeovers", "_takeovers_ended", "asked")  # fmt: skip
 
     def __init__(self, shared: Shared, stream: Stream) -> None:
         self._gate, config, context, pulse, self._state = shared
@@ -61,6 +61,8 @@ class HTTP1Connection(Line):
         self._idle = True
         self._cycle: Cycle | None = None
         self._early: bytes | None = None
+        self.asked: Head | None = None
+        """The request that asks for another protocol; with the method PRI, the preface of HTTP/2."""
         self._takeovers = 0
         self._access = ConnectionAccess(config, self._client, secure=wire.secure) if self.logs else None
 
@@ -91,6 +93,7 @@ class HTTP1Connection(Line):
                             if head is None or (head.upgrade and self._asks_for_other_protocol(head)):
                                 if head is not None:
                                     self._early = self.reader.raw_head + self.reader.pending
+                                    self.asked = head
                                 goes_on = None
                                 break
                             answering, cycle = self._begin(head, scope)

@@ -22,7 +22,7 @@ WAITING, STARTED, BODY, TRAILERS, DONE = "waiting", "started", "body", "trailers
 KNOWN_NAMES: Final = 1024
 """Names of headers that a process caches as valid."""
 
-_LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(4)
+LENGTH, CHUNKED, UNTIL_CLOSE, UNFRAMED = range(4)
 _BODILESS: Final = frozenset({204, 304})
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -55,7 +55,7 @@ class Response(msgspec.Struct):
     status: int = 0
     headers: Iterable[tuple[bytes, bytes]] = ()
     no_body: bool = False
-    _mode: int = _NONE
+    _mode: int = UNFRAMED
     _announced: int | None = None
     _remaining: int = 0
     _trailers: bool = False  # they follow the body
@@ -63,7 +63,7 @@ class Response(msgspec.Struct):
     @property
     def broken_by_reset(self) -> bool:
         """A client could take the close of the connection for the end of the body: only a reset shows the error."""
-        return self.state in (BODY, DONE) and (self.version == "1.0" or self._mode == _UNTIL_CLOSE)
+        return self.state in (BODY, DONE) and (self.version == "1.0" or self._mode == UNTIL_CLOSE)
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, trailers: bool = False) -> None:
         """Set status and headers; nothing is sent yet.
@@ -110,14 +110,14 @@ class Response(msgspec.Struct):
             head = b""
         else:
             raise RuntimeError(f"a response that is {self.state} takes no http.response.body")
-        if self._mode == _LENGTH:
+        if self._mode == LENGTH:
             if size > self._remaining or (not more and size != self._remaining):
                 which = "more" if size > self._remaining else "fewer"
                 raise ValueError(f"the body has {which} bytes than its content-length: {size} of the "
                                  f"{self._remaining} that are left")  # fmt: skip
             self._remaining -= size
         self.state = BODY if more else TRAILERS if self._trailers else DONE
-        if self._mode != _CHUNKED:
+        if self._mode != CHUNKED:
             return head, b""
         end = b"" if more else b"0\r\n" if self._trailers else _LAST_CHUNK
         return (b"%b%x\r\n" % (head, size), b"\r\n" + end) if size else (head, end)
@@ -142,7 +142,7 @@ class Response(msgspec.Struct):
         block, _, _ = _encode(headers)
         if not more:
             self.state = DONE
-        if self._mode != _CHUNKED:
+        if self._mode != CHUNKED:
             return b""
         # RFC 9110, section 6.5.1: only to a client that accepts them.
         return (block if self.takes_trailers else b"") + (b"" if more else b"\r\n")
@@ -162,13 +162,13 @@ class Response(msgspec.Struct):
             if length is None and not (more or self._trailers):
                 length = size
             if length is not None:
-                self._mode, self._remaining = _LENGTH, length
+                self._mode, self._remaining = LENGTH, length
                 framing = b"content-length: %d\r\n" % length
             elif self.version == "1.0":
-                self._mode, self.keep_alive = _UNTIL_CLOSE, False
+                self._mode, self.keep_alive = UNTIL_CLOSE, False
                 framing = b""
             else:
-                self._mode = _CHUNKED
+                self._mode = CHUNKED
                 framing = b"transfer-encoding: chunked\r\n"
         if not self.keep_alive:
             extra = b"connection: close\r\n"

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable
+from functools import partial
 from typing import Final, TypeVar
 
 import trio
 
 from trioweb.ground.pace import AUTO, Pace
+from trioweb.io.tcp import bytes_taken
 from trioweb.server.config import ServerConfig
 from trioweb.server.http1.checks import BadRequest
 from trioweb.server.http1.framing import WAITING, Response
@@ -107,7 +109,7 @@ class Line:
     async def taken(self, writing: Awaitable[T]) -> T:
         """Wait for a write. A client that is too slow is disconnected."""
         if self._writes is None:
-            self._writes = Writes(self.pulse, self.wire.sock, self._leave)
+            self._writes = Writes(self.pulse, partial(bytes_taken, self.wire.sock), self._leave)
         self._writes.begin(self.min_rate)
         try:
             return await writing

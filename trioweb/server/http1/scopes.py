@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from trioweb.ground.http.asgi import ASGI_VERSION, LifespanState, MutableScope
 from trioweb.ground.http.headers import RawHeaders
+from trioweb.io.transport import Transport
 from trioweb.server.http1.checks import decode_path
-from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.head import Head
-from trioweb.server.http1.line import Line
+from trioweb.server.wire.pulse import Pulse
+from trioweb.server.wire.wire import Wire
 
 _EMPTY: Final[dict[str, object]] = {}
 
 Address = tuple[str, int] | None
 
 
+class Connected(Protocol):
+    """A connection."""
+
+    pulse: Pulse
+    wire: Wire
+
+
 def scope_of(
-    line: Line, head: Head, cycle: Cycle, client: Address, server: Address, state: LifespanState
+    line: Connected, head: Head, transport: Transport, client: Address, server: Address, state: LifespanState
 ) -> MutableScope:
     """A new scope.
 
     Args:
         line: the connection.
         head: the request's.
-        cycle: the request and its response.
+        transport: the request and its response.
         client: the address of the client.
         server: that of the server.
         state: that of the lifespan, of which the request gets a copy.
     """
-    extensions: dict[str, object] = {"trioweb": cycle, **line.pulse.extensions}
-    if head.version == "1.1":
+    extensions: dict[str, object] = {"trioweb": transport, **line.pulse.extensions}
+    if head.version != "1.0":
         extensions["http.response.early_hint"] = _EMPTY
         if head.takes_trailers:
             extensions["http.response.trailers"] = _EMPTY

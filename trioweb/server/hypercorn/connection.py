@@ -16,6 +16,7 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVarTuple
 
 import trio
@@ -23,7 +24,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 
 from trioweb.ground.http.asgi import ASGIApp, Message, MutableScope, Send
-from trioweb.io.tcp import reset_when_closed
+from trioweb.io.tcp import bytes_taken, reset_when_closed
 from trioweb.server.config import ServerConfig
 from trioweb.server.faults import log_app_fault, split_fault
 from trioweb.server.hypercorn.calls import Calls
@@ -62,7 +63,7 @@ class Connection:
         self._sending = trio.Lock()
         self.min_rate = pulse.min_rate
         """Bytes per second that the client must take; an app may set another rate."""
-        self._writes = Writes(pulse, self._socket, self.break_off)
+        self._writes = Writes(pulse, partial(bytes_taken, self._socket), self.break_off)
         self._protocol: Protocol | None = None
         self._timer = trio.CancelScope()
         self._due = math.inf  # the deadline of what the server waits for

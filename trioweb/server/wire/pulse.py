@@ -15,7 +15,6 @@ import trio
 
 from trioweb.ground.pace import AUTO, Pace
 from trioweb.io.poller import CAN_POLL, Poller
-from trioweb.io.tcp import Socket, bytes_taken
 from trioweb.io.transport import GIVEN_RATE
 from trioweb.server.config import ServerConfig
 from trioweb.server.streams import LINGER_SECONDS
@@ -122,21 +121,21 @@ class Pulse:
 
 
 class Writes:
-    """The writes of one connection that wait for its client.
+    """The writes of one connection or stream that wait for its client.
 
     A wait that ends before the next check costs only two operations on a set.
 
     Args:
         pulse: calls ``look``.
-        sock: the connection.
+        taken: returns the bytes that the client has taken; ``None`` if that is not known.
         cut: called if the client is too slow.
     """
 
-    __slots__ = ("_cut", "_pace", "_pulse", "_sock", "_waiting", "_watched")
+    __slots__ = ("_cut", "_pace", "_pulse", "_taken", "_waiting", "_watched")
 
-    def __init__(self, pulse: Pulse, sock: Socket, cut: Callable[[], None]) -> None:
+    def __init__(self, pulse: Pulse, taken: Callable[[], int | None], cut: Callable[[], None]) -> None:
         self._pulse = pulse
-        self._sock = sock
+        self._taken = taken
         self._cut = cut
         self._pace = Pace(None)
         self._waiting = 0
@@ -158,7 +157,7 @@ class Writes:
 
     def look(self, now: float) -> None:
         """Check how much the client has taken."""
-        taken = bytes_taken(self._sock)
+        taken = self._taken()
         if taken is None:
             return
         if not self._watched:
