@@ -12,12 +12,12 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of its own folder and of the folders before it.
 FLOORS = [
     "ground.http", "ground", "io", "streams", "messages", "testing", "handlers", "openapi", "exchange", "sockets",
-    "app", "middleware", "security", "hub", "contrib", "server.wire", "server.http1", "server.hypercorn", "server.logs",
-    "server.process",
+    "app", "middleware", "security", "hub", "contrib", "server.wire", "server.http1", "server.http2",
+    "server.hypercorn", "server.logs", "server.process",
     "server",
 ]  # fmt: skip
 # In these two the order of folders is that of use, and a folder may know the others.
-GROUND, SERVER = FLOORS[:2], FLOORS[-6:]
+GROUND, SERVER = FLOORS[:2], FLOORS[-7:]
 
 # What the server may know of the package: the ground floor, what stands between it and an app, and what the system does
 # with files and connections. None of these knows the framework.
@@ -100,6 +100,11 @@ def test_one_folder_reaches_into_hypercorn() -> None:
                 each for each in _imported(path) if each.split(".")[0] in {"hypercorn", "h2", "wsproto", "aioquic"}
             }
             assert found == HYPERCORN.get(module, set()), module
+
+
+def test_one_module_decodes_the_heads_of_http2() -> None:
+    """The package that decodes the heads of HTTP/2 is known to one module, so that a faster one can take its place."""
+    assert {module for module, path in ALL.items() if "hpack" in _top_level(path)} == {"server.http2.blocks"}
 
 
 def test_rooms_are_small() -> None:

@@ -1,7 +1,7 @@
-"""An accepted connection: the choice between the server's own HTTP/1.1 and Hypercorn's protocols.
+"""An accepted connection: the choice between the server's own protocols and Hypercorn's.
 
-Hypercorn serves WebSockets, and HTTP/2 by ALPN, by its preface or by an upgrade: it gets the bytes that were read to
-find that out. Everything else is the server's own HTTP/1.1, except with ``--http h11``.
+HTTP/1.1 is the server's own, except with ``--http h11``; HTTP/2 by ALPN, by its preface or by an upgrade is so with
+``--http2 auto``. Hypercorn serves the rest, and WebSockets: it gets the bytes that were read to find that out.
 
 Errors of a connection are logged here, close that connection, and affect no other.
 """
@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from trioweb.server.faults import log_fault, split_fault
+from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.http1.connection import HTTP1Connection
+from trioweb.server.http1.head import Head
 from trioweb.server.shared import Shared
 from trioweb.server.streams import Stream, close, shake_hands
+from trioweb.server.wire.secure import SecureWire
+from trioweb.server.wire.wire import Wire
 
 if TYPE_CHECKING:
+    from trioweb.server.http2.connection import HTTP2Connection
     from trioweb.server.hypercorn.connection import Connection
 
 
@@ -37,9 +42,9 @@ class AcceptedConnection:
         self._on_end = on_end
         self._shared = shared
         self._stream: Stream | None = stream  # until a connection has it
-        self._serving: HTTP1Connection | Connection | None = None
+        self._serving: HTTP1Connection | HTTP2Connection | Connection | None = None
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: C901 - an idle connection holds each frame
         """Serve. Returns when the connection is closed and the tasks of its requests have ended.
 
         A cancellation cancels its requests, and aborts what they write.
@@ -59,7 +64,19 @@ class AcceptedConnection:
                 early = await own.run()
                 if early is None:
                     return
+                asked = own.asked
+                if config.http2 == "auto" and asked is not None and asked.upgrade != b"websocket":
+                    upgraded = None if asked.method == "PRI" else (find_h2c_settings(asked.headers) or b"", asked)
+                    wire, early = own.wire, early if upgraded is None else own.reader.pending
+                    del own, asked
+                    await self._serve_http2(wire, early, upgraded)
+                    return
                 received, stream = early, own.wire.release_stream()
+                del own, asked
+            elif config.http2 == "auto" and isinstance(stream, trio.SSLStream) and self._is_http2(stream):
+                self._stream = None
+                await self._serve_http2(SecureWire(stream), b"", None)
+                return
             from trioweb.server.hypercorn.connection import Connection  # noqa: PLC0415 - loads four libraries
 
             self._serving = Connection(self._shared, stream, received)
@@ -76,11 +93,21 @@ class AcceptedConnection:
             self.break_off()
             self._on_end(self)
 
+    async def _serve_http2(self, wire: Wire, received: bytes, upgraded: tuple[bytes, Head] | None) -> None:
+        from trioweb.server.http2.connection import HTTP2Connection  # noqa: PLC0415 - loads a library
+
+        self._serving = own = HTTP2Connection(self._shared, wire, received, upgraded)
+        if self._shared.context.terminated.is_set():
+            own.stop()
+        await own.run()
+
     def _is_ours(self, stream: Stream) -> bool:
         config = self._shared.config
-        if config.http != "auto" or config.h11_pass_raw_headers:
-            return False
-        return not isinstance(stream, trio.SSLStream) or stream.selected_alpn_protocol() != "h2"
+        return config.http == "auto" and not (config.h11_pass_raw_headers or self._is_http2(stream))
+
+    @staticmethod
+    def _is_http2(stream: Stream) -> bool:
+        return isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() == "h2"
 
     def stop(self) -> None:
         """The server stops: close if idle, else after the requests that run. Does not block."""

@@ -21,6 +21,7 @@ class ServerConfig(Config):
     """
 
     http: str = "auto"
+    http2: str = "hypercorn"
     h2c: bool = False
     head_timeout: float | None = 10.0
     body_timeout: float | None = 120.0

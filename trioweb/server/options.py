@@ -62,6 +62,9 @@ _TEXT: Final = Kind("a text", str, metavar="TEXT")
 _LIST: Final = Kind("a list", lambda text: text.split(","), metavar="TEXT")
 _VERIFY: Final = Kind("CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED", lambda text: ssl.VerifyMode[text], metavar="TEXT")
 _HTTP: Final = Kind("auto or h11", lambda text: {"auto": "auto", "h11": "h11"}[text.lower()], metavar="TEXT")
+_HTTP2: Final = Kind(
+    "auto or hypercorn", lambda text: {"auto": "auto", "hypercorn": "hypercorn"}[text.lower()], metavar="TEXT"
+)
 
 
 class Option(NamedTuple):
@@ -110,6 +113,7 @@ OPTIONS: Final = (
     Option("use_reloader", _SWITCH, "serve anew when a Python file changes; needs watchfiles", flag="reload"),
     Option("reload_dirs", _LIST, "a directory to watch with --reload (.); may be repeated", flag="reload-dir"),
     Option("http", _HTTP, "who speaks HTTP/1.1: auto for this server, h11 for Hypercorn (auto)"),
+    Option("http2", _HTTP2, "who speaks HTTP/2: auto for this server, without WebSockets; hypercorn (hypercorn)"),
     Option("h2c", _SWITCH, "upgrade HTTP/1.1 to HTTP/2 in clear where a client asks for it (no)"),
     Option("max_connections", _POSITIVE, "connections a worker serves at once; more wait (3/4 of its descriptors)"),
     Option("max_requests_in_flight", _POSITIVE, "requests a worker works on at once; more get a 503 (no limit)"),

@@ -17,6 +17,8 @@ from tests.server.http1.conftest import GET, PATIENCE, Client, hello, serving
 
 Tls = tuple[str, ssl.SSLContext]
 
+http2 = pytest.mark.parametrize("http2", ["auto", "hypercorn"])
+
 
 async def both(scope: Any, receive: Any, send: Any) -> None:
     """Answer with the version of HTTP and the path; echo the messages of a WebSocket."""
@@ -58,13 +60,14 @@ def h2_client() -> h2.connection.H2Connection:
     return h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
 
 
+@http2
 @pytest.mark.parametrize("cut", [1, 10, 18, 20, 60])
-async def test_http_2_may_begin_at_once(cut: int) -> None:
+async def test_http_2_may_begin_at_once(cut: int, http2: str) -> None:
     """A client that begins with the preface of HTTP/2, in whatever pieces, is served over HTTP/2."""
     connection = h2_client()
     start_h2(connection)
     data = connection.data_to_send()
-    async with serving(both) as site:
+    async with serving(both, http2=http2) as site:
         client = await site.connect()
         await client.send(data[:cut])
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -72,9 +75,10 @@ async def test_http_2_may_begin_at_once(cut: int) -> None:
         assert await read_h2(client, connection, 1) == b"2 /a"
 
 
-async def test_tls_decides_on_http_2(certificate: Tls) -> None:
+@http2
+async def test_tls_decides_on_http_2(certificate: Tls, http2: str) -> None:
     """A client that offers h2 in its handshake is served over HTTP/2; one that does not, over HTTP/1.1."""
-    async with serving(both, certificate) as site:
+    async with serving(both, certificate, http2=http2) as site:
         connection = h2_client()
         start_h2(connection)
         client = await site.connect("h2")
@@ -82,13 +86,14 @@ async def test_tls_decides_on_http_2(certificate: Tls) -> None:
         assert (await (await site.connect()).ask(GET)).endswith(b"1.1 /")
 
 
-async def test_http_1_may_be_upgraded_to_http_2() -> None:
-    """An upgrade to h2c is Hypercorn's: its answer comes over HTTP/2."""
+@http2
+async def test_http_1_may_be_upgraded_to_http_2(http2: str) -> None:
+    """The answer to an upgrade to h2c comes over HTTP/2."""
     connection = h2_client()
     settings = connection.initiate_upgrade_connection()
     assert settings is not None
     head = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-    async with serving(both, h2c=True) as site:
+    async with serving(both, h2c=True, http2=http2) as site:
         client = await site.connect()
         await client.ask(GET)
         await client.send(head + b"HTTP2-Settings: " + settings + b"\r\n\r\n")
