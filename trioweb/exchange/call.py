@@ -142,7 +142,7 @@ class Call(Watcher):
     def may_have_body(self) -> bool:
         """Whether the request may have a body. HTTP/1 announces it (RFC 9112, section 6.3); HTTP/2 need not."""
         if self.scope["http_version"][0] != "1":
-            return True
+            return not self.own.empty
         for name, value in self.scope["headers"]:
             if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 return True

@@ -204,7 +204,8 @@ class Exchange(Call):
             or self.policy.nursery is None
             or (self.request is not None and self.request._ends)
             or (not (self._inbox is not None and self._inbox.complete) and self.may_have_body)
-            or self.scope["http_version"][0] != "1"  # a write may wait for a flow-control window: see `is_small`
+            # A write may wait for a flow-control window: see `is_small`.
+            or (self.scope["http_version"][0] != "1" and not self.own.wakes_writes)
         ):
             return False
         status, headers = response.status_code, response.headers.raw

@@ -70,10 +70,11 @@ async def send_whole(call: Call, response: Response, outbox: Outbox, unread: Unr
 def is_small(call: Call, response: Response) -> bool:
     """Whether a response is sent in one small message, which the sweep watches.
 
-    Not over HTTP/2, where a write may wait for a flow-control window, and does not notice a disconnect meanwhile.
+    Not over HTTP/2 where a write may wait for a flow-control window, and does not notice a disconnect meanwhile.
     """
     is_message = stream_of(response) is None and len(response.body or b"") <= SLICE
-    return is_message and call.policy.nursery is not None and call.scope["http_version"][0] == "1"
+    wakes = call.scope["http_version"][0] == "1" or call.own.wakes_writes
+    return is_message and call.policy.nursery is not None and wakes
 
 
 async def send_small(call: Call, response: Response, outbox: Outbox, unread: UnreadBody) -> None:

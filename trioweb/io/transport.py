@@ -78,6 +78,12 @@ class Transport:
     writes of such a server may be cancelled, and need no shield. ``None`` for other servers.
     """
 
+    empty = False
+    """The request has no body: the server knows that over HTTP/2, where no header says so."""
+
+    wakes_writes = False
+    """A disconnect ends a ``send`` that waits, over HTTP/2 too: a small response then needs no watch of its own."""
+
     logs_lifespan = True
     """The app is to log a failure of its lifespan; if not, whoever runs it does."""
 
@@ -100,7 +106,7 @@ class Transport:
         return None
 
     def respond(self, send: Send, status: int, headers: RawHeaders, body: bytes) -> Awaitable[None] | None:
-        """Send a whole small response over HTTP/1: as an ``Outbox``, but faster.
+        """Send a whole small response over HTTP/1, or with ``wakes_writes``: as an ``Outbox``, but faster.
 
         The caller has checked status and headers, and holds a shield if ``cancels`` is ``None``.
 

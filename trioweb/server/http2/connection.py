@@ -145,7 +145,7 @@ class HTTP2Connection(Link[Stream]):
 
     def _take(self, data: bytes) -> None:
         engine = self.engine
-        for stream in engine.receive(data, trio.current_time()) if data else ():
+        for stream in engine.receive(data, self.pulse.now) if data else ():
             if stream.id in engine.streams:
                 self._start(stream)
         engine.pump()

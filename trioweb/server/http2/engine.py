@@ -19,10 +19,9 @@ from trioweb.server.http2.blocks import HeadBlocks
 from trioweb.server.http2.floods import Floods
 from trioweb.server.http2.flow import Flow
 from trioweb.server.http2.frames import LARGEST_WINDOW, WINDOW, Code, ConnectionFault, Frame, StreamFault
-from trioweb.server.http2.heads import Fields, check_trailers, read_head, read_priority
+from trioweb.server.http2.heads import Fields, check_trailers, read_head, read_priority, upgraded
 from trioweb.server.http2.output import F, Output
 
-_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 CONNECTION_WINDOW: Final = 2**20
 """Bytes that a client may send to all streams before it hears that they have arrived."""
 SMALL_WINDOW: Final = 1024
@@ -70,8 +69,7 @@ class Engine(Output[F]):
         """Begin with a request of HTTP/1.1 that has asked for HTTP/2 (RFC 7540, section 3.2)."""
         self._apply(settings)
         flow = self.streams[1] = self._make(1, self._first_window)
-        headers = [field for field in head.headers if field[0] not in _UPGRADE]
-        flow.head = Head(head.method, head.path, head.query, "2", headers, True, 0, False, head.takes_trailers)
+        flow.head = upgraded(head)
         self.last, flow.remote_ended = 1, True
         return flow
 
@@ -188,7 +186,7 @@ class Engine(Output[F]):
         flow = self.streams.get(stream)
         if flow is None or flow.code is not None:
             return
-        answered = flow.ended
+        answered = flow.ended or flow.framed  # the client has had enough of it
         self.drop(flow, Code.CANCEL)
         flow.left()
         if not answered:
@@ -239,7 +237,7 @@ class Engine(Output[F]):
             self.floods.idle_frame(self._now)
             return
         self.last = stream
-        if len(self.streams) >= self._max_streams:
+        if len(self.streams) >= self._max_streams and self.is_full(self._max_streams):
             raise StreamFault(Code.REFUSED_STREAM)
         flow = self._make(stream, self._first_window)
         try:

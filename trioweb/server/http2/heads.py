@@ -21,6 +21,7 @@ OVERHEAD: Final = 32
 
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path"})
 _CONNECTION: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE: Final = re.compile(rb"(?:[^\0- \x7f](?:[^\0-\x08\n-\x1f\x7f]*[^\0- \x7f])?)?")
 """No control characters but tabs, and no white space around it (section 8.2.1; RFC 9110, section 5.5)."""
@@ -115,6 +116,12 @@ def _read(head: Head, authority: bytes | None) -> None:
         raise BadRequest(400, "a request has one length")
     if authority is not None:
         head.headers[:] = [(b"host", authority), *(field for field in head.headers if field[0] != b"host")]
+
+
+def upgraded(head: Head) -> Head:
+    """The head of a request of HTTP/1.1 that has asked for HTTP/2, as that of its first stream."""
+    headers = [field for field in head.headers if field[0] not in _UPGRADE]
+    return Head(head.method, head.path, head.query, "2", headers, True, 0, False, head.takes_trailers)
 
 
 def check_trailers(fields: Fields) -> None:

@@ -159,6 +159,13 @@ class Output(Generic[F]):
         flow.queued = 0
         flow.body.clear()
 
+    def is_full(self, most: int) -> bool:
+        """Whether there are as many streams as may be. One that was reset does not count while its app ends, up to a
+        limit.
+        """
+        count = len(self.streams)
+        return count >= 2 * most or count - sum(flow.code is not None for flow in self.streams.values()) >= most
+
     def close(self, flow: F) -> None:
         """Forget a stream whose request has ended. Without an end of the response, or of the request, it is reset."""
         if flow.code is None:

@@ -37,6 +37,7 @@ class Incoming(Flow, Transport, Generic[F]):
     __slots__ = ("_changed", "_expects", "_pace", "_received", "connection", "fault", "gone", "response")
 
     response: StreamResponse
+    wakes_writes = True
 
     def __init__(self, connection: Link[F], number: int, window: int) -> None:
         super().__init__(number, window)
@@ -57,6 +58,11 @@ class Incoming(Flow, Transport, Generic[F]):
         if head is not None:
             self.response.method, self.response.takes_trailers = head.method, head.takes_trailers
             self._expects = head.expects_continue
+
+    @property
+    def empty(self) -> bool:  # type: ignore[override]  # read only
+        """See ``Transport``."""
+        return self.remote_ended and not self.received
 
     @property
     def over(self) -> bool:

@@ -222,10 +222,12 @@ class Stream(Incoming["Stream"]):
 
     def _note_end(self) -> None:
         if not self.is_lost:
-            self.ended_at = trio.current_time()
+            pulse = self.connection.pulse
+            self.ended_at = pulse.now
             if self.record is not None:  # an app that goes on is not waited for
-                self.due = self.connection.pulse.now
-                self.connection.pulse.add(self)
+                self.ended_at = trio.current_time()
+                self.due = pulse.now
+                pulse.add(self)
         self.heard()
 
     async def reply(self, status: int, reason: str) -> None:
