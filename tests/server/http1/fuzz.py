@@ -79,12 +79,14 @@ class Script(NamedTuple):
         steps: what it does; then it leaves.
         narrow: it takes little at a time.
         greets: under TLS it does a handshake first.
+        orderly: all that it sends is well formed, and must be answered.
     """
 
     behaviours: tuple[str, ...]
     steps: tuple[Step, ...]
     narrow: bool
     greets: bool = True
+    orderly: bool = False
 
 
 # Bytes
@@ -282,6 +284,10 @@ def _skip_body(rest: bytes, values: dict[bytes, bytes], *, ended: bool) -> bytes
     return b""
 
 
+Check = Callable[[Client, Script, list[str]], None]
+"""Looks at what a client has received of a script, and raises an error if that is wrong."""
+
+
 # Scripts
 
 
@@ -319,9 +325,16 @@ def patience() -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-async def _play(scripts: list[Script], tls: Tls | None, clock: trio.testing.MockClock) -> None:
+def _check(client: Client, script: Script, methods: list[str]) -> None:
+    if client.speaks_http1:
+        check_responses(client.received, methods)
+
+
+async def _play(
+    scripts: list[Script], tls: Tls | None, clock: trio.testing.MockClock, check: Check, options: dict[str, object]
+) -> None:
     behaviours = Behaviours()
-    async with serving(behaviours, tls, graceful_timeout=2.0, h11_max_incomplete_size=4096) as site:
+    async with serving(behaviours, tls, graceful_timeout=2.0, h11_max_incomplete_size=4096, **options) as site:
         clients = [Client(script, site.port, tls and tls[1]) for script in scripts]
         for client, script in zip(clients, scripts, strict=True):
             behaviours.of[client.port] = list(script.behaviours)
@@ -335,13 +348,18 @@ async def _play(scripts: list[Script], tls: Tls | None, clock: trio.testing.Mock
             clock.jump(500)
         else:
             raise AssertionError(f"{len(site.worker._connections)} connections are left")
-        for client in clients:
-            if client.speaks_http1:
-                check_responses(client.received, behaviours.methods.get(client.port, []))
+        for client, script in zip(clients, scripts, strict=True):
+            check(client, script, behaviours.methods.get(client.port, []))
 
 
-def run(scripts: list[Script], tls: Tls | None = None) -> None:
+def run(scripts: list[Script], tls: Tls | None = None, *, check: Check = _check, **options: object) -> None:
     """Play scripts, side by side, in clear or with this certificate.
+
+    Args:
+        scripts: what they do.
+        tls: the certificate.
+        check: looks at what a client has received.
+        options: of the server.
 
     Raises:
         AssertionError: a connection is left, or a fault has left one.
@@ -355,7 +373,7 @@ def run(scripts: list[Script], tls: Tls | None = None) -> None:
     clock = trio.testing.MockClock()
     try:
         with patience():
-            trio.run(_play, scripts, tls, clock, clock=clock)
+            trio.run(_play, scripts, tls, clock, check, options, clock=clock)
     finally:
         for logger in loggers:
             logger.removeHandler(faults)
@@ -363,23 +381,34 @@ def run(scripts: list[Script], tls: Tls | None = None) -> None:
         raise AssertionError("\n".join(faults.found))
 
 
-def make_test(count: int, tls: Tls) -> Callable[[], None]:
+def make_test(
+    count: int,
+    tls: Tls,
+    scripts: st.SearchStrategy[Script] = _SCRIPTS,
+    play: Callable[[list[Script], Tls | None], None] = run,
+) -> Callable[[], None]:
     """A test of so many scripts, some with this certificate and some without."""
 
     @settings(
         max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False,
         phases=[Phase.generate, Phase.shrink],
     )  # fmt: skip
-    @given(st.lists(_SCRIPTS, min_size=1, max_size=3), st.booleans())
+    @given(st.lists(scripts, min_size=1, max_size=3), st.booleans())
     def test(scripts: list[Script], secure: bool) -> None:
-        run(scripts, tls if secure else None)
+        play(scripts, tls if secure else None)
 
     return test
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Fuzz for so many minutes."""
-    parser = argparse.ArgumentParser(prog="python -m tests.server.http1.fuzz", description=__doc__)
+def main(
+    arguments: list[str] | None = None,
+    make: Callable[[int, Tls], Callable[[], None]] = make_test,
+    *,
+    program: str = "tests.server.http1.fuzz",
+    description: str | None = __doc__,
+) -> None:
+    """Fuzz for so many minutes, with the tests that ``make`` makes."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("minutes", type=float)
     parser.add_argument("--seed", type=int, default=None, help="the first of the seeds, which are counted up")
     options = parser.parse_args(arguments)
@@ -390,7 +419,7 @@ def main(arguments: list[str] | None = None) -> None:
         tls = make_certificate(Path(directory))
         end = time.monotonic() + options.minutes * 60
         while time.monotonic() < end:
-            hypothesis.seed(seed)(make_test(BATCH, tls))()
+            hypothesis.seed(seed)(make(BATCH, tls))()
             seed += 1
     sys.stdout.write(f"{(seed - first) * BATCH} scripts, of seeds {first} to {seed - 1}: nothing was found\n")
 
