@@ -277,6 +277,11 @@ class Peer:
         self.wait(lambda: answer.done, f"an end of stream {stream}")
         return answer
 
+    def wait_for_body(self, stream: int, size: int) -> bool:
+        """Take frames until so many bytes of a body have come. Returns whether they have."""
+        answer = self.answer(stream)
+        return self.wait(lambda: len(answer.body) >= size, f"{size} bytes on stream {stream}")
+
     def catch_up(self) -> bool:
         """Take frames until the server has worked on all that was sent. Returns whether the connection goes on."""
         content = b"%08d" % len(self.pongs)

@@ -104,6 +104,19 @@ def test_an_expectation_that_is_not_met(server: Server) -> None:
         assert (answer.status, answer.informed) == (200, [])
 
 
+def test_answers_that_a_client_has_had_enough_of(server: Server) -> None:
+    """Who leaves a page, or skips in a film, resets answers that have begun: that is no flood of resets."""
+    with Peer(server, first=PREFACE + settings({4: MAX_FRAME})) as peer:
+        peer.send(post(1, "/echo"))
+        for number in range(1, 301):
+            stream = 2 * number + 1
+            peer.send(get(stream, "/blocks/1000"))
+            assert peer.wait_for_body(stream, MAX_FRAME), (number, peer)
+            peer.send(reset(stream) + update(0, MAX_FRAME))
+        peer.send(data(1, b"still here"))
+        assert peer.wait_until_ended(1).body == b"still here"
+
+
 @pytest.mark.parametrize("path", ["/waits", "/unread", "/blocks/1000"])
 def test_a_stream_that_is_reset_frees_what_it_held(server: Server, path: str) -> None:
     """A client may reset a stream in any state; what ran for it ends, and its siblings go on."""
