@@ -12,12 +12,11 @@ PACKAGE = Path(trioweb.__file__).parent
 # From the ground up. A module may import those of its own folder and of the folders before it.
 FLOORS = [
     "ground.http", "ground", "io", "streams", "messages", "testing", "handlers", "openapi", "exchange", "sockets",
-    "app", "middleware", "security", "hub", "contrib", "server.wire", "server.http1", "server.http2",
-    "server.hypercorn", "server.logs", "server.process",
-    "server",
+    "app", "middleware", "security", "hub", "contrib", "server.wire", "server.websocket", "server.http1",
+    "server.http2", "server.hypercorn", "server.logs", "server.process", "server",
 ]  # fmt: skip
 # In these two the order of folders is that of use, and a folder may know the others.
-GROUND, SERVER = FLOORS[:2], FLOORS[-7:]
+GROUND, SERVER = FLOORS[:2], FLOORS[-8:]
 
 # What the server may know of the package: the ground floor, what stands between it and an app, and what the system does
 # with files and connections. None of these knows the framework.

@@ -3,8 +3,8 @@
 Rules that this module alone enforces:
 
 * Messages are sent in the order of ``_NEXT``. A call out of order is an error that says what to call first.
-* One task is in ``receive`` from the handshake to the end, so that a disconnect is noticed while the handler does not
-  receive. It reads ahead, up to ``READ_AHEAD``; then the peer has to wait.
+* A disconnect is noticed while the handler does not receive: the server tells of it, or one task is in ``receive`` from
+  the handshake to the end. That reads ahead, up to ``READ_AHEAD``; then the peer has to wait.
 * No cancellation reaches ``send``: a message is sent whole, or the connection is aborted. One message at a time.
 * A peer that receives nothing of a message for the write timeout is disconnected.
 """
@@ -58,7 +58,8 @@ class Duplex(Watcher):
 
     __slots__ = (
         "_changed", "_disconnected", "_held", "_lock", "_receive", "_send", "_sending", "_since", "_size",
-        "_stopped", "_write_timeout", "code", "ended", "gone", "on_left", "reason", "state", "timed_out", "transport",
+        "_stopped", "_write_timeout", "code", "direct", "ended", "gone", "on_left", "reason", "state",
+        "timed_out", "transport",
     )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send, write_timeout: float | None) -> None:
@@ -74,6 +75,8 @@ class Duplex(Watcher):
         self._stopped = False
         self._disconnected = False  # the server has given its last message
         self.transport: Transport = PLAIN
+        self.direct = False
+        """The server tells of messages and of the disconnect: no task is in ``receive``."""
         self.state = CONNECTING
         self.gone = False
         """The peer has disconnected, or the connection was aborted: nothing can be sent."""
@@ -117,6 +120,29 @@ class Duplex(Watcher):
         self._size = 0
         self._leave()
 
+    # Without that task
+
+    def received(self) -> None:
+        """See ``Watcher``."""
+        self._changed.unpark_all()
+
+    def left(self) -> None:
+        """See ``Watcher``."""
+        if self.direct:
+            while self._size < READ_AHEAD and self._pull_nowait():
+                pass
+            if not self._disconnected:
+                self._leave()
+
+    def _pull_nowait(self) -> bool:
+        """Take a message that the server holds. Returns whether there was one."""
+        message = None
+        if self.direct and not self._disconnected:
+            message = self.transport.receive_nowait(self._receive)
+            if message is not None:
+                self._keep(message)
+        return message is not None
+
     # What a ``Watch`` looks at
 
     @property
@@ -137,7 +163,9 @@ class Duplex(Watcher):
         return self.state is CLOSED or self.timed_out
 
     async def _pull(self) -> None:
-        message = await self._receive()
+        self._keep(await self._receive())
+
+    def _keep(self, message: Message) -> None:
         if message["type"] == "websocket.receive":
             if self._discards:
                 return
@@ -182,7 +210,8 @@ class Duplex(Watcher):
     async def disconnected(self) -> None:
         """Wait until the server reports the disconnect."""
         while not (self._disconnected or self._stopped):
-            await self._changed.park()
+            if not self._pull_nowait():
+                await self._changed.park()
 
     # In
 
@@ -198,6 +227,8 @@ class Duplex(Watcher):
         """Wait for the next message: see ``WebSocket.receive``."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._held:
+            if self._pull_nowait():
+                continue
             if self.state is CLOSED or self._disconnected or self.timed_out or self._stopped:
                 raise WebSocketDisconnect(self.code, self.reason)
             self._advance("receive")

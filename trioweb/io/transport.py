@@ -42,6 +42,9 @@ class Watcher:
     def left(self) -> None:
         """The client has disconnected."""
 
+    def received(self) -> None:
+        """A message of a WebSocket has come: ``receive_nowait`` takes it."""
+
     def look(self) -> float:
         """Check the time limits. Called soon, and then at the returned times, by trio's clock."""
         return math.inf

@@ -1,7 +1,8 @@
 """An accepted connection: the choice between the server's own protocols and Hypercorn's.
 
-HTTP/1.1 is the server's own, except with ``--http h11``; HTTP/2 by ALPN, by its preface or by an upgrade is so with
-``--http2 auto``. Hypercorn serves the rest, and WebSockets: it gets the bytes that were read to find that out.
+HTTP/1.1 is the server's own, except with ``--http h11``, and its WebSockets, except with ``--websocket hypercorn``;
+HTTP/2 by ALPN, by its preface or by an upgrade is so with ``--http2 auto``. Hypercorn serves the rest: it gets what
+was read to find that out.
 
 Errors of a connection are logged here, close that connection, and affect no other.
 """
@@ -17,6 +18,7 @@ from trioweb.server.faults import log_fault, split_fault
 from trioweb.server.http1.checks import find_h2c_settings
 from trioweb.server.http1.connection import HTTP1Connection
 from trioweb.server.http1.head import Head
+from trioweb.server.http1.upgraded import UpgradedConnection
 from trioweb.server.shared import Shared
 from trioweb.server.streams import Stream, close, shake_hands
 from trioweb.server.wire.secure import SecureWire
@@ -42,7 +44,7 @@ class AcceptedConnection:
         self._on_end = on_end
         self._shared = shared
         self._stream: Stream | None = stream  # until a connection has it
-        self._serving: HTTP1Connection | HTTP2Connection | Connection | None = None
+        self._serving: HTTP1Connection | UpgradedConnection | HTTP2Connection | Connection | None = None
 
     async def run(self) -> None:  # noqa: C901 - an idle connection holds each frame
         """Serve. Returns when the connection is closed and the tasks of its requests have ended.
@@ -65,6 +67,13 @@ class AcceptedConnection:
                 if early is None:
                     return
                 asked = own.asked
+                if asked is not None and asked.upgrade == b"websocket" and config.websocket == "auto":
+                    socket = UpgradedConnection(self._shared, own, asked)
+                    self._serving = socket
+                    serving = socket.run()
+                    del own, asked, socket, early  # a WebSocket may take hours
+                    await serving
+                    return
                 if config.http2 == "auto" and asked is not None and asked.upgrade != b"websocket":
                     upgraded = None if asked.method == "PRI" else (find_h2c_settings(asked.headers) or b"", asked)
                     wire, early = own.wire, early if upgraded is None else own.reader.pending

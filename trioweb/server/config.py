@@ -23,6 +23,8 @@ class ServerConfig(Config):
     http: str = "auto"
     http2: str = "hypercorn"
     h2c: bool = False
+    websocket: str = "auto"
+    websocket_compression: bool = False
     head_timeout: float | None = 10.0
     body_timeout: float | None = 120.0
     min_rate: MinRate = AUTO

@@ -62,7 +62,7 @@ _TEXT: Final = Kind("a text", str, metavar="TEXT")
 _LIST: Final = Kind("a list", lambda text: text.split(","), metavar="TEXT")
 _VERIFY: Final = Kind("CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED", lambda text: ssl.VerifyMode[text], metavar="TEXT")
 _HTTP: Final = Kind("auto or h11", lambda text: {"auto": "auto", "h11": "h11"}[text.lower()], metavar="TEXT")
-_HTTP2: Final = Kind(
+_OURS: Final = Kind(
     "auto or hypercorn", lambda text: {"auto": "auto", "hypercorn": "hypercorn"}[text.lower()], metavar="TEXT"
 )
 
@@ -113,7 +113,8 @@ OPTIONS: Final = (
     Option("use_reloader", _SWITCH, "serve anew when a Python file changes; needs watchfiles", flag="reload"),
     Option("reload_dirs", _LIST, "a directory to watch with --reload (.); may be repeated", flag="reload-dir"),
     Option("http", _HTTP, "who speaks HTTP/1.1: auto for this server, h11 for Hypercorn (auto)"),
-    Option("http2", _HTTP2, "who speaks HTTP/2: auto for this server, without WebSockets; hypercorn (hypercorn)"),
+    Option("http2", _OURS, "who speaks HTTP/2: auto for this server, without WebSockets; hypercorn (hypercorn)"),
+    Option("websocket", _OURS, "who speaks WebSockets: auto for this server, hypercorn for Hypercorn (auto)"),
     Option("h2c", _SWITCH, "upgrade HTTP/1.1 to HTTP/2 in clear where a client asks for it (no)"),
     Option("max_connections", _POSITIVE, "connections a worker serves at once; more wait (3/4 of its descriptors)"),
     Option("max_requests_in_flight", _POSITIVE, "requests a worker works on at once; more get a 503 (no limit)"),
@@ -147,6 +148,7 @@ OPTIONS: Final = (
     Option("server_names", _LIST, "a host name to serve, others get a 404; may be repeated", flag="server-name"),
     Option("websocket_max_message_size", _POSITIVE, "bytes of a message that a WebSocket's peer may send (16777216)"),
     Option("websocket_ping_interval", _SECONDS, "seconds between pings to WebSocket clients, who must answer (none)"),
+    Option("websocket_compression", _SWITCH, "compress the messages of WebSockets whose clients offer it (no)"),
     Option("pid_path", _TEXT, "a file for this process's id", "-p", "pid"),
     Option("user", _COUNT, "the owner of UNIX sockets, by number", "-u"),
     Option("group", _COUNT, "the group of UNIX sockets, by number", "-g"),

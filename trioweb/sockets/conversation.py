@@ -73,24 +73,32 @@ class Conversation:
         """
         if not await self._duplex.connected():
             return
-        watching = Watch(self._duplex, self._duplex)
+        duplex = self._duplex
+        duplex.direct = duplex.transport.is_direct(self._call.send)
+        watching = None if duplex.direct else Watch(duplex, duplex)
         try:
             async with trio.open_nursery() as nursery:
                 self._call.host = nursery.start_soon
-                nursery.start_soon(watching.run)
+                if watching is None:
+                    duplex.transport.watch(duplex)
+                else:
+                    nursery.start_soon(watching.run)
                 try:
                     self._call.policy.end_on_stop(self)
                     await self._end(await self._handle())
                 finally:
                     self._call.policy.to_end.discard(self)
                     self._call.host = None  # a stop of the server has nothing to end any more
-                    self._duplex.stop()
-                    watching.stop()
+                    duplex.stop()
+                    if watching is None:
+                        duplex.transport.watch(None)
+                    else:
+                        watching.stop()
         finally:
             self._failure = self._call.interruptible = None
-            self._duplex.on_left = bool  # bound methods would be reference cycles
-        if self._duplex.timed_out:
-            await self._duplex.transport.abort()
+            duplex.on_left = bool  # bound methods would be reference cycles
+        if duplex.timed_out:
+            await duplex.transport.abort()
 
     def end(self) -> None:
         """The server stops: close with 1001; the handler may run on for as long as the server waits. Does not block."""

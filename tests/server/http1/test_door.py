@@ -191,8 +191,8 @@ async def test_an_upgrade_has_its_settings(http: str, fields: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", GET])
-async def test_websockets_are_handed_over(certificate: Tls, before: bytes) -> None:
-    """A WebSocket is served by Hypercorn, also behind other requests on its connection."""
+async def test_websockets(certificate: Tls, before: bytes) -> None:
+    """A WebSocket is served, also behind other requests on its connection."""
     for tls in (None, certificate):
         async with serving(both, tls) as site:
             client = await site.connect()

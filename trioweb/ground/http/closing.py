@@ -8,6 +8,8 @@ NORMAL: Final = 1000
 """The conversation is complete."""
 GOING_AWAY: Final = 1001
 """The server stops, or a browser leaves the page."""
+PROTOCOL: Final = 1002
+"""A frame broke the protocol."""
 UNACCEPTABLE: Final = 1003
 """A binary message arrived where only text is accepted."""
 NO_CODE: Final = 1005
@@ -27,13 +29,18 @@ MAX_REASON: Final = 123
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
 
 
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may have this code (RFC 6455, section 7.4)."""
+    return code in _SENDABLE or 3000 <= code <= 4999
+
+
 def check_close(code: object, reason: str) -> None:
     """Check the code and reason of a close frame (RFC 6455, sections 5.5 and 7.4).
 
     Raises:
         ValueError: if the code may not be sent, or the reason is too long.
     """
-    if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
+    if not isinstance(code, int) or not may_be_sent(code):
         raise ValueError(
             f"a WebSocket cannot be closed with code {code!r}: take 1000, another of RFC 6455 (1001 to 1003, 1007 to "
             "1014), or one of your own from 4000 to 4999"

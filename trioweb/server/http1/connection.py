@@ -47,14 +47,14 @@ class HTTP1Connection(Line):
         stream: the connection; with TLS, after its handshake.
     """
 
-    __slots__ = ("_access", "_client", "_cycle", "_early", "_gate", "_idle", "_requests", "_server", "_state",
-                 "_takeovers", "_takeovers_ended", "asked")  # fmt: skip
+    __slots__ = ("_access", "_cycle", "_early", "_gate", "_idle", "_requests", "_state",
+                 "_takeovers", "_takeovers_ended", "asked", "client", "server")  # fmt: skip
 
     def __init__(self, shared: Shared, stream: Stream) -> None:
         self._gate, config, context, pulse, self._state = shared
         sock = socket_of(stream)
-        self._client = address_of(sock.family, sock.getpeername())
-        self._server = shared_address(address_of(sock.family, sock.getsockname()))
+        self.client = address_of(sock.family, sock.getpeername())
+        self.server = shared_address(address_of(sock.family, sock.getsockname()))
         wire = SecureWire(stream) if isinstance(stream, trio.SSLStream) else Wire(stream, pulse.poller)
         super().__init__(wire, RequestReader(config.h11_max_incomplete_size, MAX_HEADERS), config, context, pulse)
         self._requests = 0
@@ -64,7 +64,7 @@ class HTTP1Connection(Line):
         self.asked: Head | None = None
         """The request that asks for another protocol; with the method PRI, the preface of HTTP/2."""
         self._takeovers = 0
-        self._access = ConnectionAccess(config, self._client, secure=wire.secure) if self.logs else None
+        self._access = ConnectionAccess(config, self.client, secure=wire.secure) if self.logs else None
 
     def run(self) -> Coroutine[object, object, bytes | None]:
         """Serve. Returns ``None`` when the connection is closed; or, if the client asks for another protocol, the bytes
@@ -182,7 +182,7 @@ class HTTP1Connection(Line):
         keep_alive = head.keep_alive and not close
         response = Response(head.method, head.version, keep_alive, head.takes_trailers)
         self._cycle = cycle = Cycle(self, scope, scope, response, head.expects_continue)
-        called = scope_of(self, head, cycle, self._client, self._server, self._state)
+        called = scope_of(self, head, cycle, self.client, self.server, self._state)
         if self._access is not None:
             self._access.begin(called)
         if config.server_names or self._gate.limit is not None or self.context.max_requests is not None:

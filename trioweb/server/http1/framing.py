@@ -254,3 +254,17 @@ def early_hint(links: Iterable[bytes]) -> bytes:
     """
     block, _, _ = _encode((b"link", link) for link in links)
     return b"HTTP/1.1 103 Early Hints\r\n" + block + b"\r\n"
+
+
+def upgrade_head(headers: Iterable[tuple[bytes, bytes]], fields: bytes) -> bytes:
+    """A 101 response (RFC 9110, section 15.2.2).
+
+    Args:
+        headers: its headers, with ``upgrade`` and ``connection``.
+        fields: the server's own headers.
+
+    Raises:
+        ValueError: if one of them cannot be sent.
+    """
+    block, _, read = _encode(headers)
+    return b"".join((_LINES[101], block, *(b"%b: %b\r\n" % field for field in read or ()), fields, b"\r\n"))

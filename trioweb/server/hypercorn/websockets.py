@@ -2,7 +2,7 @@
 
 Rules that this module alone enforces:
 
-* An invalid handshake (RFC 6455, section 4.2.1) never reaches the app.
+* An invalid handshake never reaches the app, and what Hypercorn fails to decode never reaches Hypercorn.
 * A refused handshake gets one HTTP response, after which the stream ends: no frame follows, whatever the app does.
 * A message is counted in bytes as it comes. One over the limit is dropped, and the WebSocket closed with 1009.
 * Nothing is inflated: ``permessage-deflate`` is not accepted, since Hypercorn inflates without a limit.
@@ -13,9 +13,7 @@ Rules that this module alone enforces:
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final, Self, cast
@@ -31,47 +29,11 @@ from trioweb.ground.http.closing import BROKEN, NO_CODE, TOO_BIG
 from trioweb.ground.http.headers import RawHeaders
 from trioweb.io.transport import COUNTED, READ_AHEAD
 from trioweb.server.hypercorn.refusals import END_SECONDS, Refusing
+from trioweb.server.websocket.opening import LISTS, check_handshake, values_of
 
-VERSION: Final = b"13"
-"""The only supported version of the protocol (RFC 6455, section 4.1)."""
-
-_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
-_LISTS: Final = frozenset({b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol"})
-"""Lists of tokens. If they are not ASCII, Hypercorn fails to decode them, which would end the whole connection."""
-_NO_VERSION: Final = "the handshake of a WebSocket asks for version 13"
-_NO_KEY: Final = "the handshake of a WebSocket has one key of 16 bytes, and no body"
-_NO_TOKENS: Final = "the handshake of a WebSocket has lists of tokens, which are ASCII"
 _CLOSE, _PING = b"\x88", b"\x89"  # the first bytes of frames that the server sends
 _HANDSHAKE, _REFUSED = ASGIWebsocketState.HANDSHAKE, ASGIWebsocketState.HTTPCLOSED
 _NOBODY: Final = {"type": "websocket.disconnect", "code": BROKEN}  # for an app that has returned
-
-
-def check_handshake(headers: Iterable[tuple[bytes, bytes]], http_version: str) -> tuple[int, str, RawHeaders] | None:
-    """Why to refuse a handshake: status, reason and headers; ``None`` if it is valid (RFC 6455, section 4.2.1).
-
-    Args:
-        headers: names in lower case.
-        http_version: "1.0", "1.1" or "2".
-    """
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name, []).append(value.strip())
-    versions = values.get(b"sec-websocket-version", [])
-    if versions != [VERSION]:
-        spoken = (b"sec-websocket-version", VERSION)  # section 4.4: so that the client can try again
-        if http_version != "1.1" or not versions:
-            return HTTPStatus.BAD_REQUEST, _NO_VERSION, [spoken]
-        offer = [spoken, (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
-        return HTTPStatus.UPGRADE_REQUIRED, _NO_VERSION, offer
-    if not all(value.isascii() for name in _LISTS & values.keys() for value in values[name]):
-        return HTTPStatus.BAD_REQUEST, _NO_TOKENS, []
-    if http_version[0] == "1":
-        keys = values.get(b"sec-websocket-key", [])
-        # A body would be taken for frames, by this server or by a proxy.
-        has_body = b"transfer-encoding" in values or any(length != b"0" for length in values.get(b"content-length", []))
-        if http_version == "1.0" or len(keys) != 1 or _KEY.fullmatch(keys[0]) is None or has_body:
-            return HTTPStatus.BAD_REQUEST, _NO_KEY, []
-    return None
 
 
 class WebSocketStream(Refusing, WSStream):
@@ -95,9 +57,9 @@ class WebSocketStream(Refusing, WSStream):
     async def handle(self, event: Event) -> None:
         """Take an event of this WebSocket."""
         if isinstance(event, Request):
-            self._refusal = check_handshake(event.headers, event.http_version)
+            self._refusal = check_handshake(values_of(event.headers), event.http_version)
             if self._refusal is not None:  # without these Hypercorn refuses it, by `_send_error_response`
-                unread = _LISTS | {b"sec-websocket-version"}
+                unread = LISTS | {b"sec-websocket-version"}
                 headers = [field for field in event.headers if field[0] not in unread]
                 event = replace(event, headers=headers)
             await super().handle(event)

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import trio
 
-from trioweb.io.poller import LEFT, Poller
+from trioweb.io.poller import LEFT, Listener, Poller
 from trioweb.io.tcp import has_left, reset_when_closed
 from trioweb.io.transport import Watcher
 from trioweb.server.streams import RECEIVE_SIZE, Stream
@@ -172,6 +172,14 @@ class Wire(WritingEnd):
         if watcher is not None and self.hung:
             self.broken = True
             watcher.left()
+
+    def hand_over(self, listener: Listener) -> None:
+        """Report events of the connection to ``listener`` instead, also those that are pending. Does not block.
+
+        Only if ``is_watched``. It reads by ``read_nowait``; no task may be in ``read``.
+        """
+        if self._poller is not None and self._fd >= 0:
+            self._poller.add(self._fd, listener)
 
     @property
     def is_watched(self) -> bool:
