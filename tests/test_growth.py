@@ -54,6 +54,9 @@ from trioweb.server.http1 import checks
 from trioweb.server.http1.checks import BadRequest, check_host, decode_path, split_target
 from trioweb.server.http1.chunked import ChunkDecoder
 from trioweb.server.http1.parsing import RequestReader
+from trioweb.server.http2.frames import StreamFault
+from trioweb.server.http2.heads import read_head, read_priority
+from trioweb.server.websocket.deflate import find_offer
 
 PACKAGE: Final = Path(trioweb.__file__).parent
 SMALL: Final = 2048
@@ -98,6 +101,16 @@ class Choice(msgspec.Struct, forbid_unknown_fields=True):
 
     kind: Literal["a"] = "a"
     inner: list[Choice] = []
+
+
+def _read_fields(data: bytes) -> None:
+    """A head in which each field in turn is the input."""
+    fields = {b":method": b"GET", b":scheme": b"http", b":authority": b"x", b":path": b"/", b"a": b"b"}
+    for name in (b":scheme", b":path", b"a"):
+        with suppress(StreamFault, BadRequest):
+            read_head([*{**fields, name: (b"/" if name == b":path" else b"a") + data}.items()], len(data) + 4096)
+    with suppress(StreamFault, BadRequest):
+        read_head([*fields.items(), (data, b"b")], len(data) + 4096)
 
 
 def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -445,6 +458,12 @@ PARSERS: Final[dict[str, Parser]] = {
     "fields of a request like the last": Parser(_fed(_requests(GET + b"\r\n" + GET), WHOLE), HEADS),
     "target of a request": Parser(lambda data: split_target(data, "GET"), TEXTS, ("server.http1.checks._ABSOLUTE",)),
     "host": Parser(check_host, TEXTS, ("server.http1.checks._HOST",)),
+    "heads of HTTP/2": Parser(_read_fields, TEXTS, ("server.http2.heads._NAME", "server.http2.heads._VALUE",
+        "server.http2.heads._PATH", "server.http2.heads._SCHEME")),
+    "priority": Parser(lambda data: read_priority([data]), (*TEXTS, b"u=1", b"i=?0", b"i", b", ", b"u="),
+        ("server.http2.heads._URGENCY", "server.http2.heads._INCREMENTAL")),
+    "extensions of a WebSocket": Parser(lambda data: find_offer([data]), (*TEXTS, b"permessage-deflate", b"; ",
+        b"client_max_window_bits=1"), ("server.websocket.deflate._BITS",)),
     "path of a request": Parser(lambda data: decode_path(bytes(byte & 127 for byte in data)), TEXTS),
     "chunks": Parser(_fed(_chunks, WHOLE), CHUNKED, ("server.http1.chunked._SIZE", "server.http1.chunked._TRAILER",
         "server.http1.chunked._ONES")),
@@ -478,7 +497,7 @@ NEVER: Final[dict[str, str]] = {
     "server.project._OURS": "reads what this package says of itself",
     "server.project._named": "reads what the installed packages say of themselves",
     "server.http1.checks._BASE64URL": "is one class of characters, repeated",
-    "server.hypercorn.websockets._KEY": "matches 24 bytes at most",
+    "server.websocket.opening._KEY": "matches 24 bytes at most",
     "server.logs.setup._RECORD_BEGINS": "reads records whose quoted parts are escaped and cut",
     "server.loading._MADE": "reads source files of the program",
     "app.watchdog._FORGOTTEN": "reads Python's own warnings, in debug mode",

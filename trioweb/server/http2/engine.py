@@ -114,7 +114,7 @@ class Engine(Output[F]):
         elif kind == frames.PRIORITY:
             if len(payload) != 5:
                 raise StreamFault(Code.FRAME_SIZE_ERROR)
-            if frames.read_number(payload) == stream:
+            if frames.read_number(payload) == stream and stream <= self.last:  # an idle stream cannot be reset
                 raise StreamFault(Code.PROTOCOL_ERROR)
         elif kind == frames.PUSH_PROMISE:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "clients push nothing")
