@@ -22,7 +22,7 @@ from tests.hub.conftest import MakeHub
 from trioweb import App
 from trioweb.hub import Hub, HubEvent, MemoryHub, RedisHub, SlowSubscriber, Subscription
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which what a test waits for has failed."""
 OWN = ("gap", "join", "leave")
 

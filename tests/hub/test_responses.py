@@ -187,6 +187,22 @@ async def test_a_client_that_reads_nothing(make_hub: MakeHub, where: str, slow: 
 
 
 @pytest.mark.parametrize("where", ["hypercorn", "trioweb run", "trioweb run, ASGI middleware"])
+async def test_a_client_that_reads_late(make_hub: MakeHub, where: str) -> None:
+    """What has waited for it comes before what is published while it catches up."""
+    hub = make_hub()
+    async with SITES[where](make_app(hub, limit=10**8)) as site:
+        late = await opened(site)
+        await flood(hub)
+        await until(lambda: hub.stats().waiting_bytes > 10**5)
+        for number in range(3000, 3200):
+            await late.more()
+            await hub.publish("a", f"{number:2000}")
+        await hub.publish("b", "last")
+        await late.until(b"data: last\n\n")
+        assert [int(data) for name, data in events(late) if data != b"last"] == list(range(3200))
+
+
+@pytest.mark.parametrize("where", ["hypercorn", "trioweb run", "trioweb run, ASGI middleware"])
 async def test_a_client_that_reads_nothing_has_to_leave(make_hub: MakeHub, where: str) -> None:
     """With ``slow="leave"`` its stream is broken off at once, and nothing is kept for it."""
     hub = make_hub()
