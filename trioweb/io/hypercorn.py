@@ -13,8 +13,7 @@ What Hypercorn 0.18 does, and what this module does about it:
   ``drop`` tells h11 that the response has failed.
 * A WebSocket over HTTP/2 whose peer receives nothing blocks the end of the app: ``abort`` resets its stream.
 * A file is copied through this process and h11 in blocks: ``send_file`` has the system send it.
-* A part of a body passes six coroutines and two checkpoints, most of an event's time: ``send_part`` has h11 frame it,
-  and the system mostly takes it at once.
+* A part of a body passes six coroutines and two checkpoints: ``send_part`` gives the system what h11 has framed.
 * A write is shielded inside of the server: ``release`` shuts the socket down, which is all that wakes it. Over HTTP/2
   other streams use the socket, so this waits for the end of the graceful time.
 
@@ -43,29 +42,22 @@ from trioweb.io.transport import PLAIN, Transport, own_transport
 
 NO_ERROR, INTERNAL_ERROR = 0x0, 0x2
 """Error codes of HTTP/2, for a stream without an error, and for a fault of this server (RFC 9113, section 7)."""
-
 RESET_PAUSE, CLOSE_PAUSE = 0.05, 0.2
 """Seconds between the last data of an aborted HTTP/2 stream and its reset, and between a reset and the close of the
 connection at a stop. Clients that get both in one read may not show the data: curl before 8.1 loses it, and even the
 head; and takes a reset stream for complete if the connection has closed too.
 """
-
 FLUSH_SECONDS = 0.2
 """Seconds that a request waits for its stream's reset to be written; a client that receives nothing takes longer."""
-
 STUCK_SECONDS = 0.6
 """Seconds after the graceful time until the sockets of HTTP/2 connections are shut down."""
-
 _FRAME = "send_with_data_passthrough"
 PART = 16384 if os.name == "posix" else 0  # `os.write` takes no socket elsewhere
 """Bytes of a part up to which the system gets them at once; larger ones get the checkpoints of Hypercorn's code."""
-
 Theirs: TypeAlias = Any
 """One of Hypercorn's objects, which have no public types."""
-
 _http2: WeakKeyDictionary[Theirs, Theirs] = WeakKeyDictionary()
 """The protocol objects of HTTP/2 connections, with the context of their worker."""
-
 endings: WeakKeyDictionary[Theirs, bool] = WeakKeyDictionary()
 """Streams that were ended without the server's ``send``, and whether their response is complete."""
 
@@ -226,10 +218,9 @@ class _H11Transport(_SocketTransport):
         if lock is None or lock.locked() or len(data) > PART or self._stream.state.name != "RESPONSE":
             return super().send_part(send, data)
         framed = b"".join(self._frame(data))
-        try:
+        sent = 0
+        with suppress(BlockingIOError):
             sent = os.write(self._connection.socket.fileno(), framed)
-        except BlockingIOError:
-            sent = 0
         return None if sent == len(framed) else self._send_rest(lock, framed[sent:])
 
     async def _send_rest(self, lock: Theirs, rest: bytes) -> None:
@@ -246,11 +237,10 @@ class _H11Transport(_SocketTransport):
                 self._frame(range(sent))
         return sent
 
-    def _frame(self, data: bytes | range) -> list[bytes]:
+    def _frame(self, data: bytes | range) -> Theirs:
         from h11 import Data  # noqa: PLC0415 - as above
 
-        frame: Callable[[Data], list[bytes]] = getattr(self._protocol.connection, _FRAME)
-        return frame(Data(data=data))  # type: ignore[arg-type]  # of a file it asks only for the length
+        return getattr(self._protocol.connection, _FRAME)(Data(data=data))  # type: ignore[arg-type]  # asks its length
 
 
 class _H2Transport(_HypercornTransport):

@@ -65,6 +65,11 @@ class Watcher:
         """A cancellation from outside: end it, and a ``send`` that is shielded from that."""
 
 
+def size_of(message: Message) -> int:
+    """What a message of a WebSocket counts."""
+    return max(COUNTED, len(message.get("bytes") or message.get("text") or ""))
+
+
 async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
     """Send a response as two messages of ASGI."""
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
+MAX_HEADERS: Final = 256
+"""Header fields of a request."""
+UPGRADE_FIELDS: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Headers with which HTTP/1.1 asks for HTTP/2, and which do not belong to the request of HTTP/2."""
 METHOD_LENGTH: Final = 32
 """Bytes of a method."""
 LENGTH_DIGITS: Final = 18

@@ -14,14 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
-from typing import Final
 
 import trio
 
 from trioweb.ground.http.asgi import MutableScope
 from trioweb.server.faults import is_departure, log_app_fault, log_fault, split_fault
 from trioweb.server.http1.access import ConnectionAccess
-from trioweb.server.http1.checks import BadRequest, find_h2c_settings
+from trioweb.server.http1.checks import MAX_HEADERS, BadRequest, find_h2c_settings
 from trioweb.server.http1.cycle import Cycle
 from trioweb.server.http1.framing import DONE, STARTED, WAITING, Response
 from trioweb.server.http1.head import Head
@@ -34,9 +33,6 @@ from trioweb.server.streams import Stream, address_of, shared_address, socket_of
 from trioweb.server.wire.secure import SecureWire
 from trioweb.server.wire.wire import Wire
 from trioweb.server.wire.writing import ClientLeftError
-
-MAX_HEADERS: Final = 256
-"""Header fields of a request."""
 
 
 class HTTP1Connection(Line):

@@ -41,8 +41,7 @@ class Engine(Output[F]):
     def __init__(self, make: Callable[[int, int], F], max_streams: int, max_head: int, now: float) -> None:
         super().__init__(Floods(now))
         self._make = make
-        self._max_streams = max_streams
-        self._max_head = max_head
+        self._max_streams, self._max_head = max_streams, max_head
         self._reader = frames.FrameReader()
         self._blocks = HeadBlocks(max_head)
         self._first_window = WINDOW
@@ -81,8 +80,7 @@ class Engine(Output[F]):
         """
         self._now = now
         self._reader.feed(data)
-        opened: list[F] = []
-        self._opened = opened
+        opened = self._opened = []
         while (frame := self._reader.next()) is not None:
             kind = frame.kind
             if self._blocks.begun and kind != frames.CONTINUATION:

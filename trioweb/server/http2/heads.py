@@ -10,18 +10,23 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from trioweb.server.http1.checks import METHOD_LENGTH, TOKEN, BadRequest, check_host, parse_length
+from trioweb.server.http1.checks import (
+    MAX_HEADERS,
+    METHOD_LENGTH,
+    TOKEN,
+    UPGRADE_FIELDS,
+    BadRequest,
+    check_host,
+    parse_length,
+)
 from trioweb.server.http1.head import Head
 from trioweb.server.http2.frames import Code, StreamFault
 
-MAX_HEADERS: Final = 256
-"""Header fields of a request."""
 OVERHEAD: Final = 32
 """Bytes that a field counts beside its own (section 10.5.1)."""
 
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path"})
 _CONNECTION: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
-_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE: Final = re.compile(rb"(?:[^\0- \x7f](?:[^\0-\x08\n-\x1f\x7f]*[^\0- \x7f])?)?")
 """No control characters but tabs, and no white space around it (section 8.2.1; RFC 9110, section 5.5)."""
@@ -120,7 +125,7 @@ def _read(head: Head, authority: bytes | None) -> None:
 
 def upgraded(head: Head) -> Head:
     """The head of a request of HTTP/1.1 that has asked for HTTP/2, as that of its first stream."""
-    headers = [field for field in head.headers if field[0] not in _UPGRADE]
+    headers = [field for field in head.headers if field[0] not in UPGRADE_FIELDS]
     return Head(head.method, head.path, head.query, "2", headers, True, 0, False, head.takes_trailers)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import h11
 import trio
@@ -26,7 +26,7 @@ from hypercorn.protocol.ws_stream import WSStream
 
 from trioweb.io.hypercorn import Theirs
 from trioweb.server.config import ServerConfig
-from trioweb.server.http1.checks import find_h2c_settings
+from trioweb.server.http1.checks import UPGRADE_FIELDS, find_h2c_settings
 from trioweb.server.hypercorn.refusals import RequestStream, send_refusal
 from trioweb.server.hypercorn.websockets import WebSocketStream
 from trioweb.server.logs.entries import COMPLETE, refused_scope
@@ -34,9 +34,6 @@ from trioweb.server.logs.records import AccessRecord
 from trioweb.server.refusals import LATE_HEAD, refusal
 
 Stream: TypeAlias = HTTPStream | WSStream
-
-_UPGRADE: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
-"""Headers of the HTTP/1.1 connection, which do not belong to the HTTP/2 request."""
 
 Make = Callable[[type], Theirs]
 """Makes a protocol of a class: Hypercorn's types of its arguments are narrower than what it needs of them."""
@@ -70,7 +67,7 @@ class Protocol:
             await self._own.handle(RawData(assumed.data))
         except H2CProtocolRequiredError as upgrade:
             self._own = self._make_http2()
-            headers = [field for field in upgrade.headers if field[0] not in _UPGRADE]
+            headers = [field for field in upgrade.headers if field[0] not in UPGRADE_FIELDS]
             await self._own.initiate(headers, urlsafe_b64encode(find_h2c_settings(upgrade.headers) or b""))
             if upgrade.data:
                 await self._own.handle(RawData(upgrade.data))

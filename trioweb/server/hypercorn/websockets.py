@@ -27,7 +27,7 @@ from wsproto.events import Message as Part
 from trioweb.ground.http.asgi import Message
 from trioweb.ground.http.closing import BROKEN, NO_CODE, TOO_BIG
 from trioweb.ground.http.headers import RawHeaders
-from trioweb.io.transport import COUNTED, READ_AHEAD
+from trioweb.io.transport import READ_AHEAD, size_of
 from trioweb.server.hypercorn.refusals import END_SECONDS, Refusing
 from trioweb.server.websocket.opening import LISTS, check_handshake, values_of
 
@@ -206,7 +206,7 @@ class MessageQueue:
             await self._changed.park()
         if self._end is None:
             self._held.append(message)
-            self._size += _count(message)
+            self._size += size_of(message)
             self._changed.unpark_all()
 
     def _finish(self, message: Message) -> None:
@@ -221,10 +221,6 @@ class MessageQueue:
                 return self._end
             await self._changed.park()
         message = self._held.popleft()
-        self._size -= _count(message)
+        self._size -= size_of(message)
         self._changed.unpark_all()
         return message
-
-
-def _count(message: Message) -> int:
-    return max(COUNTED, len(message.get("bytes") or message.get("text") or ""))

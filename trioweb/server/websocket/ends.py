@@ -20,7 +20,7 @@ import trio
 
 from trioweb.ground.http.asgi import Message, Receive
 from trioweb.ground.http.closing import BROKEN, TOO_BIG
-from trioweb.io.transport import COUNTED, READ_AHEAD, Transport, Watcher
+from trioweb.io.transport import READ_AHEAD, Transport, Watcher, size_of
 from trioweb.server.websocket import frames
 from trioweb.server.websocket.frames import BrokenFrameError, FrameReader, write_close
 from trioweb.server.websocket.pipe import Pipe
@@ -140,7 +140,7 @@ class SocketEnds(Transport):
         if self._held is None:
             self._held = deque()
         self._held.append(message)
-        self._size += _count(message)
+        self._size += size_of(message)
         if self._watcher is not None:
             self._watcher.received()
         self._changed.unpark_all()
@@ -187,7 +187,7 @@ class SocketEnds(Transport):
         if not self._held:
             return self._ending
         message = self._held.popleft()
-        self._size -= _count(message)
+        self._size -= size_of(message)
         if self._paused:
             self._read_on()
         if not self._held:
@@ -315,7 +315,3 @@ class SocketEnds(Transport):
     async def abort(self) -> None:
         """See ``Transport``."""
         self.release(None)
-
-
-def _count(message: Message) -> int:
-    return max(COUNTED, len(message.get("bytes") or message.get("text") or ""))
